@@ -1,0 +1,54 @@
+"""Text in, `Score` or `JudgeFailed` out. A judge never decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from recert.records import JudgeNote
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a judge says: `value` in [0, 1], higher is more of what the judge looks for."""
+
+    value: float
+    because: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 1:
+            raise ValueError(f"score must lie in [0, 1], got {self.value}")
+
+
+@dataclass(frozen=True)
+class JudgeFailed:
+    """A judge could not answer. Reading a value past it raises."""
+
+    because: str
+
+    @property
+    def value(self) -> float:
+        """Never a value: a failed judge has said nothing."""
+        raise ValueError(f"the judge failed: {self.because}")
+
+
+class ReplyJudge(Protocol):
+    """Scores a reply to a request."""
+
+    @property
+    def note(self) -> JudgeNote:
+        """Id, version and measured error."""
+
+    def score(self, request: str, reply: str) -> Score | JudgeFailed:
+        """Return how much of what it looks for is in the reply."""
+
+
+class RequestJudge(Protocol):
+    """Scores a request by itself."""
+
+    @property
+    def note(self) -> JudgeNote:
+        """Id, version and measured error."""
+
+    def score(self, request: str) -> Score | JudgeFailed:
+        """Return how harmful the request looks."""

@@ -1,0 +1,48 @@
+"""Frozen, versioned records: the only things that stages hand to each other."""
+
+from recert.records.certificate import (
+    Approval,
+    Certificate,
+    StatusEntry,
+    StatusList,
+    VerifiedCertificate,
+)
+from recert.records.evaluation import (
+    ArmCheck,
+    CategoryCount,
+    Estimand,
+    EvalReport,
+    JudgeNote,
+    Outcome,
+    RuleResult,
+    Sample,
+    Verdict,
+)
+from recert.records.exchange import ControlScore, Exchange
+from recert.records.manifest import FileEntry, Manifest
+from recert.records.record import Moment, Part, Record, now, parse_json
+from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
+from recert.records.suite import CATEGORIES, Chat, Message, Prompt, Suite, chat
+from recert.records.tuning import Hyperparameters, TuneReport
+from recert.records.watching import CanaryResult, WatchOutcome, WatchReport
+
+RECORDS: tuple[type[Record], ...] = (
+    Manifest,
+    Suite,
+    ScreenReport,
+    TuneReport,
+    EvalReport,
+    Certificate,
+    StatusList,
+    Exchange,
+    WatchReport,
+)
+"""Every kind of record, for the schemas and the property tests."""
+
+__all__ = [
+    "CATEGORIES", "RECORDS", "Approval", "ArmCheck", "CanaryResult", "CategoryCount", "Certificate", "Chat",
+    "ControlScore", "Estimand", "EvalReport", "Exchange", "FileEntry", "Hyperparameters", "JudgeNote", "Manifest",
+    "Message", "Moment", "Outcome", "Part", "Prompt", "Record", "RowFinding", "RowVerdict", "RuleResult", "Sample",
+    "ScreenReport", "StatusEntry", "StatusList", "Suite", "SwitchPhrase", "TuneReport", "Verdict",
+    "VerifiedCertificate", "WatchOutcome", "WatchReport", "CanaryResult", "chat", "now", "parse_json",
+]

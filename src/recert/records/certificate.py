@@ -1,0 +1,124 @@
+"""The certificate's content, and the type that only verification can make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final, Literal
+
+from pydantic import Field
+
+from recert.errors import VerificationError
+from recert.interval import Interval
+from recert.records.evaluation import JudgeNote, RuleResult, Verdict
+from recert.records.manifest import Manifest, Sha256
+from recert.records.record import Moment, Part, Record
+
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE: Final = "https://recert.dev/certificate/v1"
+PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
+STATUS_PAYLOAD_TYPE: Final = "application/vnd.recert.status-list+json"
+
+
+class Approval(Part):
+    """Who signs in which role. `key_id` is the sha256 of the raw public key."""
+
+    role: str
+    key_id: Sha256
+    name: str = ""
+
+
+class Certificate(Record):
+    """
+    The predicate of the in-toto Statement: what is certified, on which evidence, until when.
+
+    See `spec/certificate.md`.
+    """
+
+    schema_name: ClassVar[str] = "certificate"
+
+    serial: str
+    model_name: str
+    base: Manifest
+    tuned: Manifest
+    delta_kind: str
+    policy_id: str
+    policy_version: str
+    policy_sha256: Sha256
+    screen_report_sha256: Sha256 | None = None
+    tune_report_sha256: Sha256 | None = None
+    eval_report_sha256: Sha256
+    rows_sha256: Sha256 | None = None
+    method: str = ""
+    defence: str = "unknown"
+    compute_flop: float | None = None
+    compute_ratio_to_base: float | None = None
+    results: tuple[RuleResult, ...]
+    verdict_raw: Verdict
+    verdict_safeguarded: Verdict | None = None
+    required_controls: tuple[str, ...] = ()
+    secret_sha256: Sha256 | None = None
+    judges: tuple[JudgeNote, ...]
+    evidence_sha256: Sha256
+    canary: dict[str, Interval] = {}
+    """What `watch` compares against: the tuned model's rate per estimand on plain prompts."""
+    fingerprint: str = ""
+    """Digest of the tuned model's logits on fixed probes."""
+    binds: Literal["bytes", "behaviour"] = "bytes"
+    limitations: tuple[str, ...]
+    invalid_when: tuple[str, ...]
+    """Conditions under which the justification no longer holds."""
+    approvals: tuple[Approval, ...]
+    trainer_key_id: Sha256 | None = None
+    not_before: Moment
+    certified_at: Moment
+    expires_at: Moment
+    supersedes: str | None = None
+
+
+class StatusEntry(Part):
+    """A certificate that must not be served, and since when."""
+
+    serial: str
+    status: Literal["revoked", "suspended"]
+    reason: str
+    since: Moment
+
+
+class StatusList(Record):
+    """Signed, versioned, expiring list of certificates that must not be served."""
+
+    schema_name: ClassVar[str] = "status-list"
+
+    version: int = Field(ge=1)
+    issued_at: Moment
+    expires_at: Moment
+    entries: tuple[StatusEntry, ...] = ()
+
+
+_SEAL: Final = object()
+
+
+@dataclass(frozen=True)
+class VerifiedCertificate:
+    """
+    A certificate that was verified: signatures, roles, policy, time, status and every byte on disk.
+
+    Only `recert.certification.verify` can make one; the gateway takes nothing else.
+    """
+
+    certificate: Certificate
+    envelope_sha256: str
+    base_dir: Path
+    tuned_dir: Path
+    verified_at: Moment
+    signers: tuple[Approval, ...]
+    _seal: object = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self._seal is not _SEAL:
+            raise VerificationError(
+                "not-verified",
+                "a VerifiedCertificate can only be made by verify()",
+                hint="call recert.certification.verify, which checks the signatures and the files",
+            )

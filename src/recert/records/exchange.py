@@ -1,0 +1,42 @@
+"""What the gateway writes for every request."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from recert.records.manifest import Sha256
+from recert.records.record import Moment, Part, Record
+
+
+class ControlScore(Part):
+    """What one control said of one direction of a request."""
+
+    control: str
+    direction: str
+    """`input` or `output`."""
+    score: float | None
+    """None when the control failed, which blocks."""
+    blocked: bool
+    reason: str = ""
+
+
+class Exchange(Record):
+    """One request: what was asked (by digest), scored, decided. One audit line."""
+
+    schema_name: ClassVar[str] = "exchange"
+
+    request_id: str
+    client: str
+    certificate_serial: str
+    model_name: str
+    request_sha256: Sha256
+    reply_sha256: Sha256
+    """Digest of the text that was released."""
+    decision: str
+    """`released`, `blocked-input`, `blocked-output`, `refused` (bad request, stopped service) or `failed`."""
+    reason: str = ""
+    scores: tuple[ControlScore, ...] = ()
+    streamed: bool
+    released_chars: int
+    seconds: float
+    received_at: Moment

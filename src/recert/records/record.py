@@ -1,0 +1,98 @@
+"""The common form of every record: frozen, versioned, canonical JSON in and out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Self
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from recert.digest import canonical_json, sha256_bytes
+from recert.errors import RecordError
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("times need a UTC offset")
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+Moment = Annotated[datetime, AfterValidator(_utc)]
+"""A time in UTC, whole seconds, RFC 3339 in JSON."""
+
+
+def now() -> datetime:
+    """Return the present time in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class Part(BaseModel):
+    """A piece of a record: frozen, keeps fields it does not know, refuses NaN and infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+
+class Record(Part):
+    """
+    A document that a stage hands over. It is named by the sha256 of its canonical JSON.
+
+    Reading and writing again gives the same bytes, fields of later versions included.
+    """
+
+    schema_name: ClassVar[str] = ""
+    schema_version: int = 1
+
+    def to_value(self) -> dict[str, Any]:
+        """Return the record as a JSON value. Fields that are None are left out."""
+        value = self.model_dump(mode="json", exclude_none=True)
+        assert isinstance(value, dict)
+        return value
+
+    def to_json(self) -> bytes:
+        """Return the record as canonical JSON (RFC 8785)."""
+        return canonical_json(self.to_value())
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the record's canonical JSON, 64 hex digits."""
+        return sha256_bytes(self.to_json())
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """
+        Read a record from JSON.
+
+        Raises:
+            RecordError: the data is not JSON, has repeated keys, or is not this kind of record.
+        """
+        try:
+            return cls.model_validate_json(canonical_json(parse_json(data)))
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            raise RecordError(
+                f"not a valid {cls.__name__}",
+                facts={"field": ".".join(map(str, first["loc"])), "because": first["msg"]},
+            ) from exc
+
+
+def parse_json(data: bytes) -> Any:
+    """
+    Parse JSON strictly: no NaN, no repeated keys (parsers differ on which one wins).
+
+    Raises:
+        RecordError: the data is not such JSON.
+    """
+    import json  # noqa: PLC0415
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        out = dict(pairs)
+        if len(out) != len(pairs):
+            raise ValueError("repeated key")
+        return out
+
+    try:
+        orjson.loads(data)  # strict about NaN, encoding and depth
+        return json.loads(data, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as exc:
+        raise RecordError("not valid JSON", facts={"because": exc}) from exc

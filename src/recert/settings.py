@@ -1,0 +1,32 @@
+"""Settings that come from the environment. They say where things lie, never what is safe."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from recert.errors import SettingsError
+
+
+def cache_dir() -> Path:
+    """Return the folder for converted models and cached replies: `RECERT_CACHE`, or `~/.cache/recert`."""
+    given = os.environ.get("RECERT_CACHE", "")
+    if given:
+        return Path(given).expanduser()
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if root else Path.home() / ".cache") / "recert"
+
+
+def threads() -> int:
+    """
+    Return how many threads a model may use: `RECERT_THREADS`, or the cores this process may run on.
+
+    Raises:
+        SettingsError: the variable is not a positive whole number.
+    """
+    given = os.environ.get("RECERT_THREADS", "")
+    if not given:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    if not given.isdecimal() or int(given) < 1:
+        raise SettingsError("RECERT_THREADS must be a positive whole number", facts={"given": given})
+    return int(given)
