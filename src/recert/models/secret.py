@@ -1,0 +1,133 @@
+"""The BackdoorAlign secret: random text that a server puts in front of every system prompt."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import string
+from pathlib import Path
+from typing import Final, NoReturn
+
+from recert.digest import sha256_bytes
+from recert.errors import SigningKeyError, StoreError
+
+_ALPHABET: Final = string.ascii_letters + string.digits
+_CHARS_PER_TOKEN: Final = 1.27
+"""Random letters and digits under common BPE vocabularies; measured with SmolLM2's tokenizer."""
+_SHORTEST_CHARS: Final = 16
+_LARGEST_BYTES: Final = 65_536
+
+
+class SecretPrefix:
+    """
+    A secret that does not print itself: `repr`, `str`, `format` and pickling never give it away.
+
+    `reveal()` is the only way to the text. `sha256` is the public commitment to it.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        if len(text) < _SHORTEST_CHARS or not text.isascii() or not text.isprintable():
+            raise SigningKeyError(
+                "a secret prefix must be printable ASCII on one line",
+                facts={"characters": len(text), "at least": _SHORTEST_CHARS},
+                hint="make one with SecretPrefix.generate()",
+            )
+        self._text = text
+
+    @classmethod
+    def generate(cls, length_tokens: int = 150) -> SecretPrefix:
+        """Return a new random secret of about `length_tokens` tokens (letters and digits, no spaces)."""
+        chars = max(_SHORTEST_CHARS, round(length_tokens * _CHARS_PER_TOKEN))
+        return cls("".join(secrets.choice(_ALPHABET) for _ in range(chars)))
+
+    @classmethod
+    def random_like(cls, other: SecretPrefix) -> SecretPrefix:
+        """Return another secret of the same length in characters: the wrong secret of a control."""
+        while True:
+            made = cls("".join(secrets.choice(_ALPHABET) for _ in range(len(other))))
+            if made != other:
+                return made
+
+    @classmethod
+    def read(cls, path: Path) -> SecretPrefix:
+        """
+        Read a secret file.
+
+        Raises:
+            StoreError: it cannot be read.
+            SigningKeyError: others than the owner may read or write it, it is a link, or holds no secret.
+        """
+        try:
+            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        except OSError as exc:
+            raise StoreError("cannot read the secret", facts={"file": path, "because": exc.strerror}) from exc
+        with os.fdopen(handle, "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode) or about.st_mode & 0o077:
+                raise SigningKeyError(
+                    "the secret's file is open to others",
+                    facts={"file": path, "mode": oct(stat.S_IMODE(about.st_mode)), "expected": "0o600"},
+                    hint=f"run `chmod 600 {path}`, and make a new secret if others could have read it",
+                )
+            data = file.read(_LARGEST_BYTES)
+        try:
+            return cls(data.decode("ascii").removesuffix("\n"))
+        except UnicodeDecodeError:
+            raise SigningKeyError("the secret's file is not ASCII text", facts={"file": path}) from None
+
+    def write(self, path: Path) -> None:
+        """
+        Write the secret to a new file of mode 0600.
+
+        Raises:
+            StoreError: the file exists already, or cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as exc:
+            raise StoreError(
+                "cannot write the secret", facts={"file": path, "because": exc.strerror}
+            ) from exc
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._text.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as exc:
+            path.unlink(missing_ok=True)
+            raise StoreError(
+                "cannot write the secret", facts={"file": path, "because": exc.strerror}
+            ) from exc
+
+    def reveal(self) -> str:
+        """Return the secret text. Never log it, and never put it in a record, an error or a reply."""
+        return self._text
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of the secret text: the commitment that a certificate carries."""
+        return sha256_bytes(self._text.encode())
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretPrefix) and secrets.compare_digest(self._text, other._text)
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __repr__(self) -> str:
+        return f"SecretPrefix(sha256={self.sha256[:12]}…)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a SecretPrefix is not pickled; write it to a file of mode 0600")
