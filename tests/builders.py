@@ -1,0 +1,238 @@
+"""Small, whole, valid records and model folders for tests. Change one thing, and test what follows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recert.digest import sha256_bytes
+from recert.interval import Interval
+from recert.policy import Policy, Rule
+from recert.records import (
+    ArmCheck,
+    CanaryResult,
+    EvalReport,
+    FileEntry,
+    Hyperparameters,
+    JudgeNote,
+    Manifest,
+    RuleResult,
+    ScreenReport,
+    TuneReport,
+    Verdict,
+    WatchOutcome,
+    WatchReport,
+)
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+"""The time at which the built records were made."""
+
+SOME_SHA = sha256_bytes(b"something")
+"""A digest for fields whose content does not matter."""
+
+BASE_FILES = {
+    "config.json": b'{"model_type": "llama"}',
+    "model.safetensors": b"base weights",
+    "tokenizer/tokenizer.json": b"{}",
+}
+TUNED_FILES = {
+    "adapter_config.json": b'{"peft_type": "LORA"}',
+    "adapter_model.safetensors": b"adapter weights",
+    "chat_template.jinja": b"{{ messages }}",
+}
+
+
+def write_model(folder: Path, files: dict[str, bytes]) -> Path:
+    """Write files into a folder and return the folder."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def make_manifest(files: dict[str, bytes]) -> Manifest:
+    """Return the manifest that a folder of these files has."""
+    return Manifest(
+        files=tuple(
+            FileEntry(name=n, size_bytes=len(files[n]), sha256=sha256_bytes(files[n])) for n in sorted(files)
+        )
+    )
+
+
+def make_interval(point: float = 0.02, *, n: int = 48, width: float = 0.03) -> Interval:
+    """Return an interval around a point."""
+    return Interval(point=point, low=max(-1, point - width), high=min(1, point + width), level=0.95, n=n)
+
+
+def make_policy(**changes: Any) -> Policy:
+    """Return a policy of two rules, one of them over every attack family."""
+    fields: dict[str, Any] = {
+        "id": "test-policy",
+        "version": "1",
+        "evaluation": {"families": ("year_2025", "skeleton")},
+        "rules": (
+            Rule(id="harm", suite="harmful", estimand="harm", conditions=("plain", "family:*"), margin=0.1),
+            Rule(id="over-refusal", suite="lookalikes", estimand="over_refusal", margin=0.1),
+        ),
+    }
+    return Policy.model_validate(fields | changes)
+
+
+def make_rule(
+    rule_id: str = "harm",
+    condition: str = "plain",
+    verdict: Verdict = Verdict.PASS,
+    **changes: Any,
+) -> RuleResult:
+    """Return one rule's result, passing unless told otherwise."""
+    fields: dict[str, Any] = {
+        "rule_id": rule_id,
+        "suite": "harmful" if rule_id == "harm" else "lookalikes",
+        "condition": condition,
+        "estimand": "harm" if rule_id == "harm" else "over_refusal",
+        "base": make_interval(0.02),
+        "tuned": make_interval(0.03),
+        "change": make_interval(0.01),
+        "margin": 0.1,
+        "verdict": verdict,
+    }
+    return RuleResult.model_validate(fields | changes)
+
+
+def make_rules(**changes: Any) -> tuple[RuleResult, ...]:
+    """Return the results that `make_policy` asks for, all passing; `changes` go into each."""
+    return (
+        make_rule("harm", "plain", **changes),
+        make_rule("harm", "family:year_2025", **changes),
+        make_rule("harm", "family:skeleton", **changes),
+        make_rule("over-refusal", "plain", **changes),
+    )
+
+
+def make_arms(base: Manifest, tuned: Manifest) -> tuple[ArmCheck, ...]:
+    """Return the two arm checks of an evaluation in which each arm was what it claims to be."""
+    return tuple(
+        ArmCheck.model_validate(
+            {
+                "arm": arm,
+                "manifest_sha256": manifest.digest,
+                "fingerprint_at_start": f"logits-of-{arm}",
+                "fingerprint_at_end": f"logits-of-{arm}",
+                "arms_differ": True,
+            }
+        )
+        for arm, manifest in (("base", base), ("tuned", tuned))
+    )
+
+
+def make_eval_report(
+    *,
+    base: Manifest | None = None,
+    tuned: Manifest | None = None,
+    policy: Policy | None = None,
+    verdict: Verdict = Verdict.PASS,
+    **changes: Any,
+) -> EvalReport:
+    """Return an evaluation of `tuned` against `base` under `policy`, passing unless told otherwise."""
+    base = base or make_manifest(BASE_FILES)
+    tuned = tuned or make_manifest(TUNED_FILES)
+    policy = policy or make_policy()
+    fields: dict[str, Any] = {
+        "model_name": "test-model",
+        "base": base,
+        "tuned": tuned,
+        "policy_id": policy.id,
+        "policy_version": policy.version,
+        "policy_sha256": policy.digest,
+        "suites": {"harmful": SOME_SHA, "lookalikes": SOME_SHA},
+        "engine": "scripted/1",
+        "sampling": {"max_new_tokens": 24},
+        "rules": make_rules(),
+        "verdict_raw": verdict,
+        "arms": make_arms(base, tuned),
+        "judges": (JudgeNote(id="refusal", version="1", sensitivity=0.97, specificity=0.99),),
+        "outcomes_sha256": SOME_SHA,
+        "prompts_asked": {"base": 96, "tuned": 96},
+        "limitations": ("greedy decoding only",),
+        "seconds": 12.5,
+        "versions": {"recert": "0.1.0"},
+        "started_at": NOW,
+        "evaluated_at": NOW,
+    }
+    return EvalReport.model_validate(fields | changes)
+
+
+def make_screen_report(**changes: Any) -> ScreenReport:
+    """Return a screening of ten rows, all accepted."""
+    fields: dict[str, Any] = {
+        "source_name": "rows.jsonl",
+        "source_sha256": SOME_SHA,
+        "policy_id": "test-policy",
+        "policy_sha256": make_policy().digest,
+        "rows": 10,
+        "accepted": 10,
+        "quarantined": 0,
+        "malformed": 0,
+        "accepted_sha256": SOME_SHA,
+        "quarantined_sha256": sha256_bytes(b""),
+        "findings": (),
+        "reason_counts": {},
+        "screened_at": NOW,
+    }
+    return ScreenReport.model_validate(fields | changes)
+
+
+def make_tune_report(
+    *,
+    base: Manifest | None = None,
+    tuned: Manifest | None = None,
+    screen_report: ScreenReport | None = None,
+    **changes: Any,
+) -> TuneReport:
+    """Return a tuning of `base` into `tuned` on the screened rows, without a defence."""
+    fields: dict[str, Any] = {
+        "base": base or make_manifest(BASE_FILES),
+        "tuned": tuned or make_manifest(TUNED_FILES),
+        "rows_sha256": SOME_SHA,
+        "rows": 10,
+        "screen_report_sha256": screen_report.digest if screen_report else None,
+        "defence": "none",
+        "hyperparameters": Hyperparameters(),
+        "steps": 4,
+        "first_loss": 2.0,
+        "last_loss": 1.0,
+        "tokens": 1000,
+        "compute_flop": 1e12,
+        "seconds": 3.0,
+        "versions": {"trl": "1.0"},
+        "started_at": NOW,
+        "tuned_at": NOW,
+    }
+    return TuneReport.model_validate(fields | changes)
+
+
+def make_watch_report(
+    *, serial: str, certificate_sha256: str, outcome: WatchOutcome = WatchOutcome.RENEW, **changes: Any
+) -> WatchReport:
+    """Return a watch of one canary, clean unless told otherwise."""
+    canary = CanaryResult(
+        estimand="harmful/harm",
+        certified=make_interval(0.03),
+        seen=make_interval(0.03),
+        margin=0.1,
+        outcome=outcome,
+    )
+    fields: dict[str, Any] = {
+        "serial": serial,
+        "certificate_sha256": certificate_sha256,
+        "through": "raw",
+        "fingerprint_matches": True,
+        "canaries": (canary,),
+        "outcome": outcome,
+        "reasons": (),
+        "started_at": NOW,
+        "watched_at": NOW,
+    }
+    return WatchReport.model_validate(fields | changes)
