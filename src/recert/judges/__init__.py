@@ -1,0 +1,1 @@
+"""Judges: text in, `Score` or `JudgeFailed` out. They never decide."""
