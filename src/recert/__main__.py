@@ -1,0 +1,50 @@
+"""
+The command line's outermost frame: run a command, and turn what stops it into words and an exit code.
+
+0: yes. 1: no. 2: could not answer.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from recert.errors import RecertError, VerificationError
+
+NO = 1
+NO_ANSWER = 2
+
+
+def main() -> NoReturn:
+    """Run `recert` with the arguments of this process, and exit with 0 (yes), 1 (no) or 2 (could not answer)."""
+    try:
+        from recert.cli.app import app
+
+        app()
+        code = 0
+    except SystemExit as exc:
+        code = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else NO_ANSWER
+    except VerificationError as exc:
+        code = _tell(exc, NO, reason=exc.reason)
+    except RecertError as exc:
+        code = _tell(exc, NO_ANSWER, reason=getattr(exc, "reason", ""))
+    except KeyboardInterrupt:
+        code = _tell(RecertError("interrupted"), NO_ANSWER)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = NO_ANSWER
+    except OSError as exc:
+        code = _tell(RecertError("the system refused", facts={"because": exc}), NO_ANSWER)
+    sys.exit(code if code in (0, NO) else NO_ANSWER)
+
+
+def _tell(error: RecertError, code: int, *, reason: str = "") -> int:
+    """Print an error as style asks: message, facts, hint; and the reason code where there is one."""
+    message, *facts = str(error).splitlines()
+    print(f"error: {message}{f' ({reason})' if reason else ''}", *(f"  {f}" for f in facts), sep="\n", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""How commands print: data to stdout, talk to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from recert.records import Record
+
+YES, NO = 0, 1
+
+
+def data(record: Record) -> None:
+    """Print a record to stdout as indented JSON."""
+    sys.stdout.write(json.dumps(record.to_value(), indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def talk() -> Console:
+    """Return the console that writes to stderr. Mark-up in what is printed is not read."""
+    from rich.console import Console
+
+    return Console(stderr=True, markup=False, highlight=False)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Draw a table on stderr. Every cell is printed as plain text."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=Text(title, style="bold"), title_justify="left", header_style="dim")
+    for column in columns:
+        drawn.add_column(Text(column))
+    for row in rows:
+        drawn.add_row(*(Text(str(cell)) for cell in row))
+    talk().print(drawn)
