@@ -1,0 +1,1 @@
+"""What evaluation asks and what stress plants: attack families and triggers."""
