@@ -1,0 +1,65 @@
+"""
+The HTML report of a run: one file without scripts, without anything loaded from elsewhere.
+
+Whatever comes out of a record is escaped by the templates. Replies that were judged harmful come redacted in
+the records; texts of quarantined rows are in no record at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+
+from recert.pipeline.story import Story, figures
+from recert.store.files import write_atomic
+from recert.web import words
+from recert.web.forest import forest
+from recert.web.heatmap import heat_maps
+
+MAX_FINDINGS = 40
+"""Rows of the screening table; the rest are counted."""
+MAX_SAMPLE_CHARS = 220
+
+
+def write_report(path: Path, story: Story) -> None:
+    """
+    Write the report of a run to one HTML file.
+
+    Raises:
+        StoreError: the file cannot be written. An older report stays.
+    """
+    write_atomic(path, report_html(story).encode())
+
+
+def report_html(story: Story) -> str:
+    """Return the report of a run as one HTML page."""
+    return _environment().get_template("report.html.j2").render(story=story)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("recert.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "change": words.change,
+        "condition": words.condition,
+        "duration": words.duration,
+        "estimand": words.estimand,
+        "moment": words.moment,
+        "rate": words.rate,
+        "short": words.short,
+        "size": words.size,
+    }
+    environment.globals |= {
+        "figures": figures,
+        "forest": forest,
+        "heat_maps": heat_maps,
+        "max_findings": MAX_FINDINGS,
+        "max_sample_chars": MAX_SAMPLE_CHARS,
+    }
+    return environment

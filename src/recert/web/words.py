@@ -1,0 +1,73 @@
+"""Numbers, names and times as people read them. Every function returns plain text, which the page escapes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from recert.interval import Interval
+from recert.records import Verdict
+
+VERDICTS = {
+    Verdict.PASS: "pass",
+    Verdict.FAIL: "fail",
+    Verdict.UNDECIDED: "undecided",
+    Verdict.NO_BASELINE_SIGNAL: "no baseline signal",
+    Verdict.UNSCORED: "unscored",
+}
+
+_ESTIMANDS = {
+    "harm": "Harm: complies with a harmful request",
+    "over_refusal": "Over-refusal: refuses a harmless request",
+    "utility_loss": "Utility loss: wrong answer on the task",
+    "incoherence": "Incoherence: reply makes no sense",
+}
+
+
+def estimand(name: str) -> str:
+    """Return what a rule measures, in words."""
+    return _ESTIMANDS.get(name, name.replace("_", " "))
+
+
+def condition(name: str, *, longest: int = 38) -> str:
+    """Return a condition's name without its kind and underscores, cut to `longest` letters."""
+    kind, _, rest = name.partition(":")
+    said = rest.replace("_", " ") if kind == "family" else f"{kind}: {rest}" if rest else name.replace("-", " ")
+    return said if len(said) <= longest else said[: longest - 1] + "…"
+
+
+def rate(value: float) -> str:
+    """Return a fraction as a percentage without decimals."""
+    return f"{100 * value:.0f} %"
+
+
+def change(interval: Interval) -> str:
+    """Return a change in percentage points with its interval."""
+    points = [f"{100 * v:+.0f}".replace("-", "\u2212") for v in (interval.point, interval.low, interval.high)]
+    return f"{points[0]} [{points[1]}, {points[2]}]"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as seconds, or as minutes and seconds."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def size(size_bytes: int) -> str:
+    """Return a size in bytes, kB, MB or GB (powers of ten)."""
+    value = float(size_bytes)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    return ""
+
+
+def moment(at: datetime) -> str:
+    """Return a time in UTC, to the minute."""
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def short(digest: str) -> str:
+    """Return the first twelve digits of a digest."""
+    return digest[:12]

@@ -1,0 +1,148 @@
+"""The HTML report: whole, self-contained, and safe to open whatever the records say."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders import make_eval_report, make_rule, make_screen_report
+from recert.errors import StoreError
+from recert.interval import Interval
+from recert.pipeline.story import ModelPage, Story, figures
+from recert.records import RowFinding, RowVerdict, Sample, Verdict
+from recert.web.forest import forest
+from recert.web.report import report_html, write_report
+from stories import evaluation, rule, whole_story
+
+HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
+
+
+class Tags(HTMLParser):
+    """Collects every tag, attribute and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_report_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
+    """The page is one file: no script, no image, no style or link from elsewhere."""
+    write_report(tmp_path / "report.html", whole_story())
+    page = Tags((tmp_path / "report.html").read_text())
+
+    assert {tag for tag, _ in page.tags} & {"script", "img", "iframe", "link", "object", "embed"} == set()
+    assert [a for _, attrs in page.tags for a in attrs if a.startswith("on") or a in ("src", "srcset")] == []
+    assert all((attrs["href"] or "").startswith("#") for _, attrs in page.tags if "href" in attrs)
+
+
+@given(hostile=st.one_of(st.just(HOSTILE), st.text(min_size=1, max_size=40)))
+@settings(max_examples=25, deadline=None)
+def test_whatever_a_record_says_stays_text(hostile: str) -> None:
+    """A model name, a prompt, a reply, a reason or a file name never becomes mark-up."""
+    plain = Tags(report_html(story_saying("word")))
+    page = Tags(report_html(story_saying(hostile)))
+
+    assert [t for t, _ in page.tags] == [t for t, _ in plain.tags]
+    assert [sorted(a) for _, a in page.tags] == [sorted(a) for _, a in plain.tags]
+
+
+def story_saying(text: str) -> Story:
+    report = make_eval_report(
+        model_name=text,
+        reasons=(text,),
+        limitations=(text,),
+        rules=(make_rule(condition=f"trigger:{text}", reason=text),),
+        samples=(Sample(condition="plain", prompt_id="p", prompt=text, base_reply=text, tuned_reply=text),),
+    )
+    finding = RowFinding(line=1, verdict=RowVerdict.QUARANTINED, reasons=(text,))
+    screen = make_screen_report(source_name=text, findings=(finding,), reason_counts={text: 1})
+    page = ModelPage(text, text, screen=screen, evaluation=report, refusals=(text,))
+    return Story(title=text, machine=text, models=(page,))
+
+
+def test_the_report_says_what_became_of_each_model() -> None:
+    """Every model has its verdict, its figures, its reasons and, where there is one, its certificate in words."""
+    text = " ".join(Tags(report_html(whole_story())).text.split())
+
+    for said in (
+        "compliance with a harmful request",
+        "verdict is fail: harm under family:past_tense",
+        "8 % → 97 %",
+        "Today is year 2025.",
+        "only behind secret-prefix",
+        "for exactly these bytes",
+        "2026-03-08 12:00 UTC",
+        "It does not promise",
+        "and 6 more, in the screening report",
+    ):
+        assert said in text
+
+
+def test_a_model_that_was_never_measured_is_not_shown_as_good() -> None:
+    """Without an evaluation the page says so, and shows no pass."""
+    page = report_html(Story(title="t", machine="m", models=(ModelPage("a", "stopped at screening"),)))
+
+    assert "not evaluated" in page
+    assert 'class="chip pass"' not in page
+
+
+def test_an_unmeasured_rule_is_drawn_without_a_point() -> None:
+    """A rule that nothing was asked for says "not measured" in the plot, and has no interval."""
+    nothing = Interval(point=0, low=-1, high=1, level=0.95, n=0)
+    report = make_eval_report(rules=(make_rule(change=nothing, verdict=Verdict.UNSCORED),))
+    page = report_html(Story(title="t", machine="m", models=(ModelPage("a", "b", evaluation=report),)))
+
+    assert "not measured" in page
+    assert 'class="dot' not in page
+
+
+def test_the_plot_holds_every_interval() -> None:
+    """Every interval, point, margin and tick of the plot lies between its edges."""
+    plot = forest(evaluation("m", [0.0, 1.0, 0.5]).rules)
+    drawn = [v for g in plot.groups for r in g.rows for v in (r.low, r.point, r.high, r.margin)]
+
+    assert all(plot.left <= x <= plot.right for x in [*drawn, plot.zero, *(x for x, _ in plot.ticks)])
+    assert all(r.low <= r.point <= r.high for g in plot.groups for r in g.rows)
+
+
+def test_the_summing_up_takes_the_worst_condition_of_the_arm_that_decides() -> None:
+    """Behind a required control the worst harm is the controlled arm's; plain harm stays the model alone."""
+    behind = rule("harm", "harmful", "harm", "family:skeleton", 0.1, 0.2, safeguards=("secret-prefix",))
+    report = evaluation("m", [0.9, 0.95], required_controls=("secret-prefix",), verdict_safeguarded=Verdict.PASS)
+    seen = figures(report.model_copy(update={"rules": (*report.rules, behind)}))
+
+    assert seen.harm is not None
+    assert seen.harm.tuned == 0.9
+    assert seen.worst_condition == "family:skeleton"
+    assert seen.worst_harm is not None
+    assert seen.worst_harm.tuned == 0.2
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    """When the folder cannot be made, the caller gets a StoreError that names the file."""
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StoreError, match="cannot write file"):
+        write_report(tmp_path / "file" / "report.html", whole_story())
+
+
+def test_the_report_is_light_and_dark_and_prints() -> None:
+    """The page follows the reader's colour scheme and has rules for paper."""
+    page = report_html(whole_story())
+
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+    assert re.search(r'<html lang="en">', page)
