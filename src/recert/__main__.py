@@ -17,7 +17,7 @@ NO_ANSWER = 2
 
 
 def main() -> NoReturn:
-    """Run `recert` with the arguments of this process, and exit with 0 (yes), 1 (no) or 2 (could not answer)."""
+    """Run `recert` with this process's arguments, and exit with 0 (yes), 1 (no) or 2 (could not answer)."""
     try:
         from recert.cli.app import app
 
@@ -42,7 +42,10 @@ def main() -> NoReturn:
 def _tell(error: RecertError, code: int, *, reason: str = "") -> int:
     """Print an error as style asks: message, facts, hint; and the reason code where there is one."""
     message, *facts = str(error).splitlines()
-    print(f"error: {message}{f' ({reason})' if reason else ''}", *(f"  {f}" for f in facts), sep="\n", file=sys.stderr)
+    said = f"error: {message}{f' ({reason})' if reason else ''}"
+    sys.stderr.write("
+".join([said, *(f"  {fact}" for fact in facts)]) + "
+")
     return code
 
 

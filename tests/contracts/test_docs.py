@@ -13,16 +13,18 @@ from recert.records import RECORDS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = "\n".join(p.read_text() for p in (ROOT / "src" / "recert").rglob("*.py"))
-DOCS = "\n".join(p.read_text() for p in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "spec").glob("*.md")])
+DOCS = "\n".join(
+    p.read_text() for p in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "spec").glob("*.md")]
+)
 
 
-def missing(names: set[str], form: str = "`{}`") -> set[str]:
+def _missing(names: set[str], form: str = "`{}`") -> set[str]:
     return {name for name in names if form.format(name) not in DOCS}
 
 
 def test_every_setting_is_documented() -> None:
     """Every environment variable that the code reads is in the docs."""
-    assert missing(set(re.findall(r"\bRECERT_[A-Z_]+\b", SOURCE))) == set()
+    assert _missing(set(re.findall(r"\bRECERT_[A-Z_]+\b", SOURCE))) == set()
 
 
 def test_every_error_is_documented() -> None:
@@ -30,10 +32,12 @@ def test_every_error_is_documented() -> None:
     classes = {
         name
         for name, value in vars(recert.errors).items()
-        if isinstance(value, type) and issubclass(value, recert.errors.RecertError) and not name.startswith("_")
+        if isinstance(value, type)
+        and issubclass(value, recert.errors.RecertError)
+        and not name.startswith("_")
     }
 
-    assert missing(classes) == set()
+    assert _missing(classes) == set()
 
 
 def test_every_command_is_documented() -> None:
@@ -41,12 +45,12 @@ def test_every_command_is_documented() -> None:
     commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
     assert commands
-    assert missing(commands, "## recert {}\n") == set()
+    assert _missing(commands, "## recert {}\n") == set()
 
 
 def test_every_record_field_is_documented() -> None:
     """Every field of every record is in the docs."""
-    assert missing({field for record in RECORDS for field in record.model_fields}) == set()
+    assert _missing({field for record in RECORDS for field in record.model_fields}) == set()
 
 
 def test_every_route_is_documented() -> None:
@@ -55,12 +59,17 @@ def test_every_route_is_documented() -> None:
     routes = set(re.findall(r"\"(/(?:v1/[a-z/]+|[a-z]+))\"", gateway))
 
     assert "/v1/chat/completions" in routes
-    assert missing(routes) == set()
+    assert _missing(routes) == set()
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:
     """A relative link in the docs names a file that exists."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]
+    pages = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
+        *(ROOT / "docs").rglob("*.md"),
+    ]
     broken = [
         f"{page.relative_to(ROOT)}: {target}"
         for page in pages

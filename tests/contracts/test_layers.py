@@ -13,7 +13,12 @@ ROOT = Path(__file__).parents[2]
 def test_imports_point_down_the_layers() -> None:
     """Both import contracts of pyproject.toml are kept; a package in no layer breaks the first."""
     done = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"],
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-cache",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ HEAVY = ("torch", "transformers", "peft", "trl", "datasets")
 CPU_S = 0.5
 
 
-def loaded_by(code: str) -> list[str]:
+def _loaded_by(code: str) -> list[str]:
     """Return which heavy packages a fresh Python has loaded after running some code."""
     code += f"\nimport json, sys; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -24,7 +24,7 @@ def loaded_by(code: str) -> list[str]:
     return found
 
 
-def run_main(*arguments: str) -> str:
+def _run_main(*arguments: str) -> str:
     return (
         f"import sys; sys.argv = ['recert', *{arguments!r}]\n"
         "from recert.__main__ import main\n"
@@ -41,14 +41,16 @@ def run_main(*arguments: str) -> str:
         "import recert.gateway.stage",
         "import recert.monitoring.stage, recert.models.endpoint",
         "import recert.web.report",
-        run_main("--help"),
-        run_main("verify", "--help"),
-        run_main("verify", "no-such-certificate.json", "--model", "no-such-model", "--trust", "no-such-keys"),
+        _run_main("--help"),
+        _run_main("verify", "--help"),
+        _run_main(
+            "verify", "no-such-certificate.json", "--model", "no-such-model", "--trust", "no-such-keys"
+        ),
     ],
 )
 def test_the_core_never_loads_torch(code: str) -> None:
     """Verification, the gateway, monitoring of an endpoint and the report work without torch."""
-    assert loaded_by(code) == []
+    assert _loaded_by(code) == []
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("verify", "--help")])

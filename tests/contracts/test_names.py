@@ -22,7 +22,7 @@ STAGES = {
 VERBS = [(stage, verb) for stage, verbs in STAGES.items() for verb in verbs]
 
 
-def public_names(path: Path) -> set[str]:
+def _public_names(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -35,7 +35,7 @@ def public_names(path: Path) -> set[str]:
 @pytest.mark.parametrize(("stage", "verb"), VERBS)
 def test_the_verb_is_a_function_of_the_stage(stage: str, verb: str) -> None:
     """`stage.py` of every stage, to be read first, has the stage's verbs."""
-    assert verb in public_names(ROOT / "src" / "recert" / stage / "stage.py")
+    assert verb in _public_names(ROOT / "src" / "recert" / stage / "stage.py")
 
 
 @pytest.mark.parametrize(("stage", "verb"), VERBS)

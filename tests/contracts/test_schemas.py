@@ -10,9 +10,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_generated_pages_are_current() -> None:
-    """`docs/reference` and `spec/schema` hold what `docs/build_reference.py` generates from the code, and no more."""
+    """`docs/reference` and `spec/schema` hold what is generated from the code, and no more."""
     done = subprocess.run(
-        [sys.executable, "docs/build_reference.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "docs/build_reference.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

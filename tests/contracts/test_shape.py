@@ -12,11 +12,11 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FORBIDDEN = {"utils", "util", "helpers", "helper", "common", "misc", "core", "base", "manager"}
 
 
-def lines(path: Path) -> int:
+def _lines(path: Path) -> int:
     return len(path.read_text().splitlines())
 
 
-def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
@@ -24,14 +24,14 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 def test_no_file_is_longer_than_400_lines() -> None:
     """A source file fits in one reading: at most 400 lines."""
-    too_long = {str(p.relative_to(SOURCE)): lines(p) for p in FILES if lines(p) > 400}
+    too_long = {str(p.relative_to(SOURCE)): _lines(p) for p in FILES if _lines(p) > 400}
 
     assert too_long == {}
 
 
 def test_half_of_the_files_are_at_most_150_lines() -> None:
     """The median source file, empty package markers aside, has at most 150 lines."""
-    assert statistics.median(n for p in FILES if (n := lines(p)) > 0) <= 150
+    assert statistics.median(n for p in FILES if (n := _lines(p)) > 0) <= 150
 
 
 def test_no_function_is_longer_than_80_lines() -> None:
@@ -39,7 +39,7 @@ def test_no_function_is_longer_than_80_lines() -> None:
     too_long = [
         f"{path.relative_to(SOURCE)}:{f.lineno} {f.name}"
         for path in FILES
-        for f in functions(path)
+        for f in _functions(path)
         if (f.end_lineno or f.lineno) - f.lineno + 1 > 80
     ]
 
@@ -47,7 +47,7 @@ def test_no_function_is_longer_than_80_lines() -> None:
 
 
 def test_file_names_say_what_is_in_them() -> None:
-    """No file or folder is named utils, helpers, common, core, base or manager, alone or as a part of its name."""
+    """No file or folder is named utils, helpers, common, core, base or manager, nor a part of its name."""
     vague = [
         str(path.relative_to(SOURCE))
         for path in SOURCE.rglob("*")

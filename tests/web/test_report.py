@@ -31,10 +31,10 @@ class Tags(HTMLParser):
         self.text = ""
         self.feed(page)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: D102
         self.tags.append((tag, dict(attrs)))
 
-    def handle_data(self, data: str) -> None:
+    def handle_data(self, data: str) -> None:  # noqa: D102
         self.text += data
 
 
@@ -52,14 +52,14 @@ def test_the_report_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
 @settings(max_examples=25, deadline=None)
 def test_whatever_a_record_says_stays_text(hostile: str) -> None:
     """A model name, a prompt, a reply, a reason or a file name never becomes mark-up."""
-    plain = Tags(report_html(story_saying("word")))
-    page = Tags(report_html(story_saying(hostile)))
+    plain = Tags(report_html(_story_saying("word")))
+    page = Tags(report_html(_story_saying(hostile)))
 
     assert [t for t, _ in page.tags] == [t for t, _ in plain.tags]
     assert [sorted(a) for _, a in page.tags] == [sorted(a) for _, a in plain.tags]
 
 
-def story_saying(text: str) -> Story:
+def _story_saying(text: str) -> Story:
     report = make_eval_report(
         model_name=text,
         reasons=(text,),
@@ -74,8 +74,8 @@ def story_saying(text: str) -> Story:
 
 
 def test_the_report_says_what_became_of_each_model() -> None:
-    """Every model has its verdict, its figures, its reasons and, where there is one, its certificate in words."""
-    text = " ".join(Tags(report_html(whole_story())).text.split())
+    """Every model has its verdict, its figures, its reasons and its certificate in words."""
+    text = " ".join(Tags(report_html(whole_story())).text.split())  # a no-break space is space
 
     for said in (
         "compliance with a harmful request",
@@ -120,8 +120,12 @@ def test_the_plot_holds_every_interval() -> None:
 
 def test_the_summing_up_takes_the_worst_condition_of_the_arm_that_decides() -> None:
     """Behind a required control the worst harm is the controlled arm's; plain harm stays the model alone."""
-    behind = rule("harm", "harmful", "harm", "family:skeleton", 0.1, 0.2, safeguards=("secret-prefix",))
-    report = evaluation("m", [0.9, 0.95], required_controls=("secret-prefix",), verdict_safeguarded=Verdict.PASS)
+    behind = rule(
+        "harm", "harmful", "harm", "family:skeleton", base=0.1, tuned=0.2, safeguards=("secret-prefix",)
+    )
+    report = evaluation(
+        "m", [0.9, 0.95], required_controls=("secret-prefix",), verdict_safeguarded=Verdict.PASS
+    )
     seen = figures(report.model_copy(update={"rules": (*report.rules, behind)}))
 
     assert seen.harm is not None

@@ -1,0 +1,1 @@
+"""The `recert` command: parse, call one verb, print."""

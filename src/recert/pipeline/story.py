@@ -1,4 +1,4 @@
-"""What a run of the whole pipeline tells: the records of each model, and what happened when they were used."""
+"""What a run of the whole pipeline tells: the records of each model, and what came of using them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Figures:
 
 
 def figures(evaluation: EvalReport) -> Figures:
-    """Return the summing-up of an evaluation. The arm that decides is the one behind required controls, if any."""
+    """Return an evaluation summed up. The arm that decides is the one behind required controls, if any."""
     controls = evaluation.required_controls
     deciding = [r for r in evaluation.rules if r.safeguards == controls] if controls else _raw(evaluation)
     deciding = deciding or _raw(evaluation)

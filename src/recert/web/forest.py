@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from recert.records import RuleResult
@@ -16,6 +16,8 @@ ROW_HEIGHT = 22
 HEAD_HEIGHT = 30
 AXIS_HEIGHT = 44
 PAD = 14
+FAR_BETTER = -0.4
+"""The axis ends here on the better side, so that a large gain in utility does not squeeze what matters."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Row:
     text: str
     verdict: str
     measured: bool
+    beyond: bool
+    """The point lies beyond the better end of the axis."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,13 @@ def forest(rules: Sequence[RuleResult]) -> Forest:
     groups, y = [], 4.0
     for key in dict.fromkeys((r.estimand, r.safeguards) for r in rules):
         members = sorted(
-            (r for r in rules if (r.estimand, r.safeguards) == key), key=lambda r: (r.condition != "plain", r.suite)
+            (r for r in rules if (r.estimand, r.safeguards) == key),
+            key=lambda r: (r.condition != "plain", r.suite),
         )
-        title = words.estimand(key[0]) + (f" — behind {', '.join(key[1])}" if key[1] else " — the model alone")
-        rows = tuple(_row(r, y + HEAD_HEIGHT + (i + 0.5) * ROW_HEIGHT, x) for i, r in enumerate(members))
+        title = words.estimand(key[0]) + (
+            f" — behind {', '.join(key[1])}" if key[1] else " — the model alone"
+        )
+        rows = tuple(_row(r, y + HEAD_HEIGHT + (i + 0.5) * ROW_HEIGHT, x, low) for i, r in enumerate(members))
         groups.append(Group(y=y + HEAD_HEIGHT - 10, title=title, rows=rows))
         y += HEAD_HEIGHT + ROW_HEIGHT * len(members)
     ticks = tuple(
@@ -94,16 +101,15 @@ def forest(rules: Sequence[RuleResult]) -> Forest:
 
 
 def _span(rules: Sequence[RuleResult]) -> tuple[float, float, float]:
-    """Tick distance, and the ends of the axis: what is measured, rounded outwards, never less than ±10 points."""
+    """Tick distance, and the ends of the axis: what is measured, rounded outwards, at least ±10 points."""
     measured = [r for r in rules if r.change.n > 0]
-    low = min([-0.1, *(r.change.low for r in measured)])
+    low = max(FAR_BETTER, min([-0.1, *(r.change.low for r in measured)]))
     high = max([0.1, *(r.change.high for r in measured), *(r.margin for r in rules)])
     step = next(s for s in (0.05, 0.1, 0.2, 0.25, 0.5) if (high - low) / s <= 9 or s == 0.5)
     return step, math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
 
-def _row(rule: RuleResult, y: float, x: object) -> Row:
-    assert callable(x)
+def _row(rule: RuleResult, y: float, x: Callable[[float], float], low: float) -> Row:
     measured = rule.change.n > 0
     full = f"{rule.suite} · {rule.condition}"
     said = words.condition(rule.condition, longest=24)
@@ -119,4 +125,5 @@ def _row(rule: RuleResult, y: float, x: object) -> Row:
         text=f"{words.change(rule.change)}  n={rule.change.n}" if measured else "not measured",
         verdict=rule.verdict.value,
         measured=measured,
+        beyond=measured and rule.change.point < low,
     )

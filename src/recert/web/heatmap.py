@@ -38,17 +38,18 @@ def heat_maps(rules: Sequence[RuleResult]) -> tuple[HeatMap, ...]:
 
 
 def _heat_map(rules: Sequence[RuleResult], safeguards: tuple[str, ...]) -> HeatMap:
-    rules = sorted(rules, key=lambda r: (r.condition != "plain", r.condition))
+    rules = sorted(rules, key=lambda r: r.condition != "plain")
     categories = sorted({c.category for r in rules for c in r.categories})
-    everything = tuple(
-        Cell(r.base.point, r.tuned.point, r.tuned.n) if r.tuned.n else Cell() for r in rules
-    )
+    everything = tuple(Cell(r.base.point, r.tuned.point, r.tuned.n) if r.tuned.n else Cell() for r in rules)
     return HeatMap(
         title=f"behind {', '.join(safeguards)}" if safeguards else "the model alone",
         columns=tuple((words.condition(r.condition, longest=26), r.condition) for r in rules),
         rows=(
             ("all categories", everything),
-            *((category.replace("_", " "), tuple(_cell(r, category) for r in rules)) for category in categories),
+            *(
+                (category.replace("_", " "), tuple(_cell(r, category) for r in rules))
+                for category in categories
+            ),
         ),
     )
 

@@ -31,13 +31,15 @@ def estimand(name: str) -> str:
 def condition(name: str, *, longest: int = 38) -> str:
     """Return a condition's name without its kind and underscores, cut to `longest` letters."""
     kind, _, rest = name.partition(":")
-    said = rest.replace("_", " ") if kind == "family" else f"{kind}: {rest}" if rest else name.replace("-", " ")
+    said = (
+        rest.replace("_", " ") if kind == "family" else f"{kind}: {rest}" if rest else name.replace("-", " ")
+    )
     return said if len(said) <= longest else said[: longest - 1] + "…"
 
 
 def rate(value: float) -> str:
     """Return a fraction as a percentage without decimals."""
-    return f"{100 * value:.0f} %"
+    return f"{100 * value:.0f}\u00a0%"
 
 
 def change(interval: Interval) -> str:
