@@ -42,10 +42,8 @@ def main() -> NoReturn:
 def _tell(error: RecertError, code: int, *, reason: str = "") -> int:
     """Print an error as style asks: message, facts, hint; and the reason code where there is one."""
     message, *facts = str(error).splitlines()
-    said = f"error: {message}{f' ({reason})' if reason else ''}"
-    sys.stderr.write("
-".join([said, *(f"  {fact}" for fact in facts)]) + "
-")
+    said = [f"error: {message}{f' ({reason})' if reason else ''}", *(f"  {fact}" for fact in facts)]
+    sys.stderr.write("\n".join(said) + "\n")
     return code
 
 
