@@ -1,0 +1,1 @@
+"""Serving only what is certified, behind controls, with an audit line for every exchange."""

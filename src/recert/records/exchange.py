@@ -33,7 +33,11 @@ class Exchange(Record):
     reply_sha256: Sha256
     """Digest of the text that was released."""
     decision: str
-    """`released`, `blocked-input`, `blocked-output`, `refused` (bad request, stopped service) or `failed`."""
+    """
+    `released`, `blocked-input`, `blocked-output`, `refused` (bad request, stopped service) or `failed`.
+
+    A streamed reply has an earlier line with `opened`, written before its first byte.
+    """
     reason: str = ""
     scores: tuple[ControlScore, ...] = ()
     streamed: bool

@@ -1,0 +1,193 @@
+"""The controls: what may come in, and what may go out. Judges score, the policy decides, failure blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from recert.gateway.holdback import HoldBack, compile_patterns, scan
+from recert.gateway.normalise import views
+from recert.gateway.workers import Workers
+from recert.judges.protocol import JudgeFailed, ReplyJudge, RequestJudge, Score
+from recert.models.secret import SecretPrefix
+from recert.policy.policy import GatewayPolicy
+from recert.records import ControlScore
+
+LEXICON: Final = "lexicon"
+INPUT_JUDGE: Final = "input-judge"
+OUTPUT_JUDGE: Final = "output-judge"
+SECRET_PREFIX: Final = "secret-prefix"  # noqa: S105
+SYSTEM_INSTRUCTION: Final = "system-instruction"
+_SENTENCE_ENDS: Final = ".!?\n"
+_SHORTEST_JUDGED_CHARS: Final = 80
+"""A stream is judged at the ends of sentences, but not before this much is waiting."""
+
+
+class Controls:
+    """
+    What guards one model, ready to check requests and replies.
+
+    Args:
+        policy: thresholds, phrases and time limits.
+        secret: the secret whose echo is blocked; None for none.
+        request_judge: scores what clients write; None for none.
+        reply_judge: scores replies; None for none.
+    """
+
+    def __init__(
+        self,
+        policy: GatewayPolicy,
+        *,
+        secret: SecretPrefix | None,
+        request_judge: RequestJudge | None,
+        reply_judge: ReplyJudge | None,
+    ) -> None:
+        self._policy = policy
+        self._incoming = compile_patterns(policy.forbidden_phrases)
+        self._outgoing = compile_patterns(policy.forbidden_phrases, secret)
+        self._request_judge = request_judge
+        self._reply_judge = reply_judge
+        self._workers = Workers()
+        found = {
+            LEXICON: bool(policy.forbidden_phrases),
+            INPUT_JUDGE: request_judge is not None,
+            OUTPUT_JUDGE: reply_judge is not None,
+            SECRET_PREFIX: secret is not None,
+            SYSTEM_INSTRUCTION: bool(policy.system_instruction),
+        }
+        self.active: tuple[str, ...] = tuple(name for name, on in found.items() if on)
+
+    async def check_request(self, texts: Sequence[str]) -> list[ControlScore]:
+        """Score every text of a request, in every view. Any `blocked` blocks the request."""
+        scores = []
+        if self._incoming:
+            reason = next(filter(None, (scan(self._incoming, text) for text in texts)), "")
+            scores.append(_lexicon_score("input", reason))
+            if reason:
+                return scores
+        judge = self._request_judge
+        if judge is not None:
+            seen = tuple(dict.fromkeys(view for text in texts for view in views(text)))
+            scores.append(
+                await self._judge(
+                    INPUT_JUDGE, "input", lambda: _worst(judge, seen), self._policy.input_harm_score
+                )
+            )
+        return scores
+
+    def gate(self, question: str, *, by_sentence: bool) -> OutputGate:
+        """Return the gate for one reply; `by_sentence` for a stream that is released as it comes."""
+        return OutputGate(self, HoldBack(self._outgoing), question, by_sentence=by_sentence)
+
+    @property
+    def judges_replies(self) -> bool:
+        """Whether replies are judged as well as searched."""
+        return self._reply_judge is not None
+
+    async def judge_reply(self, question: str, reply: str) -> ControlScore:
+        """Score a reply, or what there is of it."""
+        judge = self._reply_judge
+        assert judge is not None
+        return await self._judge(
+            OUTPUT_JUDGE, "output", lambda: judge.score(question, reply), self._policy.output_harm_score
+        )
+
+    async def _judge(
+        self, control: str, direction: str, ask: Callable[[], Score | JudgeFailed], threshold: float
+    ) -> ControlScore:
+        reason = "control-failed"
+        try:
+            said = await self._workers.run(ask, self._policy.control_timeout_s)
+        except TimeoutError:
+            said, reason = JudgeFailed("no answer in time"), "control-timeout"
+        except Exception as exc:
+            said = JudgeFailed(type(exc).__name__)
+        if not isinstance(said, Score):
+            return ControlScore(control=control, direction=direction, score=None, blocked=True, reason=reason)
+        blocked = not said.value < threshold
+        return ControlScore(
+            control=control,
+            direction=direction,
+            score=said.value,
+            blocked=blocked,
+            reason=control if blocked else "",
+        )
+
+
+def _worst(judge: RequestJudge, texts: Sequence[str]) -> Score | JudgeFailed:
+    worst = Score(0.0)
+    for text in texts:
+        said = judge.score(text)
+        if isinstance(said, JudgeFailed):
+            return said
+        worst = max(worst, said, key=lambda s: s.value)
+    return worst
+
+
+def _lexicon_score(direction: str, reason: str) -> ControlScore:
+    return ControlScore(
+        control=LEXICON,
+        direction=direction,
+        score=1.0 if reason else 0.0,
+        blocked=bool(reason),
+        reason=reason,
+    )
+
+
+class OutputGate:
+    """
+    Lets one reply out, up to the first thing that may not leave.
+
+    Text passes the hold-back first and the reply judge (where there is one) after it: whole, or sentence by
+    sentence with everything before. `blocked` is the reason once something was found; nothing leaves after.
+    """
+
+    def __init__(self, controls: Controls, holdback: HoldBack, question: str, *, by_sentence: bool) -> None:
+        self._controls = controls
+        self._holdback = holdback
+        self._question = question
+        self._by_sentence = by_sentence
+        self._passed = ""
+        self._waiting = ""
+        self.blocked = ""
+        self.scores: list[ControlScore] = []
+
+    async def feed(self, piece: str) -> str:
+        """Take the next piece; return what may leave now."""
+        if self.blocked:
+            return ""
+        out = self._holdback.feed(piece)
+        self._look()
+        if not self._controls.judges_replies:
+            return out
+        self._waiting += out
+        if self.blocked or not self._by_sentence or len(self._waiting) < _SHORTEST_JUDGED_CHARS:
+            return ""
+        end = max(self._waiting.rfind(mark) for mark in _SENTENCE_ENDS) + 1
+        return await self._judged(end) if end else ""
+
+    async def finish(self) -> str:
+        """Take the end of the reply; return what is left of it, if it may leave."""
+        if self.blocked:
+            return ""
+        out = self._holdback.finish()
+        self._look()
+        if not self._controls.judges_replies:
+            return out
+        self._waiting += out
+        return "" if self.blocked else await self._judged(len(self._waiting))
+
+    def _look(self) -> None:
+        if self._holdback.violation:
+            self.blocked = self._holdback.violation
+            self.scores.append(_lexicon_score("output", self.blocked))
+
+    async def _judged(self, end: int) -> str:
+        score = await self._controls.judge_reply(self._question, self._passed + self._waiting[:end])
+        self.scores = [s for s in self.scores if s.control != OUTPUT_JUDGE] + [score]
+        if score.blocked:
+            self.blocked = score.reason
+            return ""
+        out, self._waiting = self._waiting[:end], self._waiting[end:]
+        self._passed += out
+        return out

@@ -1,0 +1,139 @@
+"""One HTTP request and its reply, on bare ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import orjson
+
+from recert.gateway.replies import BadRequest, HttpError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_BODY_TIMEOUT_S: Final = 20.0
+JSON: Final = b"application/json"
+EVENTS: Final = b"text/event-stream; charset=utf-8"
+
+
+class Http:
+    """
+    One request. Sends at most one reply.
+
+    `gone` says that the client went away.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.request_id = request_id
+        self.serial = ""
+        self.started = False
+        self.gone = False
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._receive = receive
+        self._send = send
+        self._watcher: asyncio.Task[None] | None = None
+
+    def header(self, name: bytes) -> bytes:
+        """
+        Return a request header's value, empty when it is missing.
+
+        Raises:
+            BadRequest: it is there twice: readers would differ on which one counts.
+        """
+        found = [value for key, value in self._headers if key == name]
+        if len(found) > 1:
+            raise BadRequest(f"header {name.decode()} is repeated", code="repeated_header")
+        return found[0] if found else b""
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """
+        Return the request's JSON body.
+
+        Raises:
+            BadRequest: it is too large, too slow, packed, or not declared as JSON.
+        """
+        if self.header(b"content-type").split(b";")[0].strip().lower() != JSON:
+            raise BadRequest(
+                "content-type must be application/json", code="unsupported_media_type", status=415
+            )
+        if self.header(b"content-encoding") not in (b"", b"identity"):
+            raise BadRequest("content-encoding is not supported", code="unsupported_encoding", status=415)
+        declared = self.header(b"content-length")
+        too_large = BadRequest(f"body is larger than {limit_bytes} bytes", code="body_too_large", status=413)
+        if declared.isdigit() and int(declared) > limit_bytes:
+            raise too_large
+        parts, size, more = [], 0, True
+        try:
+            async with asyncio.timeout(_BODY_TIMEOUT_S):
+                while more:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        self.gone = True
+                        raise HttpError("the client went away", code="client-gone")
+                    part = message.get("body", b"")
+                    size += len(part)
+                    if size > limit_bytes:
+                        raise too_large
+                    parts.append(part)
+                    more = message.get("more_body", False)
+        except TimeoutError as exc:
+            raise BadRequest("body did not arrive in time", code="body_timeout", status=408) from exc
+        return b"".join(parts)
+
+    def end_when_gone(self, deadline: asyncio.Timeout) -> None:
+        """Cut the request short when the client goes away. Call it after the body was read."""
+
+        async def watch() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            self.gone = True
+            if not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time())
+
+        self._watcher = asyncio.create_task(watch())
+
+    def stop_watching(self) -> None:
+        """Stop looking whether the client goes away."""
+        if self._watcher:
+            self._watcher.cancel()
+
+    async def start(
+        self, status: int, content_type: bytes, length: int | None = None, extra: bytes = b""
+    ) -> None:
+        """Send status and headers."""
+        headers = [
+            (b"content-type", content_type),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"x-request-id", self.request_id.encode()),
+        ]
+        if self.serial:
+            headers.append((b"x-recert-certificate", self.serial.encode("latin-1", "replace")))
+        if length is not None:
+            headers.append((b"content-length", str(length).encode()))
+        if extra:
+            headers.append((extra, b"false"))
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        """Send a part of the body; the last with `more=False`."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def reply(self, status: int, data: bytes, *, retry: bool = True) -> None:
+        """Send a whole JSON reply. `retry=False` tells OpenAI clients that asking again does not help."""
+        await self.start(status, JSON, len(data), b"" if retry else b"x-should-retry")
+        await self.write(data, more=False)
+
+    async def error(self, error: HttpError) -> None:
+        """Send an error: a JSON reply, or the last event of a stream that has begun."""
+        data = orjson.dumps(error.value())
+        if self.started:
+            await self.write(b"data: " + data + b"\n\n", more=False)
+        else:
+            await self.reply(error.status, data, retry=error.status < 500)

@@ -1,0 +1,282 @@
+"""
+The embedded engine: `python -m recert.models.engine` loads one certified model and answers on a Unix socket.
+
+It hashes both folders, compares with what the certificate says, loads, and makes sure that no file was
+touched meanwhile; later it ends as soon as one is. What happens is told on stdout, one JSON object a line
+(`progress`, `ready`, `refused` with a reason). It ends when stdin closes: with the process that started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from recert.errors import ModelError, RecertError, VerificationError
+from recert.models.protocol import Sampling
+from recert.records import Chat, Manifest
+
+_LOOK_S: Final = 1.0
+REFUSED_EXIT: Final = 3
+"""Exit code when the files are not what was certified."""
+
+
+class StreamingModel(Protocol):
+    """What the engine needs of a model."""
+
+    def stream(self, one: Chat, sampling: Sampling) -> Iterator[str]:
+        """Yield the pieces of one reply as they are made."""
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text has."""
+
+
+Stamp = dict[str, tuple[int, int, int, int]]
+
+
+def stamp(folder: Path) -> Stamp:
+    """
+    Return size, inode, and times of change of every file: what no write leaves as it was.
+
+    Raises:
+        VerificationError: `files-changed`: a file went away while it was looked at.
+    """
+    found: Stamp = {}
+    try:
+        for path in sorted(folder.rglob("*")):
+            about = path.lstat()
+            if not path.is_dir():
+                key = path.relative_to(folder).as_posix()
+                found[key] = (about.st_size, about.st_ino, about.st_mtime_ns, about.st_ctime_ns)
+    except OSError as exc:
+        raise VerificationError("files-changed", "model files changed", facts={"folder": folder}) from exc
+    return found
+
+
+class CertifiedFolder:
+    """A folder that must be what a certificate says, from before it is loaded until the end."""
+
+    def __init__(self, folder: Path, expected_sha256: str) -> None:
+        self.folder = folder
+        self._expected = expected_sha256
+        self._stamp: Stamp = {}
+
+    def check(self) -> None:
+        """
+        Hash the folder and remember how its files look.
+
+        Raises:
+            VerificationError: `file-differs`: its manifest is not the expected one.
+        """
+        self._stamp = stamp(self.folder)
+        found = Manifest.of_folder(self.folder).digest
+        if found != self._expected:
+            raise VerificationError(
+                "file-differs",
+                "model folder is not what was certified",
+                facts={"folder": self.folder, "certified": self._expected, "on disk": found},
+            )
+
+    def still(self) -> None:
+        """
+        Return when no file was touched since `check`.
+
+        Raises:
+            VerificationError: `files-changed`.
+        """
+        if stamp(self.folder) != self._stamp:
+            raise VerificationError(
+                "files-changed", "model files changed after they were checked", facts={"folder": self.folder}
+            )
+
+
+def tell(event: str, **facts: str) -> None:
+    """Write one event to stdout."""
+    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+    sys.stdout.flush()
+
+
+def load(base: CertifiedFolder, tuned: CertifiedFolder, delta_kind: str) -> StreamingModel:
+    """
+    Check both folders and load the model from them.
+
+    Raises:
+        VerificationError: a folder is not what was certified, or changed while it was loaded.
+        ModelError: it cannot be loaded.
+    """
+    for name, part in (("base", base), ("tuned", tuned)):
+        tell("progress", message=f"checking {name}")
+        part.check()
+    tell("progress", message="loading")
+    from recert.models.local import LocalModel
+
+    model = (
+        LocalModel.load(tuned.folder)
+        if delta_kind == "merged-weights"
+        else LocalModel.load(base.folder, adapter_dir=tuned.folder)
+    )
+    base.still()
+    tuned.still()
+    return model
+
+
+class Engine:
+    """Answers chat completions, one at a time, always as a stream."""
+
+    def __init__(self, model: StreamingModel) -> None:
+        self._model = model
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
+
+    def app(self) -> web.Application:
+        """Return the server application."""
+        app = web.Application(client_max_size=64_000_000)
+        app.router.add_post("/v1/chat/completions", self._answer)
+        return app
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        try:
+            asked = orjson.loads(await request.read())
+            chat = Chat(messages=tuple(asked["messages"]))
+            sampling = Sampling(
+                max_new_tokens=asked["max_tokens"],
+                temperature=asked.get("temperature", 0.0),
+                top_p=asked.get("top_p", 1.0),
+                seed=asked.get("seed", 0) % 2**63,
+            )
+        except (ValueError, KeyError, TypeError, ValidationError):
+            return _error(400, "invalid_request", "request was not understood")
+        pieces: asyncio.Queue[str | Exception | None] = asyncio.Queue()
+        cancelled = threading.Event()
+        self._thread.submit(
+            self._generate, chat, sampling, pieces.put_nowait, asyncio.get_running_loop(), cancelled
+        )
+        try:
+            return await self._send(request, chat, sampling, pieces)
+        finally:
+            cancelled.set()
+
+    def _generate(
+        self,
+        chat: Chat,
+        sampling: Sampling,
+        put: Any,
+        loop: asyncio.AbstractEventLoop,
+        cancelled: threading.Event,
+    ) -> None:
+        end: Exception | None = None
+        try:
+            for piece in self._model.stream(chat, sampling) if not cancelled.is_set() else ():
+                if cancelled.is_set():
+                    break
+                loop.call_soon_threadsafe(put, piece)
+        except Exception as exc:
+            end = exc
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(put, end)
+
+    async def _send(
+        self,
+        request: web.Request,
+        chat: Chat,
+        sampling: Sampling,
+        pieces: asyncio.Queue[str | Exception | None],
+    ) -> web.StreamResponse:
+        piece = await pieces.get()
+        if isinstance(piece, ModelError):
+            return _error(400, "context_length_exceeded", piece.message)
+        if isinstance(piece, Exception):
+            return _error(500, "engine-failed", type(piece).__name__)
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        steps, text = 0, ""
+        while isinstance(piece, str):
+            steps, text = steps + 1, text + piece
+            await response.write(_event([{"index": 0, "delta": {"content": piece}, "finish_reason": None}]))
+            piece = await pieces.get()
+        if isinstance(piece, Exception):
+            await response.write(b"data: " + orjson.dumps({"error": {"code": "engine-failed"}}) + b"\n\n")
+            return response
+        made = max(steps, self._model.count_tokens(text))
+        finish_reason = "length" if made >= sampling.max_new_tokens else "stop"
+        await response.write(_event([{"index": 0, "delta": {}, "finish_reason": finish_reason}]))
+        read = sum(self._model.count_tokens(m.content) for m in chat.messages)
+        await response.write(
+            _event([], {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made})
+        )
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+
+def _event(choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
+    return b"data: " + orjson.dumps({"choices": choices, "usage": usage}) + b"\n\n"
+
+
+def _error(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"error": {"message": message, "code": code}}, status=status)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def _end_when_touched(*folders: CertifiedFolder) -> None:
+    while True:
+        time.sleep(_LOOK_S)
+        try:
+            for folder in folders:
+                folder.still()
+        except VerificationError as exc:
+            _refuse(exc)
+            os._exit(REFUSED_EXIT)
+
+
+def _refuse(exc: RecertError) -> None:
+    reason = exc.reason if isinstance(exc, VerificationError) else "engine-refused"
+    tell("refused", reason=reason, message=str(exc))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the engine; return the exit code."""
+    parser = argparse.ArgumentParser(prog="recert.models.engine")
+    for name in ("--base", "--base-sha256", "--tuned", "--tuned-sha256", "--socket"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--delta-kind", default="lora-adapter", choices=("lora-adapter", "merged-weights"))
+    given = parser.parse_args(arguments)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    base = CertifiedFolder(Path(given.base), given.base_sha256)
+    tuned = CertifiedFolder(Path(given.tuned), given.tuned_sha256)
+    try:
+        model = load(base, tuned, given.delta_kind)
+    except RecertError as exc:
+        _refuse(exc)
+        return REFUSED_EXIT
+    threading.Thread(target=_end_when_touched, args=(base, tuned), daemon=True).start()
+    Path(given.socket).unlink(missing_ok=True)
+    os.umask(0o077)
+    asyncio.run(_serve(Engine(model), given.socket))
+    return 0
+
+
+async def _serve(engine: Engine, socket: str) -> None:
+    runner = web.AppRunner(engine.app(), access_log=None, handle_signals=True)
+    await runner.setup()
+    await web.UnixSite(runner, socket).start()
+    tell("ready")
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
