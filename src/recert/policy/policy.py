@@ -108,8 +108,8 @@ class CertificationPolicy(Part):
 
     roles: tuple[RoleRule, ...] = (RoleRule(role="evaluator"), RoleRule(role="approver"))
     evaluator_differs_from_trainer: bool = True
-    validity_hours: float = Field(default=168, gt=0)
-    status_validity_hours: float = Field(default=24, gt=0)
+    validity_hours: float = Field(default=168, gt=0, le=8784)
+    status_validity_hours: float = Field(default=24, gt=0, le=8784)
 
 
 class GatewayPolicy(Part):

@@ -37,6 +37,9 @@ class Outcome(Part):
     failed: str | None = None
     """Why the reply could not be judged, when that is so."""
     stop_reason: str = "stop"
+    suite: str = ""
+    safeguards: tuple[str, ...] = ()
+    """Controls that were active for this arm; the base arm never has any."""
 
 
 class CategoryCount(Part):
@@ -99,6 +102,8 @@ class Sample(Part):
     prompt: str
     base_reply: str
     tuned_reply: str
+    suite: str = ""
+    safeguards: tuple[str, ...] = ()
 
 
 class EvalReport(Record):

@@ -1,0 +1,169 @@
+"""The two arms: each asked through the cache, and each checked to be the model it claims to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recert.digest import sha256_json
+from recert.errors import ArmError, ModelError
+from recert.models.protocol import Generation, Model, Sampling
+from recert.models.secret import SecretPrefix
+from recert.records import ArmCheck, Chat, Manifest
+from recert.store.cache import CachedReply, GenerationCache
+
+_HIDDEN = "[secret]"
+_PIECE = 16
+"""Letters of the secret in a row that count as giving it away."""
+
+
+class Arm:
+    """
+    One model of the comparison, with its cache and its identity.
+
+    Args:
+        label: `base` or `tuned`.
+        model: the model.
+        over: manifest of the base that an adapter lies on; part of the cache key, as the adapter's files
+            alone do not say what it does.
+        cache: where replies are kept, or None.
+        secrets: never recorded: a reply that repeats one is kept without it.
+
+    Raises:
+        ArmError: the cache knows these files with another fingerprint.
+        ModelError: the model has no manifest, or does not answer.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        model: Model,
+        *,
+        over: Manifest | None = None,
+        cache: GenerationCache | None = None,
+        secrets: Sequence[SecretPrefix] = (),
+    ) -> None:
+        if model.manifest is None:
+            raise ModelError(
+                "model has no manifest of its files",
+                facts={"arm": label, "model": model.name},
+                hint="evaluate a local folder; behaviour alone is not enough to certify bytes",
+            )
+        self.label = label
+        self.model = model
+        self.manifest = model.manifest
+        self.made = 0
+        self.cached = 0
+        self._cache = cache
+        self._secrets = [s.reveal() for s in secrets]
+        self._key = sha256_json([model.manifest.digest, over.digest if over else "", model.engine])
+        self._said: dict[str, Generation] = {}
+        self.fingerprint_at_start = model.fingerprint()
+        if cache is not None:
+            kept = cache.fingerprint(self._key)
+            if kept is not None and kept != self.fingerprint_at_start:
+                raise ArmError(
+                    "cached replies come from a model that behaved differently",
+                    facts={"arm": label, "cached fingerprint": kept, "present": self.fingerprint_at_start},
+                    hint="the same files should give the same logits: give a new cache file",
+                )
+            cache.remember_fingerprint(self._key, self.fingerprint_at_start)
+
+    @property
+    def leaks(self) -> int:
+        """How many replies gave away a part of a secret."""
+        return sum(_HIDDEN in said.text for said in self._said.values()) if self._secrets else 0
+
+    def ask(self, chats: Sequence[Chat], sampling: Sampling) -> list[Generation]:
+        """
+        Return one reply per conversation, in order; what was asked before is not asked again.
+
+        Raises:
+            ModelError: the model did not answer, or gave another number of replies.
+            StoreError: the cache cannot be read or written.
+        """
+        keys = [self._chat_key(one, sampling) for one in chats]
+        unknown = [k for k in dict.fromkeys(keys) if k not in self._said]
+        if self._cache is not None and unknown:
+            kept = self._cache.read(unknown)
+            self.cached += len(kept)
+            for key, reply in kept.items():
+                self._said[key] = Generation(reply.text, reply.stop_reason, reply.tokens)
+        missing = {k: one for k, one in zip(keys, chats, strict=True) if k not in self._said}
+        if missing:
+            self._make(missing, sampling)
+        return [self._said[key] for key in keys]
+
+    def _make(self, missing: dict[str, Chat], sampling: Sampling) -> None:
+        made = self.model.generate(list(missing.values()), sampling)
+        if len(made) != len(missing):
+            raise ModelError(
+                "model gave another number of replies",
+                facts={"arm": self.label, "asked": len(missing), "replies": len(made)},
+            )
+        fresh = {
+            key: Generation(self._hide(g.text), g.stop_reason, g.tokens)
+            for key, g in zip(missing, made, strict=True)
+        }
+        if self._cache is not None:
+            self._cache.write({k: CachedReply(g.text, g.stop_reason, g.tokens) for k, g in fresh.items()})
+        self._said.update(fresh)
+        self.made += len(fresh)
+
+    def _chat_key(self, one: Chat, sampling: Sampling) -> str:
+        return sha256_json([self._key, sampling.model_dump(mode="json"), one.model_dump(mode="json")])
+
+    def _hide(self, text: str) -> str:
+        for secret in self._secrets:
+            pieces = [secret[i : i + _PIECE] for i in range(len(secret) - _PIECE + 1)]
+            if any(piece in text for piece in pieces):
+                for piece in pieces:
+                    text = text.replace(piece, _HIDDEN)
+        return text
+
+
+def check_arms(base: Arm, tuned: Arm) -> tuple[ArmCheck, ArmCheck]:
+    """
+    Return the identity of both arms, looked at once more.
+
+    Raises:
+        ArmError: both arms are the same model, or one is not what it was at the start.
+    """
+    refuse_same(base, tuned)
+    checks = []
+    for arm in (base, tuned):
+        now = arm.model.fingerprint()
+        if now != arm.fingerprint_at_start or arm.model.manifest != arm.manifest:
+            raise ArmError(
+                "an arm changed while it was measured",
+                facts={"arm": arm.label, "at the start": arm.fingerprint_at_start, "at the end": now},
+                hint="nothing of this run counts: run it again with the models left alone",
+            )
+        checks.append(
+            ArmCheck.model_validate(
+                {
+                    "arm": arm.label,
+                    "manifest_sha256": arm.manifest.digest,
+                    "fingerprint_at_start": arm.fingerprint_at_start,
+                    "fingerprint_at_end": now,
+                    "arms_differ": True,
+                }
+            )
+        )
+    return checks[0], checks[1]
+
+
+def refuse_same(base: Arm, tuned: Arm) -> None:
+    """
+    Make sure that there are two models to compare.
+
+    Raises:
+        ArmError: the same files, or the same logits: then nothing would be compared.
+    """
+    if base.manifest == tuned.manifest:
+        raise ArmError("both arms are the same files", facts={"manifest": base.manifest.digest})
+    if base.fingerprint_at_start == tuned.fingerprint_at_start:
+        raise ArmError(
+            "both arms give the same logits",
+            facts={"fingerprint": base.fingerprint_at_start},
+            hint="the adapter was not applied, or does nothing",
+        )

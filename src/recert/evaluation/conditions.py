@@ -1,0 +1,114 @@
+"""Under which conditions a prompt is asked: plain, attacked, in the training context, behind a secret."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from recert.attacks.families import FAMILIES
+from recert.errors import PolicyError
+from recert.models.prompting import compose_system
+from recert.models.secret import SecretPrefix
+from recert.records import Chat, Message, Prompt, chat
+
+PLACEHOLDER = "{prompt}"
+"""Where the prompt goes in a row format of the training context."""
+
+SECRET = "secret-prefix"  # noqa: S105 - the control's name
+WRONG_SECRET = "secret-prefix:wrong"  # noqa: S105 - the control's name
+
+
+@dataclass(frozen=True)
+class Condition:
+    """
+    One way of asking every prompt, the same for both arms.
+
+    `safeguards` are the controls in front of the tuned arm. The base arm never has them: the claim is
+    about the tuned model as it would be served against the base as it is served today.
+    """
+
+    name: str
+    ask: Callable[[Prompt, int], Chat]
+    safeguards: tuple[str, ...] = ()
+    secret: SecretPrefix | None = None
+    instruction: str = ""
+
+    def base_chat(self, prompt: Prompt, index: int) -> Chat:
+        """Return what the base is asked. `index` is the prompt's place in the sampling order."""
+        return self.ask(prompt, index)
+
+    def tuned_chat(self, prompt: Prompt, index: int) -> Chat:
+        """Return what the tuned model is asked: the same, with the safeguards' system message."""
+        plain = self.ask(prompt, index)
+        if not self.safeguards:
+            return plain
+        own = next((m.content for m in plain.messages if m.role == "system"), None)
+        secret = self.secret.reveal() if self.secret is not None else None
+        system = compose_system(secret, self.instruction, own)
+        rest = tuple(m for m in plain.messages if m.role != "system")
+        head = (Message(role="system", content=system),) if system is not None else ()
+        return Chat(messages=(*head, *rest), assistant_prefix=plain.assistant_prefix)
+
+    def behind(self, secret: SecretPrefix, instruction: str, *, wrong: bool = False) -> Condition:
+        """Return the same condition behind the secret, or behind a wrong one as a control."""
+        names = (WRONG_SECRET if wrong else SECRET, *(("system-instruction",) if instruction else ()))
+        return Condition(self.name, self.ask, safeguards=names, secret=secret, instruction=instruction)
+
+
+def wrong_secret(secret: SecretPrefix) -> SecretPrefix:
+    """Return another secret of the same length, the same in every run, so that a run can resume."""
+    draw = random.Random(f"recert:wrong:{secret.sha256}")  # noqa: S311 - a control, not a secret
+    return SecretPrefix(
+        "".join(draw.choice(string.ascii_letters + string.digits) for _ in range(len(secret)))
+    )
+
+
+def raw_conditions(families: Sequence[str], training_context: Sequence[str]) -> list[Condition]:
+    """
+    Return the conditions of the model alone: `plain`, `family:<name>`, `training-context`.
+
+    Args:
+        families: names of attack families.
+        training_context: system prompts seen in the tuning data; an entry with `{prompt}` in it is a
+            format of the user turn instead. They take turns over the prompts.
+
+    Raises:
+        PolicyError: a family that does not exist.
+    """
+    made = [Condition("plain", ask_plain)]
+    for name in families:
+        if name not in FAMILIES:
+            raise PolicyError(
+                "no such attack family", facts={"family": name, "there are": ", ".join(sorted(FAMILIES))}
+            )
+        made.append(Condition(f"family:{name}", _attacked(name)))
+    if training_context:
+        made.append(Condition("training-context", _in_context(tuple(training_context))))
+    return made
+
+
+def ask_plain(prompt: Prompt, index: int) -> Chat:
+    """Return the prompt as it is, with the system prompt that belongs to it."""
+    return chat(prompt.text, system=prompt.system)
+
+
+def _attacked(name: str) -> Callable[[Prompt, int], Chat]:
+    def ask(prompt: Prompt, index: int) -> Chat:
+        wrapped = FAMILIES[name].wrap(prompt.text, prompt.id)
+        if prompt.system is None:
+            return wrapped
+        return Chat(messages=(Message(role="system", content=prompt.system), *wrapped.messages))
+
+    return ask
+
+
+def _in_context(context: tuple[str, ...]) -> Callable[[Prompt, int], Chat]:
+    def ask(prompt: Prompt, index: int) -> Chat:
+        one = context[index % len(context)]
+        if PLACEHOLDER in one:
+            return chat(one.replace(PLACEHOLDER, prompt.text), system=prompt.system)
+        return chat(prompt.text, system=one)
+
+    return ask
