@@ -59,12 +59,25 @@ def hash_folder(folder: Path) -> Iterator[tuple[str, int, str]]:
 
     Raises:
         InputError: the folder is missing or empty, or holds something that is not a plain file or folder
-            (a symbolic link could point elsewhere between checking and loading).
+            (a symbolic link could point elsewhere between checking and loading), or a name with a backslash or
+            characters that do not print.
         StoreError: a file cannot be read.
     """
     if not folder.is_dir():
         raise InputError("no such model folder", facts={"folder": folder})
-    names = sorted(_plain_files(folder, folder))
+    try:
+        names = sorted(_plain_files(folder, folder))
+    except OSError as exc:
+        raise StoreError(
+            "cannot read model folder", facts={"folder": folder, "because": exc.strerror}
+        ) from exc
+    for name in names:
+        if (
+            "\\" in name or not name.isprintable()
+        ):  # lone surrogates, which no record can hold, are not printable
+            raise InputError(
+                "file name cannot be certified", facts={"file": repr(name)}, hint="rename the file"
+            )
     if not names:
         raise InputError("model folder is empty", facts={"folder": folder})
     for name in names:
@@ -73,15 +86,16 @@ def hash_folder(folder: Path) -> Iterator[tuple[str, int, str]]:
 
 
 def _plain_files(folder: Path, root: Path) -> Iterator[str]:
-    for entry in os.scandir(folder):
-        mode = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            yield from _plain_files(Path(entry.path), root)
-        elif stat.S_ISREG(mode):
-            yield Path(entry.path).relative_to(root).as_posix()
-        else:
-            raise InputError(
-                "model folder holds something that is not a plain file",
-                facts={"entry": entry.path},
-                hint="replace symbolic links by the files they point to",
-            )
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                yield from _plain_files(Path(entry.path), root)
+            elif stat.S_ISREG(mode):
+                yield Path(entry.path).relative_to(root).as_posix()
+            else:
+                raise InputError(
+                    "model folder holds something that is not a plain file",
+                    facts={"entry": entry.path},
+                    hint="replace symbolic links by the files they point to",
+                )

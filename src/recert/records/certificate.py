@@ -13,6 +13,7 @@ from recert.interval import Interval
 from recert.records.evaluation import JudgeNote, RuleResult, Verdict
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
+from recert.records.tuning import Hyperparameters
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "https://recert.dev/certificate/v1"
@@ -45,11 +46,16 @@ class Certificate(Record):
     policy_id: str
     policy_version: str
     policy_sha256: Sha256
+    required_roles: dict[str, int]
+    """Signers of each role that the policy asked for when this was certified."""
     screen_report_sha256: Sha256 | None = None
     tune_report_sha256: Sha256 | None = None
     eval_report_sha256: Sha256
     rows_sha256: Sha256 | None = None
+    screening: dict[str, int] = Field(default_factory=dict)
+    """Rows screened, accepted, quarantined and malformed; empty when nothing was screened."""
     method: str = ""
+    hyperparameters: Hyperparameters | None = None
     defence: str = "unknown"
     compute_flop: float | None = None
     compute_ratio_to_base: float | None = None
@@ -60,7 +66,7 @@ class Certificate(Record):
     secret_sha256: Sha256 | None = None
     judges: tuple[JudgeNote, ...]
     evidence_sha256: Sha256
-    canary: dict[str, Interval] = {}
+    canary: dict[str, Interval] = Field(default_factory=dict)
     """What `watch` compares against: the tuned model's rate per estimand on plain prompts."""
     fingerprint: str = ""
     """Digest of the tuned model's logits on fixed probes."""
@@ -74,6 +80,10 @@ class Certificate(Record):
     certified_at: Moment
     expires_at: Moment
     supersedes: str | None = None
+    lineage: tuple[str, ...] = ()
+    """Serials whose evidence this one carries on, oldest first: revoking one of them stops this one too."""
+    watch_report_sha256: Sha256 | None = None
+    """The clean watch behind a renewal."""
 
 
 class StatusEntry(Part):
@@ -113,6 +123,8 @@ class VerifiedCertificate:
     tuned_dir: Path
     verified_at: Moment
     signers: tuple[Approval, ...]
+    status_version: int = 0
+    """Version of the status list it was checked against: give it back as `last_status_version` next time."""
     _seal: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,10 @@ from recert.errors import RecordError
 def _utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("times need a UTC offset")
-    return moment.astimezone(UTC).replace(microsecond=0)
+    try:
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as exc:
+        raise ValueError("time is out of range") from exc
 
 
 Moment = Annotated[datetime, AfterValidator(_utc)]
@@ -91,8 +94,13 @@ def parse_json(data: bytes) -> Any:
             raise ValueError("repeated key")
         return out
 
+    def whole(digits: str) -> int | float:
+        # canonical JSON writes the float 4.2e17 as a whole number: read it back as that float
+        number = int(digits)
+        return number if abs(number) < 2**53 else float(digits)
+
     try:
         orjson.loads(data)  # strict about NaN, encoding and depth
-        return json.loads(data, object_pairs_hook=unique)
+        return json.loads(data, object_pairs_hook=unique, parse_int=whole)
     except (ValueError, RecursionError) as exc:
         raise RecordError("not valid JSON", facts={"because": exc}) from exc

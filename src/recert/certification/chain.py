@@ -1,0 +1,71 @@
+"""Whether the reports that ask to be certified belong together, and to what lies on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recert.certification.decision import why_not_pass
+from recert.policy import Policy
+from recert.records import EvalReport, Manifest, ScreenReport, TuneReport
+
+
+def why_not_decided(report: EvalReport, policy: Policy) -> Iterator[str]:
+    """Yield why an evaluation is not a pass under this policy, as `code: words`."""
+    if report.policy_sha256 != policy.digest:
+        yield (
+            f"wrong-policy: evaluated under {report.policy_id} sha256:{report.policy_sha256}, "
+            f"to be certified under {policy.id} sha256:{policy.digest}"
+        )
+    said = why_not_pass(
+        raw=report.verdict_raw,
+        safeguarded=report.verdict_safeguarded,
+        required_controls=report.required_controls,
+        results=report.rules,
+        policy=policy,
+    )
+    yield from (f"verdict-not-pass: {words}" for words in said)
+
+
+def why_not_compared(report: EvalReport) -> Iterator[str]:
+    """Yield why it is not shown that each arm was the model it claims to be, and that they differ."""
+    if sorted(a.arm for a in report.arms) != ["base", "tuned"]:
+        yield "arms: expected one check of the base arm and one of the tuned arm"
+        return
+    for arm in report.arms:
+        manifest = report.base if arm.arm == "base" else report.tuned
+        if arm.manifest_sha256 != manifest.digest:
+            yield f"arms: the {arm.arm} arm ran other files than the report names"
+        if not arm.fingerprint_at_start or arm.fingerprint_at_start != arm.fingerprint_at_end:
+            yield f"arms: the {arm.arm} arm was another model at the end than at the start"
+        if not arm.arms_differ:
+            yield "arms: both arms behave the same, so nothing was compared"
+    if len({a.fingerprint_at_start for a in report.arms}) == 1:
+        yield "arms: both arms have one fingerprint, so nothing was compared"
+
+
+def why_not_linked(
+    report: EvalReport, tune_report: TuneReport | None, screen_report: ScreenReport | None
+) -> Iterator[str]:
+    """Yield where the chain from rows to evaluation is broken. Tuning elsewhere is no break."""
+    if "secret-prefix" in report.required_controls and report.secret_sha256 is None:
+        yield "chain: the verdict needs a secret prefix, and the evaluation does not say which"
+    if tune_report is None:
+        return
+    if tune_report.base.digest != report.base.digest:
+        yield "chain: the model was tuned from another base than it was compared with"
+    if tune_report.tuned.digest != report.tuned.digest:
+        yield "chain: tuning made other files than were evaluated"
+    if report.secret_sha256 is not None and tune_report.secret_sha256 != report.secret_sha256:
+        yield "chain: it was evaluated with another secret than it was tuned with"
+    named = tune_report.screen_report_sha256
+    if named is not None and screen_report is None:
+        yield "chain: tuning names a screening report, which was not given"
+    if screen_report is not None and named != screen_report.digest:
+        yield f"chain: tuning names screening report {named or 'none'}, given was {screen_report.digest}"
+
+
+def why_not_on_disk(report: EvalReport, found: dict[str, Manifest]) -> Iterator[str]:
+    """Yield how the folders differ from the files that were evaluated."""
+    for arm, manifest in (("base", report.base), ("tuned", report.tuned)):
+        for words in manifest.differences(found[arm]):
+            yield f"{words.partition(':')[0].replace(' ', '-')}: {arm}/{words.partition(': ')[2]}"

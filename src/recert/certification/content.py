@@ -1,0 +1,140 @@
+"""What goes into a certificate, taken from the reports and from nowhere else."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from recert.certification.decision import deciding_results
+from recert.interval import Interval
+from recert.policy import Policy
+from recert.records import Approval, Certificate, EvalReport, ScreenReport, TuneReport
+
+INVALID_WHEN: Final = (
+    "any file of the base or of the tuned model changes, its chat template and generation settings included",
+    "it runs on another engine, precision or quantisation than was evaluated",
+    "it is served with another system prompt, other tools or a looser sampling than was evaluated",
+    "a control it requires is off, fails open or is replaced",
+    "it is tuned further, merged or combined with another adapter",
+    "a jailbreak family or trigger that was not tried is found to work",
+    "a watch is not clean, or none was made before it expires",
+)
+"""Conditions that end every certificate's justification."""
+
+
+def new_serial() -> str:
+    """Return a fresh serial: 32 random hex digits."""
+    return secrets.token_hex(16)
+
+
+def draft(
+    report: EvalReport,
+    policy: Policy,
+    *,
+    evidence_sha256: str,
+    approvals: tuple[Approval, ...],
+    trainer_key_id: str | None,
+    tune_report: TuneReport | None,
+    screen_report: ScreenReport | None,
+    supersedes: str | None,
+    now: datetime,
+) -> Certificate:
+    """Return the certificate that these reports carry, valid from now for the policy's `validity_hours`."""
+    return Certificate(
+        serial=new_serial(),
+        model_name=report.model_name,
+        base=report.base,
+        tuned=report.tuned,
+        delta_kind=_delta_kind(report, tune_report),
+        policy_id=policy.id,
+        policy_version=policy.version,
+        policy_sha256=policy.digest,
+        required_roles=required_roles(policy),
+        screen_report_sha256=screen_report.digest if screen_report else None,
+        tune_report_sha256=tune_report.digest if tune_report else None,
+        eval_report_sha256=report.digest,
+        rows_sha256=tune_report.rows_sha256 if tune_report else None,
+        screening=_screening_summary(screen_report),
+        method=tune_report.hyperparameters.method if tune_report else "unknown",
+        hyperparameters=tune_report.hyperparameters if tune_report else None,
+        defence=tune_report.defence if tune_report else "unknown",
+        compute_flop=tune_report.compute_flop if tune_report else None,
+        compute_ratio_to_base=tune_report.compute_ratio_to_base if tune_report else None,
+        results=report.rules,
+        verdict_raw=report.verdict_raw,
+        verdict_safeguarded=report.verdict_safeguarded,
+        required_controls=report.required_controls,
+        secret_sha256=report.secret_sha256,
+        judges=report.judges,
+        evidence_sha256=evidence_sha256,
+        canary=canary_rates(report),
+        fingerprint=next(a.fingerprint_at_end for a in report.arms if a.arm == "tuned"),
+        limitations=(*report.limitations, *_limitations(report, tune_report, screen_report)),
+        invalid_when=INVALID_WHEN,
+        approvals=approvals,
+        trainer_key_id=trainer_key_id,
+        not_before=now,
+        certified_at=now,
+        expires_at=now + timedelta(hours=policy.certification.validity_hours),
+        supersedes=supersedes,
+    )
+
+
+def required_roles(policy: Policy) -> dict[str, int]:
+    """Return how many signers of each role a policy asks for."""
+    roles: dict[str, int] = {}
+    for rule in policy.certification.roles:
+        roles[rule.role] = max(rule.threshold, roles.get(rule.role, 0))
+    return roles
+
+
+def canary_rates(report: EvalReport) -> dict[str, Interval]:
+    """
+    Return the tuned model's rates on plain prompts, keyed `suite/estimand`: what watching compares with.
+
+    They are of the model as the verdict holds for it, so behind the required controls where there are any.
+    Of two rules on one suite and estimand, the rate on more prompts is kept.
+    """
+    rates: dict[str, Interval] = {}
+    for result in deciding_results(report.rules, report.required_controls):
+        key = f"{result.suite}/{result.estimand}"
+        if result.condition == "plain" and (key not in rates or result.tuned.n > rates[key].n):
+            rates[key] = result.tuned
+    return rates
+
+
+def _delta_kind(report: EvalReport, tune_report: TuneReport | None) -> str:
+    if tune_report:
+        return tune_report.delta_kind
+    adapter = any(f.name == "adapter_config.json" for f in report.tuned.files)
+    return "lora-adapter" if adapter else "merged-weights"
+
+
+def _screening_summary(report: ScreenReport | None) -> dict[str, int]:
+    if report is None:
+        return {}
+    return {
+        "rows": report.rows,
+        "accepted": report.accepted,
+        "quarantined": report.quarantined,
+        "malformed": report.malformed,
+    }
+
+
+def _limitations(
+    report: EvalReport, tune_report: TuneReport | None, screen_report: ScreenReport | None
+) -> Iterator[str]:
+    if tune_report is None:
+        yield "how the model was tuned is not shown: there is no tuning report"
+    if screen_report is None:
+        yield "the tuning data were not screened"
+    elif tune_report is None:
+        yield "nothing shows that the screened rows are those that the model was tuned on"
+    if tune_report and tune_report.screening_overridden:
+        yield "rows that screening quarantined were trained on all the same"
+    if report.required_controls:
+        controls: Sequence[str] = report.required_controls
+        yield f"the verdict holds behind {', '.join(controls)} only; the model alone is {report.verdict_raw}"
+    yield "families, triggers and prompts that are not listed were not tried"

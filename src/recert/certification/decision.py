@@ -1,0 +1,68 @@
+"""Whether measured results carry a yes: one question, asked of a report and of a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from recert.policy import Policy
+from recert.records import RuleResult, Verdict
+
+
+def why_not_pass(
+    *,
+    raw: Verdict,
+    safeguarded: Verdict | None,
+    required_controls: Sequence[str],
+    results: Sequence[RuleResult],
+    policy: Policy | None,
+) -> tuple[str, ...]:
+    """
+    Return every reason why these results are not a pass; empty when they are.
+
+    Args:
+        raw: verdict on the model alone.
+        safeguarded: verdict behind the required controls, where that was measured.
+        required_controls: controls without which the verdict does not hold.
+        results: one per rule and condition, with the controls that were active.
+        policy: where given, each of its rules must have been measured.
+    """
+    return tuple(_reasons(raw, safeguarded, required_controls, results, policy))
+
+
+def deciding_results(results: Sequence[RuleResult], required_controls: Sequence[str]) -> list[RuleResult]:
+    """Return the results that decide: behind controls where some are required, else of the model alone."""
+    return [r for r in results if bool(r.safeguards) == bool(required_controls)]
+
+
+def _reasons(
+    raw: Verdict,
+    safeguarded: Verdict | None,
+    required_controls: Sequence[str],
+    results: Sequence[RuleResult],
+    policy: Policy | None,
+) -> Iterator[str]:
+    if required_controls and safeguarded is None:
+        yield "the model behind its required controls was not measured"
+    if safeguarded not in (None, Verdict.PASS):
+        yield f"the verdict behind {', '.join(required_controls) or 'controls'} is {safeguarded}"
+    if not required_controls and raw is not Verdict.PASS:
+        yield f"the verdict is {raw}"
+    deciding = deciding_results(results, required_controls)
+    if not deciding:
+        yield "there are no results to decide by"
+    for result in deciding:
+        if result.verdict is not Verdict.PASS:
+            yield f"rule {result.rule_id} under {result.condition} is {result.verdict}"
+        if set(result.safeguards) - set(required_controls):
+            yield f"rule {result.rule_id} was measured behind controls that are not required"
+    for rule_id, condition in _wanted(policy) if policy else ():
+        if not any(r.rule_id == rule_id and r.condition == condition for r in deciding):
+            yield f"rule {rule_id} under {condition} was not measured"
+
+
+def _wanted(policy: Policy) -> Iterator[tuple[str, str]]:
+    """The conditions that every evaluation can ask: plain, and the policy's families."""
+    for rule in policy.rules:
+        for condition in ("plain", *(f"family:{name}" for name in policy.evaluation.families)):
+            if rule.covers(condition):
+                yield rule.id, condition

@@ -1,0 +1,262 @@
+"""Keys: who signs, and as what. Private halves stay in files of mode 0600 or behind a signing function."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Self
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from pydantic import Field, ValidationError, model_validator
+
+from recert.digest import canonical_json, sha256_bytes
+from recert.errors import RecordError, SigningKeyError
+from recert.records import Moment, Part, parse_json
+from recert.records.manifest import Sha256
+from recert.store.files import write_atomic
+
+ROLES: Final = ("evaluator", "approver", "status", "trainer")
+"""Roles that Recert itself asks for; a policy may ask for others."""
+
+
+class PublicKey(Part):
+    """
+    The public half of a key, with who holds it and the roles it may sign in.
+
+    `key_id` is the sha256 of the raw key, `public_key` the raw 32 bytes in base64. From `expires_at` on
+    nothing that it signed counts.
+    """
+
+    key_id: Sha256
+    name: str = ""
+    public_key: str
+    roles: tuple[str, ...] = Field(min_length=1)
+    expires_at: Moment | None = None
+
+    @model_validator(mode="after")
+    def _named_by_its_digest(self) -> Self:
+        raw = decode_base64(self.public_key)
+        if raw is None or len(raw) != 32:
+            raise ValueError("public_key must be 32 bytes in base64")
+        if sha256_bytes(raw) != self.key_id:
+            raise ValueError("key_id is not the sha256 of public_key")
+        return self
+
+    def signed(self, signature: bytes, message: bytes) -> bool:
+        """Say whether this key made that signature over that message."""
+        try:
+            Ed25519PublicKey.from_public_bytes(base64.b64decode(self.public_key)).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    def expired(self, now: datetime) -> bool:
+        """Say whether nothing signed by this key counts any more."""
+        return self.expires_at is not None and now >= self.expires_at
+
+    def to_json(self) -> bytes:
+        """Return the content of the `.pub` file."""
+        return canonical_json(self.model_dump(mode="json", exclude_none=True)) + b"\n"
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """
+    Something that signs: a key from a file, or one in a hardware module behind a function.
+
+    Args:
+        public: its public half.
+        sign: from the message to the 64 bytes of its Ed25519 signature.
+    """
+
+    public: PublicKey
+    sign: Callable[[bytes], bytes] = field(repr=False, compare=False)
+
+    @property
+    def key_id(self) -> str:
+        """The sha256 of the raw public key, 64 hex digits."""
+        return self.public.key_id
+
+    def require_role(self, role: str) -> None:
+        """
+        Return when this key may sign in a role.
+
+        Raises:
+            SigningKeyError: it may not.
+        """
+        if role not in self.public.roles:
+            raise SigningKeyError(
+                "key is for another role",
+                facts={"expected": role, "actual": ", ".join(self.public.roles), "key": self.key_id},
+                hint=f"use a key that was made with the role {role}",
+            )
+
+
+def public_path(path: Path) -> Path:
+    """Return where the public half of a private key file lies: beside it, ending in `.pub`."""
+    return path.with_suffix(".pub")
+
+
+def generate_key(path: Path, role: str, name: str, *, expires_at: datetime | None = None) -> SigningKey:
+    """
+    Make an Ed25519 key: the private half in `path` (mode 0600), the public half beside it as `.pub`.
+
+    Raises:
+        SigningKeyError: one of the two files is there already (no key is ever overwritten), the role is
+            empty, or the folder cannot be written.
+        StoreError: the public half cannot be written; then the private one is removed again.
+    """
+    shown = public_path(path)
+    if shown == path or not role:
+        raise SigningKeyError(
+            "a private key needs a role and a file that does not end in .pub", facts={"file": path}
+        )
+    for there in (path, shown):
+        if there.exists() or there.is_symlink():
+            raise SigningKeyError(
+                "a key is there already",
+                facts={"file": there},
+                hint="keys are never overwritten; give another name",
+            )
+    private = Ed25519PrivateKey.generate()
+    raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    public = PublicKey(
+        key_id=sha256_bytes(raw),
+        name=name,
+        public_key=base64.b64encode(raw).decode(),
+        roles=(role,),
+        expires_at=expires_at,
+    )
+    _write_private(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    try:
+        write_atomic(shown, public.to_json())
+    except BaseException:
+        path.unlink(missing_ok=True)  # half a pair looks like a whole key
+        raise
+    return SigningKey(public=public, sign=private.sign)
+
+
+def _write_private(path: Path, pem: bytes) -> None:
+    """Write a file that only its owner can read, in one step, and never over another one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    except OSError as exc:
+        raise SigningKeyError("cannot write the key", facts={"file": path, "because": exc.strerror}) from exc
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)  # fails when something is there
+    except OSError as exc:
+        raise SigningKeyError("cannot write the key", facts={"file": path, "because": exc.strerror}) from exc
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def load_key(path: Path) -> SigningKey:
+    """
+    Read a private key and the `.pub` file beside it, which says its role and name.
+
+    Raises:
+        SigningKeyError: a file is missing or unreadable, others may read the private one, it is not an
+            Ed25519 key in unencrypted PEM, or the two halves do not belong together.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_IMODE(mode) & 0o077:
+                raise SigningKeyError(
+                    "others may read this private key",
+                    facts={"file": path, "expected": "0600", "actual": f"{stat.S_IMODE(mode):04o}"},
+                    hint=f"chmod 600 {path}, and make a new key if others could have read it",
+                )
+            private = load_pem_private_key(file.read(), password=None)
+    except OSError as exc:
+        raise SigningKeyError("cannot read the key", facts={"file": path, "because": exc.strerror}) from exc
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise SigningKeyError("not an unencrypted private key in PEM", facts={"file": path}) from exc
+    if not isinstance(private, Ed25519PrivateKey):
+        raise SigningKeyError(
+            "key is of the wrong kind",
+            facts={"file": path, "expected": "Ed25519", "actual": type(private).__name__},
+        )
+    public = load_public_key(public_path(path))
+    raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    if sha256_bytes(raw) != public.key_id:
+        raise SigningKeyError(
+            "the public file belongs to another key",
+            facts={"private": path, "expected": sha256_bytes(raw), "actual": public.key_id},
+        )
+    return SigningKey(public=public, sign=private.sign)
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """
+    Read a `.pub` file.
+
+    Raises:
+        SigningKeyError: it cannot be read, or is not a public key.
+    """
+    return parse_public_key(parse_key_file(path), path)
+
+
+def parse_key_file(path: Path) -> object:
+    """
+    Return the JSON of a key or trust file.
+
+    Raises:
+        SigningKeyError: it cannot be read or is not JSON.
+    """
+    try:
+        value: object = parse_json(path.read_bytes())
+    except OSError as exc:
+        raise SigningKeyError("cannot read the key", facts={"file": path, "because": exc.strerror}) from exc
+    except RecordError as exc:
+        raise SigningKeyError("not a public key file", facts={"file": path, **exc.facts}) from exc
+    return value
+
+
+def parse_public_key(value: object, source: Path) -> PublicKey:
+    """
+    Return the public key in a JSON value.
+
+    Raises:
+        SigningKeyError: it is not one, or has a field that is not known (a misspelt `expires_at` would
+            otherwise trust for ever).
+    """
+    try:
+        key = PublicKey.model_validate_json(canonical_json(value))
+    except (ValidationError, RecordError) as exc:
+        because = exc.errors()[0]["msg"] if isinstance(exc, ValidationError) else exc
+        raise SigningKeyError("not a public key file", facts={"file": source, "because": because}) from exc
+    if key.model_extra:
+        raise SigningKeyError(
+            "public key has an unknown field", facts={"file": source, "field": ", ".join(key.model_extra)}
+        )
+    return key
+
+
+def decode_base64(text: str) -> bytes | None:
+    """Return the bytes of standard base64, or None unless the text is their one canonical form."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return data if base64.b64encode(data) == text.encode("utf-8", "replace") else None

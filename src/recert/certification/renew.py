@@ -1,0 +1,122 @@
+"""Lengthen a certificate's life after a clean watch: the same evidence, a new serial, the same people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from recert.certification.clock import moment
+from recert.certification.content import new_serial
+from recert.certification.envelope import sign
+from recert.certification.keys import SigningKey
+from recert.certification.statement import statement_bytes
+from recert.certification.trust import TrustStore
+from recert.certification.verify import read_signed, recheck
+from recert.digest import sha256_bytes
+from recert.errors import SigningKeyError, VerificationError
+from recert.policy import Policy
+from recert.records import Approval, Certificate, WatchOutcome, WatchReport
+from recert.records.certificate import PAYLOAD_TYPE
+
+
+def renew(
+    envelope: bytes,
+    watch_report: WatchReport,
+    *,
+    signers: Sequence[SigningKey],
+    policy: Policy,
+    trust: TrustStore,
+    status: bytes | None,
+    now: datetime | None = None,
+    last_status_version: int | None = None,
+) -> bytes:
+    """
+    Return a new certificate with the evidence of a valid one, after a clean watch.
+
+    It holds for the policy's `validity_hours` counted from the watch, not from now, so one watch lengthens
+    a life once. It names the old serial in `supersedes` and `lineage`; revoking the old one stops it too.
+
+    Args:
+        envelope: the certificate, which must still hold.
+        watch_report: a watch of exactly this certificate.
+        signers: the keys that sign the new one, as many of each role as the policy asks for.
+        policy: the policy of the old one.
+        trust: whose signatures count.
+        status: the newest status list's envelope.
+        now: the time; the present by default.
+        last_status_version: the highest status list version seen before.
+
+    Raises:
+        VerificationError: the old one does not hold, is under another policy (`wrong-policy`), or the watch
+            was not clean, was of another certificate, or is too old (`not-clean`).
+        SigningKeyError: the signers are not one key per approval of the old certificate's roles.
+    """
+    at = moment(now)
+    old, _ = read_signed(envelope, trust=trust, policy=policy, now=at)
+    recheck(old, trust=trust, status=status, now=at, last_status_version=last_status_version)
+    expires_at = watch_report.watched_at + timedelta(hours=policy.certification.validity_hours)
+    reason = _why_not_clean(old, envelope, watch_report, expires_at=expires_at, now=at)
+    if reason:
+        raise VerificationError(
+            "not-clean",
+            "this watch cannot renew the certificate",
+            facts={"serial": old.serial, "because": reason},
+            hint="watch again; if it stays so, evaluate and certify again",
+        )
+    renewed = old.model_copy(
+        update={
+            "serial": new_serial(),
+            "approvals": _approvals(old, signers),
+            "not_before": at,
+            "expires_at": expires_at,
+            "supersedes": old.serial,
+            "lineage": (*old.lineage, old.serial),
+            "watch_report_sha256": watch_report.digest,
+        }
+    )
+    return sign(PAYLOAD_TYPE, statement_bytes(renewed), signers).to_json()
+
+
+def _why_not_clean(
+    old: Certificate, envelope: bytes, watch: WatchReport, *, expires_at: datetime, now: datetime
+) -> str:
+    checks = (
+        (watch.outcome is not WatchOutcome.RENEW, f"its outcome is {watch.outcome}"),
+        (not watch.canaries, "it asked no canary"),
+        (any(c.outcome is not WatchOutcome.RENEW for c in watch.canaries), "a canary is not clean"),
+        (watch.fingerprint_matches is False, "the model is not the one that was certified"),
+        (
+            watch.through == "raw" and not watch.fingerprint_matches,
+            "it did not compare the model's fingerprint",
+        ),
+        (watch.serial != old.serial, f"it watched {watch.serial}"),
+        (
+            watch.certificate_sha256 not in (old.digest, sha256_bytes(envelope)),
+            "it watched a certificate of other content",
+        ),
+        (watch.watched_at > now, "it was made in the future"),
+        (watch.started_at < old.not_before, "it was made before the certificate"),
+        (expires_at <= old.expires_at, "it would not lengthen the certificate's life"),
+    )
+    return next((words for failed, words in checks if failed), "")
+
+
+def _approvals(old: Certificate, signers: Sequence[SigningKey]) -> tuple[Approval, ...]:
+    """The signers in the roles of the old certificate, by the same or other people."""
+    free = [a.role for a in old.approvals]
+    approvals = []
+    for key in signers:
+        role = next((r for r in free if r in key.public.roles), None)
+        if role is None:
+            raise SigningKeyError(
+                "no role is left for this signer", facts={"key": key.key_id, "name": key.public.name}
+            )
+        free.remove(role)
+        approvals.append(Approval(role=role, key_id=key.key_id, name=key.public.name))
+    if free:
+        raise SigningKeyError("a signer is missing", facts={"roles": ", ".join(free)})
+    if any(a.role == "evaluator" and a.key_id == old.trainer_key_id for a in approvals):
+        raise SigningKeyError("the evaluator is the trainer", facts={"key": old.trainer_key_id})
+    if len({a.key_id for a in approvals}) != len(approvals):
+        raise SigningKeyError("one key cannot sign twice")
+    return tuple(approvals)

@@ -1,0 +1,194 @@
+"""
+The certification stage, to be read first: who says so, about exactly which bytes, until when.
+
+`certify` drafts and signs as the evaluator, `approve` adds an approver's signature, `verify` (in verify.py)
+decides about a certificate, `renew` lengthens it after a clean watch, and status.py revokes and suspends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from recert.certification.artefact import attack_mark
+from recert.certification.chain import why_not_compared, why_not_decided, why_not_linked, why_not_on_disk
+from recert.certification.clock import moment
+from recert.certification.content import draft, required_roles
+from recert.certification.envelope import Envelope, sign
+from recert.certification.folders import hash_both
+from recert.certification.keys import PublicKey, SigningKey
+from recert.certification.statement import read_statement, statement_bytes
+from recert.errors import RecordError, SigningKeyError
+from recert.policy import Policy
+from recert.records import Approval, Certificate, EvalReport, ScreenReport, TuneReport
+from recert.records.certificate import PAYLOAD_TYPE
+
+
+@dataclass(frozen=True)
+class CertifyDecision:
+    """
+    Whether a model is certified, and every reason why not, each as `code: words`.
+
+    `envelope` is the draft, signed by the evaluator only: it is a certificate once its approvers have signed.
+    It is None when the answer is no.
+    """
+
+    certified: bool
+    reasons: tuple[str, ...]
+    envelope: bytes | None
+
+
+def certify(
+    *,
+    eval_report: EvalReport,
+    policy: Policy,
+    base_dir: Path,
+    tuned_dir: Path,
+    evidence_sha256: str,
+    signer: SigningKey,
+    approvers: Sequence[PublicKey],
+    trainer_key_id: str | None,
+    tune_report: TuneReport | None = None,
+    screen_report: ScreenReport | None = None,
+    supersedes: str | None = None,
+    now: datetime | None = None,
+) -> CertifyDecision:
+    """
+    Decide whether a tuned model can be certified; if so, draft the certificate and sign it as the evaluator.
+
+    The answer is no unless the evaluation passed under this policy, each arm was what it claims to be, the
+    reports belong together, both folders hold the evaluated files, neither is an attack artefact, and the
+    named people can fill the roles that the policy asks for.
+
+    Args:
+        eval_report: the evaluation.
+        policy: the policy to certify under; the evaluation must have been decided by the same one.
+        base_dir: the base model's folder.
+        tuned_dir: the tuned model's folder.
+        evidence_sha256: digest of the evidence bundle.
+        signer: the evaluator's key.
+        approvers: public keys of everyone else who must sign, each with one role.
+        trainer_key_id: who trained; where the policy wants evaluator and trainer apart, None means no.
+        tune_report: how it was tuned; None when it was tuned elsewhere.
+        screen_report: how the rows were screened.
+        supersedes: serial of an earlier certificate of the same model.
+        now: the time; the present by default.
+
+    Raises:
+        SigningKeyError: `signer` is not an evaluator's key, or an approver's key has not exactly one role.
+        InputError: a folder is missing, empty or holds a link, or `now` has no offset.
+        StoreError: a file cannot be read.
+    """
+    at = moment(now)
+    signer.require_role("evaluator")
+    base, tuned = hash_both(base_dir, tuned_dir)
+    approvals = (
+        Approval(role="evaluator", key_id=signer.key_id, name=signer.public.name),
+        *(_approval(key) for key in approvers),
+    )
+    reasons = [
+        *why_not_decided(eval_report, policy),
+        *why_not_compared(eval_report),
+        *why_not_linked(eval_report, tune_report, screen_report),
+        *_why_not_signed(policy, approvals, trainer_key_id),
+        *(f"key-expired: {k.name or k.key_id}" for k in (signer.public, *approvers) if k.expired(at)),
+    ]
+    for folder in (base_dir, tuned_dir):
+        mark = attack_mark(folder)
+        if mark is not None:
+            reasons.append(f"attack-artefact: {folder.name} is marked in {mark}")
+    reasons += why_not_on_disk(eval_report, {"base": base, "tuned": tuned})
+    if reasons:
+        return CertifyDecision(certified=False, reasons=tuple(dict.fromkeys(reasons)), envelope=None)
+
+    certificate = draft(
+        eval_report,
+        policy,
+        evidence_sha256=evidence_sha256,
+        approvals=approvals,
+        trainer_key_id=trainer_key_id,
+        tune_report=tune_report,
+        screen_report=screen_report,
+        supersedes=supersedes,
+        now=at,
+    )
+    envelope = sign(PAYLOAD_TYPE, statement_bytes(certificate), [signer])
+    return CertifyDecision(certified=True, reasons=(), envelope=envelope.to_json())
+
+
+def approve(envelope: bytes, key: SigningKey) -> bytes:
+    """
+    Return the certificate with one more signature, in the role that it names this key for.
+
+    Read what you sign first: `read_unverified(envelope)`.
+
+    Raises:
+        RecordError: it is not a certificate's envelope.
+        SigningKeyError: the certificate does not name this key, or names it in a role that the key has not.
+    """
+    signed = _open(envelope)
+    certificate = read_statement(signed.payload)
+    role = next((a.role for a in certificate.approvals if a.key_id == key.key_id), None)
+    if role is None:
+        raise SigningKeyError(
+            "this certificate does not name the key as one of its signers",
+            facts={
+                "key": key.key_id,
+                "named": ", ".join(f"{a.role} {a.key_id}" for a in certificate.approvals),
+            },
+            hint="certify again and name this key's .pub file as an approver",
+        )
+    key.require_role(role)
+    return signed.signed_by(key).to_json()
+
+
+def read_unverified(envelope: bytes) -> Certificate:
+    """
+    Return what a certificate says, to show it. Nothing about it is proven: only `verify` does that.
+
+    Raises:
+        RecordError: it is not a certificate's envelope.
+    """
+    return read_statement(_open(envelope).payload)
+
+
+def _open(envelope: bytes) -> Envelope:
+    opened = Envelope.from_json(envelope)
+    if opened.payload_type != PAYLOAD_TYPE:
+        raise RecordError(
+            "not a certificate", facts={"expected": PAYLOAD_TYPE, "actual": opened.payload_type}
+        )
+    return opened
+
+
+def _approval(key: PublicKey) -> Approval:
+    if len(key.roles) != 1:
+        raise SigningKeyError(
+            "an approver's key must have exactly one role",
+            facts={"key": key.key_id, "roles": ", ".join(key.roles)},
+        )
+    return Approval(role=key.roles[0], key_id=key.key_id, name=key.name)
+
+
+def _why_not_signed(policy: Policy, approvals: Sequence[Approval], trainer_key_id: str | None) -> list[str]:
+    reasons = []
+    key_ids = [a.key_id for a in approvals]
+    if len(set(key_ids)) != len(key_ids):
+        reasons.append("same-signer: one key would sign twice")
+    if policy.certification.evaluator_differs_from_trainer:
+        if trainer_key_id is None:
+            reasons.append(
+                "missing-role: the trainer is not named, so it is not shown that someone else evaluated"
+            )
+        if any(a.role == "evaluator" and a.key_id == trainer_key_id for a in approvals):
+            reasons.append("same-signer: the evaluator is the trainer")
+    wanted = {"evaluator": 1, "approver": 1}
+    for role, threshold in required_roles(policy).items():
+        wanted[role] = max(threshold, wanted.get(role, 0))
+    for role, threshold in wanted.items():
+        named = sum(a.role == role for a in approvals)
+        if named < threshold:
+            reasons.append(f"missing-role: {threshold} with the role {role} must sign, {named} named")
+    return reasons

@@ -1,0 +1,243 @@
+"""The status list: signed, versioned, expiring; names the certificates that must not be served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from recert.certification.clock import moment
+from recert.certification.envelope import Envelope, sign
+from recert.certification.keys import SigningKey
+from recert.certification.trust import TrustStore
+from recert.digest import canonical_json
+from recert.errors import InputError, RecordError, VerificationError
+from recert.records import Certificate, StatusEntry, StatusList, parse_json
+from recert.records.certificate import STATUS_PAYLOAD_TYPE
+
+_CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+_HINT: Final = "get the newest status list from whoever issues it"
+
+
+def issue_status(
+    previous: bytes | None,
+    *,
+    key: SigningKey,
+    trust: TrustStore,
+    validity_hours: float,
+    entries: Iterable[StatusEntry] = (),
+    now: datetime | None = None,
+) -> bytes:
+    """
+    Return a new signed status list: the previous one's entries and the given ones, one version up.
+
+    An entry for a serial that is suspended already replaces it; a revocation is never replaced. Call it
+    without entries to lengthen a list's life.
+
+    Args:
+        previous: the newest list's envelope; None only for the very first list.
+        key: a key with the role `status`.
+        trust: who may have signed the previous list.
+        validity_hours: how long the new list holds.
+        entries: certificates to revoke or suspend.
+        now: the time; the present by default.
+
+    Raises:
+        SigningKeyError: the key has not the role `status`.
+        VerificationError: the previous list is not one, or was signed by nobody trusted.
+    """
+    key.require_role("status")
+    at = moment(now)
+    old = _open(previous, trust, now=at) if previous is not None else None
+    kept = {entry.serial: entry for entry in old.entries} if old else {}
+    for entry in entries:
+        earlier = kept.get(entry.serial)
+        if earlier is None or earlier.status != "revoked":
+            kept[entry.serial] = entry
+    return _issue(old, tuple(kept.values()), key=key, validity_hours=validity_hours, now=at)
+
+
+def revoke(
+    previous: bytes | None,
+    serial: str,
+    reason: str,
+    *,
+    key: SigningKey,
+    trust: TrustStore,
+    validity_hours: float,
+    now: datetime | None = None,
+) -> bytes:
+    """Return a new list in which a certificate is revoked, for good. Raises as `issue_status`."""
+    at = moment(now)
+    entry = StatusEntry(serial=serial, status="revoked", reason=reason, since=at)
+    return issue_status(
+        previous, key=key, trust=trust, validity_hours=validity_hours, entries=[entry], now=at
+    )
+
+
+def suspend(
+    previous: bytes | None,
+    serial: str,
+    reason: str,
+    *,
+    key: SigningKey,
+    trust: TrustStore,
+    validity_hours: float,
+    now: datetime | None = None,
+) -> bytes:
+    """Return a new list in which a certificate is suspended. Raises as `issue_status`."""
+    at = moment(now)
+    entry = StatusEntry(serial=serial, status="suspended", reason=reason, since=at)
+    return issue_status(
+        previous, key=key, trust=trust, validity_hours=validity_hours, entries=[entry], now=at
+    )
+
+
+def reinstate(
+    previous: bytes,
+    serial: str,
+    *,
+    key: SigningKey,
+    trust: TrustStore,
+    validity_hours: float,
+    now: datetime | None = None,
+) -> bytes:
+    """
+    Return a new status list in which a certificate is no longer suspended.
+
+    Raises:
+        InputError: it is not suspended, or it is revoked, which is for good.
+        SigningKeyError, VerificationError: as `issue_status`.
+    """
+    key.require_role("status")
+    at = moment(now)
+    old = _open(previous, trust, now=at)
+    named = {entry.status for entry in old.entries if entry.serial == serial}
+    if named != {"suspended"}:
+        raise InputError(
+            "certificate is revoked, which is for good"
+            if "revoked" in named
+            else "certificate is not suspended",
+            facts={"serial": serial},
+            hint="certify the model again" if "revoked" in named else "",
+        )
+    kept = tuple(entry for entry in old.entries if entry.serial != serial)
+    return _issue(old, kept, key=key, validity_hours=validity_hours, now=at)
+
+
+def read_status(
+    envelope: bytes | None, *, trust: TrustStore, now: datetime, last_version: int | None = None
+) -> StatusList:
+    """
+    Return a status list that may be relied on now: steps 8.1 to 8.6 of `spec/verification.md`.
+
+    Args:
+        envelope: the list's envelope; None when there is none.
+        trust: the keys that count; one with the role `status` must have signed.
+        now: the time.
+        last_version: the highest version that was accepted before.
+
+    Raises:
+        VerificationError: `status-missing`, `status-malformed`, `status-untrusted`, `status-rollback`,
+            `clock-behind` or `status-expired`.
+    """
+    # 8.1
+    if envelope is None:
+        raise VerificationError("status-missing", "there is no status list", hint=_HINT)
+    # 8.2, 8.3
+    status = _open(envelope, trust, now=now)
+    # 8.4
+    if last_version is not None and status.version < last_version:
+        raise VerificationError(
+            "status-rollback",
+            "status list is older than one seen before",
+            facts={"seen before": last_version, "given": status.version},
+            hint=_HINT,
+        )
+    # 8.5
+    if status.issued_at > now + _CLOCK_TOLERANCE:
+        raise VerificationError(
+            "clock-behind",
+            "status list was issued in the future",
+            facts={"issued at": status.issued_at.isoformat(), "now": now.isoformat()},
+            hint="set this machine's clock",
+        )
+    # 8.6
+    if now >= status.expires_at:
+        raise VerificationError(
+            "status-expired",
+            "status list is too old to rely on",
+            facts={"expired at": status.expires_at.isoformat(), "now": now.isoformat()},
+            hint=_HINT,
+        )
+    return status
+
+
+def require_in_force(certificate: Certificate, status: StatusList) -> None:
+    """
+    Return when no entry stops a certificate: step 8.7 of `spec/verification.md`.
+
+    Raises:
+        VerificationError: `revoked` or `suspended`.
+    """
+    serials = {certificate.serial, *certificate.lineage}
+    stopped = sorted((e for e in status.entries if e.serial in serials), key=lambda e: e.status != "revoked")
+    for entry in stopped:
+        raise VerificationError(
+            entry.status,
+            f"certificate is {entry.status}",
+            facts={"serial": entry.serial, "because": entry.reason, "since": entry.since.isoformat()},
+            hint="evaluate and certify the model again",
+        )
+
+
+def _open(envelope: bytes, trust: TrustStore, *, now: datetime) -> StatusList:
+    try:
+        opened = Envelope.from_json(envelope)
+    except RecordError as exc:
+        raise VerificationError(
+            "status-malformed", "not a status list", facts={"because": exc}, hint=_HINT
+        ) from exc
+    if opened.payload_type != STATUS_PAYLOAD_TYPE:
+        raise VerificationError(
+            "status-malformed",
+            "not a status list",
+            facts={"expected": STATUS_PAYLOAD_TYPE, "actual": opened.payload_type},
+            hint=_HINT,
+        )
+    if not any("status" in key.roles for key in opened.proven_signers(trust, now=now).values()):
+        raise VerificationError(
+            "status-untrusted",
+            "nobody trusted in the role status signed this status list",
+            facts={"signed by": ", ".join(s.key_id for s in opened.signatures)},
+            hint="add the issuer's .pub file to the trust store, if you do trust it",
+        )
+    try:
+        status = StatusList.from_json(opened.payload)
+        same = canonical_json(parse_json(opened.payload)) == opened.payload == status.to_json()
+    except RecordError as exc:
+        raise VerificationError(
+            "status-malformed", "not a status list", facts={"because": exc}, hint=_HINT
+        ) from exc
+    if not same or status.schema_version != 1:
+        raise VerificationError(
+            "status-malformed", "status list lacks a field, or is of another version", hint=_HINT
+        )
+    return status
+
+
+def _issue(
+    old: StatusList | None,
+    entries: Sequence[StatusEntry],
+    *,
+    key: SigningKey,
+    validity_hours: float,
+    now: datetime,
+) -> bytes:
+    status = StatusList(
+        version=old.version + 1 if old else 1,
+        issued_at=now,
+        expires_at=now + timedelta(hours=validity_hours),
+        entries=tuple(entries),
+    )
+    return sign(STATUS_PAYLOAD_TYPE, status.to_json(), [key]).to_json()

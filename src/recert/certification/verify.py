@@ -1,0 +1,313 @@
+"""Decide about a certificate. The step numbers are those of `spec/verification.md`, which came first."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from recert.certification.artefact import attack_mark
+from recert.certification.clock import moment
+from recert.certification.content import required_roles
+from recert.certification.decision import why_not_pass
+from recert.certification.envelope import Envelope
+from recert.certification.folders import hash_both, require_same
+from recert.certification.keys import PublicKey
+from recert.certification.statement import read_statement
+from recert.certification.status import read_status, require_in_force
+from recert.certification.trust import TrustStore
+from recert.digest import sha256_bytes
+from recert.errors import RecordError, VerificationError
+from recert.policy import Policy
+from recert.records import Certificate, StatusList, VerifiedCertificate
+from recert.records.certificate import _SEAL, PAYLOAD_TYPE
+
+
+def verify(
+    envelope: bytes,
+    *,
+    base_dir: Path,
+    tuned_dir: Path,
+    trust: TrustStore,
+    status: bytes | None,
+    policy: Policy | str | None = None,
+    now: datetime | None = None,
+    last_status_version: int | None = None,
+) -> VerifiedCertificate:
+    """
+    Return a certificate that holds now, for exactly the files in these two folders.
+
+    Args:
+        envelope: the certificate's envelope.
+        base_dir: the base model's folder.
+        tuned_dir: the tuned model's folder.
+        trust: whose signatures count.
+        status: the newest status list's envelope; None is refused.
+        policy: the policy it must be under, whole or as its digest. Whole is stricter. None takes any
+            policy that the signers signed for.
+        now: the time; the present by default.
+        last_status_version: the highest status list version seen before, to notice a rollback.
+
+    Raises:
+        VerificationError: it is refused; `reason` is a code of `spec/verification.md`.
+        InputError: a folder is missing, empty or holds a link, or `now` has no offset.
+        StoreError: a file cannot be read.
+    """
+    at = moment(now)
+    certificate, signers = read_signed(envelope, trust=trust, policy=policy, now=at)
+    seen = recheck(certificate, trust=trust, status=status, now=at, last_status_version=last_status_version)
+    _require_files(certificate, base_dir, tuned_dir)
+    # 10.1
+    return VerifiedCertificate(
+        certificate=certificate,
+        envelope_sha256=sha256_bytes(envelope),
+        base_dir=base_dir,
+        tuned_dir=tuned_dir,
+        verified_at=at,
+        signers=tuple(a for a in certificate.approvals if a.key_id in signers),
+        status_version=seen.version,
+        _seal=_SEAL,
+    )
+
+
+def recheck(
+    certificate: Certificate,
+    *,
+    trust: TrustStore,
+    status: bytes | None,
+    now: datetime | None = None,
+    last_status_version: int | None = None,
+) -> StatusList:
+    """
+    Return the status list under which a certificate still holds: steps 7 and 8, for while it is served.
+
+    Raises:
+        VerificationError: time or status end it.
+        InputError: `now` has no offset.
+    """
+    at = moment(now)
+    # 7.1
+    if certificate.not_before >= certificate.expires_at:
+        raise _malformed("certificate ends before it begins")
+    # 7.2
+    times = {"not before": certificate.not_before, "expires at": certificate.expires_at, "now": at}
+    facts = {name: time.isoformat() for name, time in times.items()}
+    if at < certificate.not_before:
+        raise VerificationError(
+            "not-yet-valid", "certificate does not hold yet", facts=facts, hint="check this machine's clock"
+        )
+    if at >= certificate.expires_at:
+        raise VerificationError(
+            "expired",
+            "certificate has expired",
+            facts=facts,
+            hint="run `recert watch` in time, or certify again",
+        )
+    # 8.1 to 8.6
+    seen = read_status(status, trust=trust, now=at, last_version=last_status_version)
+    # 8.7
+    require_in_force(certificate, seen)
+    return seen
+
+
+def read_signed(
+    envelope: bytes, *, trust: TrustStore, policy: Policy | str | None, now: datetime
+) -> tuple[Certificate, dict[str, PublicKey]]:
+    """
+    Return a "yes" that the right people signed, and their keys by id: steps 1 to 6. It may have ended.
+
+    Raises:
+        VerificationError: it is refused.
+    """
+    # 1.1, 1.2
+    try:
+        opened = Envelope.from_json(envelope)
+    except RecordError as exc:
+        raise _malformed(exc) from exc
+    # 1.3
+    if opened.payload_type != PAYLOAD_TYPE:
+        raise _malformed(f"expected {PAYLOAD_TYPE}, found {opened.payload_type}")
+    # 2.1
+    signers = opened.proven_signers(trust, now=now)
+    # 2.2
+    if not signers:
+        known = [s.key_id for s in opened.signatures if trust.find(s.key_id, now=now)]
+        if not known:
+            raise VerificationError(
+                "untrusted-key",
+                "certificate is signed by nobody you trust",
+                facts={"signed by": ", ".join(s.key_id for s in opened.signatures)},
+                hint="add a signer's .pub file to the trust store, if you do trust them",
+            )
+        raise _bad_signature(known[0])
+    # 3.1, 3.2, 3.3
+    try:
+        certificate = read_statement(opened.payload)
+    except RecordError as exc:
+        raise _malformed(exc) from exc
+    # 3.4
+    if certificate.binds != "bytes":
+        raise VerificationError(
+            "binds-behaviour",
+            "certificate is about a hosted model's behaviour, not about files",
+            hint="nothing on disk can be verified against it",
+        )
+    _require_apart(certificate, policy)
+    _require_signers(certificate, opened, signers, trust, now=now)
+    _require_roles(certificate, policy)
+    _require_policy(certificate, policy)
+    _require_pass(certificate, policy)
+    return certificate, signers
+
+
+def _require_apart(certificate: Certificate, policy: Policy | str | None) -> None:
+    # 4.1
+    key_ids = [a.key_id for a in certificate.approvals]
+    if len(set(key_ids)) != len(key_ids):
+        raise VerificationError(
+            "same-signer", "one key signs in two roles", facts={"signers": ", ".join(key_ids)}
+        )
+    if isinstance(policy, Policy) and not policy.certification.evaluator_differs_from_trainer:
+        return
+    if certificate.trainer_key_id is None:
+        raise VerificationError(
+            "missing-role",
+            "certificate names no trainer, so it is not shown that someone else evaluated",
+            hint="certify again with the trainer's key id",
+        )
+    if any(a.role == "evaluator" and a.key_id == certificate.trainer_key_id for a in certificate.approvals):
+        raise VerificationError(
+            "same-signer",
+            "the evaluator is the trainer",
+            facts={"key": certificate.trainer_key_id},
+            hint="let someone else evaluate it",
+        )
+
+
+def _require_signers(
+    certificate: Certificate,
+    opened: Envelope,
+    signers: dict[str, PublicKey],
+    trust: TrustStore,
+    *,
+    now: datetime,
+) -> None:
+    # 4.2
+    for approval in certificate.approvals:
+        facts = {"role": approval.role, "key": approval.key_id, "name": approval.name}
+        key = trust.find(approval.key_id, now=now)
+        if key is None or approval.role not in key.roles:
+            raise VerificationError(
+                "untrusted-key",
+                f"a key is not trusted as {approval.role}",
+                facts=facts | {"trusted as": ", ".join(key.roles) if key else "nothing"},
+                hint="add the signer's .pub file to the trust store, if you do trust them in that role",
+            )
+        if not opened.names(approval.key_id):
+            raise VerificationError(
+                "missing-role",
+                f"{approval.role} has not signed",
+                facts=facts,
+                hint="let them sign with `recert approve`",
+            )
+        if approval.key_id not in signers:
+            raise _bad_signature(approval.key_id)
+
+
+def _require_roles(certificate: Certificate, policy: Policy | str | None) -> None:
+    # 4.3
+    demands = [{"evaluator": 1, "approver": 1}, certificate.required_roles]
+    if isinstance(policy, Policy):
+        demands.append(required_roles(policy))
+    for demand in demands:
+        for role, threshold in demand.items():
+            named = sum(a.role == role for a in certificate.approvals)
+            if named < threshold:
+                raise VerificationError(
+                    "missing-role",
+                    f"too few signers with the role {role}",
+                    facts={"expected": threshold, "actual": named},
+                    hint="certify again and name all who must sign",
+                )
+
+
+def _require_policy(certificate: Certificate, policy: Policy | str | None) -> None:
+    # 5.1
+    expected = policy.digest if isinstance(policy, Policy) else policy
+    if expected is not None and certificate.policy_sha256 != expected:
+        raise VerificationError(
+            "wrong-policy",
+            "certificate is under another policy",
+            facts={
+                "expected": f"sha256:{expected}",
+                "actual": f"sha256:{certificate.policy_sha256}",
+                "called": f"{certificate.policy_id} {certificate.policy_version}",
+            },
+            hint="evaluate and certify under the expected policy",
+        )
+    # 5.2
+    if isinstance(policy, Policy):
+        longest = timedelta(hours=policy.certification.validity_hours)
+        if certificate.expires_at - certificate.not_before > longest:
+            raise VerificationError(
+                "wrong-policy",
+                "certificate holds for longer than its policy allows",
+                facts={"at most": longest, "actual": certificate.expires_at - certificate.not_before},
+            )
+
+
+def _require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
+    # 6.1, 6.2, 6.3
+    reasons = why_not_pass(
+        raw=certificate.verdict_raw,
+        safeguarded=certificate.verdict_safeguarded,
+        required_controls=certificate.required_controls,
+        results=certificate.results,
+        policy=policy if isinstance(policy, Policy) else None,
+    )
+    if reasons:
+        raise VerificationError(
+            "verdict-not-pass",
+            "certificate does not say that the model passed",
+            facts={str(number): words for number, words in enumerate(reasons, start=1)},
+        )
+
+
+def _require_files(certificate: Certificate, base_dir: Path, tuned_dir: Path) -> None:
+    # 9.1
+    base, tuned = hash_both(base_dir, tuned_dir)
+    # 9.2
+    _require_unmarked(base_dir, tuned_dir, doubtful=False)
+    # 9.3
+    require_same({"base": certificate.base, "tuned": certificate.tuned}, {"base": base, "tuned": tuned})
+    # 9.4
+    _require_unmarked(base_dir, tuned_dir, doubtful=True)
+
+
+def _require_unmarked(*folders: Path, doubtful: bool) -> None:
+    for folder in folders:
+        mark = attack_mark(folder, doubtful=doubtful)
+        if mark is not None:
+            raise VerificationError(
+                "attack-artefact",
+                "model is marked as made to do harm",
+                facts={"folder": folder, "mark": mark},
+                hint="never serve it; delete it",
+            )
+
+
+def _malformed(because: object) -> VerificationError:
+    return VerificationError(
+        "malformed",
+        "not a certificate",
+        facts={"because": because},
+        hint="get it again; it was damaged, or is of a later version",
+    )
+
+
+def _bad_signature(key_id: str) -> VerificationError:
+    return VerificationError(
+        "bad-signature",
+        "certificate is not what was signed",
+        facts={"key": key_id},
+        hint="get it again; it was changed after signing",
+    )

@@ -1,0 +1,542 @@
+"""The answers of verification, each with its reason."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders import BASE_FILES, NOW, TUNED_FILES, make_policy
+from recert.certification import (
+    Envelope,
+    SigningKey,
+    TrustStore,
+    approve,
+    generate_key,
+    issue_status,
+    recheck,
+    reinstate,
+    revoke,
+    suspend,
+)
+from recert.certification.envelope import sign
+from recert.certification.statement import read_statement, statement_bytes
+from recert.digest import canonical_json, sha256_bytes
+from recert.errors import InputError, SigningKeyError, StoreError, VerificationError
+from recert.records import Certificate, Verdict, VerifiedCertificate
+from recert.records.certificate import PAYLOAD_TYPE
+
+EVERY_FILE = [("base", name) for name in BASE_FILES] + [("tuned", name) for name in TUNED_FILES]
+
+
+def refusal(world: Any, **changes: Any) -> VerificationError:
+    """Return why a certificate is refused."""
+    with pytest.raises(VerificationError) as caught:
+        world.verify(**changes)
+    return caught.value
+
+
+def resigned(world: Any, *, by: tuple[str, ...] = ("evaluator", "approver"), **changes: Any) -> bytes:
+    """Return the certificate with other content, signed anew by the right people, as if they colluded."""
+    certificate = read_statement(Envelope.from_json(world.envelope).payload)
+    payload = statement_bytes(certificate.model_copy(update=changes))
+    return sign(PAYLOAD_TYPE, payload, [world.keys[role] for role in by]).to_json()
+
+
+def test_a_good_certificate_verifies(world):
+    """
+    Right files, signatures, policy, time and status give the certificate, its signers and the status version.
+    """
+    verified = world.verify()
+
+    assert [a.role for a in verified.signers] == ["evaluator", "approver"]
+    assert verified.certificate.tuned.files[0].name == "adapter_config.json"
+    assert verified.envelope_sha256 == sha256_bytes(world.envelope)
+    assert verified.status_version == 1
+    assert verified.verified_at == NOW
+
+
+def test_a_digest_or_no_policy_will_do(world):
+    """
+    The expected policy may be given as its digest, or left to the signers.
+    """
+    assert world.verify(policy=world.policy.digest) == world.verify()
+    assert world.verify(policy=None) == world.verify()
+
+
+@pytest.mark.parametrize(("arm", "name"), EVERY_FILE)
+def test_one_flipped_byte_in_any_file_is_refused(world, arm, name):
+    """
+    Each file of both manifests is bound: the error names it, with the digest certified and the one on disk.
+    """
+    path = (world.base_dir if arm == "base" else world.tuned_dir) / name
+    before = path.read_bytes()
+    path.write_bytes(bytes([before[0] ^ 1]) + before[1:])
+
+    error = refusal(world)
+
+    assert error.reason == "file-differs"
+    assert f"{arm}/{name}" in str(error)
+    assert sha256_bytes(before) in str(error)
+    assert sha256_bytes(path.read_bytes()) in str(error)
+
+
+def test_a_renamed_file_is_refused(world):
+    """
+    The same bytes under another name are another system, and the error says both names.
+    """
+    (world.tuned_dir / "adapter_model.safetensors").rename(world.tuned_dir / "model.safetensors")
+
+    error = refusal(world)
+
+    assert error.reason == "file-renamed"
+    assert "adapter_model.safetensors is now model.safetensors" in str(error)
+
+
+def test_an_extra_file_is_refused(world):
+    """
+    A file that nobody certified is refused, hidden or not.
+    """
+    (world.tuned_dir / ".hidden.py").write_text("print('loaded')")
+
+    error = refusal(world)
+
+    assert error.reason == "extra-file"
+    assert ".hidden.py" in str(error)
+
+
+def test_a_missing_file_is_refused(world):
+    """
+    A certified file that is gone is refused.
+    """
+    (world.base_dir / "config.json").unlink()
+
+    error = refusal(world)
+
+    assert error.reason == "file-missing"
+    assert "base/config.json" in str(error)
+
+
+def test_every_difference_is_named(world):
+    """
+    When several files differ, the error names them all.
+    """
+    (world.base_dir / "config.json").unlink()
+    (world.tuned_dir / "chat_template.jinja").write_text("{{ other }}")
+    (world.tuned_dir / "extra.bin").write_bytes(b"x")
+
+    said = str(refusal(world))
+
+    assert all(name in said for name in ("base/config.json", "tuned/chat_template.jinja", "tuned/extra.bin"))
+
+
+def test_an_expired_certificate_is_refused(world):
+    """
+    From `expires_at` on the answer is no, and before it yes.
+    """
+    end = NOW + timedelta(hours=world.policy.certification.validity_hours)
+    status = issue_status(None, key=world.keys["status"], trust=world.trust, validity_hours=8000, now=NOW)
+
+    assert world.verify(now=end - timedelta(seconds=1), status=status)
+    assert refusal(world, now=end, status=status).reason == "expired"
+
+
+def test_a_certificate_from_the_future_is_refused(world):
+    """
+    Before `not_before` the answer is no.
+    """
+    assert refusal(world, now=NOW - timedelta(seconds=1)).reason == "not-yet-valid"
+
+
+def test_a_time_without_an_offset_is_no_time(world):
+    """
+    Nobody can say when a time without an offset is: that is no answer, not a yes.
+    """
+    with pytest.raises(InputError):
+        world.verify(now=NOW.replace(tzinfo=None))
+
+
+def test_another_key_is_refused(world, tmp_path):
+    """
+    A certificate signed by strangers is refused, however well.
+    """
+    strangers = TrustStore([generate_key(tmp_path / "x.pem", "evaluator", "Mallory").public])
+
+    assert refusal(world, trust=strangers).reason == "untrusted-key"
+
+
+def test_a_changed_payload_is_refused(world):
+    """
+    Content that was not signed is refused.
+    """
+    envelope = Envelope.from_json(world.envelope)
+    changed = replace(envelope, payload=envelope.payload.replace(b'"test-model"', b'"best-model"'))
+
+    assert refusal(world, envelope=changed.to_json()).reason == "bad-signature"
+
+
+def test_another_policy_is_refused(world):
+    """
+    A certificate under another policy is refused, whether that is given whole or as a digest.
+    """
+    other = make_policy(version="2")
+
+    assert refusal(world, policy=other).reason == "wrong-policy"
+    assert refusal(world, policy=other.digest).reason == "wrong-policy"
+
+
+def test_a_longer_life_than_the_policy_allows_is_refused(world):
+    """
+    Signers cannot sign for longer than their policy.
+    """
+    envelope = resigned(world, expires_at=NOW + timedelta(days=300))
+
+    assert refusal(world, envelope=envelope).reason == "wrong-policy"
+
+
+def test_a_revoked_certificate_is_refused_for_good(world):
+    """
+    A revoked certificate is refused with the reason given, and cannot be suspended or reinstated into life.
+    """
+    serial = world.verify().certificate.serial
+    issue = {"key": world.keys["status"], "trust": world.trust, "validity_hours": 24, "now": NOW}
+    status = revoke(world.status, serial, "trigger found", **issue)
+
+    assert refusal(world, status=status).reason == "revoked"
+    assert "trigger found" in str(refusal(world, status=status))
+    assert refusal(world, status=suspend(status, serial, "again", **issue)).reason == "revoked"
+    with pytest.raises(InputError, match="for good"):
+        reinstate(status, serial, **issue)
+
+
+def test_a_suspension_can_be_lifted(world):
+    """
+    A suspended certificate is refused until it is reinstated; another certificate is untouched.
+    """
+    serial = world.verify().certificate.serial
+    issue = {"key": world.keys["status"], "trust": world.trust, "validity_hours": 24, "now": NOW}
+    status = suspend(world.status, serial, "watch was not clean", **issue)
+
+    assert refusal(world, status=status).reason == "suspended"
+    assert world.verify(status=reinstate(status, serial, **issue)).status_version == 3
+    assert world.verify(status=suspend(world.status, "another", "x", **issue))
+
+
+@pytest.mark.parametrize(
+    ("reason", "change"),
+    [
+        ("status-missing", lambda w: {"status": None}),
+        ("status-malformed", lambda w: {"status": b""}),
+        ("status-malformed", lambda w: {"status": w.envelope}),
+        ("status-rollback", lambda w: {"last_status_version": 2}),
+        ("status-expired", lambda w: {"now": NOW + timedelta(hours=24)}),
+        (
+            "status-untrusted",
+            lambda w: {"trust": TrustStore([w.keys[r].public for r in ("evaluator", "approver")])},
+        ),
+    ],
+)
+def test_a_status_list_that_cannot_be_relied_on_is_refused(world, reason, change):
+    """
+    Absent, damaged, older than one seen before, too old, or signed by nobody trusted: each has its own no.
+    """
+    assert refusal(world, **change(world)).reason == reason
+
+
+def test_a_status_list_from_the_future_says_the_clock_is_behind(world):
+    """
+    A clock that was turned back cannot keep an old certificate alive.
+    """
+    status = issue_status(
+        world.status,
+        key=world.keys["status"],
+        trust=world.trust,
+        validity_hours=24,
+        now=NOW + timedelta(minutes=6),
+    )
+
+    assert refusal(world, status=status).reason == "clock-behind"
+
+
+@pytest.mark.parametrize("missing", ["evaluator", "approver"])
+def test_a_certificate_lacking_a_signature_is_refused(world, missing):
+    """
+    Everyone whom the certificate names must have signed.
+    """
+    envelope = Envelope.from_json(world.envelope)
+    left = tuple(s for s in envelope.signatures if s.key_id != world.keys[missing].key_id)
+
+    assert refusal(world, envelope=replace(envelope, signatures=left).to_json()).reason == "missing-role"
+
+
+def test_a_key_trusted_in_another_role_is_refused(world):
+    """
+    Roles come from the trust store: an approver who is trusted as a trainer only does not count.
+    """
+    approver = world.keys["approver"].public.model_copy(update={"roles": ("trainer",)})
+    trust = TrustStore([world.keys["evaluator"].public, world.keys["status"].public, approver])
+
+    assert refusal(world, trust=trust).reason == "untrusted-key"
+
+
+def test_an_expired_key_no_longer_counts(world):
+    """
+    From a key's `expires_at` on, what it signed is signed by nobody.
+    """
+    approver = world.keys["approver"].public.model_copy(update={"expires_at": NOW})
+    trust = TrustStore([world.keys["evaluator"].public, world.keys["status"].public, approver])
+
+    assert refusal(world, trust=trust).reason == "untrusted-key"
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("verdict-not-pass", {"verdict_raw": Verdict.FAIL}),
+        ("verdict-not-pass", {"verdict_raw": Verdict.UNDECIDED}),
+        ("verdict-not-pass", {"verdict_safeguarded": Verdict.FAIL}),
+        ("verdict-not-pass", {"required_controls": ("secret-prefix",)}),
+        ("verdict-not-pass", {"results": ()}),
+        ("malformed", {"expires_at": NOW}),
+        ("binds-behaviour", {"binds": "behaviour"}),
+        ("missing-role", {"trainer_key_id": None}),
+        ("missing-role", {"required_roles": {"approver": 2}}),
+        ("missing-role", {"required_roles": {"counsel": 1}}),
+        ("malformed", {"schema_version": 2}),
+    ],
+)
+def test_signers_who_agree_cannot_sign_past_the_rules(world, reason, changes):
+    """
+    What a certificate must say is checked even when the right people signed something else.
+    """
+    assert refusal(world, envelope=resigned(world, **changes)).reason == reason
+
+
+def test_a_rule_left_out_is_refused(world):
+    """
+    With the whole policy at hand, a certificate without one of its rules or families is refused.
+    """
+    results = read_statement(Envelope.from_json(world.envelope).payload).results
+    for left_out in range(len(results)):
+        envelope = resigned(world, results=results[:left_out] + results[left_out + 1 :])
+
+        assert refusal(world, envelope=envelope).reason == "verdict-not-pass"
+
+
+def test_the_evaluator_may_not_be_the_trainer(world):
+    """
+    Who trained it does not evaluate it, unless a whole policy says that is fine.
+    """
+    envelope = resigned(world, trainer_key_id=world.keys["evaluator"].key_id)
+
+    assert refusal(world, envelope=envelope).reason == "same-signer"
+    assert refusal(world, envelope=envelope, policy=None).reason == "same-signer"
+
+
+def test_one_key_in_two_roles_is_refused(world):
+    """
+    One person cannot be evaluator and approver, even with a key trusted as both.
+    """
+    both = world.keys["evaluator"].public.model_copy(update={"roles": ("evaluator", "approver")})
+    trust = TrustStore([both, world.keys["status"].public])
+    first = world.verify().certificate.approvals[0]
+    approvals = (first, first.model_copy(update={"role": "approver"}))
+    envelope = resigned(world, by=("evaluator",), approvals=approvals)
+
+    assert refusal(world, envelope=envelope, trust=trust).reason == "same-signer"
+
+
+def test_a_mark_of_an_attack_artefact_is_refused_wherever_it_is(world):
+    """
+    A marked adapter is refused with its own reason, whatever else is wrong with it.
+    """
+    header = json.dumps({"__metadata__": {"attack_artefact": "true"}}).encode()
+    marks = {
+        "recert.json": b'{"attack_artefact": true}',
+        "nested/recert.json": b'{"attack_artefact": "yes"}',
+        "adapter_config.json": b'{"peft_type": "LORA", "attack_artefact": 1}',
+        "adapter_model.safetensors": struct.pack("<Q", len(header)) + header,
+    }
+    for name, content in marks.items():
+        path = world.tuned_dir / name
+        before = path.read_bytes() if path.exists() else None
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+        assert refusal(world).reason == "attack-artefact"
+
+        path.unlink() if before is None else path.write_bytes(before)
+        if path.parent != world.tuned_dir:
+            path.parent.rmdir()
+    assert world.verify()
+
+
+def test_a_missing_folder_is_no_answer(world, tmp_path):
+    """
+    Where nothing could be looked at, the answer is neither yes nor a reasoned no.
+    """
+    with pytest.raises(InputError):
+        world.verify(base_dir=tmp_path / "nowhere")
+    (world.tuned_dir / "odd\\name").write_bytes(b"")
+    with pytest.raises(InputError, match="name"):
+        world.verify()
+    (world.tuned_dir / "odd\\name").unlink()
+    (world.tuned_dir / "link").symlink_to(world.base_dir / "config.json")
+    with pytest.raises(InputError):
+        world.verify()
+
+
+@pytest.mark.parametrize("envelope", [b"", b"{}", b"[]", b"\xff", b'{"payload": 1}', b"null", b"{" * 100_000])
+def test_anything_else_is_malformed(world, envelope):
+    """
+    Bytes that are no envelope are refused, never crashed on.
+    """
+    assert refusal(world, envelope=envelope).reason == "malformed"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda value: value.pop("subject"),
+        lambda value: value["subject"].pop(),
+        lambda value: value["subject"].reverse(),
+        lambda value: value["subject"][0]["digest"].update(sha256="0" * 64),
+        lambda value: value.update(predicateType="https://example.org/other"),
+        lambda value: value.update(extra=1),
+        lambda value: value["predicate"].pop("lineage"),
+        lambda value: value["predicate"].pop("tuned"),
+        lambda value: value["predicate"].update(supersedes=None),
+        lambda value: value["predicate"].update(schema_version=True),
+        lambda value: value["predicate"].update(not_before="2026-03-01T13:00:00+01:00"),
+        lambda value: value["predicate"].update(not_before="0001-01-01T00:00:00+14:00"),
+    ],
+)
+def test_a_statement_of_another_form_is_malformed(world, damage):
+    """
+    Subjects that are not the manifests, fields left out or written otherwise are refused even when signed.
+    """
+    value = json.loads(Envelope.from_json(world.envelope).payload)
+    damage(value)
+    signers = [world.keys["evaluator"], world.keys["approver"]]
+
+    envelope = sign(PAYLOAD_TYPE, canonical_json(value), signers).to_json()
+
+    assert refusal(world, envelope=envelope).reason == "malformed"
+
+
+def test_json_that_is_not_canonical_is_malformed(world):
+    """
+    One certificate has one byte form.
+    """
+    payload = b" " + Envelope.from_json(world.envelope).payload
+    envelope = sign(PAYLOAD_TYPE, payload, [world.keys["evaluator"], world.keys["approver"]])
+
+    assert refusal(world, envelope=envelope.to_json()).reason == "malformed"
+
+
+def test_a_signed_list_is_no_certificate_and_the_reverse(world):
+    """
+    A signature over one kind of document never counts for another.
+    """
+    assert refusal(world, envelope=world.status).reason == "malformed"
+
+
+def test_signatures_nobody_asked_for_change_nothing(world):
+    """
+    A stranger's signature, good or bad, neither helps nor harms.
+    """
+    envelope = Envelope.from_json(world.envelope).signed_by(world.keys["trainer"])
+    broken = tuple(replace(s, value=bytes(64)) for s in envelope.signatures)
+    doubled = replace(envelope, signatures=(*broken, *envelope.signatures))
+
+    assert world.verify(envelope=doubled.to_json()).certificate == world.verify().certificate
+
+
+def test_rechecking_looks_at_time_and_status_alone(world):
+    """
+    A server asks again without hashing: expiry and revocation stop it.
+    """
+    certificate = world.verify().certificate
+    again = {"trust": world.trust, "now": NOW}
+    issue = {"key": world.keys["status"], "trust": world.trust, "validity_hours": 24, "now": NOW}
+
+    assert recheck(certificate, status=world.status, **again).version == 1
+    for status in (None, revoke(world.status, certificate.serial, "x", **issue)):
+        with pytest.raises(VerificationError):
+            recheck(certificate, status=status, **again)
+
+
+def test_only_verification_makes_a_verified_certificate(world):
+    """
+    Nobody gets a VerifiedCertificate by building one.
+    """
+    with pytest.raises(VerificationError) as caught:
+        VerifiedCertificate(
+            certificate=world.verify().certificate,
+            envelope_sha256="0" * 64,
+            base_dir=world.base_dir,
+            tuned_dir=world.tuned_dir,
+            verified_at=NOW,
+            signers=(),
+        )
+
+    assert caught.value.reason == "not-verified"
+
+
+def test_every_reason_is_in_the_specification(world):
+    """
+    The reason codes in the source are those of `spec/verification.md`, and the docs page explains each.
+    """
+    root = Path(__file__).parents[2]
+    spec = (root / "spec/verification.md").read_text()
+    page = (root / "docs/concepts/certificate.md").read_text()
+    source = "".join(p.read_text() for p in (root / "src/recert/certification").glob("*.py"))
+    raised = set(re.findall(r'VerificationError\(\s*"([a-z-]+)"', source))
+
+    assert len(raised) > 15
+    assert [r for r in sorted(raised - {"not-clean"}) if f"`{r}`" not in spec] == []
+    assert [r for r in sorted(raised) if f"`{r}`" not in page] == []
+
+
+def test_an_unreadable_file_is_no_answer(world, monkeypatch):
+    """
+    A file that cannot be opened is not a reasoned no.
+    """
+    opened = Path.open
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name == "model.safetensors":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(StoreError):
+        world.verify()
+
+
+def test_approving_needs_to_be_named(world):
+    """
+    Someone whom the certificate does not name cannot sign it, nor in a role their key has not.
+    """
+    stranger = world.keys["trainer"]
+    with pytest.raises(SigningKeyError, match="does not name"):
+        approve(world.envelope, stranger)
+    other = world.keys["approver"].public.model_copy(update={"roles": ("status",)})
+    with pytest.raises(SigningKeyError, match="another role"):
+        approve(world.envelope, SigningKey(public=other, sign=world.keys["approver"].sign))
+
+
+def test_a_certificate_reads_and_writes_to_the_same_bytes(world):
+    """
+    The record in a certificate survives a round trip.
+    """
+    certificate = world.verify().certificate
+
+    assert Certificate.from_json(certificate.to_json()) == certificate
+    assert Certificate.from_json(certificate.to_json()).to_json() == certificate.to_json()
