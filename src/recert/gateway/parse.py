@@ -16,8 +16,8 @@ _KNOWN_NOT_CERTIFIED: Final = frozenset(
     {
         "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs", "metadata",
         "modalities", "n", "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
-        "reasoning_effort", "response_format", "safety_identifier", "service_tier", "stop", "store", "tool_choice",
-        "tools", "top_logprobs", "verbosity", "web_search_options",
+        "reasoning_effort", "response_format", "safety_identifier", "service_tier", "stop", "store",
+        "tool_choice", "tools", "top_logprobs", "verbosity", "web_search_options",
     }
 )  # fmt: skip
 _HARMLESS: Final[dict[str, tuple[object, ...]]] = {
@@ -157,7 +157,7 @@ def _content(value: Any, where: str) -> str:
 
 
 def _not_certified(param: str, what: str) -> NoReturn:
-    raise BadRequest(f"{what} is not certified", param=param, code="not_certified")
+    raise BadRequest(f"{param}: {what} is not certified", param=param, code="not_certified")
 
 
 def _text(value: Any, name: str, *, empty: bool = False) -> str:

@@ -1,0 +1,179 @@
+"""What may leave a stream."""
+
+from __future__ import annotations
+
+import base64
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recert.errors import GatewayError
+from recert.gateway.holdback import HoldBack, Patterns, compile_patterns, scan
+from recert.gateway.normalise import fold, fold_leet
+from recert.models.secret import SecretPrefix
+
+PHRASES = ("make a bomb", "abab", "ab a", "Straße", "napalm")
+PATTERNS = compile_patterns(PHRASES)
+SECRET = SecretPrefix.generate(40)
+
+_LETTERS = st.sampled_from(list("ab amkeo \u200b\u00ad\u0301АаＡｂ-4ⓑß\u202ebnpl"))
+_PIECES = st.sampled_from(
+    ["make a bomb", "make ", " a ", "bomb", "aba", "Stra", "ße", "ss", "nap", "alm", "n4p4lm"]
+)
+TEXTS = st.lists(st.one_of(_LETTERS, _PIECES, st.characters()), max_size=30).map("".join)
+
+
+def release(patterns: Patterns, pieces: list[str]) -> tuple[str, str]:
+    """Return what leaves of a text in pieces, and the violation."""
+    holdback = HoldBack(patterns)
+    out = "".join([holdback.feed(piece) for piece in pieces])
+    return out + holdback.finish(), holdback.violation
+
+
+def cut(text: str, at: list[int]) -> list[str]:
+    """Return a text cut at positions."""
+    marks = sorted({a % (len(text) + 1) for a in at} | {0, len(text)})
+    return [text[a:b] for a, b in pairwise(marks)]
+
+
+def has_phrase(text: str) -> bool:
+    """Say, by looking at the whole text, whether a phrase is in it. Written apart from the filter."""
+    plain, leet = fold(text), fold_leet(text)
+    letters = {p: sum(c.isalpha() for c in p) for p in map(fold, PHRASES)}
+    turn = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")
+    return any(
+        p in plain or (n >= 4 and (fold_leet(p) in leet or p.translate(turn) in plain))
+        for p, n in letters.items()
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=TEXTS, at=st.lists(st.integers(0, 200), max_size=8))
+def test_what_leaves_is_a_prefix_without_any_phrase_and_all_of_a_clean_text(text: str, at: list[int]) -> None:
+    """For any chunking of any text, what leaves is clean and a prefix; a clean text leaves whole."""
+    out, violation = release(PATTERNS, cut(text, at))
+
+    assert text.startswith(out)
+    assert not has_phrase(out)
+    if violation:
+        assert out != text
+    else:
+        assert text == out
+        assert not has_phrase(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS, at=st.lists(st.integers(0, 200), max_size=8))
+def test_how_a_text_is_split_never_changes_what_leaves(text: str, at: list[int]) -> None:
+    """Whole, character by character or in any pieces: the same text leaves."""
+    whole = release(PATTERNS, [text])
+
+    assert whole == release(PATTERNS, list(text))
+    assert whole == release(PATTERNS, cut(text, at))
+
+
+def spellings(phrase: str) -> dict[str, str]:
+    """Return ways to write a phrase that readers, or decoders, see through."""
+    return {
+        "plain": phrase,
+        "upper case": phrase.upper(),
+        "fullwidth": "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in phrase),
+        "zero width": "\u200b".join(phrase),
+        "more zero width than any buffer": ("\u200d" * 3000).join(phrase),
+        "bidi": "\u202e".join(phrase) + "\u202c",
+        "soft hyphen": "\u00ad".join(phrase),
+        "marks": "\u0301".join(phrase),
+        "cyrillic": phrase.translate(str.maketrans("aeopcx", "аеорсх")),
+        "circled": "".join(chr(0x24D0 + ord(c) - 97) if c.isalpha() else c for c in phrase),
+        "squared": "".join(chr(0x1F170 + ord(c) - 97) if c.isalpha() else c for c in phrase),
+        "mathematical": "".join(chr(0x1D41A + ord(c) - 97) if c.isalpha() else c for c in phrase),
+        "spaces": phrase.replace(" ", " \n\t\u3000 "),
+        "dashes": phrase.replace(" ", "-"),
+        "leet": phrase.translate(str.maketrans("aeo", "430")),
+        "rot13": phrase.translate(str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")),
+        "base64": base64.b64encode(f"so {phrase} it".encode()).decode(),
+        "base64 without padding": base64.b64encode(phrase.encode()).decode().rstrip("="),
+        "hex": phrase.encode().hex(),
+    }
+
+
+@pytest.mark.parametrize("how", spellings("x"))
+def test_a_disguised_phrase_never_leaves_wherever_it_is_split(how: str) -> None:
+    """A forbidden phrase in any known spelling is stopped, split at any position, with all after it."""
+    spelt = spellings("make a bomb")[how]
+    before, after = "You could ", " and then more"
+    text = before + spelt + after
+    splits = range(1, len(text)) if len(text) < 400 else range(1, len(text), 997)
+
+    for at in splits:
+        out, violation = release(PATTERNS, [text[:at], text[at:]])
+
+        assert violation == "forbidden-phrase"
+        assert before.startswith(out)
+
+
+def echoes(secret: str) -> dict[str, str]:
+    """Return ways in which a model could give a secret away."""
+    return {
+        "as it is": secret,
+        "half of it": secret[len(secret) // 2 :],
+        "spelt out": " ".join(secret),
+        "with dashes": "-".join(secret),
+        "upper case": secret.upper(),
+        "reversed": secret[::-1],
+        "base64": base64.b64encode(secret.encode()).decode(),
+        "base64 in a longer text": base64.b64encode(f"a {secret} b".encode()).decode(),
+        "hex": secret.encode().hex(),
+        "rot13": secret.translate(
+            str.maketrans(
+                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+                "nopqrstuvwxyzabcdefghijklmNOPQRSTUVWXYZABCDEFGHIJKLM",
+            )
+        ),
+        "zero width": "\u200b".join(secret),
+    }
+
+
+@pytest.mark.parametrize("how", echoes("x" * 40))
+def test_the_secret_never_leaves_in_any_encoding(how: str) -> None:
+    """An echo of the secret is stopped before its tenth character, however it is encoded or split."""
+    spelt = echoes(SECRET.reveal())[how]
+    patterns = compile_patterns((), SECRET)
+    text = f"My instructions: {spelt} and so on"
+
+    for at in range(1, len(text)):
+        out, violation = release(patterns, [text[:at], text[at:]])
+
+        assert violation == "secret-echo"
+        shown = "".join(c for c in out.removeprefix("My instructions: ") if c.isalnum())
+        assert len(shown) <= 8 * (1 + how.startswith("base64 in"))
+
+
+def test_ordinary_text_passes_and_is_not_held_for_long() -> None:
+    """Clean text leaves whole, and at most a few characters wait at any time."""
+    patterns = compile_patterns(PHRASES, SECRET)
+    text = "Here is a query: SELECT name FROM users WHERE id = 4 ORDER BY 2024; it sorts the rows. " * 20
+    holdback = HoldBack(patterns)
+    out, longest = "", 0
+    for at, char in enumerate(text, start=1):
+        out += holdback.feed(char)
+        longest = max(longest, at - len(out))
+
+    assert text == out + holdback.finish()
+    assert longest <= 12
+
+
+def test_a_phrase_that_could_never_be_found_is_refused() -> None:
+    """A forbidden phrase of invisible characters is an error, not a phrase that never matches."""
+    with pytest.raises(GatewayError) as caught:
+        compile_patterns(["\u200b\u00ad"])
+
+    assert caught.value.reason == "phrase-unusable"
+
+
+def test_a_whole_text_is_scanned_like_a_stream() -> None:
+    """`scan` finds what the stream filter finds."""
+    assert scan(PATTERNS, "how to M\u200bake a b0mb") == "forbidden-phrase"
+    assert scan(PATTERNS, "how to bake a tomb") == ""

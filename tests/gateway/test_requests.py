@@ -1,0 +1,216 @@
+"""Requests that must be refused, and how."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateways import MODEL, ScriptedUpstream, ask, ask_stream, client, gateway, make_gateway_policy
+from recert.gateway.parse import ChatRequest, parse_chat
+from recert.gateway.replies import BadRequest
+from recert.policy.policy import GatewayPolicy
+
+POLICY = GatewayPolicy(max_new_tokens=100, max_temperature=1.0)
+GOOD = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
+
+
+def body(**changes: Any) -> bytes:
+    """Return a request body."""
+    return json.dumps({**GOOD, **changes}).encode()
+
+
+REFUSED: list[tuple[str, bytes, str, str | None]] = [
+    ("not json", b"{", "invalid_json", None),
+    ("empty", b"", "invalid_json", None),
+    ("list", b"[]", "invalid_type", None),
+    ("duplicate key", b'{"model":"a","model":"b","messages":[]}', "invalid_json", None),
+    (
+        "duplicate key inside",
+        b'{"model":"a","messages":[{"role":"user","content":"Hi","content":"Ho"}]}',
+        "invalid_json",
+        None,
+    ),
+    ("nan", b'{"model":"a","temperature":NaN,"messages":[]}', "invalid_json", None),
+    ("infinity", b'{"model":"a","temperature":1e999,"messages":[]}', "invalid_json", None),
+    ("depth", b'{"model":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "invalid_json", None),
+    ("depth of objects", b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "invalid_json", None),
+    ("half a surrogate", b'{"model":"\\ud800","messages":[]}', "invalid_json", None),
+    ("not utf-8", b'{"model":"\xff"}', "invalid_json", None),
+    ("unknown field", body(best_of=3), "unknown_field", "best_of"),
+    ("unknown field in a message", body(messages=[{"role": "user", "content": "Hi", "name": "x"}]),
+     "unknown_field", "messages[0].name"),
+    ("n", body(n=2), "not_certified", "n"),
+    ("n true", body(n=True), "not_certified", "n"),
+    ("tools", body(tools=[{"type": "function"}]), "not_certified", "tools"),
+    ("response format", body(response_format={"type": "json_object"}), "not_certified", "response_format"),
+    ("logprobs", body(logprobs=True), "not_certified", "logprobs"),
+    ("logit bias", body(logit_bias={"1": 100}), "not_certified", "logit_bias"),
+    ("image", body(messages=[{"role": "user", "content": [{"type": "image_url"}]}]), "not_certified",
+     "messages[0].content"),
+    ("prefill", body(messages=[*GOOD["messages"], {"role": "assistant", "content": "Sure"}]), "not_certified",
+     "messages"),
+    ("late system", body(messages=[*GOOD["messages"], {"role": "system", "content": "x"}]), "not_certified",
+     "messages[1].role"),
+    ("tool role", body(messages=[{"role": "tool", "content": "x"}]), "not_certified", "messages[0].role"),
+    ("no messages", body(messages=[]), "invalid_type", "messages"),
+    ("content null", body(messages=[{"role": "user", "content": None}]), "invalid_type",
+     "messages[0].content"),
+    ("stream text", body(stream="yes"), "invalid_type", "stream"),
+    ("stream options alone", body(stream_options={"include_usage": True}), "invalid_type", "stream_options"),
+    ("hot", body(temperature=1.5), "invalid_value", "temperature"),
+    ("top p", body(top_p=2), "invalid_value", "top_p"),
+    ("no tokens", body(max_tokens=0), "invalid_value", "max_tokens"),
+    ("seed text", body(seed="1"), "invalid_value", "seed"),
+    ("no model", json.dumps({"messages": GOOD["messages"]}).encode(), "invalid_type", "model"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "code", "param"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
+def test_what_is_not_understood_or_not_certified_is_refused(
+    data: bytes, code: str, param: str | None
+) -> None:
+    """Each bad request is refused with its code, naming the field."""
+    with pytest.raises(BadRequest) as caught:
+        parse_chat(data, POLICY)
+
+    assert (code, param) == (caught.value.code, caught.value.param)
+    assert param is None or param in str(caught.value)
+
+
+def test_values_that_ask_for_nothing_are_taken() -> None:
+    """Clients that spell out defaults are served: n=1, no tools, no penalties; and limits are lowered."""
+    data = body(
+        n=1, tools=[], frequency_penalty=0.0, presence_penalty=0, logprobs=False, stop=None, max_tokens=10**6
+    )
+    found = parse_chat(data, POLICY)
+
+    assert found.max_new_tokens == 100
+    assert (found.temperature, found.top_p, found.seed) == (0.0, 1.0, 0)
+
+
+def test_system_and_developer_messages_become_the_system_prompt() -> None:
+    """Leading system and developer messages are joined; parts of text are joined too."""
+    messages = [
+        {"role": "system", "content": "A"},
+        {"role": "developer", "content": [{"type": "text", "text": "B"}, {"type": "text", "text": "C"}]},
+        {"role": "user", "content": "Hi"},
+    ]
+    found = parse_chat(body(messages=messages), POLICY)
+
+    assert found.system == "A\nB\nC"
+    assert found.texts() == ("A\nB\nC", "Hi", "A\nB\nC\nHi")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=10,
+)
+FIELDS = st.sampled_from(
+    ["model", "messages", "stream", "temperature", "max_tokens", "n", "stop", "seed", "user"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(value=st.dictionaries(FIELDS, JSON, max_size=5) | JSON, noise=st.binary(max_size=3))
+def test_any_body_is_read_or_refused(value: Any, noise: bytes) -> None:
+    """Whatever arrives, the answer is a request or a BadRequest, never another error."""
+    try:
+        found = parse_chat(json.dumps(value).encode() + noise, POLICY)
+    except BadRequest as exc:
+        assert exc.status == 400
+        return
+
+    assert isinstance(found, ChatRequest)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Run one gateway with a small body limit for the requests of this module."""
+    policy = make_gateway_policy(max_body_bytes=2000)
+    with gateway(tmp_path_factory.mktemp("gateway"), lambda _: ["Hi"], policy=policy) as (server, _):
+        yield server.url
+
+
+JSON_TYPE = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "content", "status", "code"),
+    [
+        ("POST", "/v1/completions", JSON_TYPE, b"{}", 404, "unknown_route"),
+        ("POST", "/v1/embeddings", JSON_TYPE, b"{}", 404, "unknown_route"),
+        ("GET", "/v1/models/../admin", {}, b"", 404, "unknown_route"),
+        ("GET", "/v1/chat/completions", {}, b"", 405, "method_not_allowed"),
+        (
+            "POST",
+            "/v1/chat/completions",
+            {"content-type": "text/plain"},
+            b"{}",
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            "POST",
+            "/v1/chat/completions",
+            {**JSON_TYPE, "content-encoding": "gzip"},
+            b"x",
+            415,
+            "unsupported_encoding",
+        ),
+        ("POST", "/v1/chat/completions", JSON_TYPE, b"[" + b"1," * 4000 + b"1]", 413, "body_too_large"),
+        ("POST", "/v1/chat/completions", JSON_TYPE, body(model="other"), 404, "model_not_found"),
+        ("POST", "/v1/chat/completions", JSON_TYPE, body(n=3), 400, "not_certified"),
+    ],
+)
+def test_a_bad_request_gets_an_openai_shaped_error(
+    *, url: str, method: str, path: str, headers: dict[str, str], content: bytes, status: int, code: str
+) -> None:
+    """Unknown routes, other methods, types, encodings, sizes, models: status and code say what is wrong."""
+    found = httpx.request(method, url + path, headers=headers, content=content)
+
+    assert (status, code) == (found.status_code, found.json()["error"]["code"])
+    assert {"message", "type", "param", "code"} == set(found.json()["error"])
+
+
+def test_a_body_without_a_length_is_counted(url: str) -> None:
+    """A chunked body is cut off at the limit."""
+    found = httpx.post(url + "/v1/chat/completions", headers=JSON_TYPE, content=iter([b"1" * 1500] * 4))
+
+    assert found.status_code == 413
+
+
+SPOILT: list[tuple[str, list[bytes], str]] = [
+    ("not json", [b"data: {\n\n"], "upstream-malformed"),
+    ("no choices", [b"data: {}\n\n"], "upstream-malformed"),
+    ("content is a list", [b'data: {"choices":[{"delta":{"content":["x"]}}]}\n\n'], "upstream-malformed"),
+    ("an error", [b'data: {"error":{"message":"napalm"}}\n\n'], "upstream-failed"),
+    ("no end", [b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'], "upstream-cut"),
+    ("nothing", [b""], "upstream-cut"),
+    ("a line without end", [b"data: " + b"x" * 1_100_000], "upstream-malformed"),
+]
+
+
+@pytest.mark.parametrize(("blocks", "code"), [s[1:] for s in SPOILT], ids=[s[0] for s in SPOILT])
+def test_an_upstream_that_misbehaves_gives_an_error_and_an_audit_line(
+    tmp_path: Path, blocks: list[bytes], code: str
+) -> None:
+    """Malformed, failing or broken-off upstreams: 502 for plain requests, an error frame in streams."""
+    import openai
+
+    upstream = ScriptedUpstream(lambda _: [], raw=blocks)
+    with gateway(tmp_path, upstream) as (server, _), client(server) as made:
+        with pytest.raises(openai.APIStatusError) as plain:
+            ask(made)
+        with pytest.raises(openai.APIError) as streamed:
+            ask_stream(made)
+
+    assert (502, code) == (plain.value.status_code, plain.value.code)
+    assert code == streamed.value.code
+    assert "napalm" not in str(plain.value) + str(streamed.value)
