@@ -4,7 +4,7 @@ Anytime-valid statistics for paired changes: betting e-values and confidence seq
 A gambler bets on each paired difference against a hypothesis about its mean. Where the hypothesis is
 true, no way of betting makes money in the long run, so capital of 20 is evidence at level 1/20, however
 often one looks (Ville). The gambler here holds a fixed mixture of bets of several sizes: no tuning, no
-look-ahead, and near the largest bet when every difference is zero.
+look-ahead, and close to the best bet when differences are rare.
 
 The mean is that of the population of requests a suite was drawn from. Prompts come in rounds of one per
 category; within a round the product of expectations is at most the power of their mean (the mean of a
@@ -25,7 +25,7 @@ from recert.interval import Interval
 
 _SHARES = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
 """Sizes of the bets, as shares of the largest bet that can never end below zero."""
-_TOWARDS_PASS = np.array([0.02] * 11 + [0.13, 0.2, 0.45])
+_TOWARDS_PASS = np.array([0.01] * 7 + [0.02, 0.05, 0.1, 0.15, 0.2, 0.2, 0.21])
 """Share of the capital on each bet that values are low: mostly the largest, which win on clean data."""
 _TOWARDS_FAIL = np.array([0.02, 0.04] + [0.06] * 11 + [0.28])
 """Share of the capital on each bet that values are high: spread out, as harm comes in any amount."""

@@ -111,49 +111,62 @@ def evaluate(
         raise InputError("no suites to evaluate on", hint="give at least those that the policy's rules name")
     started, began = now(), time.monotonic()
     judges = judges or Judges()
-    wrong = wrong_secret(secret) if secret is not None else None
-    base_arm = Arm("base", base, cache=cache)
-    hidden = [s for s in (secret, wrong) if s is not None]
-    tuned_arm = Arm("tuned", tuned, over=base_arm.manifest, cache=cache, secrets=hidden)
-    refuse_same(base_arm, tuned_arm)
-
-    conditions = _conditions(policy, training_context, secret)
-    tracks, results = _lay_out(policy, suites, conditions)
-    controls = _controls(policy, suites, conditions, wrong)
-    runner = Runner(
-        base_arm, tuned_arm, [*tracks, *controls], judges=judges, policy=policy.evaluation, progress=progress
-    )
+    base_arm, tuned_arm = _arms(base, tuned, cache, secret)
+    tracks, controls, unmeasurable = _plan(policy, suites, training_context, secret)
+    everything, bounds = [*tracks, *controls], policy.evaluation
+    runner = Runner(base_arm, tuned_arm, everything, judges=judges, policy=bounds, progress=progress)
     runner.run()
     arms = check_arms(base_arm, tuned_arm)
 
-    results = [*(rule_result(t, policy.evaluation) for t in tracks), *results]
-    raw, guarded, required = _verdicts(results, secret, policy)
-    results += [rule_result(t, policy.evaluation) for t in controls]
+    measured = [*(rule_result(t, bounds) for t in tracks), *unmeasurable]
+    raw, guarded, required = _verdicts(measured, secret, policy)
+    measured += [rule_result(t, bounds) for t in controls]
     outcomes = tuple(o for pair in runner.pairs.values() for o in (pair.base, pair.tuned))
     report = EvalReport(
         model_name=model_name,
-        base=base_arm.manifest,
-        tuned=tuned_arm.manifest,
         suites={name: suite.digest for name, suite in sorted(suites.items())},
-        engine=tuned.engine,
-        rules=tuple(results),
+        rules=tuple(measured),
         verdict_raw=raw,
         verdict_safeguarded=guarded,
         required_controls=required,
         secret_sha256=secret.sha256 if secret is not None else None,
-        reasons=_reasons(results, tuned_arm, training_context),
+        reasons=_reasons(measured, tuned_arm, training_context),
         arms=arms,
         judges=judges.notes,
-        samples=samples(runner, policy.evaluation),
+        samples=samples(runner, bounds),
         outcomes_sha256=sha256_bytes(outcome_lines(outcomes)),
         limitations=LIMITATIONS,
         seconds=round(time.monotonic() - began, 3),
         started_at=started,
         evaluated_at=now(),
         **_policy_fields(policy),
-        **_run_fields(base_arm, tuned_arm),
+        **_arm_fields(base_arm, tuned_arm),
     )
     return Evaluation(report=report, outcomes=outcomes)
+
+
+def _arms(
+    base: Model, tuned: Model, cache: GenerationCache | None, secret: SecretPrefix | None
+) -> tuple[Arm, Arm]:
+    """Both arms, known apart. The secret and the wrong one are kept out of whatever the tuned arm says."""
+    hidden = [secret, wrong_secret(secret)] if secret is not None else []
+    base_arm = Arm("base", base, cache=cache)
+    tuned_arm = Arm("tuned", tuned, over=base_arm.manifest, cache=cache, secrets=hidden)
+    refuse_same(base_arm, tuned_arm)
+    return base_arm, tuned_arm
+
+
+def _plan(
+    policy: Policy,
+    suites: Mapping[str, Suite],
+    training_context: Sequence[str],
+    secret: SecretPrefix | None,
+) -> tuple[list[Track], list[Track], list[RuleResult]]:
+    """What gates, what is a control, and what cannot be measured."""
+    conditions = _conditions(policy, training_context, secret)
+    tracks, unmeasurable = _lay_out(policy, suites, conditions)
+    wrong = wrong_secret(secret) if secret is not None else None
+    return tracks, _controls(policy, suites, conditions, wrong), unmeasurable
 
 
 def _conditions(
@@ -271,8 +284,11 @@ def _policy_fields(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _run_fields(base: Arm, tuned: Arm) -> dict[str, Any]:
+def _arm_fields(base: Arm, tuned: Arm) -> dict[str, Any]:
     return {
+        "base": base.manifest,
+        "tuned": tuned.manifest,
+        "engine": tuned.model.engine,
         "prompts_asked": {
             "base_made": base.made,
             "base_cached": base.cached,
