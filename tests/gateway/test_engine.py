@@ -1,0 +1,301 @@
+"""The embedded engine: a tiny random model, really certified, really verified, really served."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from builders import SOME_SHA, make_eval_report, make_screen_report, make_tune_report
+from gateways import ask, ask_stream, client, make_gateway_policy
+from recert.certification import (
+    SigningKey,
+    TrustStore,
+    approve,
+    certify,
+    generate_key,
+    issue_status,
+    reinstate,
+    suspend,
+    verify,
+)
+from recert.errors import GatewayError
+from recert.gateway.keys import ApiKeys
+from recert.gateway.launch import EmbeddedEngine
+from recert.gateway.stage import prepare
+from recert.policy import Policy
+from recert.records import Manifest, VerifiedCertificate, now
+from recert.store.audit import AuditLog, verify_log
+
+pytestmark = pytest.mark.model
+
+WORDS = "a b c d e f g hello there how are you i am fine what is it the system user assistant".split()
+TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + ' ' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant ' }}{% endif %}"
+)
+
+
+def make_tiny_model(folder: Path) -> None:
+    """Write a random two-layer Llama with a word tokenizer, and a LoRA adapter for it."""
+    import peft
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    vocabulary = {word: at for at, word in enumerate(["<unk>", "<end>", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>")
+    fast.chat_template = TEMPLATE
+    fast.save_pretrained(folder / "base")
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        eos_token_id=1,
+        bos_token_id=None,
+        pad_token_id=None,
+    )
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(folder / "base")
+    lora = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    peft.get_peft_model(model, lora).save_pretrained(folder / "tuned")
+
+
+@dataclass
+class Deployment:
+    """Model folders, keys, a certificate and a status list on disk."""
+
+    folder: Path
+    policy: Policy
+    keys: dict[str, SigningKey]
+    trust: TrustStore
+    envelope: bytes = b""
+
+    @property
+    def adapter(self) -> Path:
+        """The adapter's weights."""
+        return self.folder / "tuned" / "adapter_model.safetensors"
+
+    def status(self, change: Any = None) -> None:
+        """Write the status list, changed by `suspend` or `reinstate`."""
+        path = self.folder / "status.json"
+        options: dict[str, Any] = {"key": self.keys["status"], "trust": self.trust, "validity_hours": 24}
+        old = path.read_bytes() if path.exists() else None
+        serial = "" if old is None else self.verify(status=old).certificate.serial if change is suspend else self.serial
+        self.serial = serial
+        if change is suspend:
+            new = suspend(old, serial, "canary failed", **options)
+        elif change is reinstate:
+            assert old is not None
+            new = reinstate(old, serial, **options)
+        else:
+            new = issue_status(old, **options)
+        path.write_bytes(new)
+
+    def verify(self, status: bytes | None = None) -> VerifiedCertificate:
+        """Verify everything, every byte included."""
+        return verify(
+            self.envelope,
+            base_dir=self.folder / "base",
+            tuned_dir=self.folder / "tuned",
+            trust=self.trust,
+            status=status or (self.folder / "status.json").read_bytes(),
+            policy=self.policy,
+        )
+
+
+def make_deployment(folder: Path) -> Deployment:
+    """Certify the tiny model under fresh keys."""
+    keys = {
+        role: generate_key(folder / "keys" / f"{role}.pem", role, role)
+        for role in ("evaluator", "approver", "status", "trainer")
+    }
+    made = Deployment(folder, make_gateway_policy(max_new_tokens=12), keys, TrustStore.load(folder / "keys"))
+    base, tuned = Manifest.of_folder(folder / "base"), Manifest.of_folder(folder / "tuned")
+    at = now() - timedelta(seconds=1)
+    screen = make_screen_report(policy_sha256=made.policy.digest)
+    decision = certify(
+        eval_report=make_eval_report(base=base, tuned=tuned, policy=made.policy),
+        policy=made.policy,
+        base_dir=folder / "base",
+        tuned_dir=folder / "tuned",
+        evidence_sha256=SOME_SHA,
+        signer=keys["evaluator"],
+        approvers=[keys["approver"].public],
+        trainer_key_id=keys["trainer"].key_id,
+        tune_report=make_tune_report(base=base, tuned=tuned, screen_report=screen),
+        screen_report=screen,
+        now=at,
+    )
+    assert decision.envelope is not None, decision.reasons
+    made.envelope = approve(decision.envelope, keys["approver"])
+    made.status()
+    return made
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the tiny model once."""
+    folder = tmp_path_factory.mktemp("tiny")
+    make_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture
+def deployment(tiny: Path, tmp_path: Path) -> Iterator[Deployment]:
+    """A certified copy of the tiny model."""
+    for name in ("base", "tuned"):
+        shutil.copytree(tiny / name, tmp_path / name)
+    yield make_deployment(tmp_path)
+
+
+def flip_one_bit(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def refusal(made: openai.OpenAI, within_s: float = 5) -> str | None:
+    """Ask until refused, and return the code."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        try:
+            ask(made, "hello")
+        except openai.APIStatusError as exc:
+            return exc.code
+        time.sleep(0.1)
+    return None
+
+
+def test_the_certified_model_is_served_until_something_changes(deployment: Deployment) -> None:
+    """
+    The engine answers; killed, it is started once more; a suspension or a flipped bit ends service in 5 s.
+    """
+    told: list[str] = []
+    with AuditLog(deployment.folder / "audit.jsonl") as audit:
+        server = prepare(
+            deployment.verify(),
+            recheck=deployment.verify,
+            policy=deployment.policy,
+            audit=audit,
+            keys=ApiKeys(),
+            progress=told.append,
+        )
+        with server, client(server) as made:
+            choice = ask(made, "hello there how are you").choices[0]
+            streamed = ask_stream(made, "hello there how are you")
+            too_long = refusal_of_long(made)
+            label = httpx.get(server.url + "/status").json()["upstream"]
+
+            kill_engine(server.url)
+            crashed = refusal(made)
+            restarted = wait_until_serving(server.url)
+            again = ask(made, "hello there how are you").choices[0].message.content
+
+            deployment.status(suspend)
+            suspended = refusal(made)
+            deployment.status(reinstate)
+            reinstated = wait_until_serving(server.url)
+
+            flip_one_bit(deployment.adapter)
+            changed = refusal(made)
+
+    assert 0 < len(choice.message.content.split()) <= 12
+    assert (choice.message.content, choice.finish_reason) == streamed
+    assert again == choice.message.content
+    assert too_long == "context_length_exceeded"
+    assert label == "embedded-engine"
+    assert told == ["checking base", "checking tuned", "loading"] * 2
+    assert crashed in ("engine-down", "upstream-unreachable", "upstream-cut")
+    assert restarted
+    assert suspended == "suspended"
+    assert reinstated
+    assert changed in ("file-differs", "files-changed")
+    assert verify_log(deployment.folder / "audit.jsonl") > 0
+
+
+def refusal_of_long(made: openai.OpenAI) -> str | None:
+    """Ask something longer than the model's context."""
+    try:
+        ask(made, "hello " * 400)
+    except openai.BadRequestError as exc:
+        return exc.code
+    return None
+
+
+def kill_engine(url: str) -> None:
+    """Kill the engine, which is this process's only child that runs it."""
+    assert httpx.get(url + "/healthz").status_code == 200
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and f"PPid:\t{os.getpid()}\n" in read(entry / "status"):
+            if "recert.models.engine" in read(entry / "cmdline"):
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
+def read(path: Path) -> str:
+    """Return a file's text, empty when it is gone."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def wait_until_serving(url: str, within_s: float = 60) -> bool:
+    """Wait until the gateway answers again."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        if httpx.get(url + "/healthz").status_code == 200:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def test_the_engine_refuses_files_that_changed_since_verification(deployment: Deployment) -> None:
+    """Between verification and load one bit flips: the engine itself notices, and nothing is served."""
+    verified = deployment.verify()
+    flip_one_bit(deployment.adapter)
+    engine = EmbeddedEngine(verified, limit_s=5)
+
+    with pytest.raises(GatewayError) as caught:
+        engine.start()
+
+    assert caught.value.reason == "file-differs"
+    assert engine.down()
+
+
+def test_an_engine_that_cannot_load_is_an_error_with_a_reason(deployment: Deployment) -> None:
+    """A model that does not load stops the start; the error says what the engine said."""
+    (deployment.folder / "base" / "config.json").write_text("{}")
+    base = Manifest.of_folder(deployment.folder / "base")
+    from gateways import make_verified
+
+    verified = make_verified(
+        deployment.policy,
+        folder=deployment.folder,
+        base=base,
+        tuned=Manifest.of_folder(deployment.folder / "tuned"),
+    )
+    with pytest.raises(GatewayError) as caught:
+        EmbeddedEngine(verified, limit_s=5).start()
+
+    assert caught.value.reason == "engine-refused"
+    assert "cannot load the model" in str(caught.value)
