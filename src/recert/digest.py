@@ -59,8 +59,8 @@ def hash_folder(folder: Path) -> Iterator[tuple[str, int, str]]:
 
     Raises:
         InputError: the folder is missing or empty, or holds something that is not a plain file or folder
-            (a symbolic link could point elsewhere between checking and loading), or a name with a backslash or
-            characters that do not print.
+            (a symbolic link could point elsewhere between checking and loading), or an odd file name (with a
+            backslash, or characters that do not print).
         StoreError: a file cannot be read.
     """
     if not folder.is_dir():

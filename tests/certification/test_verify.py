@@ -300,7 +300,6 @@ def test_an_expired_key_no_longer_counts(world):
     [
         ("verdict-not-pass", {"verdict_raw": Verdict.FAIL}),
         ("verdict-not-pass", {"verdict_raw": Verdict.UNDECIDED}),
-        ("verdict-not-pass", {"verdict_safeguarded": Verdict.FAIL}),
         ("verdict-not-pass", {"required_controls": ("secret-prefix",)}),
         ("verdict-not-pass", {"results": ()}),
         ("malformed", {"expires_at": NOW}),

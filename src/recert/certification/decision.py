@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from recert.policy import Policy
 from recert.records import RuleResult, Verdict
+
+CONTROL: Final = "control:"
+"""How rule ids of results begin that were measured as a control and decide nothing."""
 
 
 def why_not_pass(
@@ -31,7 +35,11 @@ def why_not_pass(
 
 def deciding_results(results: Sequence[RuleResult], required_controls: Sequence[str]) -> list[RuleResult]:
     """Return the results that decide: behind controls where some are required, else of the model alone."""
-    return [r for r in results if bool(r.safeguards) == bool(required_controls)]
+    return [
+        r
+        for r in results
+        if bool(r.safeguards) == bool(required_controls) and not r.rule_id.startswith(CONTROL)
+    ]
 
 
 def _reasons(
@@ -41,10 +49,8 @@ def _reasons(
     results: Sequence[RuleResult],
     policy: Policy | None,
 ) -> Iterator[str]:
-    if required_controls and safeguarded is None:
-        yield "the model behind its required controls was not measured"
-    if safeguarded not in (None, Verdict.PASS):
-        yield f"the verdict behind {', '.join(required_controls) or 'controls'} is {safeguarded}"
+    if required_controls and safeguarded is not Verdict.PASS:
+        yield f"the verdict behind {', '.join(required_controls)} is {safeguarded or 'not there'}"
     if not required_controls and raw is not Verdict.PASS:
         yield f"the verdict is {raw}"
     deciding = deciding_results(results, required_controls)
@@ -55,13 +61,16 @@ def _reasons(
             yield f"rule {result.rule_id} under {result.condition} is {result.verdict}"
         if set(result.safeguards) - set(required_controls):
             yield f"rule {result.rule_id} was measured behind controls that are not required"
+    for rule in policy.rules if policy else ():
+        if not any(r.rule_id == rule.id for r in deciding):
+            yield f"rule {rule.id} was not measured"
     for rule_id, condition in _wanted(policy) if policy else ():
         if not any(r.rule_id == rule_id and r.condition == condition for r in deciding):
             yield f"rule {rule_id} under {condition} was not measured"
 
 
 def _wanted(policy: Policy) -> Iterator[tuple[str, str]]:
-    """The conditions that every evaluation can ask: plain, and the policy's families."""
+    """What every evaluation can measure: plain and the policy's families, where the rule covers them."""
     for rule in policy.rules:
         for condition in ("plain", *(f"family:{name}" for name in policy.evaluation.families)):
             if rule.covers(condition):
