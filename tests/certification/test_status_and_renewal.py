@@ -1,0 +1,217 @@
+"""The end of a certificate's life, and its lengthening."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders import NOW, make_policy, make_watch_report
+from recert.certification import (
+    Envelope,
+    TrustStore,
+    generate_key,
+    issue_status,
+    read_status,
+    read_unverified,
+    reinstate,
+    renew,
+    revoke,
+    suspend,
+)
+from recert.certification.envelope import sign
+from recert.digest import canonical_json
+from recert.errors import InputError, SigningKeyError, VerificationError
+from recert.records import StatusEntry, WatchOutcome
+from recert.records.certificate import STATUS_PAYLOAD_TYPE
+
+LATER = NOW + timedelta(hours=12)
+
+
+def issuing(world: Any, **changes: Any) -> dict[str, Any]:
+    """Return what every new status list is issued with."""
+    return {"key": world.keys["status"], "trust": world.trust, "validity_hours": 24, "now": NOW} | changes
+
+
+def renewed(world: Any, *, watch: dict[str, Any] | None = None, **changes: Any) -> bytes:
+    """Renew the world's certificate after twelve hours, with changes."""
+    old = read_unverified(changes.get("envelope", world.envelope))
+    report = {
+        "serial": old.serial,
+        "certificate_sha256": old.digest,
+        "started_at": LATER,
+        "watched_at": LATER,
+    }
+    asked: dict[str, Any] = {
+        "envelope": world.envelope,
+        "signers": [world.keys["evaluator"], world.keys["approver"]],
+        "policy": world.policy,
+        "trust": world.trust,
+        "status": world.status,
+        "now": LATER,
+    } | changes
+    return renew(asked.pop("envelope"), make_watch_report(**(report | (watch or {}))), **asked)
+
+
+def test_each_list_is_one_version_up_and_keeps_what_was_said(world):
+    """
+    Issuing again keeps every entry, and a suspension does not replace a revocation.
+    """
+    first = revoke(world.status, "a", "x", **issuing(world))
+    second = suspend(first, "a", "y", **issuing(world))
+    third = issue_status(suspend(second, "b", "z", **issuing(world)), **issuing(world, validity_hours=48))
+    status = read_status(third, trust=world.trust, now=NOW)
+
+    assert status.version == 5
+    assert {e.serial: e.status for e in status.entries} == {"a": "revoked", "b": "suspended"}
+    assert status.expires_at == NOW + timedelta(hours=48)
+
+
+def test_a_list_is_built_on_a_trusted_one_only(world, tmp_path):
+    """
+    A forged or damaged list is not continued, and only a key with the role status issues one.
+    """
+    stranger = generate_key(tmp_path / "x.pem", "status", "Mallory")
+    forged = issue_status(None, **issuing(world, key=stranger))
+
+    with pytest.raises(VerificationError) as caught:
+        revoke(forged, "a", "x", **issuing(world))
+    assert caught.value.reason == "status-untrusted"
+    with pytest.raises(SigningKeyError):
+        revoke(world.status, "a", "x", **issuing(world, key=world.keys["evaluator"]))
+    with pytest.raises(InputError, match="not suspended"):
+        reinstate(world.status, "a", **issuing(world))
+
+
+def test_an_evaluator_cannot_lift_a_suspension(world):
+    """
+    A status list signed in another role is no status list.
+    """
+    payload = Envelope.from_json(world.status).payload
+    forged = sign(STATUS_PAYLOAD_TYPE, payload, [world.keys["evaluator"], world.keys["approver"]]).to_json()
+
+    with pytest.raises(VerificationError) as caught:
+        world.verify(status=forged)
+    assert caught.value.reason == "status-untrusted"
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_taking_anything_out_of_a_status_list_never_helps(shared_world, data):
+    """
+    A list that stops a certificate stops it whatever is removed, unless its issuer signs anew.
+    """
+    world = shared_world
+    entry = StatusEntry(
+        serial=read_unverified(world.envelope).serial, status="revoked", reason="x", since=NOW
+    )
+    status = Envelope.from_json(issue_status(world.status, **issuing(world), entries=[entry]))
+    value = json.loads(status.payload)
+    where = data.draw(st.sampled_from([value, value["entries"], value["entries"][0]]))
+    key = data.draw(st.sampled_from(sorted(where) if isinstance(where, dict) else [0]))
+    del where[key]
+    cut = Envelope(status.payload_type, canonical_json(value), status.signatures)
+
+    with pytest.raises(VerificationError):
+        world.verify(status=cut.to_json())
+    if key != "entries" and where is not value["entries"]:
+        anew = cut.signed_by(world.keys["status"])
+        with pytest.raises(VerificationError):
+            world.verify(status=anew.to_json())
+
+
+def test_a_clean_watch_renews(world):
+    """
+    The new certificate has the old evidence and a new serial, and its life is counted from the watch.
+    """
+    old = read_unverified(world.envelope)
+    envelope = renewed(world)
+    new = world.verify(envelope=envelope, now=LATER).certificate
+
+    assert new.serial != old.serial
+    assert (new.supersedes, new.lineage) == (old.serial, (old.serial,))
+    assert new.expires_at == LATER + timedelta(hours=168)
+    assert new.results == old.results
+    assert new.eval_report_sha256 == old.eval_report_sha256
+
+
+def test_revoking_the_first_stops_every_renewal(world):
+    """
+    Evidence that was withdrawn does not live on under a new serial.
+    """
+    first = read_unverified(world.envelope).serial
+    envelope = renewed(world)
+    status = revoke(world.status, first, "trigger found", **issuing(world))
+
+    with pytest.raises(VerificationError) as caught:
+        world.verify(envelope=envelope, status=status, now=LATER)
+    assert caught.value.reason == "revoked"
+
+
+@pytest.mark.parametrize(
+    "watch",
+    [
+        {"outcome": WatchOutcome.WARN},
+        {"outcome": WatchOutcome.SUSPEND},
+        {"canaries": ()},
+        {"fingerprint_matches": False},
+        {"fingerprint_matches": None},
+        {"serial": "another"},
+        {"certificate_sha256": "0" * 64},
+        {"watched_at": LATER + timedelta(hours=1)},
+        {"started_at": NOW - timedelta(hours=1)},
+        {"watched_at": NOW},
+    ],
+)
+def test_a_watch_that_is_not_clean_renews_nothing(world, watch):
+    """
+    Anything but a clean, recent watch of exactly this certificate is a no.
+    """
+    with pytest.raises(VerificationError) as caught:
+        renewed(world, watch=watch)
+
+    assert caught.value.reason == "not-clean"
+
+
+def test_one_watch_renews_once(world):
+    """
+    The same watch does not lengthen the renewed certificate again.
+    """
+    envelope = renewed(world)
+
+    with pytest.raises(VerificationError) as caught:
+        renewed(world, envelope=envelope)
+    assert caught.value.reason == "not-clean"
+
+
+def test_what_has_ended_is_not_renewed(world):
+    """
+    An expired, revoked or unverifiable certificate, or one under another policy, is not renewed.
+    """
+    serial = read_unverified(world.envelope).serial
+    revoked = revoke(world.status, serial, "x", **issuing(world))
+    end = NOW + timedelta(hours=168)
+    for reason, changes in (
+        ("revoked", {"status": revoked}),
+        ("status-missing", {"status": None}),
+        ("expired", {"now": end}),
+        ("wrong-policy", {"policy": make_policy(version="2")}),
+        ("untrusted-key", {"trust": TrustStore([world.keys["status"].public])}),
+    ):
+        with pytest.raises(VerificationError) as caught:
+            renewed(world, **changes)
+        assert caught.value.reason == reason
+
+
+def test_renewal_needs_the_same_roles(world):
+    """
+    As many people of each role sign again, and nobody twice.
+    """
+    evaluator, approver = world.keys["evaluator"], world.keys["approver"]
+    for signers in ([evaluator], [evaluator, evaluator], [evaluator, approver, approver], []):
+        with pytest.raises(SigningKeyError):
+            renewed(world, signers=signers)
