@@ -86,7 +86,7 @@ def test_the_report_says_what_became_of_each_model() -> None:
         "for exactly these bytes",
         "2026-03-08 12:00 UTC",
         "It does not promise",
-        "and 6 more, in the screening report",
+        "and 22 more, in the screening report",
     ):
         assert said in text
 

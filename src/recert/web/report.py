@@ -17,7 +17,7 @@ from recert.web import words
 from recert.web.forest import forest
 from recert.web.heatmap import heat_maps
 
-MAX_FINDINGS = 40
+MAX_FINDINGS = 24
 """Rows of the screening table; the rest are counted."""
 MAX_SAMPLE_CHARS = 220
 
