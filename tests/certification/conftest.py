@@ -30,6 +30,7 @@ from recert.certification import (
     issue_status,
     verify,
 )
+from recert.errors import VerificationError
 from recert.policy import Policy
 from recert.records import VerifiedCertificate
 
@@ -78,6 +79,12 @@ class World:
             "now": self.now,
         }
         return verify(changes.pop("envelope", self.envelope), **(asked | changes))
+
+    def refusal(self, **changes: Any) -> VerificationError:
+        """Return why the certificate, with changes, is refused."""
+        with pytest.raises(VerificationError) as caught:
+            self.verify(**changes)
+        return caught.value
 
 
 def make_world(folder: Path) -> World:

@@ -230,6 +230,18 @@ def test_tuning_elsewhere_is_certified_and_says_so(world):
     assert any("not screened" in words for words in certificate.limitations)
 
 
+def test_compute_beyond_exact_whole_numbers_survives(world):
+    """
+    A compute estimate above 2**53, which canonical JSON writes without an exponent, is certified and verified.
+    """
+    screen = make_screen_report()
+    tune = make_tune_report(screen_report=screen, compute_flop=4.2e17)
+    draft = world.certify(tune_report=tune, screen_report=screen).envelope
+    verified = world.verify(envelope=approve(draft, world.keys["approver"]))
+
+    assert verified.certificate.compute_flop == 4.2e17
+
+
 def test_trained_quarantined_rows_are_said(world):
     """
     When screening was overridden the certificate says it.

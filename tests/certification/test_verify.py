@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from builders import BASE_FILES, NOW, TUNED_FILES, make_policy
+from builders import NOW, make_policy
 from recert.certification import (
     Envelope,
     SigningKey,
@@ -28,18 +27,9 @@ from recert.certification import (
 from recert.certification.envelope import sign
 from recert.certification.statement import read_statement, statement_bytes
 from recert.digest import canonical_json, sha256_bytes
-from recert.errors import InputError, SigningKeyError, StoreError, VerificationError
+from recert.errors import InputError, SigningKeyError, VerificationError
 from recert.records import Certificate, Verdict, VerifiedCertificate
 from recert.records.certificate import PAYLOAD_TYPE
-
-EVERY_FILE = [("base", name) for name in BASE_FILES] + [("tuned", name) for name in TUNED_FILES]
-
-
-def refusal(world: Any, **changes: Any) -> VerificationError:
-    """Return why a certificate is refused."""
-    with pytest.raises(VerificationError) as caught:
-        world.verify(**changes)
-    return caught.value
 
 
 def resigned(world: Any, *, by: tuple[str, ...] = ("evaluator", "approver"), **changes: Any) -> bytes:
@@ -70,72 +60,6 @@ def test_a_digest_or_no_policy_will_do(world):
     assert world.verify(policy=None) == world.verify()
 
 
-@pytest.mark.parametrize(("arm", "name"), EVERY_FILE)
-def test_one_flipped_byte_in_any_file_is_refused(world, arm, name):
-    """
-    Each file of both manifests is bound: the error names it, with the digest certified and the one on disk.
-    """
-    path = (world.base_dir if arm == "base" else world.tuned_dir) / name
-    before = path.read_bytes()
-    path.write_bytes(bytes([before[0] ^ 1]) + before[1:])
-
-    error = refusal(world)
-
-    assert error.reason == "file-differs"
-    assert f"{arm}/{name}" in str(error)
-    assert sha256_bytes(before) in str(error)
-    assert sha256_bytes(path.read_bytes()) in str(error)
-
-
-def test_a_renamed_file_is_refused(world):
-    """
-    The same bytes under another name are another system, and the error says both names.
-    """
-    (world.tuned_dir / "adapter_model.safetensors").rename(world.tuned_dir / "model.safetensors")
-
-    error = refusal(world)
-
-    assert error.reason == "file-renamed"
-    assert "adapter_model.safetensors is now model.safetensors" in str(error)
-
-
-def test_an_extra_file_is_refused(world):
-    """
-    A file that nobody certified is refused, hidden or not.
-    """
-    (world.tuned_dir / ".hidden.py").write_text("print('loaded')")
-
-    error = refusal(world)
-
-    assert error.reason == "extra-file"
-    assert ".hidden.py" in str(error)
-
-
-def test_a_missing_file_is_refused(world):
-    """
-    A certified file that is gone is refused.
-    """
-    (world.base_dir / "config.json").unlink()
-
-    error = refusal(world)
-
-    assert error.reason == "file-missing"
-    assert "base/config.json" in str(error)
-
-
-def test_every_difference_is_named(world):
-    """
-    When several files differ, the error names them all.
-    """
-    (world.base_dir / "config.json").unlink()
-    (world.tuned_dir / "chat_template.jinja").write_text("{{ other }}")
-    (world.tuned_dir / "extra.bin").write_bytes(b"x")
-
-    said = str(refusal(world))
-
-    assert all(name in said for name in ("base/config.json", "tuned/chat_template.jinja", "tuned/extra.bin"))
-
-
 def test_an_expired_certificate_is_refused(world):
     """
     From `expires_at` on the answer is no, and before it yes.
@@ -144,14 +68,14 @@ def test_an_expired_certificate_is_refused(world):
     status = issue_status(None, key=world.keys["status"], trust=world.trust, validity_hours=8000, now=NOW)
 
     assert world.verify(now=end - timedelta(seconds=1), status=status)
-    assert refusal(world, now=end, status=status).reason == "expired"
+    assert world.refusal(now=end, status=status).reason == "expired"
 
 
 def test_a_certificate_from_the_future_is_refused(world):
     """
     Before `not_before` the answer is no.
     """
-    assert refusal(world, now=NOW - timedelta(seconds=1)).reason == "not-yet-valid"
+    assert world.refusal(now=NOW - timedelta(seconds=1)).reason == "not-yet-valid"
 
 
 def test_a_time_without_an_offset_is_no_time(world):
@@ -168,7 +92,7 @@ def test_another_key_is_refused(world, tmp_path):
     """
     strangers = TrustStore([generate_key(tmp_path / "x.pem", "evaluator", "Mallory").public])
 
-    assert refusal(world, trust=strangers).reason == "untrusted-key"
+    assert world.refusal(trust=strangers).reason == "untrusted-key"
 
 
 def test_a_changed_payload_is_refused(world):
@@ -178,7 +102,7 @@ def test_a_changed_payload_is_refused(world):
     envelope = Envelope.from_json(world.envelope)
     changed = replace(envelope, payload=envelope.payload.replace(b'"test-model"', b'"best-model"'))
 
-    assert refusal(world, envelope=changed.to_json()).reason == "bad-signature"
+    assert world.refusal(envelope=changed.to_json()).reason == "bad-signature"
 
 
 def test_another_policy_is_refused(world):
@@ -187,8 +111,8 @@ def test_another_policy_is_refused(world):
     """
     other = make_policy(version="2")
 
-    assert refusal(world, policy=other).reason == "wrong-policy"
-    assert refusal(world, policy=other.digest).reason == "wrong-policy"
+    assert world.refusal(policy=other).reason == "wrong-policy"
+    assert world.refusal(policy=other.digest).reason == "wrong-policy"
 
 
 def test_a_longer_life_than_the_policy_allows_is_refused(world):
@@ -197,7 +121,7 @@ def test_a_longer_life_than_the_policy_allows_is_refused(world):
     """
     envelope = resigned(world, expires_at=NOW + timedelta(days=300))
 
-    assert refusal(world, envelope=envelope).reason == "wrong-policy"
+    assert world.refusal(envelope=envelope).reason == "wrong-policy"
 
 
 def test_a_revoked_certificate_is_refused_for_good(world):
@@ -208,9 +132,9 @@ def test_a_revoked_certificate_is_refused_for_good(world):
     issue = {"key": world.keys["status"], "trust": world.trust, "validity_hours": 24, "now": NOW}
     status = revoke(world.status, serial, "trigger found", **issue)
 
-    assert refusal(world, status=status).reason == "revoked"
-    assert "trigger found" in str(refusal(world, status=status))
-    assert refusal(world, status=suspend(status, serial, "again", **issue)).reason == "revoked"
+    assert world.refusal(status=status).reason == "revoked"
+    assert "trigger found" in str(world.refusal(status=status))
+    assert world.refusal(status=suspend(status, serial, "again", **issue)).reason == "revoked"
     with pytest.raises(InputError, match="for good"):
         reinstate(status, serial, **issue)
 
@@ -223,7 +147,7 @@ def test_a_suspension_can_be_lifted(world):
     issue = {"key": world.keys["status"], "trust": world.trust, "validity_hours": 24, "now": NOW}
     status = suspend(world.status, serial, "watch was not clean", **issue)
 
-    assert refusal(world, status=status).reason == "suspended"
+    assert world.refusal(status=status).reason == "suspended"
     assert world.verify(status=reinstate(status, serial, **issue)).status_version == 3
     assert world.verify(status=suspend(world.status, "another", "x", **issue))
 
@@ -246,7 +170,7 @@ def test_a_status_list_that_cannot_be_relied_on_is_refused(world, reason, change
     """
     Absent, damaged, older than one seen before, too old, or signed by nobody trusted: each has its own no.
     """
-    assert refusal(world, **change(world)).reason == reason
+    assert world.refusal(**change(world)).reason == reason
 
 
 def test_a_status_list_from_the_future_says_the_clock_is_behind(world):
@@ -261,7 +185,7 @@ def test_a_status_list_from_the_future_says_the_clock_is_behind(world):
         now=NOW + timedelta(minutes=6),
     )
 
-    assert refusal(world, status=status).reason == "clock-behind"
+    assert world.refusal(status=status).reason == "clock-behind"
 
 
 @pytest.mark.parametrize("missing", ["evaluator", "approver"])
@@ -272,7 +196,7 @@ def test_a_certificate_lacking_a_signature_is_refused(world, missing):
     envelope = Envelope.from_json(world.envelope)
     left = tuple(s for s in envelope.signatures if s.key_id != world.keys[missing].key_id)
 
-    assert refusal(world, envelope=replace(envelope, signatures=left).to_json()).reason == "missing-role"
+    assert world.refusal(envelope=replace(envelope, signatures=left).to_json()).reason == "missing-role"
 
 
 def test_a_key_trusted_in_another_role_is_refused(world):
@@ -282,7 +206,7 @@ def test_a_key_trusted_in_another_role_is_refused(world):
     approver = world.keys["approver"].public.model_copy(update={"roles": ("trainer",)})
     trust = TrustStore([world.keys["evaluator"].public, world.keys["status"].public, approver])
 
-    assert refusal(world, trust=trust).reason == "untrusted-key"
+    assert world.refusal(trust=trust).reason == "untrusted-key"
 
 
 def test_an_expired_key_no_longer_counts(world):
@@ -292,7 +216,7 @@ def test_an_expired_key_no_longer_counts(world):
     approver = world.keys["approver"].public.model_copy(update={"expires_at": NOW})
     trust = TrustStore([world.keys["evaluator"].public, world.keys["status"].public, approver])
 
-    assert refusal(world, trust=trust).reason == "untrusted-key"
+    assert world.refusal(trust=trust).reason == "untrusted-key"
 
 
 @pytest.mark.parametrize(
@@ -314,7 +238,7 @@ def test_signers_who_agree_cannot_sign_past_the_rules(world, reason, changes):
     """
     What a certificate must say is checked even when the right people signed something else.
     """
-    assert refusal(world, envelope=resigned(world, **changes)).reason == reason
+    assert world.refusal(envelope=resigned(world, **changes)).reason == reason
 
 
 def test_a_rule_left_out_is_refused(world):
@@ -325,7 +249,7 @@ def test_a_rule_left_out_is_refused(world):
     for left_out in range(len(results)):
         envelope = resigned(world, results=results[:left_out] + results[left_out + 1 :])
 
-        assert refusal(world, envelope=envelope).reason == "verdict-not-pass"
+        assert world.refusal(envelope=envelope).reason == "verdict-not-pass"
 
 
 def test_the_evaluator_may_not_be_the_trainer(world):
@@ -334,8 +258,8 @@ def test_the_evaluator_may_not_be_the_trainer(world):
     """
     envelope = resigned(world, trainer_key_id=world.keys["evaluator"].key_id)
 
-    assert refusal(world, envelope=envelope).reason == "same-signer"
-    assert refusal(world, envelope=envelope, policy=None).reason == "same-signer"
+    assert world.refusal(envelope=envelope).reason == "same-signer"
+    assert world.refusal(envelope=envelope, policy=None).reason == "same-signer"
 
 
 def test_one_key_in_two_roles_is_refused(world):
@@ -348,47 +272,7 @@ def test_one_key_in_two_roles_is_refused(world):
     approvals = (first, first.model_copy(update={"role": "approver"}))
     envelope = resigned(world, by=("evaluator",), approvals=approvals)
 
-    assert refusal(world, envelope=envelope, trust=trust).reason == "same-signer"
-
-
-def test_a_mark_of_an_attack_artefact_is_refused_wherever_it_is(world):
-    """
-    A marked adapter is refused with its own reason, whatever else is wrong with it.
-    """
-    header = json.dumps({"__metadata__": {"attack_artefact": "true"}}).encode()
-    marks = {
-        "recert.json": b'{"attack_artefact": true}',
-        "nested/recert.json": b'{"attack_artefact": "yes"}',
-        "adapter_config.json": b'{"peft_type": "LORA", "attack_artefact": 1}',
-        "adapter_model.safetensors": struct.pack("<Q", len(header)) + header,
-    }
-    for name, content in marks.items():
-        path = world.tuned_dir / name
-        before = path.read_bytes() if path.exists() else None
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-
-        assert refusal(world).reason == "attack-artefact"
-
-        path.unlink() if before is None else path.write_bytes(before)
-        if path.parent != world.tuned_dir:
-            path.parent.rmdir()
-    assert world.verify()
-
-
-def test_a_missing_folder_is_no_answer(world, tmp_path):
-    """
-    Where nothing could be looked at, the answer is neither yes nor a reasoned no.
-    """
-    with pytest.raises(InputError):
-        world.verify(base_dir=tmp_path / "nowhere")
-    (world.tuned_dir / "odd\\name").write_bytes(b"")
-    with pytest.raises(InputError, match="name"):
-        world.verify()
-    (world.tuned_dir / "odd\\name").unlink()
-    (world.tuned_dir / "link").symlink_to(world.base_dir / "config.json")
-    with pytest.raises(InputError):
-        world.verify()
+    assert world.refusal(envelope=envelope, trust=trust).reason == "same-signer"
 
 
 @pytest.mark.parametrize("envelope", [b"", b"{}", b"[]", b"\xff", b'{"payload": 1}', b"null", b"{" * 100_000])
@@ -396,7 +280,7 @@ def test_anything_else_is_malformed(world, envelope):
     """
     Bytes that are no envelope are refused, never crashed on.
     """
-    assert refusal(world, envelope=envelope).reason == "malformed"
+    assert world.refusal(envelope=envelope).reason == "malformed"
 
 
 @pytest.mark.parametrize(
@@ -426,7 +310,7 @@ def test_a_statement_of_another_form_is_malformed(world, damage):
 
     envelope = sign(PAYLOAD_TYPE, canonical_json(value), signers).to_json()
 
-    assert refusal(world, envelope=envelope).reason == "malformed"
+    assert world.refusal(envelope=envelope).reason == "malformed"
 
 
 def test_json_that_is_not_canonical_is_malformed(world):
@@ -436,14 +320,14 @@ def test_json_that_is_not_canonical_is_malformed(world):
     payload = b" " + Envelope.from_json(world.envelope).payload
     envelope = sign(PAYLOAD_TYPE, payload, [world.keys["evaluator"], world.keys["approver"]])
 
-    assert refusal(world, envelope=envelope.to_json()).reason == "malformed"
+    assert world.refusal(envelope=envelope.to_json()).reason == "malformed"
 
 
 def test_a_signed_list_is_no_certificate_and_the_reverse(world):
     """
     A signature over one kind of document never counts for another.
     """
-    assert refusal(world, envelope=world.status).reason == "malformed"
+    assert world.refusal(envelope=world.status).reason == "malformed"
 
 
 def test_signatures_nobody_asked_for_change_nothing(world):
@@ -501,22 +385,6 @@ def test_every_reason_is_in_the_specification(world):
     assert len(raised) > 15
     assert [r for r in sorted(raised - {"not-clean"}) if f"`{r}`" not in spec] == []
     assert [r for r in sorted(raised) if f"`{r}`" not in page] == []
-
-
-def test_an_unreadable_file_is_no_answer(world, monkeypatch):
-    """
-    A file that cannot be opened is not a reasoned no.
-    """
-    opened = Path.open
-
-    def refuse(path: Path, *args: Any, **kwargs: Any) -> Any:
-        if path.name == "model.safetensors":
-            raise PermissionError(13, "Permission denied")
-        return opened(path, *args, **kwargs)
-
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(StoreError):
-        world.verify()
 
 
 def test_approving_needs_to_be_named(world):
