@@ -23,7 +23,7 @@ from builders import (
     make_screen_report,
     make_tune_report,
 )
-from recert.certification import approve, read_unverified
+from recert.certification import SigningKey, approve, read_unverified
 from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, SigningKeyError
 from recert.records import EvalReport, Verdict
@@ -84,6 +84,18 @@ def test_a_draft_is_not_a_certificate_until_approved(world):
 
     assert len(json.loads(draft)["signatures"]) == 1
     assert world.verify(envelope=approve(draft, world.keys["approver"]))
+
+
+def test_approving_needs_to_be_named(world):
+    """
+    Someone whom the certificate does not name cannot sign it, nor in a role their key has not.
+    """
+    stranger = world.keys["trainer"]
+    with pytest.raises(SigningKeyError, match="does not name"):
+        approve(world.envelope, stranger)
+    other = world.keys["approver"].public.model_copy(update={"roles": ("status",)})
+    with pytest.raises(SigningKeyError, match="another role"):
+        approve(world.envelope, SigningKey(public=other, sign=world.keys["approver"].sign))
 
 
 @pytest.mark.parametrize("verdict", [v for v in Verdict if v is not Verdict.PASS])
@@ -232,7 +244,7 @@ def test_tuning_elsewhere_is_certified_and_says_so(world):
 
 def test_compute_beyond_exact_whole_numbers_survives(world):
     """
-    A compute estimate above 2**53, which canonical JSON writes without an exponent, is certified and verified.
+    A compute estimate above 2**53, written without an exponent, is certified and verified.
     """
     screen = make_screen_report()
     tune = make_tune_report(screen_report=screen, compute_flop=4.2e17)
