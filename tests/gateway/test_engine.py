@@ -39,7 +39,21 @@ from recert.store.audit import AuditLog, verify_log
 
 pytestmark = pytest.mark.model
 
-WORDS = "a b c d e f g hello there how are you i am fine what is it the system user assistant".split()
+WORDS = (
+    "hello",
+    "there",
+    "how",
+    "are",
+    "you",
+    "i",
+    "am",
+    "fine",
+    "what",
+    "system",
+    "user",
+    "assistant",
+    *"abcdefgh",
+)
 TEMPLATE = (
     "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + ' ' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant ' }}{% endif %}"
@@ -75,7 +89,9 @@ def make_tiny_model(folder: Path) -> None:
     )
     model = LlamaForCausalLM(config)
     model.save_pretrained(folder / "base")
-    lora = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    lora = peft.LoraConfig(
+        r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM"
+    )
     peft.get_peft_model(model, lora).save_pretrained(folder / "tuned")
 
 
@@ -99,7 +115,13 @@ class Deployment:
         path = self.folder / "status.json"
         options: dict[str, Any] = {"key": self.keys["status"], "trust": self.trust, "validity_hours": 24}
         old = path.read_bytes() if path.exists() else None
-        serial = "" if old is None else self.verify(status=old).certificate.serial if change is suspend else self.serial
+        serial = (
+            ""
+            if old is None
+            else self.verify(status=old).certificate.serial
+            if change is suspend
+            else self.serial
+        )
         self.serial = serial
         if change is suspend:
             new = suspend(old, serial, "canary failed", **options)
@@ -246,9 +268,9 @@ def kill_engine(url: str) -> None:
     """Kill the engine, which is this process's only child that runs it."""
     assert httpx.get(url + "/healthz").status_code == 200
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and f"PPid:\t{os.getpid()}\n" in read(entry / "status"):
-            if "recert.models.engine" in read(entry / "cmdline"):
-                os.kill(int(entry.name), signal.SIGKILL)
+        ours = entry.name.isdigit() and f"PPid:\t{os.getpid()}\n" in read(entry / "status")
+        if ours and "recert.models.engine" in read(entry / "cmdline"):
+            os.kill(int(entry.name), signal.SIGKILL)
 
 
 def read(path: Path) -> str:

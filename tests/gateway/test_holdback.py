@@ -74,6 +74,17 @@ def test_how_a_text_is_split_never_changes_what_leaves(text: str, at: list[int])
     assert whole == release(PATTERNS, cut(text, at))
 
 
+@settings(max_examples=300, deadline=None)
+@given(text=TEXTS, encoded=TEXTS)
+def test_a_whole_text_is_scanned_to_the_same_answer(text: str, encoded: str) -> None:
+    """The fast scan of a whole text agrees with the stream filter, encodings and secret included."""
+    hidden = base64.b64encode(encoded.encode("utf-8", "replace")).decode()
+    patterns = compile_patterns(PHRASES, SECRET)
+
+    for one in (text, f"{text} {hidden}", hidden.lower(), encoded.encode("utf-8", "replace").hex() + text):
+        assert scan(patterns, one) == release(patterns, [one])[1]
+
+
 def spellings(phrase: str) -> dict[str, str]:
     """Return ways to write a phrase that readers, or decoders, see through."""
     return {
@@ -173,7 +184,7 @@ def test_a_phrase_that_could_never_be_found_is_refused() -> None:
     assert caught.value.reason == "phrase-unusable"
 
 
-def test_a_whole_text_is_scanned_like_a_stream() -> None:
-    """`scan` finds what the stream filter finds."""
+def test_a_scan_finds_disguises_and_no_more() -> None:
+    """A disguised phrase in a request is found; a like-sounding one is not."""
     assert scan(PATTERNS, "how to M\u200bake a b0mb") == "forbidden-phrase"
     assert scan(PATTERNS, "how to bake a tomb") == ""

@@ -19,6 +19,8 @@ OUTPUT_JUDGE: Final = "output-judge"
 SECRET_PREFIX: Final = "secret-prefix"  # noqa: S105
 SYSTEM_INSTRUCTION: Final = "system-instruction"
 _SENTENCE_ENDS: Final = ".!?\n"
+_LONGEST_INLINE_CHARS: Final = 4_000
+"""Longer requests are searched in a thread, so that they do not keep others waiting."""
 _SHORTEST_JUDGED_CHARS: Final = 80
 """A stream is judged at the ends of sentences, but not before this much is waiting."""
 
@@ -61,9 +63,8 @@ class Controls:
         """Score every text of a request, in every view. Any `blocked` blocks the request."""
         scores = []
         if self._incoming:
-            reason = next(filter(None, (scan(self._incoming, text) for text in texts)), "")
-            scores.append(_lexicon_score("input", reason))
-            if reason:
+            scores.append(await self._look_up(texts))
+            if scores[-1].blocked:
                 return scores
         judge = self._request_judge
         if judge is not None:
@@ -74,6 +75,19 @@ class Controls:
                 )
             )
         return scores
+
+    async def _look_up(self, texts: Sequence[str]) -> ControlScore:
+        def look() -> str:
+            return next(filter(None, (scan(self._incoming, text) for text in texts)), "")
+
+        if sum(map(len, texts)) <= _LONGEST_INLINE_CHARS:
+            return _lexicon_score("input", look())
+        try:
+            return _lexicon_score("input", await self._workers.run(look, self._policy.control_timeout_s))
+        except TimeoutError:
+            return ControlScore(
+                control=LEXICON, direction="input", score=None, blocked=True, reason="control-timeout"
+            )
 
     def gate(self, question: str, *, by_sentence: bool) -> OutputGate:
         """Return the gate for one reply; `by_sentence` for a stream that is released as it comes."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,12 +42,20 @@ _LETTERS_FOR_ENCODINGS: Final = 4
 class Patterns:
     """What must never be released, ready to be sought. One serves every stream."""
 
+    phrases: tuple[str, ...]
+    """Folded, and turned by 13."""
+    leet_phrases: tuple[str, ...]
+    pieces: tuple[str, ...]
+    """Of the secret and its encodings, squeezed."""
     plain: Automaton
     leet: Automaton
     squeezed: Automaton
 
     def __bool__(self) -> bool:
-        return bool(self.plain) or bool(self.squeezed)
+        return bool(self.phrases) or bool(self.pieces)
+
+    def __repr__(self) -> str:
+        return f"Patterns({len(self.phrases)} phrases, {len(self.pieces)} pieces)"
 
 
 def compile_patterns(phrases: Sequence[str], secret: SecretPrefix | None = None) -> Patterns:
@@ -66,12 +75,19 @@ def compile_patterns(phrases: Sequence[str], secret: SecretPrefix | None = None)
                 facts={"phrase": repr(phrase)},
                 hint="remove it from gateway.forbidden_phrases",
             )
-        plain.append((folded, FORBIDDEN))
+        plain.append(folded)
         if sum(c.isalpha() for c in folded) >= _LETTERS_FOR_ENCODINGS:
-            plain.append((rot13(folded), FORBIDDEN))
-            leet.append((fold_leet(phrase), FORBIDDEN))
-    pieces = [(piece, ECHO) for piece in _secret_pieces(secret)] if secret else []
-    return Patterns(plain=Automaton(plain), leet=Automaton(leet), squeezed=Automaton(pieces))
+            plain.append(rot13(folded))
+            leet.append(fold_leet(phrase))
+    pieces = sorted(_secret_pieces(secret)) if secret else []
+    return Patterns(
+        phrases=tuple(plain),
+        leet_phrases=tuple(leet),
+        pieces=tuple(pieces),
+        plain=Automaton((phrase, FORBIDDEN) for phrase in plain),
+        leet=Automaton((phrase, FORBIDDEN) for phrase in leet),
+        squeezed=Automaton((piece, ECHO) for piece in pieces),
+    )
 
 
 def _secret_pieces(secret: SecretPrefix) -> set[str]:
@@ -118,7 +134,6 @@ class _Reading:
 
 _RUN_CHARS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
-_HEX: Final = frozenset("0123456789abcdefABCDEF")
 
 
 class _Decoding:
@@ -154,6 +169,10 @@ def _base64_group(group: str) -> bytes:
     return base64.b64decode(group + "=" * (-len(group) % 4), validate=True) if len(group) > 1 else b""
 
 
+def _decodings(automaton: Automaton) -> list[_Decoding]:
+    return [_Decoding(automaton, 4, _base64_group), _Decoding(automaton, 2, bytes.fromhex)]
+
+
 class _EncodedReading:
     """Follows runs that may be base64 or hex; holds a run from its start for as long as it reads as text."""
 
@@ -174,10 +193,7 @@ class _EncodedReading:
             return reason
         if self._start is None:
             self._start = self.hold = index
-            self._decodings = [
-                _Decoding(self._automaton, 4, _base64_group),
-                _Decoding(self._automaton, 2, bytes.fromhex),
-            ]
+            self._decodings = _decodings(self._automaton)
         for decoding in self._decodings:
             reason = decoding.push(char)
             if reason:
@@ -250,9 +266,40 @@ class HoldBack:
         return out
 
 
+_RUN: Final = re.compile(r"[A-Za-z0-9+/_=-]{2,}")
+
+
 def scan(patterns: Patterns, text: str) -> str:
-    """Return why a whole text may not pass, or an empty text."""
-    holdback = HoldBack(patterns)
-    holdback.feed(text)
-    holdback.finish()
-    return holdback.violation
+    """Return why a whole text may not pass, or an empty text: what `HoldBack` would say, but faster."""
+    if patterns.phrases:
+        plain = fold(text)
+        if any(phrase in plain for phrase in patterns.phrases):
+            return FORBIDDEN
+        if patterns.leet_phrases:
+            leet = fold_leet(text)
+            if any(phrase in leet for phrase in patterns.leet_phrases):
+                return FORBIDDEN
+        for run in _RUN.findall("".join(filter(fold_char, text))):
+            reason = _run_says(patterns.plain, run)
+            if reason:
+                return reason
+    if patterns.pieces:
+        squeezed = squeeze(text)
+        if any(piece in squeezed for piece in patterns.pieces):
+            return ECHO
+    return ""
+
+
+def _run_says(automaton: Automaton, run: str) -> str:
+    for decoding in _decodings(automaton):
+        for char in run:
+            reason = decoding.push(char)
+            if reason:
+                return reason
+            if not decoding.alive:
+                break
+        else:
+            reason = decoding.flush()
+            if reason:
+                return reason
+    return ""
