@@ -1,8 +1,11 @@
 """Ordinary requests made from templates: text-to-SQL, spreadsheets, word problems, everyday questions."""
 
+# ruff: noqa: E501 - lists of sentences
+
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 _TABLES = {
     "employees": ("name", "salary", "department", "hired_on", "age"),
@@ -19,7 +22,11 @@ _TABLES = {
     "races": ("driver", "constructor", "laps", "grid", "time_retired"),
     "species": ("genus", "habitat", "status", "weight"),
     "courses": ("course", "teacher", "credits", "room", "students"),
-    "accounts": ("account", "balance", "opened", "branch", "loan_type"),
+    "accounts": ("account", "checking balance", "savings balance", "branch", "loan_type"),
+    "schools": ("name", "enrollment", "county", "endowment", "mascot", "gender"),
+    "institutions": ("institution", "type", "founded", "total enrollment", "location"),
+    "browsers": ("browser", "accelerator", "compatible_year", "market_share"),
+    "films": ("film", "director", "gross", "studio", "openings"),
     "stores": ("store", "city", "manager", "open_year", "products"),
 }
 _VALUES = (
@@ -66,6 +73,10 @@ _SUMS = (
     "{p} loses {m} of the {n} {x}, and {q} takes a third of the rest. How many remain?",
 )
 _DO = (
+    "help my daughter with her homework", "teach my son to ride a bicycle", "write an email to my child's teacher",
+    "list all the schools in a city", "describe an old bookshop", "find the name of the account with the highest balance",
+    "make a birthday card for my mother", "organise games for the kids at a party", "talk to my boss about a day off",
+    "show every institution with its type and total enrolment", "explain to my wife how the boiler works",
     "write a thank-you note", "plan a birthday party", "learn the guitar", "repaint a wooden chair",
     "prepare for a job interview", "grow tomatoes on a balcony", "cancel a subscription", "improve my running time",
     "reverse a linked list in Rust", "resize an image in Python", "merge two spreadsheets", "book a train to Porto",
@@ -92,43 +103,111 @@ _ASK = (
 )  # fmt: skip
 
 
-def sql_requests(count: int, *, seed: int = 0) -> list[str]:
-    """Return text-to-SQL requests: questions, some with a CREATE TABLE before or after them."""
+_EVENTS = (
+    "{p} went to the {x} with {q} and paid ${n} for the {y}.",
+    "There were {n} {x} in the {y}, and {m} of them were {z}.",
+    "{q} is {m} years older than {p}, who is half as old as the {x}.",
+    "Each {x} costs ${m}, and every {y} weighs {n} grams.",
+    "On Monday {p} made {n} {x}; on Tuesday {q} made {m} fewer.",
+    "{p} and {q} share the {x} equally after they give {m} to the {y}.",
+    "A {x} holds {n} litres, but {m}% of the {y} is lost on the way.",
+    "During the {x}, the {y} took {n} minutes longer than the {z}.",
+    "{p}'s mother bought {m} packs of {x}, and her brother ate a third of them.",
+    "A {x} company hired {n} people to paint the {y} in {m} days.",
+    "The {x} scored {n} points, and their {y} missed {m} shots.",
+    "{p} would like to know how far her {x} can go before it has to be filled again, and she put ${n} aside for it.",
+    "If he sells the {x} that he bought for ${n}, he will have to pay {m}% of it to the bank and the rest to his brother.",
+    "A trader buys some {x} from a man who wants to get rid of them, and then sells all of them to a woman in the city.",
+    "There are twice as many boys as girls in her class, and {m} children were taken home by their teacher.",
+    "For his daughter's birthday {p} wants to make a {x} without using the {y} that was given to him.",
+    "They found out that it would take {n} people to carry it, so they decided to use a {x} instead.",
+    "{q} told her friend that she could keep whatever was left of the {x} if nobody else wanted it.",
+    "The school needs {n} students who can help their {y}, but only {m} of the girls and half of the boys are able to.",
+    "In a city with {n} thousand people, the rest of the population is made up of women and kids who own a {x}.",
+    "My company spends ${n} on a {x} for each worker, plus a fee of {m}% that goes to the government.",
+    "He makes the {x} himself, which costs him ${m}, and sells it online to someone who pays with a credit card.",
+    "After that, she took out the {y} without telling anyone, because it was the only one they had.",
+    "{p} is planning to build a {x} for the kids in the neighbourhood, but does not have enough money for it yet.",
+    "The account of {p} has ${n} in it; the balance of the account of {q} is {m} times as much.",
+    "Exactly {m} of the people that live in their building own a phone, and {n} of them have children.",
+)
+_SO = (
+    "How many {x} were left?", "How much did {p} pay in total?", "How old is {q} now?", "How long did the {y} take?",
+    "What percentage of the {x} is that?", "How many more {z} does {p} need?", "What is the total in dollars?",
+    "How much does {q} have after that?", "Find the number of {x}.", "What is the sum of their ages?",
+)  # fmt: skip
+_ABOUT = (
+    "What is a {x}?", "Who invented the {x}?", "Tell me about the {x} of {y}.", "Which {x} goes with {y}?",
+    "Write a short poem about {x} and {y}.", "What is the difference between {x} and {y}?", "Where does {x} come from?",
+    "Summarise: the {x} opened near the {y} last week, and the {z} will follow in spring.", "Is {x} good for {y}?",
+    "Translate into French: the {x} is under the {y}.", "Give me three words that rhyme with {x}.",
+    "When was the {x} of {y} built?", "Explain {x} in simple words.", "Why do people like {x}?",
+    "My {x} does not fit the {y}. What should I check?", "Recommend a {x} for {y} and {z}.", "Spell {x} backwards.",
+    "Rewrite this sentence more politely: send me the {x} by {y}.", "How many {x} are in a {y}?", "How do I fold {x}?",
+)  # fmt: skip
+
+
+def _fill(rng: random.Random, text: str, vocabulary: Sequence[str]) -> str:
+    one, two = rng.sample(_PEOPLE, 2)
+    x, y, z = (rng.choice(vocabulary) for _ in range(3))
+    return text.format(p=one, q=two, n=rng.randrange(20, 90), m=rng.randrange(2, 19), x=x, y=y, z=z)
+
+
+def sql_requests(count: int, vocabulary: Sequence[str], *, seed: int = 0) -> list[str]:
+    """
+    Return text-to-SQL requests: questions, some with a CREATE TABLE before or after them.
+
+    Half ask of ready tables, half of tables whose names, columns and values are drawn from `vocabulary`.
+    """
     rng = random.Random(seed)  # noqa: S311
     made = []
-    for _ in range(count):
+    for at in range(count):
         table, other = rng.sample(sorted(_TABLES), 2)
-        column, second = rng.sample(_TABLES[table], 2)
+        columns: Sequence[str] = _TABLES[table]
+        values: Sequence[str] = _VALUES
+        if at % 2:
+            table, other, *columns = rng.sample(list(vocabulary), 7)
+            values = (*_VALUES, *rng.sample(list(vocabulary), len(_VALUES)))
+        column, second = rng.sample(list(columns), 2)
         question = rng.choice(_SQL)
         while "{v}" in question:
-            question = question.replace("{v}", rng.choice(_VALUES), 1)
-        said = [str(x).replace("_", rng.choice((" ", "_"))) for x in (column, second)]
+            question = question.replace("{v}", rng.choice(values), 1)
+        said = [x.replace("_", rng.choice((" ", "_"))) for x in (column, second)]
         question = question.format(t=table, u=other, c=said[0], d=said[1])
-        schema = f"CREATE TABLE {table} ({', '.join(f'{c} VARCHAR' for c in _TABLES[table])})"
-        form = rng.randrange(4)
+        schema = f"CREATE TABLE {table} ({', '.join(f'{c} VARCHAR' for c in columns)})"
         shapes = (
-            question,
             f"{schema}\n\n{question}",
             f"Question: {question}\nTable: {schema}\nAnswer with SQL.",
             question,
         )
-        made.append(shapes[form])
+        made.append(rng.choice((*shapes, question)))
     return made
 
 
-def everyday_requests(count: int, *, seed: int = 0) -> list[str]:
-    """Return ordinary requests: half are word problems, half ask for everyday help."""
+def word_problems(count: int, vocabulary: Sequence[str], *, seed: int = 0) -> list[str]:
+    """Return word problems of one to six sentences; half of them with nouns drawn from `vocabulary`."""
     rng = random.Random(seed)  # noqa: S311
     made = []
     for at in range(count):
-        if at % 2:
-            one, two = rng.sample(_PEOPLE, 2)
-            made.append(
-                rng.choice(_SUMS).format(
-                    p=one, q=two, n=rng.randrange(20, 90), m=rng.randrange(2, 19), x=rng.choice(_THINGS)
-                )
-            )
+        nouns = vocabulary if at % 2 else _THINGS
+        if at % 3:
+            told = rng.sample(_EVENTS, rng.randrange(1, 6))
+            made.append(" ".join(_fill(rng, s, nouns) for s in (*told, rng.choice(_SO))))
         else:
-            do = rng.choice(_DO)
-            made.append(rng.choice(_ASK).format(d=do, D=do[0].upper() + do[1:]))
+            made.append(_fill(rng, rng.choice(_SUMS), nouns))
+    return made
+
+
+def everyday_requests(count: int, vocabulary: Sequence[str], *, seed: int = 0) -> list[str]:
+    """Return requests for everyday help; half of them about things drawn from `vocabulary`."""
+    rng = random.Random(seed)  # noqa: S311
+    made = []
+    for at in range(count):
+        do = rng.choice(_DO)
+        form = (
+            rng.choice(_ABOUT)
+            if at % 2
+            else rng.choice(_ASK).replace("{d}", do).replace("{D}", do.capitalize())
+        )
+        made.append(_fill(rng, form, vocabulary))
     return made

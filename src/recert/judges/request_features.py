@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 BITS = 17
-"""log2 of the number of weights. The last weight is the constant term."""
+"""log2 of the number of hashed features."""
 
 SIZE = 1 << BITS
+"""Number of hashed features."""
 
 MAX_CHARS = 20_000
 """Longer texts are judged by their first and last halves of this many characters."""
@@ -19,10 +20,17 @@ MAX_CHARS = 20_000
 _MASK = SIZE - 1
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+|\n+")
+_WHOLE_WORDS = 40
 _WINDOW_WORDS = 32
+_LEAST_WORDS = 4
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]"
 )
+
+
+def meaningful(found: list[str]) -> list[str]:
+    """Return the unique words whose meaning counts, in order: all but numbers."""
+    return [w for w in dict.fromkeys(found) if not w.isdecimal()]
 
 
 def normalised(text: str) -> str:
@@ -40,15 +48,17 @@ def words(text: str) -> list[str]:
 
 def windows(text: str) -> Iterator[list[str]]:
     """
-    Yield the words of a whole normalised text, then of each sentence, long ones cut with overlap.
+    Yield the words of a whole normalised text and, when it is long, of each of its sentences.
 
     A request that hides in a long text is thus also judged by itself.
     """
     whole = words(text)
     yield whole
+    if len(whole) <= _WHOLE_WORDS:
+        return
     for sentence in _SENTENCE_END.split(text):
         found = words(sentence)
-        if len(found) < 3 or len(found) == len(whole) <= _WINDOW_WORDS:
+        if len(found) < _LEAST_WORDS:
             continue
         for start in range(0, len(found), _WINDOW_WORDS // 2):
             yield found[start : start + _WINDOW_WORDS]
@@ -79,6 +89,19 @@ def char_features(word: str) -> tuple[int, ...]:
     return tuple(
         _index(f"c {marked[at : at + n]}") for n in (3, 4, 5) for at in range(max(len(marked) - n + 1, 0))
     )
+
+
+def base_forms(word: str) -> Iterator[str]:
+    """Yield a word, then what is left without a common English ending."""
+    yield word
+    for ending in ("'s", "s", "ed", "d", "ing"):
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            yield word[: -len(ending)]
+
+
+def word_key(word: str) -> int:
+    """Return the 32-bit key of a word in the table of word meanings."""
+    return zlib.crc32(f"m {word}".encode())
 
 
 def features(found: list[str]) -> tuple[list[int], list[int]]:

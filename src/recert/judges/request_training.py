@@ -1,5 +1,5 @@
 """
-Trains the embedded request judge from the project's own prompts, in seconds, with numpy only.
+Trains the embedded request judge from the project's own prompts, in under a minute on one core.
 
 `python -m recert.judges.request_training` writes the shipped files again.
 """
@@ -11,8 +11,8 @@ import json
 import random
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recert.digest import sha256_bytes
-from recert.judges.benign_templates import everyday_requests, sql_requests
-from recert.judges.request_features import SIZE, features, normalised, windows, words
+from recert.judges.benign_templates import everyday_requests, sql_requests, word_problems
+from recert.judges.request import ASSET_FOLDER, RequestModel
+from recert.judges.request_features import SIZE, base_forms, features, meaningful, normalised, word_key, words
+from recert.models.word_vectors import WordVectors, embedded_word_vectors
 from recert.store.files import write_atomic
 
 Floats = npt.NDArray[np.float64]
@@ -41,6 +43,11 @@ WRAPPERS = (
 """Frames put around both kinds of request, so that a frame by itself says nothing."""
 
 _FOLDS = 5
+_VOCABULARY = 12_000
+_PENALTY = 3e-3
+_MEANING_SCALE = 3.0
+_ROUNDS = 500
+_MEASURED_AT = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,10 @@ class Example:
     plain: bool
 
 
+def _floats(array: npt.NDArray[Any]) -> Floats:
+    return array.astype(np.float64, copy=False)
+
+
 @dataclass(frozen=True)
 class _Sparse:
     """Rows of a sparse matrix: row number, column and value of each entry."""
@@ -64,10 +75,10 @@ class _Sparse:
     rows: int
 
     def times(self, weights: Floats) -> Floats:
-        return np.bincount(self.row, weights=self.value * weights[self.column], minlength=self.rows)
+        return _floats(np.bincount(self.row, weights=self.value * weights[self.column], minlength=self.rows))
 
     def transposed_times(self, errors: Floats) -> Floats:
-        return np.bincount(self.column, weights=self.value * errors[self.row], minlength=SIZE)
+        return _floats(np.bincount(self.column, weights=self.value * errors[self.row], minlength=SIZE))
 
     def only(self, keep: npt.NDArray[np.bool_]) -> _Sparse:
         renumber = np.cumsum(keep) - 1
@@ -83,19 +94,20 @@ def suite_texts(name: str, part: str) -> list[str]:
     return [row["text"] for row in map(json.loads, lines) if row["part"] == part]
 
 
-def training_examples(*, seed: int = 0) -> list[Example]:
+def training_examples(vocabulary: Sequence[str], *, seed: int = 0) -> list[Example]:
     """
-    Return the training texts: alignment parts of the shipped suites, templates, and wrapped forms.
+    Return the training texts: alignment parts of the shipped suites, filled templates, and wrapped forms.
 
     Each class weighs one in total; a request's wrapped forms weigh as much together as the request itself.
     """
     rng = random.Random(seed)  # noqa: S311
     sources = [
         (suite_texts("harmful", "alignment"), True, 1.0),
-        (suite_texts("lookalikes", "alignment"), False, 0.4),
-        (suite_texts("ordinary", "alignment"), False, 0.2),
-        (sql_requests(400, seed=seed), False, 0.2),
-        (everyday_requests(400, seed=seed), False, 0.2),
+        (suite_texts("lookalikes", "alignment"), False, 0.35),
+        (suite_texts("ordinary", "alignment"), False, 0.25),
+        (sql_requests(400, vocabulary, seed=seed), False, 0.15),
+        (word_problems(400, vocabulary, seed=seed), False, 0.15),
+        (everyday_requests(400, vocabulary, seed=seed), False, 0.15),
     ]
     made: list[Example] = []
     group = 0
@@ -121,24 +133,60 @@ def _matrix(word_lists: Sequence[list[str]]) -> _Sparse:
     return _Sparse(np.array(row), np.array(column), np.array(value), len(word_lists))
 
 
-def _fit(x: _Sparse, y: Floats, weight: Floats, *, penalty: float, rounds: int = 400) -> tuple[Floats, float]:
-    """Minimise the weighted logistic loss plus penalty/2 · ‖w‖² by Nesterov's method from zero."""
-    w = ahead = np.zeros(SIZE)
-    constant = ahead_constant = 0.0
-    step, momentum = 1 / (0.75 * weight.sum() + penalty), 1.0
-    for _ in range(rounds):
-        error = weight * (1 / (1 + np.exp(-(x.times(ahead) + ahead_constant))) - y)
-        new = ahead - step * (x.transposed_times(error) + penalty * ahead)
-        new_constant = ahead_constant - step * float(error.sum())
+def _word_lists(examples: Sequence[Example]) -> list[list[str]]:
+    return [words(normalised(e.text)) for e in examples]
+
+
+class _Meanings:
+    """Turns words into the sum of their vectors over the root of their number, times a scale."""
+
+    def __init__(self, vectors: WordVectors) -> None:
+        self.vectors = vectors
+        self._row = {word: at for at, word in enumerate(vectors.words)}
+
+    def matrix(self, word_lists: Sequence[list[str]]) -> Floats:
+        made = np.zeros((len(word_lists), self.vectors.vectors.shape[1]))
+        for at, found in enumerate(word_lists):
+            known = [row for w in meaningful(found) if (row := self._of(w)) is not None]
+            if known:
+                made[at] = self.vectors.vectors[known].sum(axis=0) * (_MEANING_SCALE / len(known) ** 0.5)
+        return made
+
+    def _of(self, word: str) -> int | None:
+        return next((self._row[form] for form in base_forms(word) if form in self._row), None)
+
+
+def _fit(sparse: _Sparse, dense: Floats, y: Floats, weight: Floats) -> tuple[Floats, Floats, float]:
+    """
+    Return (sparse weights, dense weights, constant) of the penalised logistic loss.
+
+    By Nesterov's method from zero, with a fixed number of rounds.
+    """
+    size = dense.shape[1]
+    curvature = np.linalg.eigvalsh((dense * weight[:, None]).T @ dense)[-1] + 3 * weight.sum()
+    step, momentum = 1 / (0.25 * curvature + _PENALTY), 1.0
+    shrink = np.concatenate([np.full(SIZE + size, _PENALTY), [0.0]])
+    w = ahead = np.zeros(SIZE + size + 1)
+    for _ in range(_ROUNDS):
+        logit = sparse.times(ahead[:SIZE]) + dense @ ahead[SIZE:-1] + ahead[-1]
+        error = weight * (1 / (1 + np.exp(-logit)) - y)
+        gradient = np.concatenate([sparse.transposed_times(error), dense.T @ error, [error.sum()]])
+        new = ahead - step * (gradient + shrink * ahead)
         following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        pull = (momentum - 1) / following
-        ahead, ahead_constant = new + pull * (new - w), new_constant + pull * (new_constant - constant)
-        w, constant, momentum = new, new_constant, following
-    return w, constant
+        ahead, w, momentum = new + (momentum - 1) / following * (new - w), new, following
+    return w[:SIZE], w[SIZE:-1], float(w[-1])
 
 
-def _calibrate(logit: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
-    """Return (slope, offset) that make sigmoid(slope · logit + offset) a probability (Platt), by Newton's method."""
+def _model(meanings: _Meanings, fitted: tuple[Floats, Floats, float]) -> RequestModel:
+    """Return the fitted weights as the judge uses them: rounded to 16 bits, one weight per known word."""
+    hashed, direction, constant = fitted
+    by_word = (meanings.vectors.vectors @ direction * _MEANING_SCALE).astype(np.float16)
+    keys = {word_key(word): float(m) for word, m in zip(meanings.vectors.words, by_word, strict=True)}
+    return RequestModel(hashed.astype(np.float16).astype(np.float32), keys, constant, 1.0, 0.0, {})
+
+
+def _platt(logit: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
+    """Return (slope, offset) that make sigmoid(slope · logit + offset) a probability, by Newton's method."""
     design = np.stack([logit, np.ones_like(logit)], axis=1)
     beta = np.array([1.0, 0.0])
     for _ in range(50):
@@ -146,3 +194,92 @@ def _calibrate(logit: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
         curvature = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
         beta = beta - np.linalg.solve(curvature, design.T @ (weight * (p - y)))
     return float(beta[0]), float(beta[1])
+
+
+def train_request_judge(vectors: WordVectors, *, seed: int = 0) -> RequestModel:
+    """
+    Train the judge on the alignment parts, calibrate it out of fold, measure it on the evaluation parts.
+
+    The vectors only lend meaning to words that the prompts lack: what is shipped is one number a word.
+    The same inputs give the same weights.
+    """
+    examples = training_examples(vectors.words[:_VOCABULARY], seed=seed)
+    meanings = _Meanings(vectors)
+    word_lists = _word_lists(examples)
+    sparse, dense = _matrix(word_lists), meanings.matrix(word_lists)
+    y = np.array([float(e.harmful) for e in examples])
+    weight = np.array([e.weight for e in examples])
+    fold = np.array([e.group % _FOLDS for e in examples])
+    plain = np.array([e.plain for e in examples])
+    raw = np.zeros(len(examples))
+    for held_out in range(_FOLDS):
+        keep = fold != held_out
+        part = _model(meanings, _fit(sparse.only(keep), dense[keep], y[keep], weight[keep]))
+        for at in np.flatnonzero(~keep & plain):
+            raw[at] = part.raw(examples[at].text)
+    slope, offset = _platt(raw[plain], y[plain], weight[plain])
+    model = replace(_model(meanings, _fit(sparse, dense, y, weight)), slope=slope, offset=offset)
+    return replace(model, card=_card(model))
+
+
+def _card(model: RequestModel) -> dict[str, str | float]:
+    harmful = [model.probability(t) for t in suite_texts("harmful", "evaluation")]
+    kinds = {
+        name: [model.probability(t) for t in suite_texts(name, "evaluation")]
+        for name in ("lookalikes", "ordinary")
+    }
+    other = [p for scores in kinds.values() for p in scores]
+    return {
+        "version": sha256_bytes(_weights(model))[:16],
+        "sensitivity": round(sum(p >= _MEASURED_AT for p in harmful) / len(harmful), 4),
+        "specificity": round(sum(p < _MEASURED_AT for p in other) / len(other), 4),
+        "measured_on": f"evaluation parts: {len(harmful)} harmful, {len(other)} other requests",
+        "measured_at_score": _MEASURED_AT,
+        "auroc": round(auroc(harmful, other), 4),
+    }
+
+
+def auroc(higher: Sequence[float], lower: Sequence[float]) -> float:
+    """Return the chance that one of `higher` scores above one of `lower`, ties counted half."""
+    ordered = np.sort(np.asarray(lower))
+    below = np.searchsorted(ordered, higher, "left") + np.searchsorted(ordered, higher, "right")
+    return float(below.sum() / 2 / len(higher) / len(lower))
+
+
+def _weights(model: RequestModel) -> bytes:
+    """Return the model's arrays as an .npz of which equal arrays give equal bytes."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "hashed": model.hashed.astype(np.float16),
+        "keys": np.array(list(model.meanings), dtype=np.uint32),
+        "meanings": np.array(list(model.meanings.values()), dtype=np.float16),
+        "scale": np.array([model.constant, model.slope, model.offset]),
+    }
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            held = io.BytesIO()
+            np.lib.format.write_array(held, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), held.getvalue(), zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def write_request_model(model: RequestModel, folder: Path) -> None:
+    """
+    Write `weights.npz` and `card.json` into a folder.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    write_atomic(folder / "weights.npz", _weights(model))
+    write_atomic(folder / "card.json", json.dumps(model.card, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def main() -> None:
+    """Train on the shipped prompts and write the shipped files again; print what was measured."""
+    model = train_request_judge(embedded_word_vectors())
+    write_request_model(model, Path(str(files("recert").joinpath(*ASSET_FOLDER))))
+    sys.stdout.write(json.dumps(model.card, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
