@@ -197,13 +197,14 @@ def flip_one_bit(path: Path) -> None:
 
 
 def refusal(made: openai.OpenAI, within_s: float = 5) -> str | None:
-    """Ask until refused, and return the code."""
+    """Ask until service is stopped, and return the code. A request that was under way may be cut with 502."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         try:
             ask(made, "hello")
         except openai.APIStatusError as exc:
-            return exc.code
+            if exc.status_code == 503:
+                return exc.code
         time.sleep(0.1)
     return None
 
@@ -247,7 +248,7 @@ def test_the_certified_model_is_served_until_something_changes(deployment: Deplo
     assert too_long == "context_length_exceeded"
     assert label == "embedded-engine"
     assert told == ["checking base", "checking tuned", "loading"] * 2
-    assert crashed in ("engine-down", "upstream-unreachable", "upstream-cut")
+    assert crashed == "engine-down"
     assert restarted
     assert suspended == "suspended"
     assert reinstated
