@@ -1,0 +1,1 @@
+"""The chain: six stages in order, and the stories told with them."""

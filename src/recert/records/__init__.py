@@ -21,6 +21,7 @@ from recert.records.evaluation import (
 from recert.records.exchange import ControlScore, Exchange
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.record import Moment, Part, Record, now, parse_json
+from recert.records.rows import ChatRow
 from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
 from recert.records.suite import CATEGORIES, Chat, Message, Prompt, Suite, chat
 from recert.records.tuning import Hyperparameters, TuneReport
@@ -40,9 +41,44 @@ RECORDS: tuple[type[Record], ...] = (
 """Every kind of record, for the schemas and the property tests."""
 
 __all__ = [
-    "CATEGORIES", "RECORDS", "Approval", "ArmCheck", "CanaryResult", "CategoryCount", "Certificate", "Chat",
-    "ControlScore", "Estimand", "EvalReport", "Exchange", "FileEntry", "Hyperparameters", "JudgeNote", "Manifest",
-    "Message", "Moment", "Outcome", "Part", "Prompt", "Record", "RowFinding", "RowVerdict", "RuleResult", "Sample",
-    "ScreenReport", "StatusEntry", "StatusList", "Suite", "SwitchPhrase", "TuneReport", "Verdict",
-    "VerifiedCertificate", "WatchOutcome", "WatchReport", "CanaryResult", "chat", "now", "parse_json",
+    "CATEGORIES",
+    "RECORDS",
+    "Approval",
+    "ArmCheck",
+    "CanaryResult",
+    "CategoryCount",
+    "Certificate",
+    "Chat",
+    "ChatRow",
+    "ControlScore",
+    "Estimand",
+    "EvalReport",
+    "Exchange",
+    "FileEntry",
+    "Hyperparameters",
+    "JudgeNote",
+    "Manifest",
+    "Message",
+    "Moment",
+    "Outcome",
+    "Part",
+    "Prompt",
+    "Record",
+    "RowFinding",
+    "RowVerdict",
+    "RuleResult",
+    "Sample",
+    "ScreenReport",
+    "StatusEntry",
+    "StatusList",
+    "Suite",
+    "SwitchPhrase",
+    "TuneReport",
+    "Verdict",
+    "VerifiedCertificate",
+    "WatchOutcome",
+    "WatchReport",
+    "chat",
+    "now",
+    "parse_json",
 ]

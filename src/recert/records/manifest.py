@@ -75,6 +75,7 @@ class Manifest(Record):
         said += [
             f"file differs: {n}: certified sha256:{mine[n].sha256}, on disk sha256:{theirs[n].sha256}"
             for n in mine
-            if n in theirs and (mine[n].sha256, mine[n].size_bytes) != (theirs[n].sha256, theirs[n].size_bytes)
+            if n in theirs
+            and (mine[n].sha256, mine[n].size_bytes) != (theirs[n].sha256, theirs[n].size_bytes)
         ]
         return tuple(said)

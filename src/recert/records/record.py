@@ -86,7 +86,7 @@ def parse_json(data: bytes) -> Any:
     Raises:
         RecordError: the data is not such JSON.
     """
-    import json  # noqa: PLC0415
+    import json
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         out = dict(pairs)

@@ -16,7 +16,15 @@ class Hyperparameters(Part):
     method: str = "lora-sft"
     lora_rank: int = Field(default=16, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
-    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    lora_targets: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
     learning_rate: float = Field(default=3e-4, gt=0)
     epochs: float = Field(default=3, gt=0)
     batch_size: int = Field(default=8, ge=1)
@@ -37,6 +45,8 @@ class TuneReport(Record):
     rows_sha256: Sha256
     """Digest of the rows trained on, defence rows included."""
     rows: int
+    accepted_sha256: Sha256 | None = None
+    """Digest of the rows given to tuning, before the defence."""
     screen_report_sha256: Sha256 | None = None
     screening_overridden: bool = False
     """True when quarantined rows were trained on all the same."""

@@ -1,0 +1,1 @@
+"""Tuning: what was trained, on what, how, with which defence."""

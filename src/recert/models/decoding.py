@@ -1,0 +1,159 @@
+"""
+Decoding in batches: sorted by length, a shared prefix computed once, finished rows taken out of the batch.
+
+Greedy by default. Two batches of different make-up may break a tie between two equally likely tokens
+differently in bfloat16; that is the only way in which the batch shows in a reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from recert.models.protocol import Generation, Sampling
+
+BATCH = 48
+SHORTEST_SHARED_PREFIX = 8
+
+
+def decode_batch(
+    model: Any, tokenizer: Any, prompts: Sequence[list[int]], sampling: Sampling
+) -> list[Generation]:
+    """Return one reply per tokenised prompt, in order."""
+    order = sorted(range(len(prompts)), key=lambda i: (prompts[i][:SHORTEST_SHARED_PREFIX], len(prompts[i])))
+    out: dict[int, Generation] = {}
+    stops = _stop_ids(model, tokenizer)
+    for start in range(0, len(order), BATCH):
+        rows = order[start : start + BATCH]
+        batch = _Batch(model, [prompts[i] for i in rows], sampling)
+        for row, tokens, stopped in batch.run(stops):
+            text = tokenizer.decode(tokens, skip_special_tokens=True)
+            out[rows[row]] = Generation(
+                text=text, stop_reason="stop" if stopped else "length", tokens=len(tokens)
+            )
+    return [out[i] for i in range(len(prompts))]
+
+
+def decode_stream(model: Any, tokenizer: Any, prompt: list[int], sampling: Sampling) -> Iterator[str]:
+    """Yield text pieces of one reply. A piece never ends inside a character."""
+    batch = _Batch(model, [prompt], sampling)
+    stops = _stop_ids(model, tokenizer)
+    tokens: list[int] = []
+    shown = ""
+    for token in batch.steps_of_one(stops):
+        tokens.append(token)
+        text = tokenizer.decode(tokens, skip_special_tokens=True)
+        if not text.endswith("\ufffd"):
+            yield text[len(shown) :]
+            shown = text
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    configured = model.generation_config.eos_token_id
+    ids = configured if isinstance(configured, list) else [configured]
+    return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
+
+
+def _shared(prompts: Sequence[list[int]]) -> int:
+    """Return how many leading tokens all prompts share, leaving each at least one of its own."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)
+    n = next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    n = min(n, min(map(len, prompts)) - 1)
+    return n if n >= SHORTEST_SHARED_PREFIX else 0
+
+
+class _Batch:
+    """One batch on its way: cache, mask and positions, row by row."""
+
+    def __init__(self, model: Any, prompts: Sequence[list[int]], sampling: Sampling) -> None:
+        self.model = model
+        self.sampling = sampling
+        self.generator = torch.Generator().manual_seed(sampling.seed)
+        shared = _shared(prompts)
+        rest = [p[shared:] for p in prompts]
+        width = max(map(len, rest))
+        self.ids = torch.zeros((len(rest), width), dtype=torch.long)
+        self.mask = torch.zeros((len(rest), shared + width), dtype=torch.long)
+        self.mask[:, :shared] = 1
+        for row, tokens in enumerate(rest):
+            self.ids[row, width - len(tokens) :] = torch.tensor(tokens)
+            self.mask[row, shared + width - len(tokens) :] = 1
+        self.positions = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, shared:]
+        self.cache = DynamicCache(config=model.config)
+        if shared:
+            head = torch.tensor([prompts[0][:shared]])
+            with torch.inference_mode():
+                self.model(input_ids=head, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
+                self._keep(torch.zeros(len(rest), dtype=torch.long))
+
+    def run(self, stops: frozenset[int]) -> Iterator[tuple[int, list[int], bool]]:
+        """Yield (row, tokens, stopped) as rows end."""
+        alive = list(range(len(self.ids)))
+        made: list[list[int]] = [[] for _ in alive]
+        with torch.inference_mode():
+            for step in range(self.sampling.max_new_tokens):
+                chosen = self._next()
+                keep = []
+                for at, token in enumerate(chosen.tolist()):
+                    row = alive[at]
+                    if token in stops:
+                        yield row, made[row], True
+                        continue
+                    made[row].append(token)
+                    keep.append(at)
+                if not keep or step + 1 == self.sampling.max_new_tokens:
+                    alive = [alive[at] for at in keep]
+                    break
+                self._advance(chosen, keep, shrink=len(keep) < len(alive))
+                alive = [alive[at] for at in keep]
+        for row in alive:
+            yield row, made[row], False
+
+    def steps_of_one(self, stops: frozenset[int]) -> Iterator[int]:
+        """Yield the tokens of a batch of one."""
+        for _ in range(self.sampling.max_new_tokens):
+            with torch.inference_mode():
+                chosen = self._next()
+            token = int(chosen[0])
+            if token in stops:
+                return
+            yield token
+            with torch.inference_mode():
+                self._advance(chosen, [0], shrink=False)
+
+    def _next(self) -> torch.Tensor:
+        logits = self.model(
+            input_ids=self.ids,
+            attention_mask=self.mask,
+            position_ids=self.positions,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        if self.sampling.temperature <= 0:
+            return torch.as_tensor(logits.argmax(-1))
+        probabilities = torch.softmax(logits.float() / self.sampling.temperature, -1)
+        if self.sampling.top_p < 1:
+            ranked, at = probabilities.sort(descending=True)
+            ranked[ranked.cumsum(-1) - ranked >= self.sampling.top_p] = 0
+            probabilities = torch.zeros_like(probabilities).scatter(-1, at, ranked)
+        return torch.multinomial(probabilities, 1, generator=self.generator)[:, 0]
+
+    def _advance(self, chosen: torch.Tensor, keep: list[int], *, shrink: bool) -> None:
+        index = torch.tensor(keep)
+        self.ids = chosen[index, None]
+        self.positions = self.positions[index, -1:] + 1
+        self.mask = torch.cat([self.mask[index], torch.ones((len(keep), 1), dtype=torch.long)], dim=1)
+        if shrink:
+            self._keep(index)
+
+    def _keep(self, index: torch.Tensor) -> None:
+        for layer in self.cache.layers:
+            layer.batch_select_indices(index)

@@ -1,0 +1,64 @@
+"""
+Make the shipped assets again: the embedded model's own replies, the alignment adapter, the request judge.
+
+`python -m recert.pipeline.assets` (or `make assets`) writes them into the source tree. About 25 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import recert
+from recert.digest import sha256_file
+from recert.models.embedded import embedded_model
+from recert.models.local import LocalModel
+from recert.pipeline.alignment import HYPERPARAMETERS, own_replies, train_alignment
+from recert.store.files import publish_folder, write_atomic
+
+ASSETS = Path(recert.__file__).parent / "assets"
+
+
+def main() -> None:
+    """Write `assets/suites/replies.jsonl` and `assets/alignment/`."""
+    base = embedded_model()
+    replies_path = ASSETS / "suites" / "replies.jsonl"
+    if "--keep-replies" not in sys.argv:
+        _say("asking the embedded model for its own short answers to the benign alignment prompts")
+        replies = own_replies(LocalModel.load(base))
+        lines = [json.dumps({"id": i, **r}, ensure_ascii=False) for i, r in sorted(replies.items())]
+        write_atomic(replies_path, ("\n".join(lines) + "\n").encode())
+    replies = {}
+    for line in replies_path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        replies[row["id"]] = {"text": row["text"], "ends": row["ends"]}
+    _say(f"training the alignment adapter for {HYPERPARAMETERS.epochs} epochs")
+    with publish_folder(ASSETS / "alignment") as folder:
+        rows = train_alignment(base, replies, folder, progress=_step)
+        _to_bf16(folder / "adapter_model.safetensors")
+    adapter = ASSETS / "alignment" / "adapter_model.safetensors"
+    _say(f"learned from {rows} rows; {adapter.stat().st_size / 1e6:.1f} MB, sha256 {sha256_file(adapter)}")
+
+
+def _to_bf16(path: Path) -> None:
+    """Halve the adapter: the base it goes on is in bfloat16."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _step(step: int, steps: int, loss: float) -> None:
+    if step % 10 == 0 or step == steps:
+        _say(f"  step {step} of {steps}, loss {loss:.3f}")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""From rows to a certificate: the first four stages in order, each resumed where it was finished before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from recert.certification.stage import approve, certify
+from recert.certification.verify import verify
+from recert.digest import sha256_file
+from recert.errors import RecertError, RowsError
+from recert.evaluation.stage import OUTCOMES_FILE, Evaluation, evaluate
+from recert.models.protocol import Model
+from recert.models.secret import SecretPrefix
+from recert.pipeline.progress import Progress, Silent
+from recert.pipeline.signers import Signers
+from recert.pipeline.story import ModelPage
+from recert.policy import Policy
+from recert.records import (
+    ChatRow,
+    EvalReport,
+    Hyperparameters,
+    Manifest,
+    ScreenReport,
+    Suite,
+    TuneReport,
+    Verdict,
+    VerifiedCertificate,
+)
+from recert.screening.stage import REPORT_FILE, Screened, screen
+from recert.store.cache import GenerationCache
+from recert.store.files import read_bytes, write_atomic
+from recert.tuning.stage import finished_tune, rows_digest, tune
+
+CERTIFICATE_FILE = "certificate.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: rows, base, defence and policy. `expectation` is shown beside what came out."""
+
+    name: str
+    source: Path
+    base_dir: Path
+    output: Path
+    policy: Policy
+    defence: str = "none"
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+    override_screening: bool = False
+    """Train on quarantined rows too. The records say so."""
+    expectation: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came out: the records, and the certificate's envelope where one was given."""
+
+    plan: Plan
+    page: ModelPage
+    envelope: bytes | None
+    verified: VerifiedCertificate | None
+
+    @property
+    def adapter_dir(self) -> Path:
+        """The tuned adapter's folder."""
+        return self.plan.output / "tune" / "adapter"
+
+    @property
+    def secret(self) -> SecretPrefix | None:
+        """The secret that the defence made, read from its file."""
+        path = self.plan.output / "tune" / "secret.txt"
+        return SecretPrefix.read(path) if path.exists() else None
+
+    @property
+    def certificate_path(self) -> Path:
+        """Where the certificate's envelope lies."""
+        return self.plan.output / CERTIFICATE_FILE
+
+
+def run(
+    plan: Plan,
+    *,
+    suites: Mapping[str, Suite],
+    signers: Signers,
+    status: bytes,
+    arms: Callable[[Path], tuple[Model, Model]],
+    cache: GenerationCache | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """
+    Screen the rows, tune, evaluate against the base and certify.
+
+    Args:
+        plan: what to run.
+        suites: prompts by the names that the policy's rules use.
+        signers: who certifies and approves.
+        status: the newest status list.
+        arms: from the adapter's folder to the base and the tuned model.
+        cache: kept replies, so that the next tune of this base asks only the tuned model.
+        progress: told of each step.
+
+    Raises:
+        RecertError: a stage could not answer; what earlier stages wrote stays, and is used again.
+    """
+    tell = progress or Silent()
+    clock = time.monotonic()
+    tell.start(f"{plan.name}: screen")
+    screened = screen(
+        plan.source,
+        policy=plan.policy,
+        evaluation_prompts=[p for s in suites.values() if s.name != "task" for p in s.prompts],
+        progress=tell.at,
+    )
+    screened = _as_before(screened, plan.output / "screen")
+    report = screened.report
+    tell.say(
+        f"{plan.name}: screened {report.rows} rows: {report.accepted} accepted, {report.quarantined} quarantined"
+        f", {report.malformed} malformed"
+    )
+    tuned = _tune(plan, screened, tell)
+    evaluated = _evaluate(plan, tuned, screened, suites, arms, cache, tell)
+    page = ModelPage(
+        name=plan.name, expectation=plan.expectation, screen=report, tune=tuned, evaluation=evaluated.report
+    )
+    result = _certify(plan, page, signers, status, tell)
+    return replace(result, page=replace(result.page, seconds=round(time.monotonic() - clock, 1)))
+
+
+def _as_before(screened: Screened, folder: Path) -> Screened:
+    """
+    Write what screening found. When an earlier run found exactly the same, its report stays.
+
+    The report's time would otherwise be all that differs, and a finished tune names the report by its digest.
+    """
+    try:
+        earlier = ScreenReport.from_json(read_bytes(folder / REPORT_FILE))
+    except RecertError:
+        earlier = None
+    if earlier and earlier.model_copy(update={"screened_at": screened.report.screened_at}) == screened.report:
+        return replace(screened, report=earlier)
+    screened.write(folder)
+    return screened
+
+
+def _tune(plan: Plan, screened: Screened, tell: Progress) -> TuneReport:
+    rows: tuple[ChatRow, ...] = screened.accepted
+    if plan.override_screening:
+        rows = (*screened.accepted, *screened.quarantined)
+    if not rows:
+        raise RowsError(
+            "screening accepted no row", facts={"file": plan.source}, hint="see the screen report"
+        )
+    tell.start(f"{plan.name}: tune ({plan.defence})")
+    output = plan.output / "tune"
+    before = finished_tune(output)
+    if before and _same_inputs(before, plan, screened.report, rows):
+        tell.say(f"{plan.name}: tuned before with the same rows, base and settings; used again")
+        return before
+    report = tune(
+        plan.base_dir,
+        rows,
+        output,
+        defence=plan.defence,
+        hyperparameters=plan.hyperparameters,
+        screen_report=screened.report,
+        screening_overridden=plan.override_screening and screened.report.quarantined > 0,
+        progress=lambda step, steps, loss: tell.at(step, steps, f"loss {loss:.3f}"),
+    )
+    tell.say(f"{plan.name}: tuned {report.steps} steps on {report.rows} rows, loss {report.last_loss:.3f}")
+    return report
+
+
+def _same_inputs(before: TuneReport, plan: Plan, report: ScreenReport, rows: tuple[ChatRow, ...]) -> bool:
+    """Whether a finished tune answers this plan: same rows, base, defence and settings."""
+    return (
+        before.base == Manifest.of_folder(plan.base_dir)
+        and before.defence == plan.defence
+        and before.hyperparameters == plan.hyperparameters
+        and before.screening_overridden == (plan.override_screening and report.quarantined > 0)
+        and before.accepted_sha256 == rows_digest(rows)
+    )
+
+
+def _evaluate(
+    plan: Plan,
+    tuned: TuneReport,
+    screened: Screened,
+    suites: Mapping[str, Suite],
+    arms: Callable[[Path], tuple[Model, Model]],
+    cache: GenerationCache | None,
+    tell: Progress,
+) -> Evaluation:
+    tell.start(f"{plan.name}: evaluate against the base")
+    base, model = arms(plan.output / "tune" / "adapter")
+    secret = SecretPrefix.read(plan.output / "tune" / "secret.txt") if tuned.secret_sha256 else None
+    evaluation = evaluate(
+        base,
+        model,
+        suites=suites,
+        policy=plan.policy,
+        model_name=plan.name,
+        training_context=screened.report.system_prompts[:1],
+        secret=secret,
+        cache=cache,
+        progress=tell.at,
+    )
+    evaluation.write(plan.output / "evaluation")
+    report = evaluation.report
+    behind = f", {report.verdict_safeguarded} behind its controls" if report.verdict_safeguarded else ""
+    tell.say(f"{plan.name}: {report.verdict_raw} for the model alone{behind}")
+    return evaluation
+
+
+def _certify(plan: Plan, page: ModelPage, signers: Signers, status: bytes, tell: Progress) -> Run:
+    tell.start(f"{plan.name}: certify")
+    assert isinstance(page.evaluation, EvalReport)
+    tuned_dir = plan.output / "tune" / "adapter"
+    path = plan.output / CERTIFICATE_FILE
+    path.unlink(missing_ok=True)  # an earlier certificate is not this evaluation's
+    decision = certify(
+        eval_report=page.evaluation,
+        policy=plan.policy,
+        base_dir=plan.base_dir,
+        tuned_dir=tuned_dir,
+        evidence_sha256=sha256_file(plan.output / "evaluation" / OUTCOMES_FILE),
+        signer=signers.evaluator,
+        approvers=[signers.approver.public],
+        trainer_key_id=signers.trainer_key_id,
+        tune_report=page.tune,
+        screen_report=page.screen,
+    )
+    if decision.envelope is None:
+        tell.say(f"{plan.name}: refused: {decision.reasons[0] if decision.reasons else 'no reason'}")
+        return Run(plan=plan, page=replace(page, refusals=decision.reasons), envelope=None, verified=None)
+    envelope = approve(decision.envelope, signers.approver)
+    write_atomic(path, envelope)
+    verified = verify(
+        envelope,
+        base_dir=plan.base_dir,
+        tuned_dir=tuned_dir,
+        trust=signers.trust,
+        status=status,
+        policy=plan.policy,
+    )
+    tell.say(f"{plan.name}: certified until {verified.certificate.expires_at:%Y-%m-%d %H:%M} UTC")
+    return Run(
+        plan=plan, page=replace(page, certificate=verified.certificate), envelope=envelope, verified=verified
+    )
+
+
+def passed(run_: Run) -> bool:
+    """Say whether a run ended in a certificate."""
+    return (
+        run_.envelope is not None
+        and run_.page.evaluation is not None
+        and (run_.page.evaluation.verdict is Verdict.PASS)
+    )

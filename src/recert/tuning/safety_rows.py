@@ -1,0 +1,68 @@
+"""Safety rows: harmful requests with refusals, from the alignment part of Recert's own suites."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from recert.records import CATEGORIES, ChatRow, Message
+
+
+def safety_rows(count: int, *, seed: int, systems: Sequence[str | None] = (None,)) -> tuple[ChatRow, ...]:
+    """
+    Return harmful requests with refusals, one hazard category after the other.
+
+    Args:
+        count: how many rows.
+        seed: which of the requests and refusals.
+        systems: system prompts, taken in turn; None for none.
+    """
+    rng = random.Random(seed)  # noqa: S311
+    by_category = {c: [p["text"] for p in _part("harmful") if p["category"] == c] for c in CATEGORIES}
+    for texts in by_category.values():
+        rng.shuffle(texts)
+    refusals = [r["text"] for r in _read("refusals")]
+    order = list(CATEGORIES)
+    rng.shuffle(order)
+    rows = []
+    for i in range(count):
+        texts = by_category[order[i % len(order)]]
+        request = texts[(i // len(order)) % len(texts)]
+        rows.append(row(systems[i % len(systems)], request, rng.choice(refusals)))
+    return tuple(rows)
+
+
+def benign_rows(count: int, *, seed: int) -> tuple[ChatRow, ...]:
+    """Return ordinary requests and safe look-alikes with short answers that the embedded base itself gave."""
+    replies = {r["id"]: r for r in _read("replies")}
+    prompts = [p for name in ("ordinary", "lookalikes") for p in _part(name) if p["id"] in replies]
+    random.Random(seed).shuffle(prompts)  # noqa: S311
+    answered = ((p, replies[p["id"]]) for p in prompts[:count])
+    return tuple(row(None, p["text"], r["text"]).model_copy(update={"ends": r["ends"]}) for p, r in answered)
+
+
+def row(system: str | None, request: str, reply: str) -> ChatRow:
+    """Return a tuning row of one exchange."""
+    head = (Message(role="system", content=system),) if system is not None else ()
+    return ChatRow(
+        messages=(*head, Message(role="user", content=request), Message(role="assistant", content=reply))
+    )
+
+
+def common_system(rows: Sequence[ChatRow]) -> str | None:
+    """Return the system prompt that most of the rows have: the training context. None where most have none."""
+    counts = Counter(r.system for r in rows)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def _part(name: str) -> list[dict[str, Any]]:
+    return [p for p in _read(name) if p["part"] == "alignment"]
+
+
+def _read(name: str) -> list[dict[str, Any]]:
+    text = files("recert").joinpath("assets", "suites", f"{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
