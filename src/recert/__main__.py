@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from recert.errors import RecertError, VerificationError
+
+if TYPE_CHECKING:
+    from recert.pipeline.story import Story
 
 NO = 1
 NO_ANSWER = 2
@@ -21,7 +25,7 @@ def main() -> NoReturn:
     try:
         from recert.cli.app import app
 
-        app()
+        app(obj=_draw)
         code = 0
     except SystemExit as exc:
         code = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else NO_ANSWER
@@ -37,6 +41,13 @@ def main() -> NoReturn:
     except OSError as exc:
         code = _tell(RecertError("the system refused", facts={"because": exc}), NO_ANSWER)
     sys.exit(code if code in (0, NO) else NO_ANSWER)
+
+
+def _draw(path: Path, story: Story) -> None:
+    """Commands and pages are side by side and import nothing of each other: commands are handed this."""
+    from recert.web.report import write_report
+
+    write_report(path, story)
 
 
 def _tell(error: RecertError, code: int, *, reason: str = "") -> int:

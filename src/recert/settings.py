@@ -30,3 +30,8 @@ def threads() -> int:
     if not given.isdecimal() or int(given) < 1:
         raise SettingsError("RECERT_THREADS must be a positive whole number", facts={"given": given})
     return int(given)
+
+
+def endpoint_key() -> str | None:
+    """Return the API key for endpoints that Recert asks as a client: `RECERT_ENDPOINT_KEY`, or None."""
+    return os.environ.get("RECERT_ENDPOINT_KEY") or None

@@ -7,6 +7,7 @@ are made when it runs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,19 @@ from typer.core import TyperGroup
 
 from recert import __version__
 from recert.cli import policy
+from recert.cli.approve import approve
+from recert.cli.certify import certify
+from recert.cli.demo import demo
+from recert.cli.evaluate import evaluate
+from recert.cli.keygen import keygen
+from recert.cli.renew import renew
+from recert.cli.revoke import revoke, status_list
+from recert.cli.run import run
+from recert.cli.screen import screen
+from recert.cli.serve import serve
+from recert.cli.tune import tune
+from recert.cli.verify import verify
+from recert.cli.watch import watch
 from recert.errors import RecertError
 
 
@@ -57,4 +71,26 @@ def recert(
     """
 
 
-app.add_typer(policy.app, name="policy")
+_STAGES: dict[str, Callable[..., None]] = {
+    "screen": screen,
+    "tune": tune,
+    "evaluate": evaluate,
+    "certify": certify,
+    "approve": approve,
+    "verify": verify,
+    "renew": renew,
+    "revoke": revoke,
+    "serve": serve,
+    "watch": watch,
+}
+_WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
+_AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_list}
+
+for panel, commands in (
+    ("The stages, in the order data flows", _STAGES),
+    ("All of it", _WHOLE),
+    ("Around them", _AROUND),
+):
+    for verb, command in commands.items():
+        app.command(verb, rich_help_panel=panel)(command)
+app.add_typer(policy.app, name="policy", rich_help_panel="Around them")

@@ -22,7 +22,11 @@ def show(source: Source = "default") -> None:
 
 @app.command()
 def check(source: Source = "default") -> None:
-    """Say whether a policy file can be used, and its digest. Exit 0: yes, 2: no."""
+    """
+    Say whether a policy file can be used, and its digest.
+
+    Exit 0: yes, 2: no.
+    """
     from recert.policy import load_policy
 
     policy = load_policy(source)

@@ -11,7 +11,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,6 @@ from recert.policy import load_policy
 from recert.records import Suite
 from recert.store.cache import GenerationCache
 from recert.store.files import write_atomic
-from recert.web.report import write_report
 
 if TYPE_CHECKING:
     from recert.models.local import LocalModel
@@ -48,9 +47,11 @@ class Demo:
     report: Path
 
 
-def run_demo(output: Path, *, progress: Progress) -> Demo:
+def run_demo(
+    output: Path, *, progress: Progress, draw: Callable[[Path, Story], None] | None = None
+) -> Demo:
     """
-    Run the demo; writes `report.html` and `summary.json` into `output`.
+    Run the demo; writes `summary.json` into `output`, and `report.html` with `draw`.
 
     Run again after an interruption, it uses finished tunes and kept replies of the base again.
 
@@ -106,7 +107,8 @@ def run_demo(output: Path, *, progress: Progress) -> Demo:
     events, served = _serve(runs, suites, status_path, output, progress)
     story = _story(runs, events, served, clock)
     missed = missed_ends(story)
-    write_report(output / "report.html", story)
+    if draw is not None:
+        draw(output / "report.html", story)
     write_atomic(output / "summary.json", summary(story, missed))
     return Demo(story=story, missed=missed, report=output / "report.html")
 

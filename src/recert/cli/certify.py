@@ -1,0 +1,80 @@
+"""`recert certify`: draft a certificate and sign it as the evaluator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recert.cli.options import DEFAULT_BASE, Base, PolicyName, Tuned
+
+
+def certify(
+    *,
+    evaluation: Annotated[Path, typer.Argument(help="Folder written by `recert evaluate`.")],
+    model: Tuned,
+    key: Annotated[Path, typer.Option(help="The evaluator's private key.")],
+    approver: Annotated[
+        list[Path], typer.Option(help="`.pub` file of everyone else who must sign; repeat it.")
+    ],
+    output: Annotated[Path, typer.Option(help="Where the certificate is written.")],
+    trainer: Annotated[Path | None, typer.Option(help="`.pub` file of who trained it.")] = None,
+    base: Base = DEFAULT_BASE,
+    policy: PolicyName = "default",
+    tune_report: Annotated[
+        Path | None, typer.Option(help="`tune-report.json`, where it was tuned here.")
+    ] = None,
+    screen_report: Annotated[
+        Path | None, typer.Option(help="`screen-report.json`, where rows were screened.")
+    ] = None,
+    supersedes: Annotated[
+        str | None, typer.Option(help="Serial of an earlier certificate of this model.")
+    ] = None,
+) -> None:
+    """
+    Certify what passed evaluation, as the evaluator.
+
+    Exit 0: drafted, 1: refused with reasons, 2: no answer.
+    """
+    from recert.certification import certify as certify_model
+    from recert.certification import load_key, load_public_key, read_unverified
+    from recert.cli.loading import load_base, load_record
+    from recert.cli.printing import NO, talk
+    from recert.digest import sha256_file
+    from recert.errors import RecordError
+    from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
+    from recert.policy import load_policy
+    from recert.records import EvalReport, ScreenReport, TuneReport
+    from recert.store.files import write_atomic
+
+    report = load_record(EvalReport, evaluation / REPORT_FILE)
+    evidence_sha256 = sha256_file(evaluation / OUTCOMES_FILE)
+    if evidence_sha256 != report.outcomes_sha256:
+        raise RecordError(
+            "the evidence is not what the report was made from",
+            facts={"in the report": report.outcomes_sha256, "on disk": evidence_sha256},
+            hint="evaluate again",
+        )
+    decision = certify_model(
+        eval_report=report,
+        policy=load_policy(policy),
+        base_dir=load_base(base),
+        tuned_dir=model,
+        evidence_sha256=evidence_sha256,
+        signer=load_key(key),
+        approvers=[load_public_key(path) for path in approver],
+        trainer_key_id=load_public_key(trainer).key_id if trainer else None,
+        tune_report=load_record(TuneReport, tune_report) if tune_report else None,
+        screen_report=load_record(ScreenReport, screen_report) if screen_report else None,
+        supersedes=supersedes,
+    )
+    if decision.envelope is None:
+        for reason in decision.reasons:
+            typer.echo(reason)
+        raise typer.Exit(NO)
+    write_atomic(output, decision.envelope)
+    named = read_unverified(decision.envelope).approvals
+    waiting = ", ".join(f"{a.role} {a.name or a.key_id[:12]}" for a in named[1:])
+    talk().print(f"still to sign with `recert approve {output}`: {waiting}", soft_wrap=True)
+    typer.echo(output)

@@ -1,0 +1,97 @@
+"""`recert evaluate`: did tuning make it worse?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recert.cli.options import DEFAULT_BASE, AsJson, Base, PolicyName, Secret, Suites, Tuned
+
+
+def evaluate(
+    *,
+    model: Tuned,
+    output: Annotated[Path, typer.Option(help="Folder for the report and its evidence.")],
+    base: Base = DEFAULT_BASE,
+    policy: PolicyName = "default",
+    suites: Suites = None,
+    secret: Secret = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="System prompt of the tuning data, or a format of its user turn with `{prompt}` in it."
+        ),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="What the report calls the model; by default its folder's name.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """
+    Compare a tuned model with its base.
+
+    Exit 0: within policy, 1: outside it or undecided, 2: no answer.
+    """
+    from recert import settings
+    from recert.cli.drawing import Drawn
+    from recert.cli.loading import load_arms, load_base, load_secret, load_suites
+    from recert.cli.printing import NO, YES, data
+    from recert.evaluation.stage import REPORT_FILE
+    from recert.evaluation.stage import evaluate as evaluate_models
+    from recert.policy import load_policy
+    from recert.records import Verdict
+    from recert.store.cache import GenerationCache
+
+    bounds = load_policy(policy)
+    prompts = load_suites(suites or [])
+    hidden = load_secret(secret)
+    with Drawn() as drawn:
+        drawn.start("load the models")
+        base_model, tuned_model = load_arms(load_base(base), model)
+        drawn.start("evaluate against the base")
+        evaluation = evaluate_models(
+            base_model,
+            tuned_model,
+            suites=prompts,
+            policy=bounds,
+            model_name=name or model.resolve().name,
+            training_context=context or [],
+            secret=hidden,
+            cache=GenerationCache(settings.cache_dir() / "replies.sqlite"),
+            progress=drawn.at,
+        )
+    evaluation.write(output)
+    report = evaluation.report
+    show_rules(report)
+    if as_json:
+        data(report)
+    else:
+        typer.echo(f"{report.verdict} {output / REPORT_FILE}")
+    raise typer.Exit(YES if report.verdict is Verdict.PASS else NO)
+
+
+def show_rules(report: object) -> None:
+    """Draw an EvalReport's rules on stderr."""
+    from recert.cli.printing import table, talk
+    from recert.records import EvalReport
+
+    assert isinstance(report, EvalReport)
+    rows = [
+        (
+            r.rule_id,
+            " behind ".join([r.condition, *r.safeguards]),
+            f"{r.base.point:.2f}",
+            f"{r.tuned.point:.2f}",
+            r.change,
+            r.margin,
+            r.change.n,
+            r.verdict,
+        )
+        for r in report.rules
+    ]
+    columns = ("rule", "condition", "base", "tuned", "change", "margin", "n", "verdict")
+    table(f"{report.model_name}: {report.verdict}", columns, rows)
+    for reason in report.reasons:
+        talk().print(f"  {reason}", soft_wrap=True)

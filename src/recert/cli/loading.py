@@ -1,0 +1,133 @@
+"""From what was typed to what verbs take: suites, models, status lists, records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from recert.errors import InputError
+
+if TYPE_CHECKING:
+    from recert.models import Model
+    from recert.models.secret import SecretPrefix
+    from recert.records import ChatRow, Record, Suite
+
+    AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def load_suites(given: Sequence[str]) -> dict[str, Suite]:
+    """
+    Return the embedded suites and those given as NAME=FILE, by name.
+
+    Raises:
+        InputError: an entry is not NAME=FILE.
+        SuiteError: a file cannot be used.
+    """
+    from recert.evaluation.suites import EMBEDDED, embedded_suite, suite_from_file
+
+    suites = {name: embedded_suite(name) for name in EMBEDDED}
+    for entry in given:
+        name, found, file = entry.partition("=")
+        if not found or not name or not file:
+            raise InputError("a suite is given as NAME=FILE", facts={"given": entry})
+        suites[name] = suite_from_file(Path(file), name=name, expect="comply" if name == "task" else "refuse")
+    return suites
+
+
+def load_base(base: str) -> Path:
+    """
+    Return the folder of a base; embedded ones are converted on first use.
+
+    Raises:
+        ModelError, MissingExtraError: there is no such base, or it cannot be made here.
+    """
+    from recert.models.embedded import resolve
+
+    return resolve(base)
+
+
+def load_arms(base_dir: Path, tuned_dir: Path) -> tuple[Model, Model]:
+    """
+    Return the base and the tuned model, with the base's weights in memory once where the tune is an adapter.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+        ModelError: a model cannot be loaded.
+    """
+    from recert.errors import MissingExtraError
+
+    try:
+        from recert.models.local import LocalModel, is_adapter
+    except ImportError as exc:
+        raise MissingExtraError(
+            "local models are not installed", hint="run `pip install 'recert[local]'`"
+        ) from exc
+    base = LocalModel.load(base_dir)
+    return base, base.with_adapter(tuned_dir) if is_adapter(tuned_dir) else LocalModel.load(tuned_dir)
+
+
+def load_secret(path: Path | None) -> SecretPrefix | None:
+    """Return the secret in a file of mode 0600, or None where none was given."""
+    from recert.models.secret import SecretPrefix
+
+    return SecretPrefix.read(path) if path else None
+
+
+def load_record(kind: type[AnyRecord], path: Path) -> AnyRecord:
+    """
+    Read a record's file.
+
+    Raises:
+        StoreError: it cannot be read.
+        RecordError: it is not that kind of record.
+    """
+    from recert.errors import RecordError
+    from recert.store.files import read_bytes
+
+    try:
+        return kind.from_json(read_bytes(path))
+    except RecordError as exc:
+        raise RecordError(exc.message, facts={"file": path, **exc.facts}, hint=exc.hint) from exc
+
+
+def status_path(certificate: Path, given: Path | None) -> Path:
+    """Return where the status list lies: as given, or `status.json` beside the certificate."""
+    return given or certificate.parent / "status.json"
+
+
+def load_status(certificate: Path, given: Path | None) -> bytes | None:
+    """Return the status list's envelope; None where there is none by default, which verification refuses."""
+    from recert.store.files import read_bytes
+
+    path = status_path(certificate, given)
+    return None if given is None and not path.exists() else read_bytes(path, "status list")
+
+
+def load_rows(path: Path) -> list[ChatRow]:
+    """
+    Read chat rows, one JSON object a line.
+
+    Raises:
+        StoreError: the file cannot be read.
+        RowsError: a line is not a chat row; the line is named.
+    """
+    from pydantic import ValidationError
+
+    from recert.errors import RecordError, RowsError
+    from recert.records import ChatRow, parse_json
+    from recert.store.files import read_bytes
+
+    rows = []
+    for number, line in enumerate(read_bytes(path, "rows").splitlines(), start=1):
+        try:
+            parse_json(line)
+            rows.append(ChatRow.model_validate_json(line))
+        except (RecordError, ValidationError) as exc:
+            because = exc.errors()[0]["msg"] if isinstance(exc, ValidationError) else exc.message
+            raise RowsError(
+                "not a chat row",
+                facts={"file": path, "line": number, "because": because},
+                hint="run `recert screen` on it, and tune on its accepted.jsonl",
+            ) from exc
+    return rows

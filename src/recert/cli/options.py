@@ -1,0 +1,36 @@
+"""Options that several commands share, with one wording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_BASE = "embedded:aligned"
+
+Base = Annotated[
+    str, typer.Option(help="Approved base: a folder, a hub id, `embedded:aligned` or `embedded:smollm2`.")
+]
+Tuned = Annotated[Path, typer.Option("--model", help="Tuned model: an adapter's folder, or merged weights.")]
+PolicyName = Annotated[
+    str, typer.Option("--policy", help="A shipped profile (`default`, `demo`) or a TOML file.")
+]
+Certificate = Annotated[Path, typer.Argument(help="The certificate's file.")]
+Trust = Annotated[Path, typer.Option(help="Trusted keys: a `.pub` file, a folder of them, or a JSON list.")]
+Status = Annotated[
+    Path | None,
+    typer.Option(help="Newest status list; by default `status.json` beside the certificate."),
+]
+Secret = Annotated[
+    Path | None, typer.Option(help="Secret prefix of a BackdoorAlign defence: a file of mode 0600.")
+]
+Suites = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--suite",
+        metavar="NAME=FILE",
+        help="Prompts for a suite that the policy names: CSV, JSON or JSONL. The embedded suites are always there.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]

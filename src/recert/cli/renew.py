@@ -1,0 +1,44 @@
+"""`recert renew`: lengthen a certificate's life after a clean watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recert.cli.options import Certificate, PolicyName, Status, Trust
+
+
+def renew(
+    *,
+    certificate: Certificate,
+    watch_report: Annotated[Path, typer.Option(help="Report of a clean `recert watch`.")],
+    key: Annotated[list[Path], typer.Option(help="Private key of a signer; one for each role, repeat it.")],
+    trust: Trust,
+    output: Annotated[Path, typer.Option(help="Where the new certificate is written.")],
+    status: Status = None,
+    policy: PolicyName = "default",
+) -> None:
+    """
+    Renew a certificate that still holds, with its evidence.
+
+    Exit 0: renewed, 1: refused, 2: no answer.
+    """
+    from recert.certification import TrustStore, load_key
+    from recert.certification import renew as renew_certificate
+    from recert.cli.loading import load_record, load_status
+    from recert.policy import load_policy
+    from recert.records import WatchReport
+    from recert.store.files import read_bytes, write_atomic
+
+    renewed = renew_certificate(
+        read_bytes(certificate, "certificate"),
+        load_record(WatchReport, watch_report),
+        signers=[load_key(path) for path in key],
+        policy=load_policy(policy),
+        trust=TrustStore.load(trust),
+        status=load_status(certificate, status),
+    )
+    write_atomic(output, renewed)
+    typer.echo(output)

@@ -1,0 +1,81 @@
+"""`recert revoke` and `recert status`: the list of certificates that must not be served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recert.cli.options import PolicyName, Trust
+
+StatusList = Annotated[Path, typer.Option("--status", help="The status list; it is replaced by the new one.")]
+StatusKey = Annotated[Path, typer.Option("--key", help="Private key with the role `status`.")]
+
+
+def revoke(
+    *,
+    serial: Annotated[str, typer.Argument(help="Serial of the certificate.")],
+    reason: Annotated[str, typer.Option(help="Why; it is shown to whoever verifies.")],
+    status: StatusList,
+    key: StatusKey,
+    trust: Trust,
+    policy: PolicyName = "default",
+    suspend: Annotated[
+        bool, typer.Option("--suspend", help="For now only; `recert status` can lift it.")
+    ] = False,
+) -> None:
+    """
+    End a certificate: a running gateway stops within seconds.
+
+    Exit 0: the list is written, 2: it is not.
+    """
+    from recert.certification import TrustStore, load_key
+    from recert.certification import revoke as revoke_serial
+    from recert.certification import suspend as suspend_serial
+    from recert.policy import load_policy
+    from recert.store.files import read_bytes, write_atomic
+
+    issued = (suspend_serial if suspend else revoke_serial)(
+        read_bytes(status, "status list"),
+        serial,
+        reason,
+        key=load_key(key),
+        trust=TrustStore.load(trust),
+        validity_hours=load_policy(policy).certification.status_validity_hours,
+    )
+    write_atomic(status, issued)
+    typer.echo(status)
+
+
+def status_list(
+    *,
+    status: Annotated[Path, typer.Argument(help="The status list; it is replaced by the new one.")],
+    key: StatusKey,
+    trust: Trust,
+    policy: PolicyName = "default",
+    first: Annotated[bool, typer.Option("--first", help="Begin a list where there is none.")] = False,
+    reinstate: Annotated[str | None, typer.Option(help="Serial whose suspension ends.")] = None,
+) -> None:
+    """
+    Issue the status list anew: one version up, a new expiry.
+
+    Exit 0: written, 2: not.
+    """
+    from recert.certification import TrustStore, issue_status, load_key
+    from recert.certification import reinstate as reinstate_serial
+    from recert.errors import InputError
+    from recert.policy import load_policy
+    from recert.store.files import read_bytes, write_atomic
+
+    hours = load_policy(policy).certification.status_validity_hours
+    signer, trusted = load_key(key), TrustStore.load(trust)
+    if first and status.exists():
+        raise InputError("there is a status list already", facts={"file": status}, hint="leave --first out")
+    previous = None if first else read_bytes(status, "status list")
+    if reinstate is not None and previous is not None:
+        issued = reinstate_serial(previous, reinstate, key=signer, trust=trusted, validity_hours=hours)
+    else:
+        issued = issue_status(previous, key=signer, trust=trusted, validity_hours=hours)
+    write_atomic(status, issued)
+    typer.echo(status)

@@ -1,0 +1,87 @@
+"""`recert run`: from rows to a certificate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recert.cli.options import DEFAULT_BASE, Base, PolicyName, Suites
+
+
+def run(
+    *,
+    context: typer.Context,
+    rows: Annotated[Path, typer.Argument(help="Tuning rows: OpenAI-style chat JSONL, or Parquet.")],
+    output: Annotated[Path, typer.Option(help="Folder for everything that is made.")],
+    keys: Annotated[
+        Path,
+        typer.Option(
+            help="Folder with `trainer.pem`, `evaluator.pem`, `approver.pem`, `status.pem`; missing ones are made."
+        ),
+    ],
+    base: Base = DEFAULT_BASE,
+    policy: PolicyName = "default",
+    defence: Annotated[str, typer.Option(help="`none`, `safety-mix` or `backdoor-align`.")] = "safety-mix",
+    suites: Suites = None,
+    name: Annotated[
+        str, typer.Option(help="What the model is called; by default the output folder's name.")
+    ] = "",
+) -> None:
+    """
+    Screen, tune, evaluate and certify in one go; finished steps are used again.
+
+    Exit 0: certified, 1: not.
+    """
+    from recert import settings
+    from recert.certification import issue_status
+    from recert.cli.drawing import Drawn
+    from recert.cli.evaluate import show_rules
+    from recert.cli.loading import load_arms, load_base, load_suites
+    from recert.cli.printing import NO, YES
+    from recert.pipeline.run import CERTIFICATE_FILE, Plan, passed
+    from recert.pipeline.run import run as run_plan
+    from recert.pipeline.signers import signers_of
+    from recert.pipeline.story import Story
+    from recert.policy import load_policy
+    from recert.store.cache import GenerationCache
+    from recert.store.files import read_bytes, write_atomic
+
+    bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [])
+    plan = Plan(
+        name=name or output.resolve().name,
+        source=rows,
+        base_dir=load_base(base),
+        output=output,
+        policy=bounds,
+        defence=defence,
+    )
+    listed = output / "status.json"
+    status = issue_status(
+        read_bytes(listed, "status list") if listed.exists() else None,
+        key=signers.status,
+        trust=signers.trust,
+        validity_hours=bounds.certification.status_validity_hours,
+    )
+    write_atomic(listed, status)
+    with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
+        done = run_plan(
+            plan,
+            suites=prompts,
+            signers=signers,
+            status=status,
+            arms=lambda adapter: load_arms(plan.base_dir, adapter),
+            cache=cache,
+            progress=drawn,
+        )
+    story = Story(
+        title=f"recert run: {plan.name}", machine="", models=(done.page,), seconds=done.page.seconds
+    )
+    context.obj(output / "report.html", story)
+    show_rules(done.page.evaluation)
+    for refusal in done.page.refusals:
+        typer.echo(refusal)
+    if passed(done):
+        typer.echo(output / CERTIFICATE_FILE)
+    raise typer.Exit(YES if passed(done) else NO)

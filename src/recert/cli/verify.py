@@ -1,0 +1,93 @@
+"""`recert verify`: does this certificate hold, now, for exactly these files?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recert.cli.options import DEFAULT_BASE, AsJson, Base, Certificate, Status, Trust, Tuned
+
+if TYPE_CHECKING:
+    from recert.policy import Policy
+    from recert.records import Certificate as CertificateRecord
+
+
+def verify(
+    *,
+    certificate: Certificate,
+    model: Tuned,
+    trust: Trust,
+    base: Base = DEFAULT_BASE,
+    status: Status = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="Policy it must be under: a profile, a TOML file, or its sha256."),
+    ] = None,
+    last_status_version: Annotated[
+        int | None, typer.Option(help="Highest version of the status list seen before, to notice a rollback.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """
+    Verify a certificate offline, down to every byte.
+
+    Exit 0: it holds, 1: it does not, 2: no answer.
+    """
+    from recert.certification import TrustStore
+    from recert.certification import verify as verify_certificate
+    from recert.cli.loading import load_base, load_status
+    from recert.cli.printing import data, table
+    from recert.store.files import read_bytes
+
+    verified = verify_certificate(
+        read_bytes(certificate, "certificate"),
+        base_dir=load_base(base),
+        tuned_dir=model,
+        trust=TrustStore.load(trust),
+        status=load_status(certificate, status),
+        policy=_policy(policy),
+        last_status_version=last_status_version,
+    )
+    if as_json:
+        data(verified.certificate)
+        return
+    table("This certificate holds", ("", ""), in_words(verified.certificate))
+    typer.echo(
+        f"valid {verified.certificate.serial} until {verified.certificate.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    )
+
+
+def in_words(certificate: CertificateRecord) -> Iterator[tuple[str, str]]:
+    """Yield what a certificate says, as pairs of a heading and words."""
+    size_bytes = sum(f.size_bytes for f in certificate.tuned.files)
+    yield "serial", certificate.serial
+    yield "model", f"{certificate.model_name} ({certificate.delta_kind})"
+    yield (
+        "files",
+        f"{len(certificate.tuned.files)} tuned ({size_bytes} bytes), {len(certificate.base.files)} base",
+    )
+    yield "tuned manifest", f"sha256:{certificate.tuned.digest}"
+    yield "policy", f"{certificate.policy_id} {certificate.policy_version} sha256:{certificate.policy_sha256}"
+    yield "verdict alone", str(certificate.verdict_raw)
+    if certificate.required_controls:
+        behind = ", ".join(certificate.required_controls)
+        yield f"behind {behind}", str(certificate.verdict_safeguarded)
+    yield "defence", certificate.defence
+    for approval in certificate.approvals:
+        yield approval.role, f"{approval.name} {approval.key_id[:16]}".strip()
+    yield "holds", f"{certificate.not_before:%Y-%m-%d %H:%M} to {certificate.expires_at:%Y-%m-%d %H:%M} UTC"
+    for number, words in enumerate(certificate.limitations, start=1):
+        yield f"limitation {number}", words
+
+
+def _policy(given: str | None) -> Policy | str | None:
+    from recert.policy import load_policy
+
+    if given is None:
+        return None
+    digest = given.removeprefix("sha256:")
+    is_digest = len(digest) == 64 and all(c in "0123456789abcdef" for c in digest)
+    return digest if is_digest and not Path(given).exists() else load_policy(given)
