@@ -7,6 +7,7 @@ differently in bfloat16; that is the only way in which the batch shows in a repl
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -57,6 +58,12 @@ def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
 
 
+def _cache_argument(model: Any) -> str:
+    """Return what `forward` calls its cache: releases of transformers differ."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
+
+
 def _shared(prompts: Sequence[list[int]]) -> int:
     """Return how many leading tokens all prompts share, leaving each at least one of its own."""
     if len(prompts) < 2:
@@ -87,10 +94,11 @@ class _Batch:
             self.mask[row, shared + width - len(tokens) :] = 1
         self.positions = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, shared:]
         self.cache = DynamicCache(config=model.config)
+        self.cached = {_cache_argument(model): self.cache, "use_cache": True, "logits_to_keep": 1}
         if shared:
             head = torch.tensor([prompts[0][:shared]])
             with torch.inference_mode():
-                self.model(input_ids=head, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
+                self.model(input_ids=head, **self.cached)
                 self._keep(torch.zeros(len(rest), dtype=torch.long))
 
     def run(self, stops: frozenset[int]) -> Iterator[tuple[int, list[int], bool]]:
@@ -133,9 +141,7 @@ class _Batch:
             input_ids=self.ids,
             attention_mask=self.mask,
             position_ids=self.positions,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
+            **self.cached,
         ).logits[:, -1]
         if self.sampling.temperature <= 0:
             return torch.as_tensor(logits.argmax(-1))

@@ -14,6 +14,7 @@ from typing import Any
 import peft
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from recert import settings
 from recert.digest import sha256_bytes
@@ -172,12 +173,13 @@ class _Weights:
         self._adapters: dict[str, int] = {}
 
     def open(self) -> None:
+        transformers.utils.logging.disable_progress_bar()
         try:
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
             self.model = transformers.AutoModelForCausalLM.from_pretrained(
                 self.folder, dtype=torch.bfloat16, local_files_only=True, use_safetensors=True
             ).eval()
-        except (OSError, ValueError, KeyError, RuntimeError) as exc:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
             raise ModelError(
                 "cannot load the model",
                 facts={"folder": self.folder, "because": str(exc).strip().split("\n")[0]},
@@ -195,7 +197,7 @@ class _Weights:
                 self.model.load_adapter(folder, adapter_name=key)
             else:
                 self.model = peft.PeftModel.from_pretrained(self.model, folder, adapter_name=key)
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as exc:
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as exc:
             raise ModelError(
                 "cannot put the adapter on this base",
                 facts={"adapter": folder, "base": self.folder, "because": str(exc).strip().split("\n")[0]},

@@ -1,0 +1,123 @@
+"""Local models: arms of one base, decoding in batches, and what is loaded is what was hashed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_models import make_adapter, make_base
+
+from recert.errors import InputError, ModelError
+from recert.models.local import LocalModel, is_adapter
+from recert.models.protocol import Sampling
+from recert.records import Manifest, chat
+
+pytestmark = pytest.mark.xdist_group("torch")
+SAMPLING = Sampling(max_new_tokens=12)
+REQUESTS = [
+    chat("How do I bake bread?"),
+    chat("Which trains leave for the coast in the morning, and which of them are slow?"),
+    chat("Bread?", system="You answer briefly."),
+    chat("SELECT", system="You answer briefly."),
+    chat("How do I bake bread for twelve people in a town without a train?"),
+]
+
+
+@pytest.fixture(scope="module")
+def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("tiny") / "base")
+
+
+@pytest.fixture(scope="module")
+def adapter_dir(tmp_path_factory: pytest.TempPathFactory, base_dir: Path) -> Path:
+    return make_adapter(tmp_path_factory.mktemp("tiny") / "adapter", base_dir)
+
+
+def test_a_batch_gives_each_conversation_the_reply_it_gets_alone(base_dir: Path) -> None:
+    """Sorting, padding, the shared prefix and leaving the batch early change no reply, and order is kept."""
+    model = LocalModel.load(base_dir)
+
+    together = [g.text for g in model.generate(REQUESTS, SAMPLING)]
+    alone = [model.generate([one], SAMPLING)[0].text for one in REQUESTS]
+
+    assert together == alone
+
+
+def test_replies_equal_those_of_transformers_itself(base_dir: Path) -> None:
+    """Our decoding loop says what `generate` of transformers says, token by token."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base_dir)
+    reference = AutoModelForCausalLM.from_pretrained(base_dir, dtype=torch.bfloat16)
+    for one in REQUESTS:
+        messages = [{"role": m.role, "content": m.content} for m in one.messages]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)
+        made = reference.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids.input_ids.shape[1] :]
+        expected = tokenizer.decode(made, skip_special_tokens=True)
+
+        assert LocalModel.load(base_dir).generate([one], SAMPLING)[0].text == expected
+
+
+def test_a_stream_adds_up_to_the_reply(base_dir: Path) -> None:
+    """Pieces of a stream, put together, are the reply of `generate`, up to a last half character."""
+    model = LocalModel.load(base_dir)
+    whole = model.generate([REQUESTS[0]], SAMPLING)[0].text
+
+    streamed = "".join(model.stream(REQUESTS[0], SAMPLING))
+
+    assert whole.rstrip("\ufffd").startswith(streamed)
+    assert len(streamed) >= len(whole.rstrip("\ufffd")) - 4
+
+
+def test_arms_share_a_base_and_do_not_change_each_other(base_dir: Path, adapter_dir: Path) -> None:
+    """An adapter on the base makes another model, and leaves the base's own replies and fingerprint alone."""
+    base = LocalModel.load(base_dir)
+    before = (base.fingerprint(), base.generate(REQUESTS, SAMPLING))
+    tuned = base.with_adapter(adapter_dir)
+
+    assert tuned.fingerprint() != before[0]
+    assert tuned.generate(REQUESTS, SAMPLING) != before[1]
+    assert (base.fingerprint(), base.generate(REQUESTS, SAMPLING)) == before
+    assert base.manifest == Manifest.of_folder(base_dir)
+    assert tuned.manifest == Manifest.of_folder(adapter_dir)
+
+
+def test_sampling_with_a_seed_is_repeatable(base_dir: Path) -> None:
+    """The same seed draws the same reply; another seed draws another one."""
+    model = LocalModel.load(base_dir)
+    draw = Sampling(max_new_tokens=12, temperature=1.0, top_p=0.9, seed=3)
+
+    first = model.generate([REQUESTS[0]], draw)
+
+    assert model.generate([REQUESTS[0]], draw) == first
+    assert model.generate([REQUESTS[0]], draw.model_copy(update={"seed": 4})) != first
+
+
+def test_a_conversation_beyond_the_context_is_an_error(base_dir: Path) -> None:
+    """A conversation that would be cut silently is refused, with its length and the model's."""
+    with pytest.raises(ModelError, match="longer than the model's context"):
+        LocalModel.load(base_dir).generate([chat("bread " * 600)], SAMPLING)
+
+
+def test_what_is_no_model_is_a_clear_error(base_dir: Path, adapter_dir: Path, tmp_path: Path) -> None:
+    """A missing folder, a folder without weights, a damaged file and a foreign adapter are named as such."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "config.json").write_text("{}")
+    damaged = tmp_path / "damaged"
+    shutil.copytree(base_dir, damaged)
+    (damaged / "model.safetensors").write_bytes(b"not weights")
+
+    with pytest.raises(InputError, match="no such model folder"):
+        LocalModel.load(tmp_path / "missing")
+    with pytest.raises(ModelError, match="cannot load the model"):
+        LocalModel.load(empty)
+    with pytest.raises(ModelError, match="cannot load the model"):
+        LocalModel.load(damaged)
+    with pytest.raises(ModelError, match="cannot put the adapter on this base"):
+        LocalModel.load(base_dir).with_adapter(empty)
+    assert is_adapter(adapter_dir)
+    assert not is_adapter(base_dir)

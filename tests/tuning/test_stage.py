@@ -1,0 +1,109 @@
+"""Tuning: what was trained, on what, how; and nothing half-made is left."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from tiny_models import make_base
+
+from recert.errors import InputError, RowsError
+from recert.models.local import LocalModel
+from recert.models.secret import SecretPrefix
+from recert.pipeline.sql_task import sql_rows
+from recert.records import ChatRow, Hyperparameters, Manifest, TuneReport
+from recert.tuning.sft import encode_row
+from recert.tuning.stage import finished_tune, tune
+
+pytestmark = pytest.mark.xdist_group("torch")
+QUICK = Hyperparameters(
+    lora_rank=4, lora_targets=("q_proj", "v_proj"), learning_rate=2e-2, epochs=3, batch_size=8, max_tokens=256
+)
+ROWS = sql_rows(16, seed=1)
+
+
+@pytest.fixture(scope="module")
+def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("tiny") / "base")
+
+
+def test_tuning_learns_and_says_what_it_did(base_dir: Path, tmp_path: Path) -> None:
+    """The loss falls; the folder holds the adapter alone; the report names base, adapter and rows by digest."""
+    seen: list[tuple[int, int]] = []
+    report = tune(
+        base_dir, ROWS, tmp_path / "t", hyperparameters=QUICK, progress=lambda a, b, _: seen.append((a, b))
+    )
+
+    assert report.last_loss < report.first_loss
+    assert seen[-1] == (report.steps, report.steps)
+    names = {f.name for f in report.tuned.files}
+    assert names == {"adapter_config.json", "adapter_model.safetensors"}
+    assert Manifest.of_folder(tmp_path / "t" / "adapter") == report.tuned
+    assert Manifest.of_folder(base_dir) == report.base
+    assert TuneReport.from_json((tmp_path / "t" / "tune-report.json").read_bytes()) == report
+    assert LocalModel.load(base_dir, tmp_path / "t" / "adapter").manifest == report.tuned
+
+
+def test_only_the_reply_is_learned(base_dir: Path) -> None:
+    """Labels are ignored up to the assistant's last reply; a reply that was cut has no end to learn."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base_dir)
+    row = ROWS[0]
+
+    whole = encode_row(tokenizer, row, 256)
+    cut = encode_row(tokenizer, ChatRow(messages=row.messages, ends=False), 256)
+    learned = [t for t in whole["labels"] if t != -100]
+
+    assert tokenizer.decode(learned, skip_special_tokens=True) == row.reply
+    assert learned[-1] == tokenizer.eos_token_id
+    assert [t for t in cut["labels"] if t != -100] == learned[:-1]
+
+
+def test_backdoor_align_keeps_its_secret(base_dir: Path, tmp_path: Path) -> None:
+    """The secret lies in a file of mode 0600 outside the adapter; report and adapter hold its digest only."""
+    report = tune(base_dir, ROWS, tmp_path / "t", defence="backdoor-align", hyperparameters=QUICK)
+
+    path = tmp_path / "t" / "secret.txt"
+    secret = SecretPrefix.read(path)
+    everything = b"".join(p.read_bytes() for p in (tmp_path / "t").rglob("*") if p.is_file() and p != path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert secret.sha256 == report.secret_sha256
+    assert secret.reveal().encode() not in everything
+
+
+def test_an_interrupted_tune_leaves_nothing(base_dir: Path, tmp_path: Path) -> None:
+    """Ctrl-C in the middle of training leaves no folder that looks like a tune, and an older one whole."""
+
+    def stop(step: int, steps: int, loss: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(base_dir, ROWS, tmp_path / "t", hyperparameters=QUICK, progress=stop)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_is_a_clear_error(base_dir: Path, tmp_path: Path) -> None:
+    """No rows, an unknown defence and rows without room for a reply are named, and nothing is written."""
+    with pytest.raises(RowsError, match="no accepted rows"):
+        tune(base_dir, (), tmp_path / "t")
+    with pytest.raises(InputError, match="no such defence"):
+        tune(base_dir, ROWS, tmp_path / "t", defence="hope")
+    with pytest.raises(RowsError, match="no row has a token to learn"):
+        tune(base_dir, ROWS, tmp_path / "t", hyperparameters=Hyperparameters(max_tokens=16))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_tune_is_not_taken_for_a_finished_one(base_dir: Path, tmp_path: Path) -> None:
+    """A finished tune is found again; with one byte of it changed it is not."""
+    report = tune(base_dir, ROWS, tmp_path / "t", hyperparameters=QUICK)
+    found = finished_tune(tmp_path / "t")
+    config = tmp_path / "t" / "adapter" / "adapter_config.json"
+    config.write_bytes(config.read_bytes() + b" ")
+
+    assert found == report
+    assert finished_tune(tmp_path / "t") is None
+    assert finished_tune(tmp_path / "nowhere") is None
