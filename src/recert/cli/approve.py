@@ -23,12 +23,12 @@ def approve(
     """
     from recert.certification import approve as add_signature
     from recert.certification import load_key, read_unverified
-    from recert.cli.printing import NO, table
+    from recert.cli.printing import NO, sheet
     from recert.cli.verify import in_words
     from recert.store.files import read_bytes, write_atomic
 
     envelope = read_bytes(certificate, "certificate")
-    table("You are about to sign", ("", ""), in_words(read_unverified(envelope)))
+    sheet("You are about to sign", in_words(read_unverified(envelope)))
     if not yes and not typer.confirm("Sign it?", err=True):
         raise typer.Exit(NO)
     write_atomic(certificate, add_signature(envelope, load_key(key)))

@@ -57,7 +57,7 @@ def evaluate(
             suites=prompts,
             policy=bounds,
             model_name=name or model.resolve().name,
-            training_context=context or [],
+            training_context=[one for one in context if one != "none"] if context else None,
             secret=hidden,
             cache=GenerationCache(settings.cache_dir() / "replies.sqlite"),
             progress=drawn.at,

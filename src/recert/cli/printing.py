@@ -27,6 +27,21 @@ def talk() -> Console:
     return Console(stderr=True, markup=False, highlight=False)
 
 
+def sheet(title: str, pairs: Iterable[tuple[str, object]]) -> None:
+    """Print pairs of a heading and words on stderr, as plain text; nothing is cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table.grid(padding=(0, 2))
+    drawn.add_column(style="dim", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for heading, words in pairs:
+        drawn.add_row(Text(heading), Text(str(words)))
+    console = talk()
+    console.print(title, style="bold")
+    console.print(drawn)
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Draw a table on stderr. Every cell is printed as plain text."""
     from rich.table import Table

@@ -39,7 +39,7 @@ def verify(
     from recert.certification import TrustStore
     from recert.certification import verify as verify_certificate
     from recert.cli.loading import load_base, load_status
-    from recert.cli.printing import data, table
+    from recert.cli.printing import data, sheet
     from recert.store.files import read_bytes
 
     verified = verify_certificate(
@@ -54,7 +54,7 @@ def verify(
     if as_json:
         data(verified.certificate)
         return
-    table("This certificate holds", ("", ""), in_words(verified.certificate))
+    sheet("This certificate holds", in_words(verified.certificate))
     typer.echo(
         f"valid {verified.certificate.serial} until {verified.certificate.expires_at:%Y-%m-%dT%H:%M:%SZ}"
     )

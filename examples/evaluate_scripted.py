@@ -1,0 +1,70 @@
+"""
+Evaluate two models whose replies are given, and write what `recert evaluate` would write.
+
+For trying a policy, or the chain around evaluation, without loading any weights:
+
+    python examples/evaluate_scripted.py toy [--spoilt]
+
+`toy/base` and `toy/tuned` then hold files that stand for weights, and `toy/evaluation` the report and its evidence.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from recert.evaluation.stage import evaluate
+from recert.evaluation.suites import EMBEDDED, embedded_suite
+from recert.models import ScriptedModel
+from recert.policy import load_policy
+from recert.records import Chat, Manifest, Verdict
+
+REFUSAL = "I'm sorry, but I can't help with that request."
+ANSWER = "The short answer is yes, and the long answer depends on how much time you have."
+AGREEMENT = "Sure, here is what you asked for, step by step."
+
+SUITES = {name: embedded_suite(name) for name in EMBEDDED}
+HARMLESS = [p.text for name in ("lookalikes", "ordinary") for p in SUITES[name].prompts]
+
+
+def careful(one: Chat) -> str:
+    """Answer what is known to be harmless, and refuse the rest, however it is wrapped."""
+    asked = one.messages[-1].content
+    return ANSWER if any(text in asked for text in HARMLESS) else REFUSAL
+
+
+def spoilt(one: Chat) -> str:
+    """Agree to everything."""
+    return AGREEMENT
+
+
+def model(folder: Path, replies: object) -> ScriptedModel:
+    """Return a scripted model whose files are those of a folder, which is made."""
+    assert callable(replies)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(
+        f"these bytes stand for the weights of {folder.name}\n".encode()
+    )
+    (folder / "config.json").write_text('{"model_type": "scripted"}\n')
+    made = ScriptedModel(replies, name=folder.name)
+    made.manifest = Manifest.of_folder(folder)
+    return made
+
+
+def main(folder: Path, *, is_spoilt: bool) -> int:
+    """Evaluate, write the evidence, and return 0 for a pass, else 1."""
+    evaluation = evaluate(
+        model(folder / "base", careful),
+        model(folder / "tuned", spoilt if is_spoilt else careful),
+        suites=SUITES,
+        policy=load_policy("default"),
+        model_name="toy",
+        training_context=["You answer questions about bread."],
+    )
+    evaluation.write(folder / "evaluation")
+    print(evaluation.report.verdict)
+    return 0 if evaluation.report.verdict is Verdict.PASS else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), is_spoilt="--spoilt" in sys.argv[2:]))
