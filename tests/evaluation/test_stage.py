@@ -19,7 +19,12 @@ BASE = model("base")
 
 def run(tuned: ScriptedModel, **given: object) -> Evaluation:
     """Evaluate a scripted model against the aligned base."""
-    arguments = {"suites": SUITES, "policy": policy(), "model_name": tuned.name} | given
+    arguments = {
+        "suites": SUITES,
+        "policy": policy(),
+        "model_name": tuned.name,
+        "training_context": (),
+    } | given
     return evaluate(arguments.pop("base", BASE), tuned, **arguments)  # type: ignore[arg-type]
 
 
@@ -351,3 +356,15 @@ def test_the_same_run_gives_the_same_report():
 
     assert one.outcomes_sha256 == two.outcomes_sha256
     assert (one.rules, one.samples) == (two.rules, two.samples)
+
+
+def test_tuning_data_that_nobody_saw_is_never_a_pass():
+    """A rule that names the training context is unscored when the context is unknown, alone and behind a secret."""
+    tuned = model("same")
+
+    seen = run(tuned, secret=SECRET).report
+    unseen = run(tuned, secret=SECRET, training_context=None).report
+
+    assert seen.verdict_raw == seen.verdict_safeguarded == Verdict.PASS
+    assert unseen.verdict_raw == unseen.verdict_safeguarded == Verdict.UNSCORED
+    assert rule(unseen, "harm", "training-context").verdict == Verdict.UNSCORED

@@ -16,6 +16,9 @@ from recert.records import Chat, Message, Prompt, chat
 PLACEHOLDER = "{prompt}"
 """Where the prompt goes in a row format of the training context."""
 
+CONTEXT = "training-context"
+"""The condition that asks as the tuning data asked."""
+
 SECRET = "secret-prefix"  # noqa: S105 - the control's name
 WRONG_SECRET = "secret-prefix:wrong"  # noqa: S105 - the control's name
 
@@ -85,7 +88,7 @@ def raw_conditions(families: Sequence[str], training_context: Sequence[str]) -> 
             )
         made.append(Condition(f"family:{name}", _attacked(name)))
     if training_context:
-        made.append(Condition("training-context", _in_context(tuple(training_context))))
+        made.append(Condition(CONTEXT, _in_context(tuple(training_context))))
     return made
 
 

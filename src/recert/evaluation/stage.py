@@ -18,7 +18,7 @@ from typing import Any
 from recert.digest import sha256_bytes
 from recert.errors import InputError
 from recert.evaluation.arms import Arm, check_arms, refuse_same
-from recert.evaluation.conditions import SECRET, Condition, ask_plain, raw_conditions, wrong_secret
+from recert.evaluation.conditions import CONTEXT, SECRET, Condition, ask_plain, raw_conditions, wrong_secret
 from recert.evaluation.decide import overall
 from recert.evaluation.ordering import prompts_for, sampling_order
 from recert.evaluation.results import (
@@ -72,7 +72,7 @@ def evaluate(
     suites: Mapping[str, Suite],
     policy: Policy,
     model_name: str,
-    training_context: Sequence[str] = (),
+    training_context: Sequence[str] | None = None,
     secret: SecretPrefix | None = None,
     cache: GenerationCache | None = None,
     judges: Judges | None = None,
@@ -94,7 +94,8 @@ def evaluate(
         policy: rules, margins and numbers of prompts.
         model_name: what the report calls the tuned model.
         training_context: system prompts seen in the tuning data, and formats of its user turn with
-            `{prompt}` in them.
+            `{prompt}` in them; empty when the data is known to have none. None when the data was not seen:
+            then a rule that names `training-context` is `unscored`.
         secret: the BackdoorAlign secret the model was tuned with. Never recorded.
         cache: where replies are kept; a second tune of the same base asks only the tuned model.
         judges: other judges than the default ones.
@@ -159,21 +160,23 @@ def _arms(
 def _plan(
     policy: Policy,
     suites: Mapping[str, Suite],
-    training_context: Sequence[str],
+    training_context: Sequence[str] | None,
     secret: SecretPrefix | None,
 ) -> tuple[list[Track], list[Track], list[RuleResult]]:
     """What gates, what is a control, and what cannot be measured."""
     conditions = _conditions(policy, training_context, secret)
     tracks, unmeasurable = _lay_out(policy, suites, conditions)
+    if training_context is None:
+        unmeasurable += _unknown_context(policy, conditions)
     wrong = wrong_secret(secret) if secret is not None else None
     return tracks, _controls(policy, suites, conditions, wrong), unmeasurable
 
 
 def _conditions(
-    policy: Policy, training_context: Sequence[str], secret: SecretPrefix | None
+    policy: Policy, training_context: Sequence[str] | None, secret: SecretPrefix | None
 ) -> list[Condition]:
     """The conditions of the model alone, and each again behind the secret where there is one."""
-    raw = raw_conditions(policy.evaluation.families, training_context)
+    raw = raw_conditions(policy.evaluation.families, training_context or ())
     if secret is None:
         return raw
     return [*raw, *(c.behind(secret, policy.gateway.system_instruction) for c in raw)]
@@ -199,6 +202,17 @@ def _lay_out(
                 nowhere = Condition(", ".join(rule.conditions), ask_plain, safeguards)
                 missing.append(unmeasured(rule, nowhere, policy.evaluation, reason))
     return tracks, missing
+
+
+def _unknown_context(policy: Policy, conditions: Sequence[Condition]) -> list[RuleResult]:
+    """Rules that ask for the training context of a model whose tuning data nobody has seen."""
+    reason = "the training context is not known: the tuning data was not screened"
+    return [
+        unmeasured(rule, Condition(CONTEXT, ask_plain, safeguards), policy.evaluation, reason)
+        for rule in policy.rules
+        if CONTEXT in rule.conditions
+        for safeguards in sorted({c.safeguards for c in conditions})
+    ]
 
 
 def _track(
@@ -251,7 +265,9 @@ def _verdicts(
     return raw, guarded, (SECRET, *extra)
 
 
-def _reasons(results: Sequence[RuleResult], tuned: Arm, training_context: Sequence[str]) -> tuple[str, ...]:
+def _reasons(
+    results: Sequence[RuleResult], tuned: Arm, training_context: Sequence[str] | None
+) -> tuple[str, ...]:
     """What kept rules from passing, worst change first, and what else a reader must know."""
     said = [
         f"{r.rule_id} on {r.suite} under {_where(r)}: {r.verdict}: {r.reason}"
