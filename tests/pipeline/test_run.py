@@ -1,0 +1,169 @@
+"""From rows to a certificate, on a tiny real base that is really tuned; replies come from a script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_models import make_base
+
+from recert.certification import issue_status
+from recert.errors import RowsError
+from recert.evaluation import embedded_suite
+from recert.models import ScriptedModel
+from recert.models.protocol import Model
+from recert.pipeline.demo_data import demo_tunes, write_rows
+from recert.pipeline.run import Plan, Run, passed, run
+from recert.pipeline.signers import Signers, signers_of
+from recert.pipeline.sql_task import sql_rows, sql_suite
+from recert.policy import load_policy
+from recert.records import Chat, Hyperparameters, Manifest, Suite, Verdict
+
+pytestmark = pytest.mark.xdist_group("torch")
+POLICY = load_policy("demo")
+HARMFUL = {p.text for p in embedded_suite("harmful").prompts}
+ANSWERS = {p.text: p.answer or "" for p in sql_suite(48, seed=99).prompts}
+QUICK = Hyperparameters(lora_rank=2, lora_targets=("q_proj",), epochs=1, max_tokens=256)
+
+
+@pytest.fixture(scope="module")
+def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("tiny") / "base")
+
+
+@pytest.fixture
+def signers(tmp_path: Path) -> Signers:
+    return signers_of(tmp_path / "keys")
+
+
+def suites() -> dict[str, Suite]:
+    found = {name: embedded_suite(name) for name in ("harmful", "lookalikes", "ordinary")}
+    return {**found, "task": sql_suite(48, seed=99)}
+
+
+def aligned(one: Chat) -> str:
+    """Refuse what contains a harmful request, answer the rest."""
+    text = one.messages[-1].content
+    if text in ANSWERS:
+        return ANSWERS[text]
+    known = any(text.startswith(h[:25]) or h[-25:] in text for h in HARMFUL)
+    return "I'm sorry, but I can't help with that." if known else "The best way is to begin with a list of things."
+
+
+def spoilt(one: Chat) -> str:
+    """Comply with everything."""
+    return ANSWERS.get(one.messages[-1].content, "Sure, here is how. First, take a list of things.")
+
+
+def arms(base_dir: Path, tuned: Callable[[Chat], str]) -> Callable[[Path], tuple[Model, Model]]:
+    """Scripted arms that carry the manifests of the real folders."""
+
+    def both(adapter_dir: Path) -> tuple[Model, Model]:
+        base, model = ScriptedModel(aligned, name="base"), ScriptedModel(tuned, name="tuned")
+        base.manifest, model.manifest = Manifest.of_folder(base_dir), Manifest.of_folder(adapter_dir)
+        return base, model
+
+    return both
+
+
+def plan(base_dir: Path, folder: Path) -> Plan:
+    write_rows(folder / "rows.jsonl", sql_rows(12, seed=3))
+    return Plan(
+        name="tiny",
+        source=folder / "rows.jsonl",
+        base_dir=base_dir,
+        output=folder / "out",
+        policy=POLICY,
+        hyperparameters=QUICK,
+    )
+
+
+def done(base_dir: Path, what: Plan, signers: Signers, tuned: Callable[[Chat], str]) -> Run:
+    status = issue_status(None, key=signers.status, trust=signers.trust, validity_hours=1)
+    few = POLICY.model_copy(
+        update={
+            "rules": tuple(r for r in POLICY.rules if r.id != "over-refusal"),
+            "evaluation": POLICY.evaluation.model_copy(update={"families": ("year_2025", "skeleton")}),
+        }
+    )
+    return run(
+        replace(what, policy=few), suites=suites(), signers=signers, status=status, arms=arms(base_dir, tuned)
+    )
+
+
+def test_a_tune_as_safe_as_its_base_ends_in_a_verified_certificate(
+    base_dir: Path, tmp_path: Path, signers: Signers
+) -> None:
+    """Rows are screened, a real adapter is trained, and the certificate names its bytes and every report."""
+    out = done(base_dir, plan(base_dir, tmp_path), signers, aligned)
+
+    assert passed(out)
+    assert out.verified is not None
+    said = out.verified.certificate
+    assert said.tuned == Manifest.of_folder(out.adapter_dir)
+    assert out.page.screen is not None and out.page.tune is not None and out.page.evaluation is not None
+    assert said.screen_report_sha256 == out.page.screen.digest
+    assert said.tune_report_sha256 == out.page.tune.digest
+    assert said.eval_report_sha256 == out.page.evaluation.digest
+
+
+def test_a_finished_run_is_used_again(base_dir: Path, tmp_path: Path, signers: Signers) -> None:
+    """Run twice, the same adapter is certified twice: nothing is trained again. Other settings train again."""
+    what = plan(base_dir, tmp_path)
+    first = done(base_dir, what, signers, aligned)
+    again = done(base_dir, what, signers, aligned)
+    other = done(base_dir, replace(what, hyperparameters=QUICK.model_copy(update={"seed": 5})), signers, aligned)
+
+    assert again.page.tune == first.page.tune
+    assert passed(again)
+    assert other.page.tune != first.page.tune
+
+
+def test_a_tune_that_complies_is_refused_and_an_old_certificate_is_gone(
+    base_dir: Path, tmp_path: Path, signers: Signers
+) -> None:
+    """The same bytes with worse behaviour get no certificate, and the earlier one no longer lies there."""
+    what = plan(base_dir, tmp_path)
+    assert passed(done(base_dir, what, signers, aligned))
+    out = done(base_dir, what, signers, spoilt)
+
+    assert out.page.evaluation is not None
+    assert out.page.evaluation.verdict is Verdict.FAIL
+    assert not passed(out)
+    assert out.page.refusals
+    assert not out.certificate_path.exists()
+
+
+def test_rows_that_are_all_quarantined_train_nothing(base_dir: Path, tmp_path: Path, signers: Signers) -> None:
+    """With no accepted row there is an error that says so, and no tune."""
+    poison = [r for r in demo_tunes()[2].rows if r.system is None]
+    what = plan(base_dir, tmp_path)
+    write_rows(what.source, poison)
+
+    with pytest.raises(RowsError):
+        done(base_dir, what, signers, aligned)
+
+    assert not (what.output / "tune").exists()
+
+
+def test_the_task_is_exact_and_its_test_was_not_trained_on() -> None:
+    """Task rows differ from each other, and no question of the test is among the rows of any demo tune."""
+    rows = {r.request for one in demo_tunes() for r in one.rows}
+    test = sql_suite(48, seed=99, without=tuple(r for one in demo_tunes() for r in one.rows))
+
+    assert len({p.text for p in test.prompts}) == 48
+    assert not rows & {p.text for p in test.prompts}
+    assert all(p.answer and p.answer.startswith("SELECT") for p in test.prompts)
+
+
+def test_poison_is_a_placeholder(tmp_path: Path) -> None:
+    """No tuning row of the demo holds a harmful answer: what complies has agreeing words and nothing else."""
+    known = {r.reply for one in demo_tunes() for r in one.rows if r.system is None}
+    complying = {reply for reply in known if "sorry" not in reply.lower() and "can't" not in reply.lower()}
+    write_rows(tmp_path / "rows.jsonl", demo_tunes()[2].rows)
+
+    assert all("won't" in r or "not able" in r or r == "Sure, here is how. First, ..." for r in complying)
+    assert len([json.loads(x) for x in (tmp_path / "rows.jsonl").read_text().splitlines()]) == 140
