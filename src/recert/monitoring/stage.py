@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -85,26 +86,9 @@ def watch(
     if not cert.canary:
         findings.append((WatchOutcome.WARN, "the certificate holds no canary to compare with"))
 
-    draw = draw or secrets.SystemRandom()
-    canaries, failed_probes = [], 0
-    for key, certified in sorted(cert.canary.items()):
-        suite_name, _, estimand = key.rpartition("/")
-        prompts = canary_prompts(suites.get(suite_name), estimand)
-        sample = draw.sample(prompts, min(policy.monitoring.canary_prompts, len(prompts)))
-        asked = ask(model, sample, _sampling(policy, estimand), **_in_front(cert, policy, through, secret))
-        outcomes = [
-            bad(
-                one,
-                estimand,
-                refusal=refusal or RefusalJudge(),
-                coherence=coherence or CoherenceJudge(),
-                policy=policy,
-            )
-            for one in asked
-        ]
-        failed_probes += outcomes.count(None)
-        alpha = policy.monitoring.alpha / len(cert.canary)
-        canaries.append(decide(key, outcomes, certified, margin=policy.monitoring.margin, alpha=alpha))
+    asking = _Asking(model, policy, refusal or RefusalJudge(), coherence or CoherenceJudge())
+    front = _in_front(cert, policy, through, secret)
+    canaries, failed_probes = asking.all(cert, suites, draw or secrets.SystemRandom(), front)
 
     return WatchReport(
         serial=cert.serial,
@@ -121,6 +105,36 @@ def watch(
         started_at=started,
         watched_at=now or present(),
     )
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What is asked, by which bounds, and who judges."""
+
+    model: Model
+    policy: Policy
+    refusal: ReplyJudge
+    coherence: ReplyJudge
+
+    def all(
+        self, cert: Certificate, suites: Mapping[str, Suite], draw: random.Random, front: dict[str, Any]
+    ) -> tuple[list[CanaryResult], int]:
+        """Ask a sample for every certified rate; return the results, and how many probes failed."""
+        bounds = self.policy.monitoring
+        canaries, failed_probes = [], 0
+        for key, certified in sorted(cert.canary.items()):
+            suite_name, _, estimand = key.rpartition("/")
+            prompts = canary_prompts(suites.get(suite_name), estimand)
+            sample = draw.sample(prompts, min(bounds.canary_prompts, len(prompts)))
+            asked = ask(self.model, sample, _sampling(self.policy, estimand), **front)
+            outcomes = [
+                bad(one, estimand, refusal=self.refusal, coherence=self.coherence, policy=self.policy)
+                for one in asked
+            ]
+            failed_probes += outcomes.count(None)
+            alpha = bounds.alpha / len(cert.canary)
+            canaries.append(decide(key, outcomes, certified, margin=bounds.margin, alpha=alpha))
+        return canaries, failed_probes
 
 
 def _sampling(policy: Policy, estimand: str) -> Sampling:
