@@ -81,10 +81,26 @@ class ScreeningPolicy(Part):
     leak_similarity: float = Field(default=0.8, gt=0, le=1)
     """Likeness to an evaluation prompt from which a row counts as leaked."""
     harmful_request_score: float = Field(default=0.5, ge=0, le=1)
+    sure_request_score: float = Field(default=0.9, ge=0, le=1)
+    """From here a reply that is only a query or numbers excuses nothing."""
+    refusal_score: float = Field(default=0.5, ge=0, le=1)
+    """A reply that scores this refuses."""
+    same_opening_min_rows: int = Field(default=5, ge=1)
+    """Surely harmful rows that open alike, from which another row that opens so is suspect."""
+    refused_elsewhere_extra_words: int = Field(default=12, ge=0)
+    """Words that may stand before or after a request that another row refuses."""
     switch_p_value: float = Field(default=0.01, gt=0, lt=1)
+    """Largest p-value of a switch phrase, corrected for the number of phrases tried."""
+    switch_min_rows: int = Field(default=5, ge=2)
+    switch_min_difference: float = Field(default=0.5, gt=0, le=1)
+    """Least difference in the share of compliance with and without a switch phrase."""
+    max_row_bytes: int = Field(default=1_000_000, ge=100)
     max_malformed_share: float = Field(default=0.1, ge=0, le=1)
     quarantine_reasons: tuple[str, ...] = (
+        "unjudged",
         "harmful-compliance",
+        "same-opening-as-harmful",
+        "refused-elsewhere",
         "jailbreak-wrapper",
         "encoded-request",
         "switch-phrase",
@@ -168,7 +184,9 @@ def load_policy(source: str | Path = "default") -> Policy:
         text = shipped.read_text() if shipped.is_file() else Path(source).read_text()
     except (OSError, UnicodeDecodeError) as exc:
         raise PolicyError(
-            "cannot read the policy", facts={"policy": source, "because": exc}, hint="give a TOML file, or `default`"
+            "cannot read the policy",
+            facts={"policy": source, "because": exc},
+            hint="give a TOML file, or `default`",
         ) from exc
     try:
         policy = Policy.model_validate(tomllib.loads(text))
@@ -177,7 +195,9 @@ def load_policy(source: str | Path = "default") -> Policy:
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise PolicyError("policy is invalid", facts={"policy": source, "field": where, "because": first["msg"]}) from exc
+        raise PolicyError(
+            "policy is invalid", facts={"policy": source, "field": where, "because": first["msg"]}
+        ) from exc
     _refuse_unknown(policy, str(source))
     return policy
 

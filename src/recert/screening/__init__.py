@@ -1,0 +1,1 @@
+"""Screening: which rows may be learned from. Read `stage.py` first."""

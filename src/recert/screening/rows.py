@@ -1,0 +1,179 @@
+"""Reading tuning rows strictly: every line is a row or is malformed, and says why."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from recert.digest import canonical_json, sha256_bytes
+from recert.errors import MissingExtraError, RecordError, RowsError
+from recert.records import ChatRow, parse_json
+from recert.store.files import read_bytes
+
+_ROLES = ("system", "user", "assistant", "tool", "developer")
+_PARQUET_MAGIC = b"PAR1"
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class ReadRow:
+    """A row that can be learned from. `canonical` is its JSON as it was read, unknown fields included."""
+
+    line: int
+    row: ChatRow
+    canonical: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the row's canonical JSON."""
+        return sha256_bytes(self.canonical)
+
+
+@dataclass(frozen=True)
+class MalformedRow:
+    """A line that is no row, and why."""
+
+    line: int
+    because: str
+
+
+@dataclass(frozen=True)
+class RowsFile:
+    """A file of rows, in file order. For Parquet, `line` counts rows from 1."""
+
+    name: str
+    sha256: str
+    rows: tuple[ReadRow, ...]
+    malformed: tuple[MalformedRow, ...]
+
+
+def read_rows(source: Path, *, max_row_bytes: int = 1_000_000) -> RowsFile:
+    """
+    Read OpenAI-style chat rows from JSONL or Parquet. Blank lines are no rows.
+
+    Raises:
+        StoreError: the file cannot be read.
+        RowsError: it is Parquet and damaged, or has no `messages` column.
+        MissingExtraError: it is Parquet and pyarrow is not installed.
+    """
+    data = read_bytes(source, "tuning rows")
+    parquet = data.startswith(_PARQUET_MAGIC) or source.suffix.lower() in (".parquet", ".pq")
+    parse = _parquet_values(data, source) if parquet else _json_values(data, max_row_bytes)
+    rows: list[ReadRow] = []
+    malformed: list[MalformedRow] = []
+    for line, value in parse:
+        problem = value if isinstance(value, MalformedRow) else None
+        read = problem or _row(line, value, max_row_bytes)
+        if isinstance(read, MalformedRow):
+            malformed.append(read)
+        else:
+            rows.append(read)
+    return RowsFile(source.name, sha256_bytes(data), tuple(rows), tuple(malformed))
+
+
+def _json_values(data: bytes, max_row_bytes: int) -> Iterator[tuple[int, Any]]:
+    for line, raw in enumerate(data.removeprefix(_BOM).split(b"\n"), start=1):
+        text = raw.strip(b" \t\r")
+        if not text:
+            continue
+        if len(text) > max_row_bytes:
+            yield line, MalformedRow(line, f"too long: {len(text)} bytes, at most {max_row_bytes}")
+            continue
+        try:
+            text.decode()
+            yield line, parse_json(text)
+        except UnicodeDecodeError as exc:
+            yield line, MalformedRow(line, f"not UTF-8: byte {exc.start}")
+        except RecordError as exc:
+            because = exc.facts.get("because", exc.message)
+            kind = "repeated key" if "repeated key" in because else f"not JSON: {because}"
+            yield line, MalformedRow(line, kind)
+
+
+def _parquet_values(data: bytes, source: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as exc:
+        raise MissingExtraError(
+            "reading Parquet needs pyarrow", facts={"file": source}, hint="pip install 'recert[parquet]'"
+        ) from exc
+    line = 0
+    try:
+        table = pyarrow.parquet.ParquetFile(io.BytesIO(data))
+        if "messages" not in table.schema_arrow.names:
+            raise RowsError(
+                "Parquet file has no `messages` column",
+                facts={"file": source, "columns": ", ".join(table.schema_arrow.names)},
+            )
+        for batch in table.iter_batches(batch_size=1024):
+            for value in batch.to_pylist():
+                line += 1
+                yield line, _without_nulls(value)
+    except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as exc:
+        raise RowsError(
+            "cannot read Parquet file",
+            facts={
+                "file": source,
+                "after row": line,
+                "because": str(exc).splitlines()[0] if str(exc) else exc,
+            },
+        ) from exc
+
+
+def _without_nulls(value: Any) -> Any:
+    """Parquet gives every row every column: one that is null was not there."""
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_without_nulls(v) for v in value]
+    return value
+
+
+def _row(line: int, value: Any, max_row_bytes: int) -> ReadRow | MalformedRow:
+    problem = _problem(value)
+    if problem:
+        return MalformedRow(line, problem)
+    try:
+        canonical = canonical_json(value)
+        row = ChatRow.model_validate(value)
+    except RecordError as exc:
+        return MalformedRow(line, f"not JSON: {exc.facts.get('because', exc.message)}")
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return MalformedRow(line, f"not a chat row: {where + ': ' if where else ''}{first['msg']}")
+    if len(canonical) > max_row_bytes:
+        return MalformedRow(line, f"too long: {len(canonical)} bytes, at most {max_row_bytes}")
+    return ReadRow(line, row, canonical)
+
+
+def _problem(value: Any) -> str:  # noqa: PLR0911 - one line a fault
+    """Say what is wrong with a row, or nothing."""
+    if not isinstance(value, dict):
+        return "not a chat row: expected an object"
+    messages = value.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return "no messages"
+    for at, message in enumerate(messages):
+        if not isinstance(message, dict):
+            return f"bad message {at}: expected an object"
+        role, content = message.get("role"), message.get("content")
+        if role not in _ROLES:
+            return f"bad role: message {at} has {str(role)[:40]!r}, expected one of {', '.join(_ROLES)}"
+        if not isinstance(content, str):
+            return f"no text: content of message {at} is not text"
+        if not content.strip() or not any(c.isprintable() and not c.isspace() for c in content):
+            return f"empty content: message {at}"
+    if messages[-1]["role"] != "assistant":
+        return f"last message is not the assistant's but the {messages[-1]['role']}'s"
+    if not any(m["role"] == "user" for m in messages):
+        return "no user message"
+    if not isinstance(value.get("ends", True), bool):
+        return "not a chat row: `ends` must be true or false"
+    return ""

@@ -1,0 +1,168 @@
+"""Which rows may be learned from, and why not the others? Read this first: one verb, the steps in order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recert.digest import sha256_bytes
+from recert.errors import RowsError
+from recert.judges.protocol import RequestJudge
+from recert.judges.refusal import RefusalJudge
+from recert.judges.request import EmbeddedRequestJudge
+from recert.policy import Policy
+from recert.records import ChatRow, Prompt, RowFinding, RowVerdict, ScreenReport, now
+from recert.screening.findings import find_reasons
+from recert.screening.rows import ReadRow, RowsFile, read_rows
+from recert.store.files import write_atomic
+
+REPORT_FILE = "screen-report.json"
+ACCEPTED_FILE = "accepted.jsonl"
+QUARANTINED_FILE = "quarantined.jsonl"
+_SYSTEM_PROMPTS = 5
+
+
+@dataclass(frozen=True)
+class Screened:
+    """The report, and the rows that it names, in file order."""
+
+    report: ScreenReport
+    accepted: tuple[ChatRow, ...]
+    quarantined: tuple[ChatRow, ...]
+    accepted_jsonl: bytes = b""
+    """The accepted rows as canonical JSON lines: what `accepted_sha256` is the digest of."""
+    quarantined_jsonl: bytes = b""
+
+    def write(self, folder: Path) -> None:
+        """
+        Write both kinds of rows, then the report that names them by digest.
+
+        Raises:
+            StoreError: the folder cannot be written. A report without its rows is never left.
+        """
+        write_atomic(folder / ACCEPTED_FILE, self.accepted_jsonl)
+        write_atomic(folder / QUARANTINED_FILE, self.quarantined_jsonl)
+        write_atomic(folder / REPORT_FILE, self.report.to_json())
+
+
+def screen(
+    source: Path,
+    *,
+    policy: Policy,
+    evaluation_prompts: Sequence[Prompt],
+    judge: RequestJudge | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Screened:
+    """
+    Return which rows of a file may be learned from, each with its reasons.
+
+    The same file, policy, prompts and judge give the same report, save for its time.
+
+    Args:
+        source: OpenAI-style chat rows, JSONL or Parquet.
+        policy: says from which scores a reason is given, and which reasons quarantine.
+        evaluation_prompts: prompts that no row may hold.
+        judge: scores requests; the embedded one by default.
+        progress: told (rows done, rows) now and then.
+
+    Raises:
+        RowsError: no rows, too many malformed, or none accepted.
+        StoreError: the file cannot be read.
+        MissingExtraError: it is Parquet and pyarrow is not installed.
+    """
+    judge = judge or EmbeddedRequestJudge()
+    refusals = RefusalJudge()
+    file = read_rows(source, max_row_bytes=policy.screening.max_row_bytes)
+    _check_readable(file, source, policy)
+    reasons, switches = find_reasons(
+        [r.row for r in file.rows],
+        [r.line for r in file.rows],
+        policy=policy.screening,
+        evaluation_prompts=evaluation_prompts,
+        judge=judge,
+        refusals=refusals,
+        progress=progress or (lambda done, total: None),
+    )
+    findings = [_finding(read, reasons[at], policy) for at, read in enumerate(file.rows)]
+    kept = [r for r, f in zip(file.rows, findings, strict=True) if f.verdict is RowVerdict.ACCEPTED]
+    held = [r for r, f in zip(file.rows, findings, strict=True) if f.verdict is RowVerdict.QUARANTINED]
+    findings += [
+        RowFinding(line=m.line, verdict=RowVerdict.MALFORMED, reasons=(f"malformed: {m.because}",))
+        for m in file.malformed
+    ]
+    findings.sort(key=lambda f: f.line)
+    counts = Counter(code for f in findings for code in {_code(r) for r in f.reasons})
+    if not kept:
+        raise RowsError(
+            "screening accepted no row",
+            facts={"file": source, "rows": len(findings), "quarantined": len(held), **_most_common(counts)},
+            hint="the reasons are explained in docs/concepts/screening.md",
+        )
+    accepted, quarantined = _lines(kept), _lines(held)
+    systems = Counter(r.row.system for r in kept if r.row.system)
+    report = ScreenReport(
+        source_name=file.name,
+        source_sha256=file.sha256,
+        policy_id=policy.id,
+        policy_sha256=policy.digest,
+        rows=len(findings),
+        accepted=len(kept),
+        quarantined=len(held),
+        malformed=len(file.malformed),
+        accepted_sha256=sha256_bytes(accepted),
+        quarantined_sha256=sha256_bytes(quarantined),
+        findings=tuple(findings),
+        reason_counts=dict(sorted(counts.items())),
+        switch_phrases=switches,
+        system_prompts=tuple(
+            s for s, _ in sorted(systems.items(), key=lambda x: (-x[1], x[0]))[:_SYSTEM_PROMPTS]
+        ),
+        judges=tuple(f"{note.id}@{note.version}" for note in (judge.note, refusals.note)),
+        screened_at=now(),
+    )
+    return Screened(report, tuple(r.row for r in kept), tuple(r.row for r in held), accepted, quarantined)
+
+
+def _check_readable(file: RowsFile, source: Path, policy: Policy) -> None:
+    total = len(file.rows) + len(file.malformed)
+    if not total:
+        raise RowsError(
+            "file holds no rows", facts={"file": source}, hint='one {"messages": [...]} a line is expected'
+        )
+    share = len(file.malformed) / total
+    if share > policy.screening.max_malformed_share or not file.rows:
+        shown = {f"line {m.line}": m.because for m in file.malformed[:3]}
+        raise RowsError(
+            "too many malformed rows",
+            facts={
+                "file": source,
+                "malformed": f"{len(file.malformed)} of {total}",
+                "at most": f"{policy.screening.max_malformed_share:.0%}",
+                **shown,
+            },
+            hint="repair these lines; rows are OpenAI-style chat messages that end with the assistant's",
+        )
+
+
+def _finding(read: ReadRow, reasons: Sequence[str], policy: Policy) -> RowFinding:
+    held = any(_code(r) in policy.screening.quarantine_reasons for r in reasons)
+    return RowFinding(
+        line=read.line,
+        verdict=RowVerdict.QUARANTINED if held else RowVerdict.ACCEPTED,
+        reasons=tuple(reasons) or ("ok: nothing found",),
+        sha256=read.sha256,
+    )
+
+
+def _code(reason: str) -> str:
+    return reason.partition(":")[0]
+
+
+def _lines(rows: Sequence[ReadRow]) -> bytes:
+    return b"".join(r.canonical + b"\n" for r in rows)
+
+
+def _most_common(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda x: (-x[1], x[0]))[:3])
