@@ -119,19 +119,8 @@ def prepare(
     controls = Controls(policy.gateway, secret=secret, request_judge=request_judge, reply_judge=reply_judge)
     _require_controls(certificate.certificate, controls)
 
-    limit_s = policy.gateway.upstream_timeout_s
-    engine: EmbeddedEngine | None = None
-    running: HttpUpstream
-    if upstream is None:
-        running = engine = EmbeddedEngine(certificate, limit_s=limit_s, progress=progress)
-        engine.start()
-    else:
-        log.warning(
-            "upstream %s is only declared to run the certified model: nothing checks it", upstream.url
-        )
-        running = HttpUpstream(
-            upstream.url, label="unsafe-declared", api_key=upstream.api_key, limit_s=limit_s
-        )
+    running = _start(certificate, upstream, limit_s=policy.gateway.upstream_timeout_s, progress=progress)
+    engine = running if isinstance(running, EmbeddedEngine) else None
     try:
         service = Service(certificate, recheck, recheck_s=policy.gateway.recheck_s, engine_down=running.down)
         chat = Chat(
@@ -150,6 +139,22 @@ def prepare(
         if engine:
             engine.end()
         raise
+
+
+def _start(
+    certificate: VerifiedCertificate,
+    upstream: UnsafeDeclaredUpstream | None,
+    *,
+    limit_s: float,
+    progress: Callable[[str], None] | None,
+) -> HttpUpstream:
+    """The engine on the certified folders; or, where one was declared, a server that nothing checks."""
+    if upstream is None:
+        engine = EmbeddedEngine(certificate, limit_s=limit_s, progress=progress)
+        engine.start()
+        return engine
+    log.warning("upstream %s is only declared to run the certified model: nothing checks it", upstream.url)
+    return HttpUpstream(upstream.url, label="unsafe-declared", api_key=upstream.api_key, limit_s=limit_s)
 
 
 def _require_policy(certificate: Certificate, policy: Policy) -> None:
