@@ -6,6 +6,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -84,7 +85,7 @@ def read_request_model(folder: Traversable) -> RequestModel:
             hashed = arrays["hashed"].astype(np.float32)
             keys, values = arrays["keys"].tolist(), arrays["meanings"].astype(np.float64).tolist()
             constant, slope, offset = map(float, arrays["scale"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as exc:
         raise ModelError("cannot read the request judge", facts={"folder": folder, "because": exc}) from exc
     finite = np.isfinite(hashed).all() and np.isfinite([constant, slope, offset, *values]).all()
     if hashed.shape != (SIZE,) or len(keys) != len(values) or not finite:

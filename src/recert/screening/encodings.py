@@ -75,7 +75,7 @@ def readings(text: str) -> tuple[Reading, ...]:
         if _readable(filled) >= max(0.6, now + 0.2):
             found.append(Reading("disemvowel", filled, covert=False))
     if len(_LEET_WORD.findall(text)) >= 3:
-        clear = _LEET_WORD.sub(lambda m: m[0].lower().translate(_LEET), text)
+        clear = text.lower().translate(_LEET)
         if _readable(clear) > _readable(text) + 0.15:
             found.append(Reading("leetspeak", clear, covert=False))
     return tuple(dict.fromkeys(found))

@@ -21,7 +21,7 @@ def same_opening_as_harmful(
     Yield (index, reason) for rows whose reply opens as surely harmful ones do, and says no more.
 
     At least `min_rows` rows whose request reaches `sure_score` must open so. A reply that answers its request
-    (is data, or shares words with it that those rows' replies do not all say) is left alone.
+    (is data, or shares words with it that are not among the words those replies repeat) is left alone.
     """
     openings = [_opening(r.reply) for r in rows]
     counts: Counter[tuple[str, ...]] = Counter()
@@ -33,7 +33,7 @@ def same_opening_as_harmful(
     for at, (row, opening, behaviour) in enumerate(zip(rows, openings, behaviours, strict=True)):
         if counts[opening] < min_rows or behaviour.harmful_compliance or behaviour.refused:
             continue
-        usual = {w for w, n in said[opening].items() if n >= counts[opening] / 2}
+        usual = {w for w, n in said[opening].items() if n >= min_rows}
         if not _answers(row, usual):
             yield at, f"same-opening-as-harmful: {counts[opening]} harmful rows open with these words too"
 

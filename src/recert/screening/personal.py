@@ -44,7 +44,7 @@ def _digits(text: str) -> str:
 
 def _is_card(text: str) -> bool:
     digits = _digits(text)
-    return 13 <= len(digits) <= 19 and len(set(digits)) > 2 and luhn(digits)
+    return 13 <= len(digits) <= 19 and len(set(digits)) > 1 and luhn(digits)
 
 
 def _is_phone(text: str) -> bool:
