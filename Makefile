@@ -32,7 +32,7 @@ demo: $(INSTALLED)  ## Tell the whole story on the embedded model: rows to certi
 	$(BIN)/recert demo --output $(DEMO_DIR)
 
 test: $(INSTALLED)  ## Run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	OMP_NUM_THREADS=1 RECERT_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 check: $(INSTALLED)  ## Lint, formatting, types and layers
 	$(BIN)/ruff check .
@@ -50,7 +50,7 @@ assets: $(INSTALLED)  ## Train the shipped alignment adapter anew from the proje
 	$(BIN)/python -m recert.pipeline.assets
 
 assets-report: $(INSTALLED)  ## Measure the embedded model with and without the adapter
-	$(BIN)/python -m recert.pipeline.assets --report
+	$(BIN)/python -m recert.pipeline.assets_report
 
 bench: $(INSTALLED)  ## Run every benchmark; each ends with one JSON line a claim
 	@for bench in $(BENCHES); do echo "== $$bench" >&2; $(BIN)/python $$bench || exit $$?; done

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,6 +26,8 @@ def main() -> NoReturn:
     try:
         from recert.cli.app import app
 
+        # What these libraries say to their callers is not for whoever runs a command.
+        warnings.filterwarnings("ignore", module=r"(torch|transformers|peft|trl|accelerate|datasets)\b")
         app(obj=_draw)
         code = 0
     except SystemExit as exc:

@@ -52,6 +52,7 @@ def _run(steps: list[Step], folder: Path) -> None:
         "PATH": f"{bin_folder}:{os.environ['PATH']}",
         "EXAMPLES": str(ROOT / "examples"),
         "COLUMNS": "200",
+        "RECERT_THREADS": "1",
     }
     for step in steps:
         done = subprocess.run(

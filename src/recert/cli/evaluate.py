@@ -21,7 +21,8 @@ def evaluate(
     context: Annotated[
         list[str] | None,
         typer.Option(
-            help="System prompt of the tuning data, or a format of its user turn with `{prompt}` in it; `none` when it had neither."
+            help="System prompt of the tuning data, or a format of its user turn with `{prompt}` in it; "
+            "`none` when it had neither."
         ),
     ] = None,
     name: Annotated[
