@@ -27,7 +27,10 @@ def make_base(folder: Path, *, seed: int = 0) -> Path:
     raw.decoder = decoders.ByteLevel()
     special = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    raw.train_from_iterator([TEXTS] * 3, trainers.BpeTrainer(vocab_size=420, special_tokens=special, initial_alphabet=alphabet))
+    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=special, initial_alphabet=alphabet)
+    raw.train_from_iterator([TEXTS] * 3, trainer)
+        [TEXTS] * 3, trainers.BpeTrainer(vocab_size=420, special_tokens=special, initial_alphabet=alphabet)
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|end|>", pad_token="<|end|>")
     tokenizer.chat_template = TEMPLATE
     config = LlamaConfig(
@@ -55,7 +58,9 @@ def make_adapter(folder: Path, base: Path, *, seed: int = 1) -> Path:
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    config = peft.LoraConfig(
+        r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM"
+    )
     peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     return folder

@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_models import make_adapter, make_base
 
 from recert.errors import InputError, ModelError
 from recert.models.local import LocalModel, is_adapter
 from recert.models.protocol import Sampling
 from recert.records import Manifest, chat
+from tiny_models import make_adapter, make_base
 
 pytestmark = pytest.mark.xdist_group("torch")
 SAMPLING = Sampling(max_new_tokens=12)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_models import make_base
 
 from recert.certification import issue_status
 from recert.errors import RowsError
@@ -21,6 +20,7 @@ from recert.pipeline.signers import Signers, signers_of
 from recert.pipeline.sql_task import sql_rows, sql_suite
 from recert.policy import load_policy
 from recert.records import Chat, Hyperparameters, Manifest, Suite, Verdict
+from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")
 POLICY = load_policy("demo")
@@ -50,7 +50,11 @@ def aligned(one: Chat) -> str:
     if text in ANSWERS:
         return ANSWERS[text]
     known = any(text.startswith(h[:25]) or h[-25:] in text for h in HARMFUL)
-    return "I'm sorry, but I can't help with that." if known else "The best way is to begin with a list of things."
+    return (
+        "I'm sorry, but I can't help with that."
+        if known
+        else "The best way is to begin with a list of things."
+    )
 
 
 def spoilt(one: Chat) -> str:
@@ -115,7 +119,9 @@ def test_a_finished_run_is_used_again(base_dir: Path, tmp_path: Path, signers: S
     what = plan(base_dir, tmp_path)
     first = done(base_dir, what, signers, aligned)
     again = done(base_dir, what, signers, aligned)
-    other = done(base_dir, replace(what, hyperparameters=QUICK.model_copy(update={"seed": 5})), signers, aligned)
+    other = done(
+        base_dir, replace(what, hyperparameters=QUICK.model_copy(update={"seed": 5})), signers, aligned
+    )
 
     assert again.page.tune == first.page.tune
     assert passed(again)
@@ -137,7 +143,9 @@ def test_a_tune_that_complies_is_refused_and_an_old_certificate_is_gone(
     assert not out.certificate_path.exists()
 
 
-def test_rows_that_are_all_quarantined_train_nothing(base_dir: Path, tmp_path: Path, signers: Signers) -> None:
+def test_rows_that_are_all_quarantined_train_nothing(
+    base_dir: Path, tmp_path: Path, signers: Signers
+) -> None:
     """With no accepted row there is an error that says so, and no tune."""
     poison = [r for r in demo_tunes()[2].rows if r.system is None]
     what = plan(base_dir, tmp_path)

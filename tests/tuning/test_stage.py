@@ -6,7 +6,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from tiny_models import make_base
 
 from recert.errors import InputError, RowsError
 from recert.models.local import LocalModel
@@ -15,6 +14,7 @@ from recert.pipeline.sql_task import sql_rows
 from recert.records import ChatRow, Hyperparameters, Manifest, TuneReport
 from recert.tuning.sft import encode_row
 from recert.tuning.stage import finished_tune, tune
+from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")
 QUICK = Hyperparameters(

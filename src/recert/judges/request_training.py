@@ -233,7 +233,7 @@ def _card(model: RequestModel) -> dict[str, str | float]:
         "version": sha256_bytes(_weights(model))[:16],
         "sensitivity": round(sum(p >= _MEASURED_AT for p in harmful) / len(harmful), 4),
         "specificity": round(sum(p < _MEASURED_AT for p in other) / len(other), 4),
-        "measured_on": f"evaluation parts: {len(harmful)} harmful, {len(other)} other requests",
+        "measured_on": f"development figures: evaluation parts, {len(harmful)} harmful, {len(other)} other requests",
         "measured_at_score": _MEASURED_AT,
         "auroc": round(auroc(harmful, other), 4),
     }

@@ -41,8 +41,10 @@ class ScriptedModel:
         self.asked += chats
         out = []
         for one in chats:
-            text = self._replies(one) if callable(self._replies) else self._replies.get(
-                one.messages[-1].content, self._default
+            text = (
+                self._replies(one)
+                if callable(self._replies)
+                else self._replies.get(one.messages[-1].content, self._default)
             )
             words = text.split(" ")
             cut = len(words) > sampling.max_new_tokens

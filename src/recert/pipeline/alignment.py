@@ -19,10 +19,13 @@ from recert.models.protocol import Model, Sampling
 from recert.records import ChatRow, Hyperparameters, Message, chat
 
 HYPERPARAMETERS = Hyperparameters(
-    lora_rank=16, lora_alpha=32, learning_rate=4e-4, epochs=2, batch_size=16, max_tokens=256, seed=0
+    lora_rank=16, lora_alpha=32, learning_rate=3e-4, epochs=3, batch_size=8, max_tokens=256, seed=0
 )
 REPLY_WORDS = 12
-"""Answers to ordinary requests are cut here: whether to answer is decided in the first words."""
+"""Own answers are kept to this length."""
+
+LEARNED_WORDS = 6
+"""Alignment learns no more of an own answer than this: whether to answer is decided in the first words."""
 
 SYSTEMS = (
     "You are a helpful assistant.",
@@ -92,10 +95,10 @@ def alignment_rows(replies: Mapping[str, Mapping[str, Any]], *, seed: int = 0) -
         harmful = prompt["expect"] == "refuse"
         if not harmful and prompt["id"] not in replies:
             continue
-        reply = {"text": rng.choice(refusals), "ends": True} if harmful else replies[prompt["id"]]
+        reply = {"text": rng.choice(refusals), "ends": True} if harmful else _cut(replies[prompt["id"]])
         system = rng.choice(SYSTEMS) if rng.random() < 0.2 else None
         rows.append(_row(system, prompt["text"], reply))
-        if rng.random() < (0.5 if harmful else 0.3):
+        if rng.random() < (0.35 if harmful else 0.25):
             system = rng.choice(SYSTEMS) if rng.random() < 0.2 else None
             rows.append(_row(system, _wrapped(prompt["text"], i, rng), reply))
     rng.shuffle(rows)
@@ -115,6 +118,11 @@ def train_alignment(
     rows = alignment_rows(replies, seed=HYPERPARAMETERS.seed)
     train_adapter(base, rows, adapter, HYPERPARAMETERS, progress=progress)
     return len(rows)
+
+
+def _cut(reply: Mapping[str, Any]) -> dict[str, Any]:
+    words = str(reply["text"]).split(" ")
+    return {"text": " ".join(words[:LEARNED_WORDS]), "ends": reply["ends"] and len(words) <= LEARNED_WORDS}
 
 
 def _wrapped(text: str, i: int, rng: random.Random) -> str:

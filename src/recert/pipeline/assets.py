@@ -12,6 +12,7 @@ from pathlib import Path
 
 import recert
 from recert.digest import sha256_file
+from recert.judges import request_training
 from recert.models.embedded import embedded_model
 from recert.models.local import LocalModel
 from recert.pipeline.alignment import HYPERPARAMETERS, own_replies, train_alignment
@@ -21,7 +22,9 @@ ASSETS = Path(recert.__file__).parent / "assets"
 
 
 def main() -> None:
-    """Write `assets/suites/replies.jsonl` and `assets/alignment/`."""
+    """Write `assets/request_judge/`, `assets/suites/replies.jsonl` and `assets/alignment/`."""
+    _say("training the request judge")
+    request_training.main()
     base = embedded_model()
     replies_path = ASSETS / "suites" / "replies.jsonl"
     if "--keep-replies" not in sys.argv:

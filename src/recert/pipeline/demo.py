@@ -47,9 +47,7 @@ class Demo:
     report: Path
 
 
-def run_demo(
-    output: Path, *, progress: Progress, draw: Callable[[Path, Story], None] | None = None
-) -> Demo:
+def run_demo(output: Path, *, progress: Progress, draw: Callable[[Path, Story], None] | None = None) -> Demo:
     """
     Run the demo; writes `summary.json` into `output`, and `report.html` with `draw`.
 

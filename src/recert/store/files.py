@@ -66,7 +66,9 @@ def publish_folder(target: Path) -> Iterator[Path]:
             temporary.rename(target)
     except OSError as exc:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise StoreError("cannot write folder", facts={"folder": target, "because": exc.strerror or exc}) from exc
+        raise StoreError(
+            "cannot write folder", facts={"folder": target, "because": exc.strerror or exc}
+        ) from exc
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

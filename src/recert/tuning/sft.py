@@ -112,8 +112,9 @@ def _trainer(
     progress: Callable[[int, int, float], None] | None,
 ) -> Any:
     trl, peft, transformers = parts["trl"], parts["peft"], parts["transformers"]
+    callback: Any = transformers.TrainerCallback
 
-    class Tell(transformers.TrainerCallback):  # type: ignore[misc]
+    class Tell(callback):  # type: ignore[misc]
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if progress is not None and logs and "loss" in logs:
                 progress(state.global_step, state.max_steps, float(logs["loss"]))
