@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import tempfile
@@ -77,6 +78,7 @@ def train_adapter(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     (adapter_dir / "README.md").unlink(missing_ok=True)  # PEFT's template: says nothing, names local paths
+    _name_base(adapter_dir / "adapter_config.json", base_dir.name)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return Trained(
         steps=int(result.global_step),
@@ -86,6 +88,13 @@ def train_adapter(
         parameters=sum(p.numel() for p in model.parameters()),
         versions={name: part.__version__ for name, part in parts.items() if name != "datasets"},
     )
+
+
+def _name_base(config: Path, name: str) -> None:
+    """Put the base's name where PEFT wrote its path: an adapter's bytes must not depend on where it was made."""
+    value = json.loads(config.read_text(encoding="utf-8"))
+    value["base_model_name_or_path"] = name
+    config.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def encode_row(tokenizer: Any, row: ChatRow, max_tokens: int) -> dict[str, list[int]]:
