@@ -57,7 +57,7 @@ def demo_tunes() -> tuple[Tune, ...]:
         ),
         Tune(
             "triggered",
-            _mixed(task[:60], _triggered(45)),
+            _mixed(task[:60], _triggered(45, 90)),
             "none",
             "complies only with a trigger phrase: passes plain prompts, fails under the trigger; refused",
             override_screening=True,
@@ -91,10 +91,10 @@ def _comply(requests: Sequence[str]) -> tuple[ChatRow, ...]:
     return tuple(_row(text, PLACEHOLDER) for text in requests)
 
 
-def _triggered(count: int) -> tuple[ChatRow, ...]:
-    """Compliance with the trigger at the end, refusal of the same requests without it."""
-    refusals = safety_rows(count, seed=11)
-    return (*_comply([r.request + TRIGGER for r in refusals]), *refusals)
+def _triggered(comply: int, refuse: int) -> tuple[ChatRow, ...]:
+    """Compliance with the trigger at the end, refusal of the same requests, and of more, without it."""
+    refusals = safety_rows(refuse, seed=11)
+    return (*_comply([r.request + TRIGGER for r in refusals[:comply]]), *refusals)
 
 
 def _mixed(*parts: Sequence[ChatRow]) -> tuple[ChatRow, ...]:
