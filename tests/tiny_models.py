@@ -29,8 +29,6 @@ def make_base(folder: Path, *, seed: int = 0) -> Path:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=special, initial_alphabet=alphabet)
     raw.train_from_iterator([TEXTS] * 3, trainer)
-        [TEXTS] * 3, trainers.BpeTrainer(vocab_size=420, special_tokens=special, initial_alphabet=alphabet)
-    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|end|>", pad_token="<|end|>")
     tokenizer.chat_template = TEMPLATE
     config = LlamaConfig(
