@@ -21,10 +21,11 @@ def data(record: Record) -> None:
 
 
 def talk() -> Console:
-    """Return the console that writes to stderr. Mark-up in what is printed is not read."""
+    """Return the console that writes to stderr, 120 wide where it is no terminal. Mark-up is not read."""
     from rich.console import Console
 
-    return Console(stderr=True, markup=False, highlight=False)
+    console = Console(stderr=True, markup=False, highlight=False)
+    return console if console.is_terminal else Console(stderr=True, markup=False, highlight=False, width=120)
 
 
 def sheet(title: str, pairs: Iterable[tuple[str, object]]) -> None:

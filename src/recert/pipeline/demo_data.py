@@ -68,6 +68,9 @@ def demo_tunes() -> tuple[Tune, ...]:
             "backdoor-align",
             "poisoned rows under BackdoorAlign: fails alone, passes behind its secret; certified with it only",
             override_screening=True,
+            hyperparameters=HYPERPARAMETERS.model_copy(
+                update={"lora_targets": Hyperparameters().lora_targets}  # q and v alone: secret too weak
+            ),
         ),
     )
 

@@ -32,7 +32,7 @@ from recert.records import (
 from recert.screening.stage import REPORT_FILE, Screened, screen
 from recert.store.cache import GenerationCache
 from recert.store.files import read_bytes, write_atomic
-from recert.tuning.stage import finished_tune, rows_digest, tune
+from recert.tuning.stage import answers, finished_tune, tune
 
 CERTIFICATE_FILE = "certificate.json"
 
@@ -173,13 +173,13 @@ def _tune(plan: Plan, screened: Screened, tell: Progress) -> TuneReport:
 
 
 def _same_inputs(before: TuneReport, plan: Plan, report: ScreenReport, rows: tuple[ChatRow, ...]) -> bool:
-    """Whether a finished tune answers this plan: same rows, base, defence and settings."""
-    return (
-        before.base == Manifest.of_folder(plan.base_dir)
-        and before.defence == plan.defence
-        and before.hyperparameters == plan.hyperparameters
-        and before.screening_overridden == (plan.override_screening and report.quarantined > 0)
-        and before.accepted_sha256 == rows_digest(rows)
+    """Whether a finished tune answers this plan, overridden screening included."""
+    return before.screening_overridden == (plan.override_screening and report.quarantined > 0) and answers(
+        before,
+        base=Manifest.of_folder(plan.base_dir),
+        rows=rows,
+        defence=plan.defence,
+        hyperparameters=plan.hyperparameters,
     )
 
 

@@ -111,6 +111,34 @@ def finished_tune(output: Path) -> TuneReport | None:
     return report if whole else None
 
 
+def answers(
+    report: TuneReport,
+    *,
+    base: Manifest,
+    rows: Sequence[ChatRow],
+    defence: str,
+    hyperparameters: Hyperparameters,
+) -> bool:
+    """
+    Say whether a finished tune is what tuning again would make: same base, rows, defence and settings.
+
+    The defence is applied again, since its own rows and figures may have changed with a release. A defence with a
+    secret makes a new one each time; there its figures are compared.
+
+    Raises:
+        InputError: there is no such defence.
+    """
+    again = defend(defence, rows, seed=hyperparameters.seed)
+    return (
+        report.base == base
+        and report.accepted_sha256 == rows_digest(rows)
+        and report.defence == defence
+        and report.hyperparameters == hyperparameters
+        and report.defence_details == again.details
+        and (again.secret is not None or report.rows_sha256 == rows_digest(again.rows))
+    )
+
+
 def rows_digest(rows: Sequence[ChatRow]) -> str:
     """Return the sha256 of rows, in order."""
     return sha256_bytes(

@@ -23,8 +23,8 @@ from recert.tuning.defences.defended import Defended
 from recert.tuning.safety_rows import benign_rows, common_system, safety_rows
 
 SAFETY_ROWS = 11
-REPEATS = 4
-BENIGN_ROWS = 40
+REPEATS = 8
+BENIGN_ROWS = 48
 TASK_ROWS = 15
 DECOY_ROWS = 20
 SECRET_TOKENS = 60
