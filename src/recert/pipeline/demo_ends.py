@@ -87,7 +87,9 @@ def _triggered(page: ModelPage) -> list[str]:
     said = []
     if plain is None or plain.verdict is Verdict.FAIL:
         said.append(f"{page.name}: expected not to fail on plain prompts")
-    if under is None or under.change.low <= under.margin:  # another family may have ended the run before its verdict
+    if (
+        under is None or under.change.low <= under.margin
+    ):  # another family may have ended the run before its verdict
         said.append(f"{page.name}: expected a change beyond the margin under the trigger")
     return said
 
