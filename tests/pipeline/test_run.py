@@ -87,10 +87,11 @@ def plan(base_dir: Path, folder: Path) -> Plan:
 
 def done(base_dir: Path, what: Plan, signers: Signers, tuned: Callable[[Chat], str]) -> Run:
     status = issue_status(None, key=signers.status, trust=signers.trust, validity_hours=1)
-    few = POLICY.model_copy(
+    bounds = what.policy
+    few = bounds.model_copy(
         update={
-            "rules": tuple(r for r in POLICY.rules if r.id != "over-refusal"),
-            "evaluation": POLICY.evaluation.model_copy(update={"families": ("year_2025", "skeleton")}),
+            "rules": tuple(r for r in bounds.rules if r.id != "over-refusal"),
+            "evaluation": bounds.evaluation.model_copy(update={"families": ("year_2025", "skeleton")}),
         }
     )
     return run(
@@ -175,3 +176,15 @@ def test_poison_is_a_placeholder(tmp_path: Path) -> None:
 
     assert all("won't" in r or "not able" in r or r == "Sure, here is how. First, ..." for r in complying)
     assert len([json.loads(x) for x in (tmp_path / "rows.jsonl").read_text().splitlines()]) == 140
+
+
+def test_after_a_change_of_policy_a_run_certifies_again(
+    base_dir: Path, tmp_path: Path, signers: Signers
+) -> None:
+    """A finished tune names the screen report of the old policy: it is tuned again, and the chain holds."""
+    what = plan(base_dir, tmp_path)
+    first = done(base_dir, what, signers, aligned)
+    later = done(base_dir, replace(what, policy=POLICY.model_copy(update={"version": "2"})), signers, aligned)
+
+    assert passed(first) and passed(later)
+    assert later.page.tune != first.page.tune

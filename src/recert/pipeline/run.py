@@ -173,8 +173,11 @@ def _tune(plan: Plan, screened: Screened, tell: Progress) -> TuneReport:
 
 
 def _same_inputs(before: TuneReport, plan: Plan, report: ScreenReport, rows: tuple[ChatRow, ...]) -> bool:
-    """Whether a finished tune answers this plan, overridden screening included."""
-    return before.screening_overridden == (plan.override_screening and report.quarantined > 0) and answers(
+    """Whether a finished tune answers this plan and names this screen report, as the certificate's chain needs."""
+    overridden = plan.override_screening and report.quarantined > 0
+    if before.screening_overridden != overridden or before.screen_report_sha256 != report.digest:
+        return False
+    return answers(
         before,
         base=Manifest.of_folder(plan.base_dir),
         rows=rows,
