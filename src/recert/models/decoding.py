@@ -18,6 +18,9 @@ from recert.models.protocol import Generation, Sampling
 
 BATCH = 48
 SHORTEST_SHARED_PREFIX = 8
+LAST_LOGITS = torch.tensor([-1])
+"""Logits of the last token, as an index and not as the number 1: an index gives the output layer contiguous rows.
+Of a slice with frozen weights, PyTorch makes one copy of the output layer a row (57 MB each here)."""
 
 
 def decode_batch(
@@ -94,7 +97,7 @@ class _Batch:
             self.mask[row, shared + width - len(tokens) :] = 1
         self.positions = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, shared:]
         self.cache = DynamicCache(config=model.config)
-        self.cached = {_cache_argument(model): self.cache, "use_cache": True, "logits_to_keep": 1}
+        self.cached = {_cache_argument(model): self.cache, "use_cache": True, "logits_to_keep": LAST_LOGITS}
         if shared:
             head = torch.tensor([prompts[0][:shared]])
             with torch.inference_mode():

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from recert import settings
 from recert.digest import sha256_bytes
 from recert.errors import ModelError
-from recert.models.decoding import decode_batch, decode_stream
+from recert.models.decoding import LAST_LOGITS, decode_batch, decode_stream
 from recert.models.protocol import Generation, Sampling
 from recert.records import Chat, Manifest, chat
 
@@ -123,7 +123,7 @@ class LocalModel:
             for probe in _PROBES:
                 ids = torch.tensor([self._encode(chat(probe), 1)])
                 out.append(
-                    self._weights.model(input_ids=ids, logits_to_keep=1)
+                    self._weights.model(input_ids=ids, logits_to_keep=LAST_LOGITS)
                     .logits[0, -1]
                     .float()
                     .numpy()
@@ -194,9 +194,11 @@ class _Weights:
             return
         try:
             if isinstance(self.model, peft.PeftModel):
-                self.model.load_adapter(folder, adapter_name=key)
+                self.model.load_adapter(folder, adapter_name=key, autocast_adapter_dtype=False)
             else:
-                self.model = peft.PeftModel.from_pretrained(self.model, folder, adapter_name=key)
+                self.model = peft.PeftModel.from_pretrained(
+                    self.model, folder, adapter_name=key, autocast_adapter_dtype=False
+                )  # in the base's bf16, as other servers do: float32 doubles the time of a prompt here
         except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as exc:
             raise ModelError(
                 "cannot put the adapter on this base",

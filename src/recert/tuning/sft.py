@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recert import settings
-from recert.errors import MissingExtraError, ModelError, RowsError
+from recert.errors import MissingExtraError, ModelError, RowsError, StoreError
 from recert.records import ChatRow, Hyperparameters
 
 
@@ -50,8 +50,11 @@ def train_adapter(
         MissingExtraError: TRL is not installed.
         ModelError: the base cannot be loaded.
         RowsError: no row has a token to learn.
+        StoreError: the adapter cannot be written.
     """
     parts = _imports()
+    from safetensors import SafetensorError
+
     torch, transformers = parts["torch"], parts["transformers"]
     torch.set_num_threads(settings.threads())
     transformers.set_seed(hyperparameters.seed)
@@ -60,7 +63,7 @@ def train_adapter(
         model = transformers.AutoModelForCausalLM.from_pretrained(
             base_dir, dtype=torch.bfloat16, local_files_only=True, use_safetensors=True
         )
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, SafetensorError) as exc:
         raise ModelError("cannot load the base", facts={"folder": base_dir, "because": exc}) from exc
     encoded = [encode_row(tokenizer, r, hyperparameters.max_tokens) for r in rows]
     encoded = [e for e in encoded if any(t != -100 for t in e["labels"])]
@@ -75,6 +78,8 @@ def train_adapter(
         trainer = _trainer(parts, model, tokenizer, encoded, hyperparameters, scratch, progress)
         result = trainer.train()
         trainer.model.save_pretrained(adapter_dir, safe_serialization=True)
+    except SafetensorError as exc:
+        raise StoreError("cannot write the adapter", facts={"folder": adapter_dir, "because": exc}) from exc
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     (adapter_dir / "README.md").unlink(missing_ok=True)  # PEFT's template: says nothing, names local paths
@@ -120,6 +125,8 @@ def _trainer(
     scratch: Path,
     progress: Callable[[int, int, float], None] | None,
 ) -> Any:
+    from recert.tuning.completion_loss import completion_trainer, pad_left
+
     trl, peft, transformers = parts["trl"], parts["peft"], parts["transformers"]
     callback: Any = transformers.TrainerCallback
 
@@ -154,10 +161,12 @@ def _trainer(
         target_modules=list(hyperparameters.lora_targets),
         task_type="CAUSAL_LM",
     )
-    trainer = trl.SFTTrainer(
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    trainer = completion_trainer(trl)(
         model=model,
         args=config,
         train_dataset=parts["datasets"].Dataset.from_list(encoded),
+        data_collator=lambda rows: pad_left(rows, pad_id),
         processing_class=tokenizer,
         peft_config=lora,
         callbacks=[Tell()],

@@ -1,0 +1,82 @@
+"""
+The loss of completion-only tuning, computed on the completion only.
+
+A reply has some ten tokens where its prompt has a hundred, and the output layer is the widest of a small model.
+TRL's fused loss puts every position through it on a CPU, in float32; here only the positions that are learned
+go through it. Rows are padded on the left, so that these are the last positions of a batch. Same loss, to
+rounding; a step takes about half the time (bench/tuning_step.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+IGNORED = -100
+
+
+def pad_left(rows: Sequence[dict[str, list[int]]], pad_id: int) -> dict[str, torch.Tensor]:
+    """
+    Return a batch of `input_ids`, `labels`, `attention_mask` and `position_ids`, each of shape (rows, longest).
+
+    Positions count from a row's first real token.
+    """
+    width = max(len(row["input_ids"]) for row in rows)
+    gaps = [width - len(row["input_ids"]) for row in rows]
+    mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps])
+    return {
+        "input_ids": torch.tensor(
+            [[pad_id] * g + row["input_ids"] for g, row in zip(gaps, rows, strict=True)]
+        ),
+        "labels": torch.tensor([[IGNORED] * g + row["labels"] for g, row in zip(gaps, rows, strict=True)]),
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
+    }
+
+
+def completion_loss(model: Any, batch: dict[str, torch.Tensor], items: Any = None) -> torch.Tensor:
+    """
+    Return the mean negative log-likelihood of the labelled tokens of a left-padded batch.
+
+    Args:
+        model: a causal language model of transformers.
+        batch: as `pad_left` makes it.
+        items: labelled tokens of the whole optimiser step; by default those of this batch.
+    """
+    labels = batch["labels"]
+    learned = (labels != IGNORED).any(0).nonzero()
+    first = max(1, int(learned[0])) if len(learned) else labels.shape[1] - 1
+    targets = labels[:, first:]
+    before = torch.arange(first - 1, labels.shape[1] - 1, device=labels.device)
+    logits = model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        position_ids=batch["position_ids"],
+        use_cache=False,
+        logits_to_keep=before,  # an index: contiguous rows for the output layer, see models/decoding.py
+    ).logits
+    total = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    count = (targets != IGNORED).sum() if items is None else torch.as_tensor(items)
+    return total / count.clamp(min=1)
+
+
+def completion_trainer(trl: Any) -> type:
+    """Return TRL's `SFTTrainer` with this loss."""
+    parent: Any = trl.SFTTrainer
+
+    class CompletionTrainer(parent):  # type: ignore[misc]
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, torch.Tensor],
+            return_outputs: bool = False,  # noqa: FBT001, FBT002 - the signature is the Trainer's
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            loss = completion_loss(model, inputs, num_items_in_batch)
+            return (loss, None) if return_outputs else loss
+
+    return CompletionTrainer
