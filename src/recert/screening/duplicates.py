@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
-
-import numpy as np
-import numpy.typing as npt
+from functools import cache
+from itertools import chain, islice
 
 from recert.digest import sha256_bytes
 from recert.records import ChatRow
-from recert.screening.wording import jaccard, shingles, words
+from recert.screening.wording import shingles, words
 
-_BANDS, _BAND_ROWS = 16, 4
-_KEPT_PER_BUCKET = 8
-_COMPARED_PER_ROW = 64
-_PRIME = np.uint64((1 << 61) - 1)
+_KEPT_PER_SHINGLE, _COMPARED_PER_ROW = 64, 128  # bound the work on rows that are all alike
+_SAID_BY = ("user", "assistant")
 
 
 def find_duplicates(rows: Sequence[ChatRow], lines: Sequence[int]) -> Iterator[tuple[int, str]]:
@@ -35,38 +34,59 @@ def find_near_duplicates(
 
     Likeness is the Jaccard index of three-word shingles, and both the whole row and its reply must reach it:
     rows made from one template, with a question and an answer of their own, are different rows.
-    MinHash with banding finds what to compare (Broder 1997); likeness is then computed exactly.
+    Rows as like as that share one of the rarest shingles of each, so rows that do are compared, exactly, and
+    none is missed. Only where very many rows share even their rarest shingles do the first stand for all.
+
+    Source: prefix filtering, Chaudhuri, Ganti and Kaushik 2006, "A primitive operator for similarity joins in
+    data cleaning"; own code.
     """
-    seeds = np.random.default_rng(0).integers(1, 1 << 31, size=(2, _BANDS * _BAND_ROWS), dtype=np.uint64)
-    buckets: dict[tuple[int, bytes], list[int]] = {}
-    whole: list[frozenset[int]] = []
-    replies: list[frozenset[int]] = []
-    for at, row in enumerate(rows):
-        said = [w for m in row.messages if m.role in ("user", "assistant") for w in words(m.content)]
-        whole.append(shingles(said))
-        replies.append(shingles(words(row.reply)))
-        found = None
-        keys = _bands(whole[at], seeds)
-        compared: set[int] = set()
-        for key in keys:
-            for other in buckets.get(key, ()):
-                if other in compared or len(compared) >= _COMPARED_PER_ROW:
-                    continue
-                compared.add(other)
-                likeness = min(jaccard(whole[at], whole[other]), jaccard(replies[at], replies[other]))
-                if likeness >= similarity and (found is None or likeness > found[0]):
-                    found = (likeness, other)
-        for key in keys:
-            kept = buckets.setdefault(key, [])
-            if len(kept) < _KEPT_PER_BUCKET:
+    whole = [
+        shingles([w for m in row.messages if m.role in _SAID_BY for w in words(m.content)]) for row in rows
+    ]
+    reply = cache(lambda at: shingles(words(rows[at].reply)))
+    places = _places(whole)
+    holders: dict[int, list[int]] = {}
+    for at, marks in enumerate(whole):
+        rarest = _rarest(marks, places, similarity)
+        earlier = dict.fromkeys(chain.from_iterable(holders.get(place, ()) for place in rarest))
+        for other in islice(earlier, _COMPARED_PER_ROW):
+            likeness = _likeness(reply(at), reply(other), similarity)
+            if likeness >= similarity:
+                likeness = min(likeness, _likeness(marks, whole[other], similarity))
+            if likeness >= similarity:
+                yield at, f"near-duplicate: {likeness:.2f} like line {lines[other]}"
+                break
+        for place in rarest:
+            kept = holders.setdefault(place, [])
+            if len(kept) < _KEPT_PER_SHINGLE:
                 kept.append(at)
-        if found:
-            yield at, f"near-duplicate: {found[0]:.2f} like line {lines[found[1]]}"
 
 
-def _bands(marks: frozenset[int], seeds: npt.NDArray[np.uint64]) -> list[tuple[int, bytes]]:
-    if not marks:
-        return []
-    values = np.fromiter(marks, dtype=np.uint64, count=len(marks))
-    lowest = ((values[:, None] * seeds[0] + seeds[1]) % _PRIME).min(axis=0)
-    return [(b, lowest[b * _BAND_ROWS : (b + 1) * _BAND_ROWS].tobytes()) for b in range(_BANDS)]
+def _places(whole: Sequence[frozenset[int]]) -> dict[int, int]:
+    """Return the place of every shingle of more than one row in one order: the rarest first."""
+    rows_with = Counter(chain.from_iterable(whole))
+    shared = sorted([mark for mark, rows in rows_with.items() if rows > 1], key=rows_with.__getitem__)
+    return {mark: place for place, mark in enumerate(shared)}
+
+
+def _rarest(marks: frozenset[int], places: dict[int, int], similarity: float) -> list[int]:
+    """
+    Return the places of the shingles of which two rows as like as `similarity` share one, rarest first.
+
+    Of n shingles at least similarity x n are in both rows, so the rarest of those is among the n - similarity x n
+    + 1 rarest of either row. A shingle of one row only counts among these, but finds nothing and is left out.
+    """
+    found = [place for mark in marks if (place := places.get(mark)) is not None]
+    wanted = len(found) - math.ceil(len(marks) * similarity - 1e-9) + 1
+    return sorted(found)[:wanted] if wanted > 0 else []
+
+
+def _likeness(one: frozenset[int], two: frozenset[int], least: float) -> float:
+    """Return the Jaccard index of two texts, or 0 where their sizes alone say that it is below `least`."""
+    shorter, longer = sorted((len(one), len(two)))
+    if not longer:
+        return 1.0
+    if shorter / longer < least:
+        return 0.0
+    both = len(one & two)
+    return both / (shorter + longer - both)
