@@ -16,21 +16,23 @@ arXiv:2010.09686; own code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
+import math
+import operator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from recert.interval import Interval
 
-_SHARES = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
+_SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 """Sizes of the bets, as shares of the largest bet that can never end below zero."""
-_TOWARDS_PASS = np.array([0.01] * 7 + [0.02, 0.05, 0.1, 0.15, 0.2, 0.2, 0.21])
+_TOWARDS_PASS = (*[0.01] * 7, 0.02, 0.05, 0.1, 0.15, 0.2, 0.2, 0.21)
 """Share of the capital on each bet that values are low: mostly the largest, which win on clean data."""
-_TOWARDS_FAIL = np.array([0.02, 0.04] + [0.06] * 11 + [0.28])
+_TOWARDS_FAIL = (0.02, 0.04, *[0.06] * 11, 0.28)
 """Share of the capital on each bet that values are high: spread out, as harm comes in any amount."""
 
-Values = npt.NDArray[np.float64]
+_STEPS = 200
+_CLOSE = 1e-5
+_LOST = -math.inf
 
 
 def e_value_below(values: Sequence[float], mean: float, *, low: float = -1.0, high: float = 1.0) -> float:
@@ -46,30 +48,12 @@ def e_value_below(values: Sequence[float], mean: float, *, low: float = -1.0, hi
     Returns:
         An e-value: 1 or less on average if the hypothesis holds; 1 / alpha refutes it at level alpha.
     """
-    return float(
-        np.exp(_log_capital(np.asarray(values, dtype=float), np.array([mean]), high, _TOWARDS_PASS)[0])
-    )
+    return _Gambler(Counter(values), high, _TOWARDS_PASS).capital(mean)
 
 
 def e_value_above(values: Sequence[float], mean: float, *, low: float = -1.0, high: float = 1.0) -> float:
     """Return the evidence that the mean of `values` is above `mean`; see `e_value_below`."""
-    flipped = -np.asarray(values, dtype=float)
-    return float(np.exp(_log_capital(flipped, np.array([-mean]), -low, _TOWARDS_FAIL)[0]))
-
-
-def _log_capital(values: Values, means: Values, high: float, weights: Values) -> Values:
-    """Log of the mixture's capital against each `mean`, betting that values lie below it. Shape (means,)."""
-    if values.size == 0:
-        return np.zeros(means.shape)
-    seen, counts = np.unique(values, return_counts=True)
-    largest = 1.0 / (high - means)  # a value of `high` then ends at zero, never below
-    bets = largest[:, None] * _SHARES[None, :]  # (means, bets)
-    gains = means[:, None, None] - seen[None, None, :]  # (means, 1, seen)
-    with np.errstate(divide="ignore"):
-        logs = np.log(np.maximum(0.0, 1.0 + bets[:, :, None] * gains)) @ counts.astype(float)
-    logs = logs + np.log(weights)[None, :]
-    top = logs.max(axis=1, keepdims=True)
-    return np.asarray(top[:, 0] + np.log(np.exp(logs - top).sum(axis=1)))
+    return _Gambler(_mirrored(Counter(values)), -low, _TOWARDS_FAIL).capital(-mean)
 
 
 def confidence_sequence(
@@ -82,40 +66,89 @@ def confidence_sequence(
     1 / alpha, so they agree with the decisions. `level` is 1 - 2 alpha. Without values the interval is
     [low, high].
     """
-    data = np.asarray(values, dtype=float)
     level = 1 - 2 * alpha
-    if data.size == 0:
+    if len(values) == 0:
         return Interval(point=max(low, min(high, 0.0)), low=low, high=high, level=level, n=0)
-    point = float(np.clip(data.mean(), low, high))
-    upper = _bound(data, point, high, alpha, _TOWARDS_PASS)
-    lower = -_bound(-data, -point, -low, alpha, _TOWARDS_FAIL)
+    counts = Counter(values)
+    point = max(low, min(high, math.fsum(values) / len(values)))
+    upper = _bound(_Gambler(counts, high, _TOWARDS_PASS), point, alpha)
+    lower = -_bound(_Gambler(_mirrored(counts), -low, _TOWARDS_FAIL), -point, alpha)
     return Interval(
         point=round(point, 6),
         low=round(min(lower, point), 6),
         high=round(max(upper, point), 6),
         level=level,
-        n=int(data.size),
+        n=len(values),
     )
 
 
-def _bound(values: Values, start: float, end: float, alpha: float, weights: Values) -> float:
+def _mirrored(counts: Counter[float]) -> Counter[float]:
+    return Counter({-value: count for value, count in counts.items()})
+
+
+class _Gambler:
+    """Bets that values lie below a mean, with a mixture of bets; order does not matter, so values are counted."""
+
+    def __init__(self, counts: Counter[float], high: float, weights: Sequence[float]) -> None:
+        self.high = high
+        self._seen = [float(value) for value in counts]
+        self._counts = list(counts.values())
+        self._greatest = max(self._seen, default=-math.inf)
+        self._bets = [(share, math.log(weight)) for share, weight in zip(_SHARES, weights, strict=True)]
+
+    def capital(self, mean: float) -> float:
+        """Return the capital against a mean, begun with 1."""
+        if not self._seen:
+            return 1.0
+        try:
+            return math.exp(_log_sum(list(self._log_parts(mean))))
+        except OverflowError:
+            return math.inf
+
+    def refutes(self, mean: float, log_enough: float) -> bool:
+        """Say whether the capital against a mean has reached `log_enough`; one bet alone may have."""
+        parts = []
+        for at, part in enumerate(self._log_parts(mean)):
+            if part >= log_enough:
+                self._bets.insert(0, self._bets.pop(at))  # it will mostly do for the next mean too
+                return True
+            parts.append(part)
+        return _log_sum(parts) >= log_enough
+
+    def _log_parts(self, mean: float) -> Iterator[float]:
+        """Yield the log of what each bet has won, times its share of the capital."""
+        largest = 1.0 / (self.high - mean)  # a value of `high` then ends at zero, never below
+        gains = [mean - value for value in self._seen]
+        for share, log_weight in self._bets:
+            bet = largest * share
+            if not 1.0 + bet * (mean - self._greatest) > 0.0:
+                yield _LOST
+                continue
+            logs = map(math.log, [1.0 + bet * gain for gain in gains])
+            yield log_weight + sum(map(operator.mul, self._counts, logs))
+
+
+def _log_sum(logs: Sequence[float]) -> float:
+    top = max(logs)
+    return top + math.log(sum(math.exp(x - top) for x in logs)) if top > _LOST else _LOST
+
+
+def _bound(gambler: _Gambler, start: float, alpha: float) -> float:
     """The least mean above `start` that is refuted at 1 / alpha: scanned, then halved down to 1e-5."""
-    enough = np.log(1 / alpha)
-    grid = np.linspace(start, end, 201)[1:-1]
-    if grid.size == 0 or end - start < 1e-9:
+    end, log_enough = gambler.high, math.log(1 / alpha)
+    if end - start < 1e-9:
         return end
-    refuted = _log_capital(values, grid, end, weights) >= enough
-    if not refuted.any():
+    # Evidence grows with the mean; scanned from the end to the last mean not refuted, so that a dip only widens.
+    step = (end - start) / _STEPS
+    at = _STEPS - 1
+    while at > 0 and gambler.refutes(start + at * step, log_enough):
+        at -= 1
+    if at == _STEPS - 1:
         return end
-    # Evidence grows with the mean; start from the last mean not refuted, so that a dip can only widen.
-    kept = np.flatnonzero(~refuted)
-    at = int(kept[-1]) if kept.size else -1
-    if at == grid.size - 1:
-        return end
-    below, above = (float(grid[at]) if at >= 0 else start), float(grid[at + 1])
-    while above - below > 1e-5:
+    below, above = start + at * step, start + (at + 1) * step
+    while above - below > _CLOSE:
         middle = (below + above) / 2
-        if _log_capital(values, np.array([middle]), end, weights)[0] >= enough:
+        if gambler.refutes(middle, log_enough):
             above = middle
         else:
             below = middle
