@@ -1,4 +1,4 @@
-"""What must stay light: no torch in the core, and answers of the command line without a wait."""
+"""What must stay light: no torch and no NumPy in the core, and answers of the command line without a wait."""
 
 from __future__ import annotations
 
@@ -11,9 +11,35 @@ from pathlib import Path
 
 import pytest
 
+from recert.evaluation.sequential import confidence_sequence, e_value_above, e_value_below
+from recert.judges.request import EmbeddedRequestJudge
+
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets")
 CPU_S = 0.5
+FOR_TRAINING_ONLY = {"recert.judges.request_training", "recert.models.word_vectors", "recert.pipeline.assets"}
+WITHOUT_EXTRAS = f"import sys\nfor name in ('numpy', 'gguf', *{HEAVY!r}):\n    sys.modules[name] = None\n"
+IMPORT_ALL = """
+import importlib, json, pkgutil, recert
+missing = {}
+for found in pkgutil.walk_packages(recert.__path__, "recert."):
+    try:
+        found.name.endswith("__main__") or importlib.import_module(found.name)
+    except Exception as error:
+        while error.__cause__ is not None:
+            error = error.__cause__
+        missing[found.name] = getattr(error, "name", None) or repr(error)
+print(json.dumps(missing))
+"""
+STATISTICS_AND_JUDGE = """
+import json
+from recert.evaluation.sequential import confidence_sequence, e_value_above, e_value_below
+from recert.judges.request import EmbeddedRequestJudge
+values = [0.0] * 40 + [1.0] * 3 + [-0.5]
+said = confidence_sequence(values, alpha=0.05)
+score = EmbeddedRequestJudge().score("How long does the night train from Vienna to Rome take?")
+print(json.dumps([e_value_below(values, 0.1), e_value_above(values, 0.1), said.low, said.high, score.value]))
+"""
 
 
 def _loaded_by(code: str) -> list[str]:
@@ -51,6 +77,57 @@ def _run_main(*arguments: str) -> str:
 def test_the_core_never_loads_torch(code: str) -> None:
     """Verification, the gateway, monitoring of an endpoint and the report work without torch."""
     assert _loaded_by(code) == []
+
+
+def _without_extras(code: str) -> subprocess.CompletedProcess[str]:
+    """Run some code in a fresh Python in which neither NumPy nor a package of an extra can be imported."""
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS + code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+
+def test_only_training_modules_import_numpy() -> None:
+    """Every module can be imported without NumPy, but for those that train the request judge."""
+    done = _without_extras(IMPORT_ALL)
+    missing: dict[str, str] = json.loads(done.stdout)
+
+    assert {name for name, cause in missing.items() if cause == "numpy"} == FOR_TRAINING_ONLY
+    assert set(missing.values()) <= {"numpy", *HEAVY}
+
+
+@pytest.mark.parametrize("module", sorted(FOR_TRAINING_ONLY))
+def test_training_says_that_numpy_is_missing(module: str) -> None:
+    """What needs NumPy raises `MissingExtraError` with a hint where it is not installed."""
+    code = f"from recert.errors import MissingExtraError\ntry:\n    import {module}\n"
+    done = _without_extras(f"{code}except MissingExtraError as error:\n    print(error.hint)")
+
+    assert "recert[local]" in done.stdout
+
+
+def test_verify_and_screen_work_without_numpy(tmp_path: Path) -> None:
+    """Without NumPy `recert verify --help` answers, and `recert screen` says which rows may be learned from."""
+    says = ("What is the capital of France?", "Paris."), ("How many legs has a spider?", "Eight legs.")
+    turns = [[{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in says]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"messages": m}) + "\n" for m in turns), encoding="utf-8")
+    helped = _without_extras(_run_main("verify", "--help"))
+    screened = _without_extras(
+        _run_main("screen", str(rows), "--output", str(tmp_path / "screened"), "--json")
+    )
+
+    assert "--trust" in helped.stdout
+    assert json.loads(screened.stdout)["accepted"] == 2
+
+
+def test_statistics_and_request_judge_say_the_same_without_numpy() -> None:
+    """E-values, an interval and a score are those that this process, which has NumPy, computes."""
+    values = [0.0] * 40 + [1.0] * 3 + [-0.5]
+    said = confidence_sequence(values, alpha=0.05)
+    score = EmbeddedRequestJudge().score("How long does the night train from Vienna to Rome take?")
+    here = [e_value_below(values, 0.1), e_value_above(values, 0.1), said.low, said.high, score.value]
+    done = _without_extras(STATISTICS_AND_JUDGE)
+
+    assert here == json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("verify", "--help")])
