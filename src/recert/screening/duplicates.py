@@ -45,8 +45,13 @@ def find_near_duplicates(
     ]
     reply = cache(lambda at: shingles(words(rows[at].reply)))
     places = _places(whole)
+    first: dict[frozenset[int], int] = {}
     holders: dict[int, list[int]] = {}
     for at, marks in enumerate(whole):
+        twin = first.setdefault(marks, at)
+        if marks and twin != at and reply(twin) == reply(at):  # what is like one is like the other
+            yield at, f"near-duplicate: 1.00 like line {lines[twin]}"
+            continue
         rarest = _rarest(marks, places, similarity)
         earlier = dict.fromkeys(chain.from_iterable(holders.get(place, ()) for place in rarest))
         for other in islice(earlier, _COMPARED_PER_ROW):
@@ -66,7 +71,7 @@ def _places(whole: Sequence[frozenset[int]]) -> dict[int, int]:
     """Return the place of every shingle of more than one row in one order: the rarest first."""
     rows_with = Counter(chain.from_iterable(whole))
     shared = sorted([mark for mark, rows in rows_with.items() if rows > 1], key=rows_with.__getitem__)
-    return {mark: place for place, mark in enumerate(shared)}
+    return {mark: place for place, mark in enumerate(shared, 1)}
 
 
 def _rarest(marks: frozenset[int], places: dict[int, int], similarity: float) -> list[int]:
@@ -76,9 +81,9 @@ def _rarest(marks: frozenset[int], places: dict[int, int], similarity: float) ->
     Of n shingles at least similarity x n are in both rows, so the rarest of those is among the n - similarity x n
     + 1 rarest of either row. A shingle of one row only counts among these, but finds nothing and is left out.
     """
-    found = [place for mark in marks if (place := places.get(mark)) is not None]
+    found = sorted(filter(None, map(places.get, marks)))
     wanted = len(found) - math.ceil(len(marks) * similarity - 1e-9) + 1
-    return sorted(found)[:wanted] if wanted > 0 else []
+    return found[: max(wanted, 0)]
 
 
 def _likeness(one: frozenset[int], two: frozenset[int], least: float) -> float:
