@@ -70,22 +70,24 @@ def _index(feature: str) -> int:
     return zlib.crc32(feature.encode()) & _MASK
 
 
-@lru_cache(maxsize=50_000)
 def word_feature(word: str) -> int:
     """Return the index of a word by itself."""
     return _index(f"w {word}")
 
 
-@lru_cache(maxsize=50_000)
 def pair_feature(first: str, second: str) -> int:
     """Return the index of two words that follow each other."""
     return _index(f"p {first} {second}")
 
 
-@lru_cache(maxsize=50_000)
 def char_features(word: str) -> tuple[int, ...]:
     """Return the indices of a word's character 3- to 5-grams, its ends marked; of at most 40 characters."""
-    marked = f" {word[:40]} "
+    return _char_features(word[:40])  # a cache of whole words would keep whatever length a client sends
+
+
+@lru_cache(maxsize=50_000)
+def _char_features(word: str) -> tuple[int, ...]:
+    marked = f" {word} "
     return tuple(
         _index(f"c {marked[at : at + n]}") for n in (3, 4, 5) for at in range(max(len(marked) - n + 1, 0))
     )
