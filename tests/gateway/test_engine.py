@@ -36,63 +36,9 @@ from recert.gateway.stage import prepare
 from recert.policy import Policy
 from recert.records import Manifest, VerifiedCertificate, now
 from recert.store.audit import AuditLog, verify_log
+from tiny_models import make_adapter, make_base
 
 pytestmark = pytest.mark.model
-
-WORDS = (
-    "hello",
-    "there",
-    "how",
-    "are",
-    "you",
-    "i",
-    "am",
-    "fine",
-    "what",
-    "system",
-    "user",
-    "assistant",
-    *"abcdefgh",
-)
-TEMPLATE = (
-    "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + ' ' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'assistant ' }}{% endif %}"
-)
-
-
-def make_tiny_model(folder: Path) -> None:
-    """Write a random two-layer Llama with a word tokenizer, and a LoRA adapter for it."""
-    import peft
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    torch.manual_seed(0)
-    vocabulary = {word: at for at, word in enumerate(["<unk>", "<end>", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>")
-    fast.chat_template = TEMPLATE
-    fast.save_pretrained(folder / "base")
-    config = LlamaConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        eos_token_id=1,
-        bos_token_id=None,
-        pad_token_id=None,
-    )
-    model = LlamaForCausalLM(config)
-    model.save_pretrained(folder / "base")
-    lora = peft.LoraConfig(
-        r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM"
-    )
-    peft.get_peft_model(model, lora).save_pretrained(folder / "tuned")
 
 
 @dataclass
@@ -177,7 +123,7 @@ def make_deployment(folder: Path) -> Deployment:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the tiny model once."""
     folder = tmp_path_factory.mktemp("tiny")
-    make_tiny_model(folder)
+    make_adapter(folder / "tuned", make_base(folder / "base"))
     return folder
 
 
@@ -322,3 +268,4 @@ def test_an_engine_that_cannot_load_is_an_error_with_a_reason(deployment: Deploy
 
     assert caught.value.reason == "engine-refused"
     assert "cannot load the model" in str(caught.value)
+    assert "Python frame" not in str(caught.value)  # it exited; it did not crash
