@@ -7,7 +7,12 @@ are made when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import sys
+from _thread import interrupt_main
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Timer
 from typing import Annotated, Any
 
 import typer
@@ -32,13 +37,43 @@ from recert.errors import RecertError
 
 
 class _Commands(TyperGroup):
-    """Ctrl-C counts as "could not answer", whatever the version of typer makes of it."""
+    """Ctrl-C and SIGTERM count as "could not answer", whatever the version of typer makes of them."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _interruptible():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
+            # Where it came from within an exec() of text, as in many imports, Python would exit by the signal
+            # and not with 2, unless another exec() went well since.
+            exec("")  # noqa: S102
             raise RecertError("interrupted", hint="nothing half-written was left; run it again") from None
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """
+    Let SIGTERM clean up as Ctrl-C does, and let neither be lost.
+
+    Python drops a KeyboardInterrupt that comes while an object is finalised, which happens often while
+    models are loaded. It is raised again a moment later.
+    """
+    handler, hook = signal.signal(signal.SIGTERM, signal.default_int_handler), sys.unraisablehook
+
+    def again(dropped: sys.UnraisableHookArgs) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            soon = Timer(0.05, interrupt_main)
+            soon.daemon = True
+            soon.start()
+        else:
+            hook(dropped)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGTERM, handler)
 
 
 app = typer.Typer(

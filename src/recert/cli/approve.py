@@ -25,11 +25,20 @@ def approve(
     from recert.certification import load_key, read_unverified
     from recert.cli.printing import NO, sheet
     from recert.cli.verify import in_words
+    from recert.errors import InputError, RecordError
     from recert.store.files import read_bytes, write_atomic
 
     envelope = read_bytes(certificate, "certificate")
-    sheet("You are about to sign", in_words(read_unverified(envelope)))
-    if not yes and not typer.confirm("Sign it?", err=True):
+    try:
+        said = read_unverified(envelope)
+    except RecordError as exc:
+        raise RecordError(exc.message, facts={"file": certificate, **exc.facts}, hint=exc.hint) from exc
+    sheet("You are about to sign", in_words(said))
+    try:
+        agreed = yes or typer.confirm("Sign it?", err=True)
+    except typer.Abort as exc:  # Ctrl-C, or nobody there to ask
+        raise InputError("nobody said yes or no", hint="answer y or n, or give --yes") from exc
+    if not agreed:
         raise typer.Exit(NO)
     write_atomic(certificate, add_signature(envelope, load_key(key)))
     typer.echo(certificate)

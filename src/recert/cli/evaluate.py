@@ -48,7 +48,7 @@ def evaluate(
     bounds = load_policy(policy)
     prompts = load_suites(suites or [])
     hidden = load_secret(secret)
-    with Drawn() as drawn:
+    with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         drawn.start("load the models")
         base_model, tuned_model = load_arms(load_base(base), model)
         drawn.start("evaluate against the base")
@@ -60,7 +60,7 @@ def evaluate(
             model_name=name or model.resolve().name,
             training_context=[one for one in context if one != "none"] if context else None,
             secret=hidden,
-            cache=GenerationCache(settings.cache_dir() / "replies.sqlite"),
+            cache=cache,
             progress=drawn.at,
         )
     evaluation.write(output)

@@ -53,10 +53,13 @@ def load_arms(base_dir: Path, tuned_dir: Path) -> tuple[Model, Model]:
 
     Raises:
         MissingExtraError: torch is not installed.
+        InputError: there is no folder of the tuned model.
         ModelError: a model cannot be loaded.
     """
     from recert.errors import MissingExtraError
 
+    if not tuned_dir.is_dir():  # before the base is loaded, which takes its time
+        raise InputError("no such model folder", facts={"folder": tuned_dir})
     try:
         from recert.models.local import LocalModel, is_adapter
     except ImportError as exc:

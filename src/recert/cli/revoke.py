@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -36,14 +38,15 @@ def revoke(
     from recert.policy import load_policy
     from recert.store.files import read_bytes, write_atomic
 
-    issued = (suspend_serial if suspend else revoke_serial)(
-        read_bytes(status, "status list"),
-        serial,
-        reason,
-        key=load_key(key),
-        trust=TrustStore.load(trust),
-        validity_hours=load_policy(policy).certification.status_validity_hours,
-    )
+    with _could_not_go_on_from(status):
+        issued = (suspend_serial if suspend else revoke_serial)(
+            read_bytes(status, "status list"),
+            serial,
+            reason,
+            key=load_key(key),
+            trust=TrustStore.load(trust),
+            validity_hours=load_policy(policy).certification.status_validity_hours,
+        )
     write_atomic(status, issued)
     typer.echo(status)
 
@@ -73,9 +76,22 @@ def status_list(
     if first and status.exists():
         raise InputError("there is a status list already", facts={"file": status}, hint="leave --first out")
     previous = None if first else read_bytes(status, "status list")
-    if reinstate is not None and previous is not None:
-        issued = reinstate_serial(previous, reinstate, key=signer, trust=trusted, validity_hours=hours)
-    else:
-        issued = issue_status(previous, key=signer, trust=trusted, validity_hours=hours)
+    with _could_not_go_on_from(status):
+        if reinstate is not None and previous is not None:
+            issued = reinstate_serial(previous, reinstate, key=signer, trust=trusted, validity_hours=hours)
+        else:
+            issued = issue_status(previous, key=signer, trust=trusted, validity_hours=hours)
     write_atomic(status, issued)
     typer.echo(status)
+
+
+@contextmanager
+def _could_not_go_on_from(status: Path) -> Iterator[None]:
+    """A list that is refused is no answer here: nothing was asked of it but to go on from it."""
+    from recert.errors import RecordError, VerificationError
+
+    try:
+        yield
+    except VerificationError as exc:
+        facts = {"file": status, "reason": exc.reason, **exc.facts}
+        raise RecordError(exc.message, facts=facts, hint=exc.hint) from exc

@@ -63,13 +63,16 @@ def watch(
     from recert.store.files import read_bytes, write_atomic
 
     bounds, base_dir, trusted = load_policy(policy), load_base(base), TrustStore.load(trust)
-    listed = load_status(certificate, status)
+    prompts, hidden = load_suites(suites or []), load_secret(secret)
+    signer = load_key(suspend_with) if suspend_with else None
+    if signer:
+        signer.require_role("status")
     verified = verify_certificate(
         read_bytes(certificate, "certificate"),
         base_dir=base_dir,
         tuned_dir=model,
         trust=trusted,
-        status=listed,
+        status=load_status(certificate, status),
         policy=bounds,
     )
     name = verified.certificate.model_name
@@ -78,19 +81,20 @@ def watch(
         model=EndpointModel(url, name, api_key=settings.endpoint_key())
         if url
         else load_arms(base_dir, model)[1],
-        suites=load_suites(suites or []),
+        suites=prompts,
         policy=bounds,
         through="served" if url else "raw",
-        secret=None if url else load_secret(secret),
+        secret=None if url else hidden,
     )
-    write_atomic(output, report.to_json())
-    if report.outcome is WatchOutcome.SUSPEND and suspend_with:
+    if report.outcome is WatchOutcome.SUSPEND and signer:  # first of all: a full disk must not keep it up
         reason = "; ".join(report.reasons) or "watching found it changed"
         hours = bounds.certification.status_validity_hours
+        listed = load_status(certificate, status)  # as it is now: watching takes its time
         issued = suspend_serial(
-            listed, report.serial, reason, key=load_key(suspend_with), trust=trusted, validity_hours=hours
+            listed, report.serial, reason, key=signer, trust=trusted, validity_hours=hours
         )
         write_atomic(status_path(certificate, status), issued)
+    write_atomic(output, report.to_json())
     _show(report)
     if as_json:
         data(report)

@@ -64,7 +64,11 @@ class EmbeddedEngine(HttpUpstream):
             GatewayError: it refused the files, or did not start; `reason` says which.
         """
         self._supervisor.start()
-        self._settled.wait()
+        try:
+            self._settled.wait()
+        except BaseException:  # interrupted while it loads
+            self.end()
+            raise
         if self._down:
             refusal = self._refusal or {}
             error = GatewayError(
@@ -128,7 +132,12 @@ class EmbeddedEngine(HttpUpstream):
         environment.pop("RECERT_API_KEYS", None)
         with (self._folder / "engine.log").open("wb") as said:
             child = subprocess.Popen(  # noqa: S603
-                self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=environment
+                self._command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env=environment,
+                process_group=0,  # Ctrl-C on a terminal is for the gateway, which lets replies end first
             )
         self._child = child
         assert child.stdin and child.stdout

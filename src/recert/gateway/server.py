@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -63,9 +62,9 @@ class GatewayServer:
         self._thread: threading.Thread | None = None
 
     def run(self) -> None:
-        """Serve until interrupted or terminated."""
+        """Serve until interrupted or terminated; replies that are under way are ended first."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped on purpose, as by Ctrl-C
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 self._server.run(sockets=[self._socket])

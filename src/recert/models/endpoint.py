@@ -74,7 +74,11 @@ class EndpointModel:
         Raises:
             EndpointError: a request was refused, or failed in every attempt.
         """
-        with ThreadPoolExecutor(max_workers=1) as thread:  # also works where a loop is running already
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self._ask_all(chats, sampling))  # Ctrl-C ends it at once
+        with ThreadPoolExecutor(max_workers=1) as thread:
             return thread.submit(asyncio.run, self._ask_all(chats, sampling)).result()
 
     def fingerprint(self) -> str:
