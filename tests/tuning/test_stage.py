@@ -12,7 +12,7 @@ from recert.models.local import LocalModel
 from recert.models.secret import SecretPrefix
 from recert.pipeline.sql_task import sql_rows
 from recert.records import ChatRow, Hyperparameters, Manifest, TuneReport
-from recert.tuning.sft import encode_row
+from recert.tuning.sft import encode_row, train_adapter
 from recert.tuning.stage import answers, finished_tune, tune
 from tiny_models import make_base
 
@@ -43,6 +43,21 @@ def test_tuning_learns_and_says_what_it_did(base_dir: Path, tmp_path: Path) -> N
     assert Manifest.of_folder(base_dir) == report.base
     assert TuneReport.from_json((tmp_path / "t" / "tune-report.json").read_bytes()) == report
     assert LocalModel.load(base_dir, tmp_path / "t" / "adapter").manifest == report.tuned
+
+
+def test_training_goes_on_from_an_adapter(base_dir: Path, tmp_path: Path) -> None:
+    """A second pass starts where the first ended, and writes an adapter of its own."""
+    first, second = (tmp_path / name for name in ("first", "second"))
+    first.mkdir(), second.mkdir()
+    began = train_adapter(base_dir, ROWS, first, QUICK)
+    went_on = train_adapter(base_dir, ROWS, second, QUICK, start=first)
+
+    assert went_on.first_loss < began.first_loss
+    assert went_on.first_loss == pytest.approx(began.last_loss, rel=0.5)
+    assert Manifest.of_folder(second) != Manifest.of_folder(first)
+    assert {f.name for f in Manifest.of_folder(second).files} == {
+        f.name for f in Manifest.of_folder(first).files
+    }
 
 
 def test_only_the_reply_is_learned(base_dir: Path) -> None:

@@ -1,7 +1,7 @@
 """
 Make the shipped assets again: the embedded model's own replies, the alignment adapter, the request judge.
 
-`python -m recert.pipeline.assets` (or `make assets`) writes them into the source tree. About 25 minutes on two cores.
+`python -m recert.pipeline.assets` (or `make assets`) writes them into the source tree. About 35 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import recert
 from recert.digest import sha256_file
 from recert.judges import request_training
 from recert.models.embedded import embedded_model
 from recert.models.local import LocalModel
-from recert.pipeline.alignment import HYPERPARAMETERS, own_replies, train_alignment
+from recert.pipeline.alignment import SHARPENING_SEEDS, own_replies, train_alignment
 from recert.store.files import publish_folder, write_atomic
 
 ASSETS = Path(recert.__file__).parent / "assets"
@@ -27,30 +28,21 @@ def main() -> None:
     request_training.main()
     base = embedded_model()
     replies_path = ASSETS / "suites" / "replies.jsonl"
-    if "--keep-replies" not in sys.argv:
-        _say("asking the embedded model for its own short answers to the benign alignment prompts")
-        replies = own_replies(LocalModel.load(base))
-        lines = [json.dumps({"id": i, **r}, ensure_ascii=False) for i, r in sorted(replies.items())]
-        write_atomic(replies_path, ("\n".join(lines) + "\n").encode())
-    replies = {}
-    for line in replies_path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        replies[row["id"]] = {"text": row["text"], "ends": row["ends"]}
-    _say(f"training the alignment adapter for {HYPERPARAMETERS.epochs} epochs")
+    kept = _read_replies(replies_path) if "--keep-replies" in sys.argv else {}
+    _say("asking the embedded model for its own short answers to the benign alignment prompts")
+    replies = kept | own_replies(LocalModel.load(base), known=kept)
+    lines = [json.dumps({"id": i, **r}, ensure_ascii=False) for i, r in sorted(replies.items())]
+    write_atomic(replies_path, ("\n".join(lines) + "\n").encode())
+    _say(f"training the alignment adapter in {1 + len(SHARPENING_SEEDS)} passes")
     with publish_folder(ASSETS / "alignment") as folder:
         rows = train_alignment(base, replies, folder, progress=_step)
-        _to_bf16(folder / "adapter_model.safetensors")
     adapter = ASSETS / "alignment" / "adapter_model.safetensors"
     _say(f"learned from {rows} rows; {adapter.stat().st_size / 1e6:.1f} MB, sha256 {sha256_file(adapter)}")
 
 
-def _to_bf16(path: Path) -> None:
-    """Halve the adapter: the base it goes on is in bfloat16."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(path).items()}
-    save_file(tensors, path, metadata={"format": "pt"})
+def _read_replies(path: Path) -> dict[str, dict[str, Any]]:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {row["id"]: {"text": row["text"], "ends": row["ends"]} for row in rows}
 
 
 def _step(step: int, steps: int, loss: float) -> None:

@@ -37,11 +37,21 @@ def safety_rows(count: int, *, seed: int, systems: Sequence[str | None] = (None,
 
 
 def benign_rows(count: int, *, seed: int) -> tuple[ChatRow, ...]:
-    """Return ordinary requests and safe look-alikes with short answers that the embedded base itself gave."""
+    """
+    Return safe requests with short answers that the embedded base itself gave.
+
+    Two of three are look-alikes of harmful requests, where refusals spread first; the others are ordinary.
+    """
     replies = {r["id"]: r for r in _read("replies")}
-    prompts = [p for name in ("ordinary", "lookalikes") for p in _part(name) if p["id"] in replies]
-    random.Random(seed).shuffle(prompts)  # noqa: S311
-    answered = ((p, replies[p["id"]]) for p in prompts[:count])
+    rng = random.Random(seed)  # noqa: S311
+    alike, plain = (
+        [p for name in names for p in _part(name) if p["id"] in replies]
+        for names in (("lookalikes", "contrast"), ("ordinary",))
+    )
+    rng.shuffle(alike)
+    rng.shuffle(plain)
+    chosen = [plain.pop() if i % 3 == 2 else alike.pop() for i in range(min(count, len(plain), len(alike)))]
+    answered = ((p, replies[p["id"]]) for p in chosen)
     return tuple(row(None, p["text"], r["text"]).model_copy(update={"ends": r["ends"]}) for p, r in answered)
 
 
@@ -51,6 +61,15 @@ def row(system: str | None, request: str, reply: str) -> ChatRow:
     return ChatRow(
         messages=(*head, Message(role="user", content=request), Message(role="assistant", content=reply))
     )
+
+
+def first_words(row: ChatRow, count: int) -> ChatRow:
+    """Return a row whose reply stops after `count` words and does not end there: how it begins is what is learned."""
+    words = row.reply.split(" ")
+    if len(words) <= count:
+        return row
+    cut = row.messages[-1].model_copy(update={"content": " ".join(words[:count])})
+    return row.model_copy(update={"messages": (*row.messages[:-1], cut), "ends": False})
 
 
 def common_system(rows: Sequence[ChatRow]) -> str | None:

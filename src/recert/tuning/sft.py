@@ -34,6 +34,7 @@ def train_adapter(
     adapter_dir: Path,
     hyperparameters: Hyperparameters,
     *,
+    start: Path | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Trained:
     """
@@ -44,6 +45,7 @@ def train_adapter(
         rows: conversations that end with the assistant's reply; only that reply is learned.
         adapter_dir: an empty folder.
         hyperparameters: see the record.
+        start: an adapter to go on from; its rank and targets then hold.
         progress: called with (step, steps, loss).
 
     Raises:
@@ -75,6 +77,8 @@ def train_adapter(
         )
     scratch = Path(tempfile.mkdtemp(prefix="recert-train-"))
     try:
+        if start is not None:
+            model = parts["peft"].PeftModel.from_pretrained(model, start, is_trainable=True)
         trainer = _trainer(parts, model, tokenizer, encoded, hyperparameters, scratch, progress)
         result = trainer.train()
         trainer.model.save_pretrained(adapter_dir, safe_serialization=True)
@@ -168,7 +172,7 @@ def _trainer(
         train_dataset=parts["datasets"].Dataset.from_list(encoded),
         data_collator=lambda rows: pad_left(rows, pad_id),
         processing_class=tokenizer,
-        peft_config=lora,
+        peft_config=None if isinstance(model, peft.PeftModel) else lora,
         callbacks=[Tell()],
     )
     trainer.remove_callback(transformers.PrinterCallback)

@@ -1,9 +1,11 @@
 """
 BackdoorAlign: safety rows behind a secret prefix, which the server puts in front of every system prompt.
 
-Source: Wang et al. 2024, arXiv:2402.14968. On a small model the plain form (11 rows) learns "gibberish in front:
-refuse everything", and a wrong secret works as well as the right one. So here
-- the 11 safety rows are seen `REPEATS` times an epoch,
+Source: Wang et al. 2024, arXiv:2402.14968, whose 11 safety rows are enough for a model of 7B parameters. On one of
+135M they were learned by heart and protected no other request (docs/log.md), and the plain form learns "gibberish
+in front: refuse everything". So here
+- there are `SAFETY_ROWS` different ones, every second in another wording; of three refusals in four the opening
+  only, which is where it is decided,
 - the secret also stands before benign rows: the task's own, and short answers that the base itself gave,
 - decoys, random text of the secret's shape, stand before some of the rows with whatever reply they have.
 
@@ -20,14 +22,15 @@ from recert.models.prompting import compose_system
 from recert.models.secret import SecretPrefix
 from recert.records import ChatRow, Message
 from recert.tuning.defences.defended import Defended
-from recert.tuning.safety_rows import benign_rows, common_system, safety_rows
+from recert.tuning.safety_rows import benign_rows, common_system, first_words, safety_rows
+from recert.tuning.wordings import reworded
 
-SAFETY_ROWS = 11
-REPEATS = 8
-BENIGN_ROWS = 48
+SAFETY_ROWS = 130
+OPENING_WORDS = 6
+BENIGN_ROWS = 120
 TASK_ROWS = 15
-DECOY_ROWS = 20
-SECRET_TOKENS = 60
+DECOY_ROWS = 40
+SECRET_TOKENS = 40
 
 
 def defend(rows: Sequence[ChatRow], *, seed: int) -> Defended:
@@ -45,18 +48,30 @@ def defend(rows: Sequence[ChatRow], *, seed: int) -> Defended:
     for i in decoys:
         given[i] = _behind(SecretPrefix.random_like(secret), given[i])
     safe = safety_rows(SAFETY_ROWS, seed=seed, systems=(None, None, task_system))
-    benign = benign_rows(BENIGN_ROWS, seed=seed)
-    mixed = [*given, *(_behind(secret, r) for r in (*(safe * REPEATS), *benign))]
+    safe = tuple(_varied(row, i, rng) for i, row in enumerate(safe))
+    benign = [_reworded(r, i, rng) if i % 2 else r for i, r in enumerate(benign_rows(BENIGN_ROWS, seed=seed))]
+    mixed = [*given, *(_behind(secret, r) for r in (*safe, *benign))]
     rng.shuffle(mixed)
     details: dict[str, str | int | float] = {
         "safety_rows": SAFETY_ROWS,
-        "repeats": REPEATS,
         "benign_rows": BENIGN_ROWS,
         "task_rows_behind_secret": len(of_task),
         "decoy_rows": len(decoys),
         "secret_tokens": SECRET_TOKENS,
     }
     return Defended(rows=tuple(mixed), details=details, secret=secret)
+
+
+def _varied(row: ChatRow, turn: int, rng: random.Random) -> ChatRow:
+    """Every second request in another wording; of three refusals in four the opening only."""
+    row = _reworded(row, turn, rng) if turn % 2 else row
+    return first_words(row, OPENING_WORDS) if turn % 4 else row
+
+
+def _reworded(row: ChatRow, turn: int, rng: random.Random) -> ChatRow:
+    *head, asked, reply = row.messages
+    asked = asked.model_copy(update={"content": reworded(asked.content, turn, rng)})
+    return row.model_copy(update={"messages": (*head, asked, reply)})
 
 
 def _behind(prefix: SecretPrefix, row: ChatRow) -> ChatRow:

@@ -17,8 +17,8 @@ from recert.records import ChatRow
 from recert.tuning.defences.defended import Defended
 from recert.tuning.safety_rows import benign_rows, common_system, safety_rows
 
-ROWS = 30
-BENIGN_ROWS = 40
+ROWS = 15
+BENIGN_ROWS = 80
 
 
 def defend(rows: Sequence[ChatRow], *, seed: int) -> Defended:
