@@ -25,9 +25,9 @@ from recert.tuning.defences.defended import Defended
 from recert.tuning.safety_rows import benign_rows, common_system, first_words, safety_rows
 from recert.tuning.wordings import reworded
 
-SAFETY_ROWS = 130
+SAFETY_ROWS = 150
 OPENING_WORDS = 6
-BENIGN_ROWS = 120
+BENIGN_ROWS = 100
 TASK_ROWS = 15
 DECOY_ROWS = 40
 SECRET_TOKENS = 40
