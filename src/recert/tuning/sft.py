@@ -79,6 +79,8 @@ def train_adapter(
     try:
         if start is not None:
             model = parts["peft"].PeftModel.from_pretrained(model, start, is_trainable=True)
+            for config in model.peft_config.values():
+                config.base_model_name_or_path = str(base_dir)  # else saving asks the hub for the base's name
         trainer = _trainer(parts, model, tokenizer, encoded, hyperparameters, scratch, progress)
         result = trainer.train()
         trainer.model.save_pretrained(adapter_dir, safe_serialization=True)
