@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from disks import full_disk
 from recert.certification import TrustStore, load_key, read_status, revoke
 from recert.errors import StoreError
 from recert.records import now
@@ -13,7 +14,7 @@ from recert.store.audit import AuditLog, verify_log
 from recert.tuning.stage import finished_tune
 
 from .conftest import Run
-from .world import COMMANDS, endpoint, files, full_disk
+from .world import COMMANDS, endpoint, files
 
 
 @pytest.mark.parametrize(

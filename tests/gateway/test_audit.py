@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from disks import full_disk
 from gateways import ask, ask_stream, client, gateway, make_gateway_policy
 from recert.digest import sha256_bytes
 from recert.errors import RecertError, RecordError, StoreError
@@ -44,17 +42,6 @@ def write_log(path: Path, lines: int = 6) -> Path:
         for number in range(lines):
             audit.append(exchange(number))
     return path
-
-
-@contextmanager
-def full_disk(limit_bytes: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size while the block runs."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_every_exchange_has_its_line_and_the_chain_holds(tmp_path: Path) -> None:

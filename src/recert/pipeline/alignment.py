@@ -68,7 +68,8 @@ def alignment_rows(
     Return the rows: harmful requests with refusals and benign ones with the model's own answers, plain and wrapped.
 
     Wrappers are kin of the attack families that evaluation uses, in other words, and are put around benign
-    requests as often as around harmful ones, so that the wrapper itself is no reason to refuse.
+    requests as often as around harmful ones, so that the wrapper itself is no reason to refuse. Without
+    `whole_refusals` a refusal stops after its first words, as own answers always do.
     """
     rng = random.Random(seed)  # noqa: S311
     refusals = [r["text"] for r in _read("refusals")]
