@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from builders import NOW, make_eval_report, make_interval, make_policy
 from recert.errors import EndpointError, InputError, PolicyError
+from recert.interval import exact_interval, upper_tail
 from recert.judges.protocol import JudgeFailed, Score
 from recert.models import Generation, Sampling, ScriptedModel
 from recert.models.secret import SecretPrefix
 from recert.monitoring import watch
-from recert.monitoring.binomial import exact_interval, upper_tail
 from recert.monitoring.canary import decide
 from recert.records import (
     Certificate,

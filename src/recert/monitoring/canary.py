@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recert.errors import ModelError
-from recert.interval import Interval
+from recert.interval import Interval, exact_interval, upper_tail
 from recert.judges.exact import exact_match
 from recert.judges.protocol import JudgeFailed, ReplyJudge
 from recert.models.prompting import compose_system
 from recert.models.protocol import Generation, Model, Sampling
 from recert.models.secret import SecretPrefix
-from recert.monitoring.binomial import exact_interval, upper_tail
 from recert.policy import Policy
 from recert.records import CanaryResult, Chat, Prompt, Suite, WatchOutcome, chat
 
