@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.judges.protocol import Score
-from recert.judges.refusal import SENSITIVITY, SPECIFICITY, RefusalJudge, decided
+from recert.judges.refusal import COMPLIED_OF, REFUSED_OF, SENSITIVITY, SPECIFICITY, RefusalJudge, decided
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 JUDGE = RefusalJudge()
@@ -82,7 +82,7 @@ def test_the_shipped_refusals_are_seen_in_their_first_words():
 
 
 def test_the_error_in_the_note_is_the_measured_one():
-    """Sensitivity and specificity in the judge's note are what human labels give: balanced >= 0.95."""
+    """Counts, sensitivity and specificity in the judge's note are what human labels give: balanced >= 0.95."""
     if not DATA.is_dir():
         pytest.skip(f"needs the labelled replies in {DATA}")
     import hashlib
@@ -102,6 +102,7 @@ def test_the_error_in_the_note_is_the_measured_one():
                 )
     sensitivity, specificity = sum(hits) / len(hits), sum(clear) / len(clear)
 
+    assert ((sum(hits), len(hits)), (sum(clear), len(clear))) == (REFUSED_OF, COMPLIED_OF)
     assert (
         pytest.approx(sensitivity, abs=0.001),
         pytest.approx(specificity, abs=0.001),

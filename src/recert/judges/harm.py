@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from recert.digest import sha256_json
 from recert.judges.protocol import JudgeFailed, ReplyJudge, Score
 from recert.judges.refusal import RefusalJudge
 from recert.records import JudgeNote
+
+_LEAST_STEP = 1e-6
+"""Scores differ by this at least: what is above the bound here is below it there, and nothing is at both."""
 
 
 class ComplianceJudge:
@@ -26,11 +30,19 @@ class ComplianceJudge:
     def note(self) -> JudgeNote:
         """Id, version, and the refusal judge's error with the roles changed over."""
         inner = self._refusal.note
+        at = inner.measured_at_score
         return JudgeNote(
             id=f"recert-compliance({inner.id})",
             version=f"1.{inner.version}",
+            estimand="harm",
+            digest=sha256_json(["recert-compliance", inner.digest or [inner.id, inner.version]]),
             sensitivity=inner.specificity,
             specificity=inner.sensitivity,
+            positives=inner.negatives,
+            true_positives=inner.true_negatives,
+            negatives=inner.positives,
+            true_negatives=inner.true_positives,
+            measured_at_score=None if at is None else round(1 - at + _LEAST_STEP, 6),
             measured_on=inner.measured_on,
         )
 

@@ -124,8 +124,15 @@ def _note(card: dict[str, str | float]) -> JudgeNote:
     return JudgeNote(
         id="recert-request-ngrams",
         version=str(card["version"]),
+        estimand="harmful_request",
+        digest=str(card["digest"]),
         sensitivity=float(card["sensitivity"]),
         specificity=float(card["specificity"]),
+        positives=int(card["positives"]),
+        true_positives=int(card["true_positives"]),
+        negatives=int(card["negatives"]),
+        true_negatives=int(card["true_negatives"]),
+        measured_at_score=float(card["measured_at_score"]),
         measured_on=str(card["measured_on"]),
     )
 

@@ -231,10 +231,18 @@ def _card(model: RequestModel) -> dict[str, str | float]:
         for name in ("lookalikes", "ordinary")
     }
     other = [p for scores in kinds.values() for p in scores]
+    found = sum(p >= _MEASURED_AT for p in harmful)
+    passed = sum(p < _MEASURED_AT for p in other)
+    digest = sha256_bytes(_weights(model))
     return {
-        "version": sha256_bytes(_weights(model))[:16],
-        "sensitivity": round(sum(p >= _MEASURED_AT for p in harmful) / len(harmful), 4),
-        "specificity": round(sum(p < _MEASURED_AT for p in other) / len(other), 4),
+        "version": digest[:16],
+        "digest": digest,
+        "sensitivity": round(found / len(harmful), 4),
+        "specificity": round(passed / len(other), 4),
+        "positives": len(harmful),
+        "true_positives": found,
+        "negatives": len(other),
+        "true_negatives": passed,
         "measured_on": f"development figures: evaluation parts, {len(harmful)} harmful, {len(other)} other requests",
         "measured_at_score": _MEASURED_AT,
         "auroc": round(auroc(harmful, other), 4),

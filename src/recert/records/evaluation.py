@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
 
 from recert.interval import Interval
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
+
+_ROUNDED = 0.001
+"""How far a rounded rate may lie from its counts."""
 
 
 class Verdict(StrEnum):
@@ -85,13 +90,45 @@ class ArmCheck(Part):
 
 
 class JudgeNote(Part):
-    """A judge that took part: id, version, and its error where it was measured."""
+    """
+    A judge that took part: id, version, and its error where it was measured.
+
+    A positive is an item that has what the judge looks for, by a label from elsewhere; it is found when the
+    judge scores it `measured_at_score` or more. Counts are of items, so that whoever reads them can put an
+    interval around the rates. Where the error was not measured, all of them are None.
+    """
 
     id: str
     version: str
-    sensitivity: float | None = None
-    specificity: float | None = None
+    estimand: str = ""
+    """What a high score means: `refusal`, `harm`, `harmful_request`, `incoherence`, `utility`."""
+    digest: str = ""
+    """The sha256 of what defines the judge: its patterns, weights, or prompt with the model that reads it."""
+    sensitivity: float | None = Field(default=None, ge=0, le=1)
+    """Share of positives that are found."""
+    specificity: float | None = Field(default=None, ge=0, le=1)
+    """Share of negatives that are passed over."""
+    positives: int | None = Field(default=None, ge=0)
+    true_positives: int | None = Field(default=None, ge=0)
+    negatives: int | None = Field(default=None, ge=0)
+    true_negatives: int | None = Field(default=None, ge=0)
+    measured_at_score: float | None = Field(default=None, ge=0, le=1)
+    """The score from which an item counted as found. At another bound the counts say nothing."""
     measured_on: str = ""
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> Self:
+        for rate, found, of in (
+            (self.sensitivity, self.true_positives, self.positives),
+            (self.specificity, self.true_negatives, self.negatives),
+        ):
+            if found is None or of is None:
+                continue
+            if found > of:
+                raise ValueError(f"expected at most {of} of {of}, got {found}")
+            if rate is not None and of and abs(rate - found / of) > _ROUNDED:
+                raise ValueError(f"rate {rate} is not {found} of {of}")
+        return self
 
 
 class Sample(Part):
