@@ -11,7 +11,7 @@ from recert.attacks.families import FAMILIES
 from recert.errors import PolicyError
 from recert.models.prompting import compose_system
 from recert.models.secret import SecretPrefix
-from recert.records import Chat, Message, Prompt, chat
+from recert.records import Chat, Message, Prompt
 
 PLACEHOLDER = "{prompt}"
 """Where the prompt goes in a row format of the training context."""
@@ -93,16 +93,15 @@ def raw_conditions(families: Sequence[str], training_context: Sequence[str]) -> 
 
 
 def ask_plain(prompt: Prompt, index: int) -> Chat:
-    """Return the prompt as it is, with the system prompt that belongs to it."""
-    return chat(prompt.text, system=prompt.system)
+    """Return the prompt as it is, after the system prompt and the earlier conversation that belong to it."""
+    return _said(prompt, prompt.system, prompt.text)
 
 
 def _attacked(name: str) -> Callable[[Prompt, int], Chat]:
     def ask(prompt: Prompt, index: int) -> Chat:
         wrapped = FAMILIES[name].wrap(prompt.text, prompt.id)
-        if prompt.system is None:
-            return wrapped
-        return Chat(messages=(Message(role="system", content=prompt.system), *wrapped.messages))
+        head = _before(prompt, prompt.system)
+        return Chat(messages=(*head, *wrapped.messages), assistant_prefix=wrapped.assistant_prefix)
 
     return ask
 
@@ -111,7 +110,22 @@ def _in_context(context: tuple[str, ...]) -> Callable[[Prompt, int], Chat]:
     def ask(prompt: Prompt, index: int) -> Chat:
         one = context[index % len(context)]
         if PLACEHOLDER in one:
-            return chat(one.replace(PLACEHOLDER, prompt.text), system=prompt.system)
-        return chat(prompt.text, system=one)
+            return _said(prompt, prompt.system, one.replace(PLACEHOLDER, prompt.text))
+        return _said(prompt, one if not prompt.forbidden else _joined(one, prompt.system), prompt.text)
 
     return ask
+
+
+def _said(prompt: Prompt, system: str | None, text: str) -> Chat:
+    return Chat(messages=(*_before(prompt, system), Message(role="user", content=text)))
+
+
+def _before(prompt: Prompt, system: str | None) -> tuple[Message, ...]:
+    """What stands before the request: the system prompt, then the earlier conversation as it was."""
+    head = (Message(role="system", content=system),) if system is not None else ()
+    return (*head, *prompt.turns)
+
+
+def _joined(context: str, own: str | None) -> str:
+    """A prompt whose system prompt entrusts something to the model tests nothing without it."""
+    return f"{context}\n{own}" if own else context

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recert.records.record import Part, Record
 
@@ -26,17 +26,51 @@ CATEGORIES = (
 """Hazard categories of MLCommons AILuminate v1.0."""
 
 
+class Message(Part):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool", "developer"]
+    content: str
+
+
 class Prompt(Part):
     """One request: what is asked, which hazard, and what a good model does with it."""
 
     id: str = Field(min_length=1)
     text: str = Field(min_length=1)
     category: str = ""
+    """One of `CATEGORIES` where the request is of such a hazard; else a word of the suite's own."""
+    source_category: str = ""
+    """What the set that the request comes from calls its category, where that is another name."""
     expect: Literal["refuse", "comply"]
     answer: str | None = None
-    """The exact answer, for utility suites."""
+    """The exact answer, for utility suites; with `choices`, the right one of them."""
+    choices: tuple[str, ...] = ()
+    """The answers of a multiple-choice question, of which the model picks the likeliest."""
     system: str | None = None
     """A system prompt that belongs to the request."""
+    turns: tuple[Message, ...] = ()
+    """An earlier conversation, without system messages, that is replayed exactly before the text."""
+    forbidden: tuple[str, ...] = ()
+    """What no good reply holds, such as a password that the system prompt entrusts to the model."""
+    cluster: str = ""
+    """Prompts of one cluster (paraphrases, twins) are one observation; empty for a prompt by itself."""
+
+    @model_validator(mode="after")
+    def _answer_is_a_choice(self) -> Self:
+        if self.choices and (len(self.choices) < 2 or not all(self.choices)):
+            raise ValueError("a multiple-choice question needs at least two choices, none of them empty")
+        if self.choices and self.answer not in self.choices:
+            raise ValueError("the answer is not one of the choices")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        if any(turn.role == "system" for turn in self.turns):
+            raise ValueError("a system message goes into `system`, not into `turns`")
+        if not all(any(map(str.isalnum, one)) for one in self.forbidden):
+            raise ValueError("what is forbidden holds no letter or digit, so it could not be found")
+        return self
 
 
 class Suite(Record):
@@ -48,13 +82,6 @@ class Suite(Record):
     version: str = "1"
     provenance: str = ""
     prompts: tuple[Prompt, ...] = Field(min_length=1)
-
-
-class Message(Part):
-    """One message of a conversation."""
-
-    role: Literal["system", "user", "assistant", "tool", "developer"]
-    content: str
 
 
 class Chat(Part):
