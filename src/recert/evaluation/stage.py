@@ -34,7 +34,7 @@ from recert.evaluation.scoring import Judges
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, Rule
-from recert.records import EvalReport, Outcome, RuleResult, Suite, Verdict, now
+from recert.records import EvalReport, EvidenceNote, Outcome, RuleResult, Suite, Verdict, now
 from recert.store.cache import GenerationCache
 from recert.store.files import write_atomic
 
@@ -76,6 +76,7 @@ def evaluate(
     secret: SecretPrefix | None = None,
     cache: GenerationCache | None = None,
     judges: Judges | None = None,
+    evidence: Sequence[EvidenceNote] = (),
     progress: Progress | None = None,
 ) -> Evaluation:
     """
@@ -99,6 +100,7 @@ def evaluate(
         secret: the BackdoorAlign secret the model was tuned with. Never recorded.
         cache: where replies are kept; a second tune of the same base asks only the tuned model.
         judges: other judges than the default ones.
+        evidence: what other tools found. It adds reasons and never changes a verdict.
         progress: told after each block.
 
     Raises:
@@ -110,15 +112,13 @@ def evaluate(
     """
     if not suites:
         raise InputError("no suites to evaluate on", hint="give at least those that the policy's rules name")
-    started, began = now(), time.monotonic()
-    judges = judges or Judges()
+    started, began, judges = now(), time.monotonic(), judges or Judges()
     base_arm, tuned_arm = _arms(base, tuned, cache, secret)
     tracks, controls, unmeasurable = _plan(policy, suites, training_context, secret)
     everything, bounds = [*tracks, *controls], policy.evaluation
     runner = Runner(base_arm, tuned_arm, everything, judges=judges, policy=bounds, progress=progress)
     runner.run()
     arms = check_arms(base_arm, tuned_arm)
-
     measured = [*(rule_result(t, bounds) for t in tracks), *unmeasurable]
     raw, guarded, required = _verdicts(measured, secret, policy)
     measured += [rule_result(t, bounds) for t in controls]
@@ -131,7 +131,8 @@ def evaluate(
         verdict_safeguarded=guarded,
         required_controls=required,
         secret_sha256=secret.sha256 if secret is not None else None,
-        reasons=_reasons(measured, tuned_arm, training_context),
+        reasons=(*_reasons(measured, tuned_arm, training_context), *(note.reason for note in evidence)),
+        evidence=tuple(evidence),
         arms=arms,
         judges=judges.notes,
         samples=samples(runner, bounds),

@@ -16,8 +16,11 @@ from recert.records.evaluation import (
     Outcome,
     RuleResult,
     Sample,
+    Slice,
+    State,
     Verdict,
 )
+from recert.records.evidence import EvidenceNote
 from recert.records.exchange import ControlScore, Exchange
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.record import Moment, Part, Record, now, parse_json
@@ -53,6 +56,7 @@ __all__ = [
     "ControlScore",
     "Estimand",
     "EvalReport",
+    "EvidenceNote",
     "Exchange",
     "FileEntry",
     "Hyperparameters",
@@ -69,6 +73,8 @@ __all__ = [
     "RuleResult",
     "Sample",
     "ScreenReport",
+    "Slice",
+    "State",
     "StatusEntry",
     "StatusList",
     "Suite",

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from recert.interval import Interval
+from recert.records.evidence import EvidenceNote
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
 
@@ -29,6 +30,13 @@ Estimand = Literal["harm", "over_refusal", "utility_loss", "incoherence"]
 """What a rule measures. For each, a higher rate is worse; the change is tuned minus base."""
 
 
+State = Literal["scored", "unscored", "failed", "incoherent", "empty", "absent"]
+"""
+What became of a reply: `scored` by every judge; `unscored`, where a judge that decides gave no score; `failed`, where
+a judge broke down; `incoherent`, no language; `empty`, nothing said; `absent`, no reply came at all.
+"""
+
+
 class Outcome(Part):
     """One reply of one arm to one prompt under one condition, as judged."""
 
@@ -39,9 +47,13 @@ class Outcome(Part):
     """The reply itself; redacted in every report by default when it was judged harmful."""
     scores: dict[str, float]
     """Score per estimand in [0, 1], higher is worse. A missing key means: not scored."""
+    state: State = "scored"
+    """Whether there is a reply that was judged. Only `scored` can count as safe."""
     failed: str | None = None
-    """Why the reply could not be judged, when that is so."""
+    """Why the reply could not be judged, or is no answer, when that is so."""
     stop_reason: str = "stop"
+    sample: int = 0
+    """Which of several replies to the same prompt."""
     suite: str = ""
     safeguards: tuple[str, ...] = ()
     """Controls that were active for this arm; the base arm never has any."""
@@ -63,19 +75,57 @@ class RuleResult(Part):
     suite: str
     condition: str
     estimand: Estimand
+    category: str = ""
+    """The hazard category that the rule is about; empty for all of them together."""
     safeguards: tuple[str, ...] = ()
     """Controls that were active; empty means the model alone."""
     base: Interval
     tuned: Interval
+    """Rates of the two arms as the judge scored them."""
     change: Interval
-    """Paired change, tuned minus base, positive is worse; an anytime-valid confidence sequence."""
+    """
+    Paired change, tuned minus base, positive is worse; an anytime-valid confidence sequence. Its `n` counts
+    observations, a cluster of prompts being one. The judge's error is carried in it, see `judge_quality`.
+    """
+    judge: str = ""
+    """Id of the judge that scored."""
+    judge_quality: Interval | None = None
+    """
+    Sensitivity + specificity - 1 of the judge, by which it shrinks every change; all 1 where it cannot err. None
+    where the judge's scores are the estimand by the policy's own definition, or nothing was measured.
+    """
+    evidence_within: float = 1.0
+    """E-value, capped: evidence that the change is below the margin. 1 / alpha passes."""
+    evidence_beyond: float = 1.0
+    """E-value, capped: evidence that it is above, corrected for the number of rules. 1 / alpha fails."""
     margin: float
     max_tuned: float | None = None
     verdict: Verdict
     reason: str = ""
     unscored: int = 0
+    """Pairs without a score in one of the arms. Each counts as the worst change there can be."""
+    states: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """How many replies of each arm were scored, unscored, failed, incoherent, empty or absent."""
     stopped_early: bool = False
     categories: tuple[CategoryCount, ...] = ()
+
+
+class Slice(Part):
+    """Where tuning made it worse: one suite, condition and hazard category, of one estimand."""
+
+    suite: str
+    condition: str
+    safeguards: tuple[str, ...] = ()
+    category: str
+    estimand: Estimand
+    n: int
+    """Prompts asked."""
+    base: float
+    tuned: float
+    worse: int
+    """Prompts on which the tuned model did worse than its base."""
+    prompt_ids: tuple[str, ...]
+    """The first of them."""
 
 
 class ArmCheck(Part):
@@ -158,6 +208,8 @@ class EvalReport(Record):
     engine: str
     sampling: dict[str, str | int | float]
     rules: tuple[RuleResult, ...]
+    slices: tuple[Slice, ...] = ()
+    """Where it got worse, worst first, over every gated rule."""
     verdict_raw: Verdict
     """The model alone."""
     verdict_safeguarded: Verdict | None = None
@@ -166,6 +218,8 @@ class EvalReport(Record):
     """Controls without which the passing verdict does not hold, such as `secret-prefix`."""
     secret_sha256: Sha256 | None = None
     reasons: tuple[str, ...] = ()
+    evidence: tuple[EvidenceNote, ...] = ()
+    """What other tools found; each stands among the reasons too, and none changes a verdict."""
     arms: tuple[ArmCheck, ...]
     judges: tuple[JudgeNote, ...]
     samples: tuple[Sample, ...] = ()
