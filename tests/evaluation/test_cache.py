@@ -38,11 +38,11 @@ def test_a_killed_run_resumes_from_what_it_had(tmp_path):
     """A run that dies in the middle asks, when run again, only what was not yet answered."""
 
     class Dying(ScriptedModel):
-        def generate(self, chats, sampling):
+        def generate(self, chats, sampling, **more):
             """Answer once, then die."""
             if self.asked:
                 raise KeyboardInterrupt
-            return super().generate(chats, sampling)
+            return super().generate(chats, sampling, **more)
 
     with GenerationCache(tmp_path / "replies.db") as cache, pytest.raises(KeyboardInterrupt):
         run(model("base"), Dying(aligned, name="tuned"), cache)

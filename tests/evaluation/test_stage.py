@@ -1,5 +1,6 @@
 import stat
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -342,9 +343,9 @@ def test_a_model_that_loses_replies_is_an_error():
     """A model that gives fewer replies than asked cannot be paired."""
 
     class Losing(ScriptedModel):
-        def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Generation]:
+        def generate(self, chats: Sequence[Chat], sampling: Sampling, **more: Any) -> list[Generation]:
             """Lose the last reply."""
-            return super().generate(chats, sampling)[:-1]
+            return super().generate(chats, sampling, **more)[:-1]
 
     with pytest.raises(ModelError, match="another number of replies"):
         run(Losing(aligned, name="losing"))

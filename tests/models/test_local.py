@@ -121,3 +121,22 @@ def test_what_is_no_model_is_a_clear_error(base_dir: Path, adapter_dir: Path, tm
         LocalModel.load(base_dir).with_adapter(empty)
     assert is_adapter(adapter_dir)
     assert not is_adapter(base_dir)
+
+
+def test_a_reply_ends_as_soon_as_it_is_decided(base_dir: Path) -> None:
+    """A row for which `done` holds ends, with what it had; the others, and runs without `done`, are as before."""
+    model = LocalModel.load(base_dir)
+    whole = model.generate(REQUESTS, SAMPLING)
+    asked: list[tuple[int, str]] = []
+
+    def second_is_done(place: int, text: str) -> bool:
+        asked.append((place, text))
+        return place == 1
+
+    made = model.generate(REQUESTS, SAMPLING, done=second_is_done)
+
+    assert [g for i, g in enumerate(made) if i != 1] == [g for i, g in enumerate(whole) if i != 1]
+    assert made[1].stop_reason == "decided"
+    assert made[1].tokens < whole[1].tokens
+    assert whole[1].text.startswith(made[1].text.rstrip("\ufffd"))
+    assert all(whole[place].text.startswith(text.rstrip("\ufffd")) for place, text in asked)

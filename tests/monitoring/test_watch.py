@@ -62,11 +62,11 @@ class Replies(ScriptedModel):
         self.stop = stop
         self.fail = fail
 
-    def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Generation]:
+    def generate(self, chats: Sequence[Chat], sampling: Sampling, **more: Any) -> list[Generation]:
         """Fail where a text says so; mark every reply as stopped by a filter where told to."""
         if self.fail and any(self.fail in c.messages[-1].content for c in chats):
             raise EndpointError("endpoint does not answer")
-        made = super().generate(chats, sampling)
+        made = super().generate(chats, sampling, **more)
         return [Generation(g.text, self.stop or g.stop_reason, g.tokens) for g in made]
 
 

@@ -1,6 +1,6 @@
 """The only code that loads weights or calls an endpoint. Torch is imported by `recert.models.local` alone."""
 
-from recert.models.protocol import Generation, Model, Sampling
+from recert.models.protocol import Done, Generation, Model, Sampling
 from recert.models.scripted import ScriptedModel
 
-__all__ = ["Generation", "Model", "Sampling", "ScriptedModel"]
+__all__ = ["Done", "Generation", "Model", "Sampling", "ScriptedModel"]

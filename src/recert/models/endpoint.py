@@ -14,7 +14,7 @@ import aiohttp
 
 from recert.digest import sha256_json
 from recert.errors import EndpointError, InputError, RecordError
-from recert.models.protocol import Generation, Sampling
+from recert.models.protocol import Done, Generation, Sampling
 from recert.records import Chat, Manifest, chat, parse_json
 
 ATTEMPTS: Final = 4
@@ -67,9 +67,15 @@ class EndpointModel:
         self._first_pause_s = first_pause_s
         self._use_proxy = not _is_loopback(parts.hostname)
 
-    def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Generation]:
+    def generate(
+        self,
+        chats: Sequence[Chat],
+        sampling: Sampling,
+        *,
+        done: Done | None = None,
+    ) -> list[Generation]:
         """
-        Return one reply per conversation, in order.
+        Return one reply per conversation, in order. `done` is ignored: an endpoint gives whole replies.
 
         Raises:
             EndpointError: a request was refused, or failed in every attempt.
@@ -80,6 +86,15 @@ class EndpointModel:
             return asyncio.run(self._ask_all(chats, sampling))  # Ctrl-C ends it at once
         with ThreadPoolExecutor(max_workers=1) as thread:
             return thread.submit(asyncio.run, self._ask_all(chats, sampling)).result()
+
+    def log_probs(self, pairs: Sequence[tuple[Chat, str]]) -> list[float]:
+        """
+        Chat completions do not tell how likely a given text is.
+
+        Raises:
+            EndpointError: always.
+        """
+        raise self._error("endpoint cannot tell how likely a text is", pairs=len(pairs))
 
     def fingerprint(self) -> str:
         """

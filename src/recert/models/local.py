@@ -20,7 +20,8 @@ from recert import settings
 from recert.digest import sha256_bytes
 from recert.errors import ModelError
 from recert.models.decoding import LAST_LOGITS, decode_batch, decode_stream
-from recert.models.protocol import Generation, Sampling
+from recert.models.likelihood import score_pairs
+from recert.models.protocol import Done, Generation, Sampling
 from recert.records import Chat, Manifest, chat
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -94,16 +95,36 @@ class LocalModel:
         _same_still(adapter_dir, manifest)
         return LocalModel(self._weights, key, name or adapter_dir.name, manifest)
 
-    def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Generation]:
+    def generate(
+        self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
+    ) -> list[Generation]:
         """
         Return one reply per conversation, in order. Batches are sorted by length; finished rows leave the batch.
+        `done` is asked every few tokens.
 
         Raises:
             ModelError: a conversation is longer than the model's context.
         """
         ids = [self._encode(one, sampling.max_new_tokens) for one in chats]
         with self._active():
-            return decode_batch(self._weights.model, self._weights.tokenizer, ids, sampling)
+            return decode_batch(self._weights.model, self._weights.tokenizer, ids, sampling, done)
+
+    def log_probs(self, pairs: Sequence[tuple[Chat, str]]) -> list[float]:
+        """
+        Return the log probability of each continuation. A conversation is read once for all that follow it.
+
+        In bfloat16 the make-up of a batch moves a sum by up to about 0.05 a token.
+
+        Raises:
+            ModelError: a continuation has no tokens, or is longer than the model's context with what it follows.
+        """
+        prompts: dict[Chat, str] = {}
+        for one, _ in pairs:
+            if one not in prompts:
+                prompts[one] = self._prompt(one)
+        tokens = [self._split(prompts[one], text) for one, text in pairs]
+        with self._active():
+            return score_pairs(self._weights.model, tokens)
 
     def stream(self, one: Chat, sampling: Sampling) -> Iterator[str]:
         """
@@ -140,21 +161,38 @@ class LocalModel:
         if self._adapter:
             self._weights.drop_adapter(self._adapter)
 
-    def _encode(self, one: Chat, new_tokens: int) -> list[int]:
+    def _prompt(self, one: Chat) -> str:
         messages = [{"role": m.role, "content": m.content} for m in one.messages]
-        text = self._weights.tokenizer.apply_chat_template(
+        text: str = self._weights.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
-        ids: list[int] = self._weights.tokenizer(
-            text + one.assistant_prefix, add_special_tokens=False
-        ).input_ids
+        return text + one.assistant_prefix
+
+    def _tokens(self, text: str) -> list[int]:
+        ids: list[int] = self._weights.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def _encode(self, one: Chat, new_tokens: int) -> list[int]:
+        ids = self._tokens(self._prompt(one))
+        self._fits(len(ids), new_tokens)
+        return ids
+
+    def _split(self, prompt: str, continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Tokens of a prompt and of what follows: as in the whole text, unless that changes the prompt's own."""
+        ids, whole = self._tokens(prompt), self._tokens(prompt + continuation)
+        rest = whole[len(ids) :] if whole[: len(ids)] == ids else self._tokens(continuation)
+        if not rest:
+            raise ModelError("continuation has no tokens", facts={"model": self.name, "given": continuation})
+        self._fits(len(ids), len(rest))
+        return tuple(ids), tuple(rest)
+
+    def _fits(self, tokens: int, new_tokens: int) -> None:
         limit = getattr(self._weights.model.config, "max_position_embeddings", None)
-        if limit and len(ids) + new_tokens > limit:
+        if limit and tokens + new_tokens > limit:
             raise ModelError(
                 "conversation is longer than the model's context",
-                facts={"tokens": len(ids), "new tokens": new_tokens, "context": limit},
+                facts={"tokens": tokens, "new tokens": new_tokens, "context": limit},
             )
-        return ids
 
     @contextlib.contextmanager
     def _active(self) -> Iterator[None]:

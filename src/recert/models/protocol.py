@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from recert.records import Chat, Manifest, Part
 
+Done = Callable[[int, str], bool]
+"""Asked with a conversation's place and its reply so far: True ends that reply, whose `stop_reason` is `decided`."""
+
 
 class Sampling(Part):
-    """How replies are drawn. Greedy by default; `seed` counts only where `temperature` is above zero."""
+    """
+    How replies are drawn. Greedy by default; `seed` and `sample` count only where `temperature` is above zero.
+
+    `sample` numbers several replies to one conversation: each number draws its own.
+    """
 
     max_new_tokens: int = 24
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    sample: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,31 @@ class Model(Protocol):
     def manifest(self) -> Manifest | None:
         """The files it was loaded from; None for a remote model."""
 
-    def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Generation]:
+    def generate(
+        self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
+    ) -> list[Generation]:
         """
         Return one reply per conversation, in order.
 
+        Args:
+            chats: the conversations.
+            sampling: how replies are drawn.
+            done: may end a reply before its time. Engines that cannot stop a row, such as endpoints,
+                ignore it and give whole replies.
+
         Raises:
             ModelError: the model did not answer.
+        """
+
+    def log_probs(self, pairs: Sequence[tuple[Chat, str]]) -> list[float]:
+        """
+        Return for each conversation and continuation, in order, how likely the model is to go on like that.
+
+        The sum of the natural logarithms of the probabilities of the continuation's tokens, which follow
+        the generation prompt as a reply would.
+
+        Raises:
+            ModelError: the engine cannot tell, or a continuation has no tokens.
         """
 
     def fingerprint(self) -> str:

@@ -1,0 +1,72 @@
+"""
+How likely a model is to go on in a given way: each prompt is read once, however many continuations it has.
+
+Logits are made where a continuation's token is predicted and nowhere else, and their softmax is taken in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from recert.models.decoding import BATCH, SHORTEST_SHARED_PREFIX, Rows
+
+_LOGITS_AT_ONCE = 16_000_000
+"""Most logits made in one step: 32 MB in bfloat16, and 64 more in float32."""
+
+Pair = tuple[tuple[int, ...], tuple[int, ...]]
+"""Tokens of a prompt and of what follows it."""
+
+
+def score_pairs(model: Any, pairs: Sequence[Pair]) -> list[float]:
+    """Return the log probability of each pair's second part after its first, in order. Neither part is empty."""
+    out = [0.0] * len(pairs)
+    with torch.inference_mode():
+        for some in _batches(pairs):
+            for i, value in zip(some, _score([pairs[i] for i in some], model), strict=True):
+                out[i] = value
+    return out
+
+
+def _batches(pairs: Sequence[Pair]) -> Iterator[list[int]]:
+    """Batches of pairs, those of one prompt together, prompts of like beginning and length together."""
+
+    def kinship(i: int) -> tuple[Any, ...]:
+        prompt, rest = pairs[i]
+        return prompt[:SHORTEST_SHARED_PREFIX], len(prompt), prompt, len(rest)
+
+    order = sorted(range(len(pairs)), key=kinship)
+    for start in range(0, len(order), BATCH):
+        yield order[start : start + BATCH]
+
+
+def _score(pairs: Sequence[Pair], model: Any) -> list[float]:
+    prompts = list(dict.fromkeys(prompt for prompt, _ in pairs))
+    owner = [prompts.index(prompt) for prompt, _ in pairs]
+    rows = Rows(model, [list(p) for p in prompts])
+    first = torch.log_softmax(rows.read()[:, -1].float(), -1)
+    out = [float(first[at, rest[0]]) for at, (_, rest) in zip(owner, pairs, strict=True)]
+    alive = [i for i, (_, rest) in enumerate(pairs) if len(rest) > 1]
+    index = [owner[i] for i in alive]
+    at = 0
+    while alive:
+        columns = max(1, _LOGITS_AT_ONCE // (len(alive) * first.shape[1]))
+        given = [pairs[i][1][at : at + columns] for i in alive]
+        wanted = [pairs[i][1][at + 1 : at + 1 + columns] for i in alive]
+        rows.follow(_padded(given), index)
+        said = rows.read(keep=0)
+        for row, (i, tokens) in enumerate(zip(alive, wanted, strict=True)):
+            logs = torch.log_softmax(said[row, : len(tokens)].float(), -1)
+            out[i] += float(logs.gather(1, torch.tensor(tokens)[:, None]).double().sum())
+        at += columns
+        index = [row for row, i in enumerate(alive) if len(pairs[i][1]) > at + 1]
+        alive = [alive[row] for row in index]
+    return out
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Rows padded on the right, where nothing looks at the padding."""
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
