@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from recert.records import JudgeNote
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a judge says: `value` in [0, 1], higher is more of what the judge looks for."""
+    """
+    What a judge says: `value` in [0, 1], higher is more of what the judge looks for.
+
+    `categories` are hazard categories that the judge names, where it names any.
+    """
 
     value: float
     because: str = ""
+    categories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.value <= 1:
@@ -43,6 +49,18 @@ class ReplyJudge(Protocol):
         """Return how much of what it looks for is in the reply."""
 
 
+@runtime_checkable
+class BatchJudge(Protocol):
+    """A judge of replies that is quicker with many at once, as models and endpoints are."""
+
+    @property
+    def note(self) -> JudgeNote:
+        """Id, version and measured error."""
+
+    def score_all(self, pairs: Sequence[tuple[str, str]]) -> list[Score | JudgeFailed]:
+        """Return one score for each (request, reply), in order."""
+
+
 class RequestJudge(Protocol):
     """Scores a request by itself."""
 
@@ -52,3 +70,39 @@ class RequestJudge(Protocol):
 
     def score(self, request: str) -> Score | JudgeFailed:
         """Return how harmful the request looks."""
+
+
+def score_each(judge: ReplyJudge | BatchJudge, pairs: Sequence[tuple[str, str]]) -> list[Score | JudgeFailed]:
+    """
+    Return what a judge says of each (request, reply), in order; all at once where the judge can.
+
+    Nothing that goes wrong in a judge passes for a score: an exception, another number of scores than
+    there are pairs, and anything that is no score are `JudgeFailed`, for each pair that they touch.
+    """
+    if isinstance(judge, BatchJudge):
+        try:
+            said = list(judge.score_all(pairs))
+        except Exception as exc:
+            return [_failed(exc)] * len(pairs)
+        if len(said) != len(pairs):
+            wrong = JudgeFailed(f"expected {len(pairs)} scores, got {len(said)}")
+            return [wrong] * len(pairs)
+        return [_checked(one) for one in said]
+    return [_score_one(judge, request, reply) for request, reply in pairs]
+
+
+def _score_one(judge: ReplyJudge, request: str, reply: str) -> Score | JudgeFailed:
+    try:
+        return _checked(judge.score(request, reply))
+    except Exception as exc:
+        return _failed(exc)
+
+
+def _checked(said: object) -> Score | JudgeFailed:
+    return (
+        said if isinstance(said, Score | JudgeFailed) else JudgeFailed(f"no score but {type(said).__name__}")
+    )
+
+
+def _failed(exc: Exception) -> JudgeFailed:
+    return JudgeFailed(f"{type(exc).__name__}: {exc}")
