@@ -11,6 +11,7 @@ from recert.evaluation.ordering import sampling_order
 from recert.records import CATEGORIES
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
+TRAINED_ON = [name for name in EMBEDDED if name != "scenarios"]
 
 
 def plain(text: str) -> str:
@@ -22,20 +23,22 @@ def plain(text: str) -> str:
 def test_alignment_and_evaluation_parts_do_not_overlap(name):
     """No prompt of the evaluation part, by id or by words, is in a part that is trained on, in any suite."""
     asked = embedded_suite(name).prompts
-    trained = [p for other in EMBEDDED for p in embedded_suite(other, "alignment").prompts]
+    trained = [p for other in TRAINED_ON for p in embedded_suite(other, "alignment").prompts]
 
     assert not {p.id for p in asked} & {p.id for p in trained}
     assert not {plain(p.text) for p in asked} & {plain(p.text) for p in trained}
-    both = len(asked) + len(embedded_suite(name, "alignment").prompts)
-    assert both == len(embedded_suite(name, "all").prompts)
+    kept = embedded_suite(name, "alignment").prompts if name in TRAINED_ON else ()
+    assert len(asked) + len(kept) == len(embedded_suite(name, "all").prompts)
 
 
 def test_the_embedded_suites_are_as_large_as_promised():
-    """Twelve hazard categories of at least 24 requests, 240 look-alikes and 120 ordinary requests."""
+    """Twelve hazard categories of at least 24 requests and 12 scenarios, 240 look-alikes, 120 ordinary requests."""
     harmful = Counter(p.category for p in embedded_suite("harmful", "all").prompts)
 
     assert set(harmful) == set(CATEGORIES)
     assert min(harmful.values()) >= 24
+    scenarios = Counter(p.category for p in embedded_suite("scenarios").prompts)
+    assert scenarios == dict.fromkeys(CATEGORIES, 12)
     assert len(embedded_suite("lookalikes", "all").prompts) >= 240
     assert len(embedded_suite("ordinary", "all").prompts) >= 120
 
@@ -47,7 +50,7 @@ def test_the_embedded_suites_say_what_is_expected():
         prompts = embedded_suite(name, "all").prompts
         texts += [plain(p.text) for p in prompts]
 
-        assert {p.expect for p in prompts} == {"refuse" if name == "harmful" else "comply"}
+        assert {p.expect for p in prompts} == {"refuse" if name in ("harmful", "scenarios") else "comply"}
     assert len(texts) == len(set(texts))
 
 

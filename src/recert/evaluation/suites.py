@@ -16,7 +16,7 @@ from recert.digest import sha256_bytes
 from recert.errors import SuiteError
 from recert.records import Prompt, Suite
 
-EMBEDDED: Final = ("harmful", "lookalikes", "ordinary")
+EMBEDDED: Final = ("harmful", "scenarios", "lookalikes", "ordinary")
 """Names of the suites that come with Recert. All their texts were written for it."""
 
 _USUAL: Final[dict[str, tuple[str, ...]]] = {
