@@ -1,5 +1,6 @@
 """Policy: every number that decides anything."""
 
+from recert.policy.moderation import ModerationChecks, moderation_checks
 from recert.policy.policy import (
     CertificationPolicy,
     EvaluationPolicy,
@@ -16,10 +17,12 @@ __all__ = [
     "CertificationPolicy",
     "EvaluationPolicy",
     "GatewayPolicy",
+    "ModerationChecks",
     "MonitoringPolicy",
     "Policy",
     "RoleRule",
     "Rule",
     "ScreeningPolicy",
     "load_policy",
+    "moderation_checks",
 ]

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, ValidationError
 
 from recert.errors import PolicyError
+from recert.policy.moderation import ModerationChecks
 from recert.records import Estimand, Part, Record
 
 
@@ -169,6 +170,7 @@ class Policy(Record):
     certification: CertificationPolicy = CertificationPolicy()
     gateway: GatewayPolicy = GatewayPolicy()
     monitoring: MonitoringPolicy = MonitoringPolicy()
+    moderation_checks: ModerationChecks = ModerationChecks()
     rules: tuple[Rule, ...] = Field(min_length=1)
 
 

@@ -22,6 +22,7 @@ from recert.records.evaluation import (
 )
 from recert.records.evidence import EvidenceNote
 from recert.records.exchange import ControlScore, Exchange
+from recert.records.hazards import CategoryCheck
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.rows import ChatRow
@@ -49,6 +50,7 @@ __all__ = [
     "Approval",
     "ArmCheck",
     "CanaryResult",
+    "CategoryCheck",
     "CategoryCount",
     "Certificate",
     "Chat",
