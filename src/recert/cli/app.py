@@ -24,6 +24,7 @@ from recert.cli.approve import approve
 from recert.cli.certify import certify
 from recert.cli.demo import demo
 from recert.cli.evaluate import evaluate
+from recert.cli.imports import import_
 from recert.cli.keygen import keygen
 from recert.cli.renew import renew
 from recert.cli.revoke import revoke, status_list
@@ -119,11 +120,13 @@ _STAGES: dict[str, Callable[..., None]] = {
     "watch": watch,
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
+_TOOLS: dict[str, Callable[..., None]] = {"import": import_}
 _AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_list}
 
 for panel, commands in (
     ("The stages, in the order data flows", _STAGES),
     ("All of it", _WHOLE),
+    ("With other tools", _TOOLS),
     ("Around them", _AROUND),
 ):
     for verb, command in commands.items():

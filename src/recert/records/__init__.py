@@ -7,6 +7,7 @@ from recert.records.certificate import (
     StatusList,
     VerifiedCertificate,
 )
+from recert.records.comparison import ComparedRule, ComparedSide, Comparison
 from recert.records.evaluation import (
     ArmCheck,
     CategoryCount,
@@ -23,6 +24,7 @@ from recert.records.evaluation import (
 from recert.records.evidence import EvidenceNote
 from recert.records.exchange import ControlScore, Exchange
 from recert.records.hazards import CategoryCheck
+from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSuite, Tool, UnreadEntry
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.rows import ChatRow
@@ -41,6 +43,8 @@ RECORDS: tuple[type[Record], ...] = (
     StatusList,
     Exchange,
     WatchReport,
+    ImportedResults,
+    Comparison,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -55,6 +59,9 @@ __all__ = [
     "Certificate",
     "Chat",
     "ChatRow",
+    "ComparedRule",
+    "ComparedSide",
+    "Comparison",
     "ControlScore",
     "Estimand",
     "EvalReport",
@@ -62,6 +69,9 @@ __all__ = [
     "Exchange",
     "FileEntry",
     "Hyperparameters",
+    "ImportedOutcome",
+    "ImportedResults",
+    "ImportedSuite",
     "JudgeNote",
     "Manifest",
     "Message",
@@ -81,7 +91,9 @@ __all__ = [
     "StatusList",
     "Suite",
     "SwitchPhrase",
+    "Tool",
     "TuneReport",
+    "UnreadEntry",
     "Verdict",
     "VerifiedCertificate",
     "WatchOutcome",
