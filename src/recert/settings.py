@@ -17,6 +17,12 @@ def cache_dir() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "recert"
 
 
+def data_dir() -> Path | None:
+    """Return the folder with local copies of public prompt sets: `RECERT_DATA`, or None."""
+    given = os.environ.get("RECERT_DATA", "")
+    return Path(given).expanduser() if given else None
+
+
 def threads() -> int:
     """
     Return how many threads a model may use: `RECERT_THREADS`, or the cores this process may run on.
