@@ -15,8 +15,8 @@ TEXTS = (
 )
 
 
-def make_base(folder: Path, *, seed: int = 0) -> Path:
-    """Write a random two-layer Llama with a byte-level tokenizer."""
+def make_base(folder: Path, *, seed: int = 0, width: int = 64, layers: int = 2) -> Path:
+    """Write a random Llama, of two layers unless told otherwise, with a byte-level tokenizer."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -33,9 +33,9 @@ def make_base(folder: Path, *, seed: int = 0) -> Path:
     tokenizer.chat_template = TEMPLATE
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
+        hidden_size=width,
+        intermediate_size=width * 3 // 2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recert.errors import InputError, ModelError
+from recert.models.batching import batches, rows_at_once
 from recert.models.local import LocalModel, is_adapter
 from recert.models.protocol import Sampling
 from recert.records import Manifest, chat
@@ -15,6 +19,7 @@ from tiny_models import make_adapter, make_base
 
 pytestmark = pytest.mark.xdist_group("torch")
 SAMPLING = Sampling(max_new_tokens=12)
+WORDS = ("how", "do", "bread", "trains", "leave", "a", "morning", "letter")
 REQUESTS = [
     chat("How do I bake bread?"),
     chat("Which trains leave for the coast in the morning, and which of them are slow?"),
@@ -94,6 +99,76 @@ def test_sampling_with_a_seed_is_repeatable(base_dir: Path) -> None:
 
     assert model.generate([REQUESTS[0]], draw) == first
     assert model.generate([REQUESTS[0]], draw.model_copy(update={"seed": 4})) != first
+
+
+def test_a_drawn_reply_does_not_depend_on_its_neighbours(base_dir: Path) -> None:
+    """
+    At a temperature too, a reply is the same alone, in another order and after a resumed run.
+
+    In float32, that is: bfloat16 rounds a batch of another make-up differently, which may move a draw.
+    """
+    model = LocalModel.load(base_dir)
+    model._weights.model.float()
+    draw = Sampling(max_new_tokens=12, temperature=1.0, seed=3)
+
+    together = [g.text for g in model.generate(REQUESTS, draw)]
+    backwards = [g.text for g in model.generate(REQUESTS[::-1], draw)][::-1]
+    alone = [model.generate([one], draw)[0].text for one in REQUESTS]
+
+    assert together == backwards == alone
+
+
+def test_each_sample_of_a_prompt_is_drawn_anew(base_dir: Path) -> None:
+    """Several samples of one prompt differ, and each is repeatable; greedy ones are all the same."""
+    model = LocalModel.load(base_dir)
+
+    def drawn(sample: int, temperature: float) -> str:
+        sampling = Sampling(max_new_tokens=12, temperature=temperature, sample=sample)
+        return model.generate([REQUESTS[0]], sampling)[0].text
+
+    assert len({drawn(n, 1.0) for n in range(4)}) == 4
+    assert drawn(2, 1.0) == drawn(2, 1.0)
+    assert len({drawn(n, 0.0) for n in range(2)}) == 1
+
+
+def test_draws_follow_the_probabilities(base_dir: Path) -> None:
+    """Over many samples a token comes as often as the model says it is likely, and never outside `top_p`."""
+    model = LocalModel.load(base_dir)
+    one = REQUESTS[0]
+    many = [
+        model.generate([one], Sampling(max_new_tokens=1, temperature=1.0, sample=n))[0].text
+        for n in range(80)
+    ]
+    narrow = {
+        model.generate([one], Sampling(max_new_tokens=1, temperature=1.0, top_p=0.01, sample=n))[0].text
+        for n in range(6)
+    }
+    common = max((t for t in set(many) if t.isascii() and len(t) == 1), key=many.count)
+    likely = math.exp(model.log_probs([(one, common)])[0])
+
+    assert many.count(common) / len(many) == pytest.approx(likely, abs=4 * math.sqrt(likely / len(many)))
+    assert narrow == {model.generate([one], Sampling(max_new_tokens=1))[0].text}
+
+
+@pytest.fixture(scope="module")
+def shape() -> object:
+    """A model without weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    with torch.device("meta"):
+        return LlamaForCausalLM(LlamaConfig(num_hidden_layers=1, hidden_size=64, intermediate_size=8))
+
+
+@settings(max_examples=20, deadline=None)
+@given(words=st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=40), min_size=1, max_size=12))
+def test_every_prompt_is_read_once_whatever_their_lengths(shape: object, words: list[list[str]]) -> None:
+    """Batches hold every prompt exactly once, within the limit of rows."""
+    prompts = [[len(w) for w in some] for some in words] * 15
+    found = list(batches(shape, prompts, 8))
+
+    assert sorted(i for batch in found for i in batch) == list(range(len(prompts)))
+    assert max(map(len, found)) <= rows_at_once(shape, max(map(len, prompts)) + 8)
 
 
 def test_a_conversation_beyond_the_context_is_an_error(base_dir: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from recert.models.decoding import BATCH, SHORTEST_SHARED_PREFIX, Rows
+from recert.models.batching import SHORTEST_SHARED_PREFIX, Rows, rows_at_once
 
 _LOGITS_AT_ONCE = 16_000_000
 """Most logits made in one step: 32 MB in bfloat16, and 64 more in float32."""
@@ -24,28 +24,31 @@ def score_pairs(model: Any, pairs: Sequence[Pair]) -> list[float]:
     """Return the log probability of each pair's second part after its first, in order. Neither part is empty."""
     out = [0.0] * len(pairs)
     with torch.inference_mode():
-        for some in _batches(pairs):
+        for some in _batches(model, pairs):
             for i, value in zip(some, _score([pairs[i] for i in some], model), strict=True):
                 out[i] = value
     return out
 
 
-def _batches(pairs: Sequence[Pair]) -> Iterator[list[int]]:
+def _batches(model: Any, pairs: Sequence[Pair]) -> Iterator[list[int]]:
     """Batches of pairs, those of one prompt together, prompts of like beginning and length together."""
 
     def kinship(i: int) -> tuple[Any, ...]:
         prompt, rest = pairs[i]
         return prompt[:SHORTEST_SHARED_PREFIX], len(prompt), prompt, len(rest)
 
+    if not pairs:
+        return
+    rows = rows_at_once(model, max(len(prompt) + len(rest) for prompt, rest in pairs))
     order = sorted(range(len(pairs)), key=kinship)
-    for start in range(0, len(order), BATCH):
-        yield order[start : start + BATCH]
+    for start in range(0, len(order), rows):
+        yield order[start : start + rows]
 
 
 def _score(pairs: Sequence[Pair], model: Any) -> list[float]:
     prompts = list(dict.fromkeys(prompt for prompt, _ in pairs))
     owner = [prompts.index(prompt) for prompt, _ in pairs]
-    rows = Rows(model, [list(p) for p in prompts])
+    rows = Rows(model, [list(p) for p in prompts], max(len(rest) for _, rest in pairs))
     first = torch.log_softmax(rows.read()[:, -1].float(), -1)
     out = [float(first[at, rest[0]]) for at, (_, rest) in zip(owner, pairs, strict=True)]
     alive = [i for i, (_, rest) in enumerate(pairs) if len(rest) > 1]
@@ -55,7 +58,8 @@ def _score(pairs: Sequence[Pair], model: Any) -> list[float]:
         columns = max(1, _LOGITS_AT_ONCE // (len(alive) * first.shape[1]))
         given = [pairs[i][1][at : at + columns] for i in alive]
         wanted = [pairs[i][1][at + 1 : at + 1 + columns] for i in alive]
-        rows.follow(_padded(given), index)
+        rows.keep(index)
+        rows.follow(_padded(given))
         said = rows.read(keep=0)
         for row, (i, tokens) in enumerate(zip(alive, wanted, strict=True)):
             logs = torch.log_softmax(said[row, : len(tokens)].float(), -1)

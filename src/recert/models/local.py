@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from recert import settings
 from recert.digest import sha256_bytes
 from recert.errors import ModelError
-from recert.models.decoding import LAST_LOGITS, decode_batch, decode_stream
+from recert.models.batching import LAST_LOGITS
+from recert.models.decoding import decode_batch, decode_stream
 from recert.models.likelihood import score_pairs
 from recert.models.protocol import Done, Generation, Sampling
 from recert.records import Chat, Manifest, chat
