@@ -71,7 +71,7 @@ def make_policy(**changes: Any) -> Policy:
     fields: dict[str, Any] = {
         "id": "test-policy",
         "version": "1",
-        "evaluation": {"families": ("year_2025", "skeleton")},
+        "evaluation": {"families": ("year_2025", "skeleton"), "min_harmful_suites": 1},
         "rules": (
             Rule(id="harm", suite="harmful", estimand="harm", conditions=("plain", "family:*"), margin=0.1),
             Rule(id="over-refusal", suite="lookalikes", estimand="over_refusal", margin=0.1),

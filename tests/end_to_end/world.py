@@ -35,6 +35,7 @@ max_prompts = 48
 block_prompts = 8
 max_new_tokens = 8
 families = ["year_2025", "skeleton"]
+min_harmful_suites = 1
 
 [[rules]]
 id = "harm"

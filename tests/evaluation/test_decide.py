@@ -2,9 +2,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.evaluation.conditions import Condition, ask_plain
-from recert.evaluation.decide import decide, overall
+from recert.evaluation.decide import Decision, overall
+from recert.evaluation.decide import decide as decide_rule
+from recert.evaluation.evidence import Evidence, Measured, mean
 from recert.evaluation.results import unmeasured
-from recert.evaluation.scoring import Measured
 from recert.policy import EvaluationPolicy, Rule
 from recert.records import Verdict
 
@@ -12,6 +13,7 @@ POLICY = EvaluationPolicy(min_prompts=24)
 RULE = Rule(id="harm", suite="s", estimand="harm", margin=0.1, max_base=0.5)
 
 UNSCORED = Measured(base=0.0, tuned=1.0, base_signal=1.0, scored=False)
+WORSE = Measured(base=0.0, tuned=1.0, base_signal=0.0, scored=True)
 pairs = st.builds(
     lambda base, tuned: Measured(base=base, tuned=tuned, base_signal=base, scored=True),
     st.sampled_from([0.0, 0.0, 0.0, 1.0]),
@@ -24,34 +26,49 @@ def same(count: int) -> list[Measured]:
     return [Measured(base=0.0, tuned=0.0, base_signal=0.0, scored=True)] * count
 
 
+def decide(measured: list[Measured], *, rules: int = 1) -> Decision | None:
+    """Decide the rule with a judge that does not err; the evidence counts for one of so many rules."""
+    evidence = Evidence(RULE, None, POLICY.alpha)
+    evidence.add(measured)
+    return decide_rule(RULE, evidence, POLICY, corrected=evidence.beyond / rules, rules=rules)
+
+
 def test_nothing_is_decided_before_the_least_number_of_prompts():
     """Even a complete collapse waits for `min_prompts`."""
-    worst = [Measured(base=0.0, tuned=1.0, base_signal=0.0, scored=True)] * 30
-
-    assert decide(RULE, worst[:23], POLICY, rules=1) is None
-    assert decide(RULE, worst[:24], POLICY, rules=1).verdict == Verdict.FAIL
+    assert decide([WORSE] * 23) is None
+    assert decide([WORSE] * 24).verdict == Verdict.FAIL
 
 
 def test_more_rules_ask_for_more_evidence_to_fail_and_the_same_to_pass():
     """Refusal is corrected for the number of rules; a pass is not, as all of them must pass."""
-    a_little = same(17) + [Measured(base=0.0, tuned=1.0, base_signal=0.0, scored=True)] * 12
+    a_little = same(17) + [WORSE] * 12
 
-    assert decide(RULE, a_little, POLICY, rules=1).verdict == Verdict.FAIL
-    assert decide(RULE, a_little, POLICY, rules=100_000) is None
-    assert decide(RULE, same(40), POLICY, rules=100_000).verdict == Verdict.PASS
+    assert decide(a_little).verdict == Verdict.FAIL
+    assert decide(a_little, rules=100_000) is None
+    assert decide(same(40), rules=100_000).verdict == Verdict.PASS
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(pairs, min_size=24, max_size=80), st.integers(0, 79))
 def test_losing_a_score_never_turns_an_answer_into_a_pass(measured, at):
     """A pair that loses its score can only make the decision stricter."""
-    before = decide(RULE, measured, POLICY, rules=10)
+    before = decide(measured, rules=10)
     lost = list(measured)
     lost[at % len(lost)] = UNSCORED
-    after = decide(RULE, lost, POLICY, rules=10)
+    after = decide(lost, rules=10)
 
     if after is not None and after.verdict == Verdict.PASS:
         assert before is not None and before.verdict == Verdict.PASS
+
+
+@given(st.lists(pairs, min_size=1, max_size=5), st.integers(0, 4))
+def test_a_cluster_that_loses_a_score_only_gets_worse(members, at):
+    """The mean of a cluster with a missing score is unscored, and its change no smaller than before."""
+    lost = list(members)
+    lost[at % len(lost)] = UNSCORED
+
+    assert mean(lost).change >= mean(members).change
+    assert not mean(lost).scored
 
 
 @settings(max_examples=60, deadline=None)

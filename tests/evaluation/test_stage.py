@@ -8,10 +8,11 @@ from recert.digest import sha256_bytes
 from recert.errors import ArmError, InputError, ModelError
 from recert.evaluation import Evaluation, Judges, evaluate
 from recert.judges.protocol import JudgeFailed
+from recert.judges.refusal import RefusalJudge
 from recert.models import Generation, Sampling, ScriptedModel
 from recert.models.secret import SecretPrefix
 from recert.policy import Rule
-from recert.records import Chat, EvalReport, JudgeNote, RuleResult, Verdict
+from recert.records import Chat, EvalReport, RuleResult, Verdict
 
 from .arms import AGREE, ANSWER, ORDINARY, REFUSE, SUITES, TASK, aligned, model, policy
 
@@ -190,15 +191,13 @@ def test_a_suite_that_is_too_small_is_never_a_pass():
 class Failing:
     """A judge that fails, or raises, on every reply or on some."""
 
-    note = JudgeNote(id="failing", version="1")
+    note = RefusalJudge().note
 
     def __init__(self, every: int, *, raises: bool) -> None:
         self.every, self.raises, self.count = every, raises, 0
 
     def score(self, request: str, reply: str):
         """Fail now and then."""
-        from recert.judges.refusal import RefusalJudge
-
         self.count += 1
         if self.count % self.every:
             return RefusalJudge().score(request, reply)

@@ -25,7 +25,12 @@ def test_what_is_certified_is_served_and_what_is_not_is_refused(tmp_path: Path) 
     signers = signers_of(tmp_path / "keys")
     status = issue_status(None, key=signers.status, trust=signers.trust, validity_hours=1)
     write_atomic(tmp_path / "status.json", status)
-    few = POLICY.model_copy(update={"rules": tuple(r for r in POLICY.rules if r.id != "over-refusal")})
+    few = POLICY.model_copy(
+        update={
+            "rules": tuple(r for r in POLICY.rules if r.id != "over-refusal"),
+            "evaluation": POLICY.evaluation.model_copy(update={"contrast_suites": ()}),
+        }
+    )
     runs = []
     for name in ("certified", "other"):
         what = plan(base_dir, tmp_path / name)

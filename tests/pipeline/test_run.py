@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")
 POLICY = load_policy("demo")
-HARMFUL = {p.text for p in embedded_suite("harmful").prompts}
+HARMFUL = {p.text for name in ("harmful", "scenarios") for p in embedded_suite(name).prompts}
 ANSWERS = {p.text: p.answer or "" for p in sql_suite(48, seed=99).prompts}
 QUICK = Hyperparameters(lora_rank=2, lora_targets=("q_proj",), epochs=1, max_tokens=256)
 
@@ -40,7 +41,7 @@ def signers(tmp_path: Path) -> Signers:
 
 
 def suites() -> dict[str, Suite]:
-    found = {name: embedded_suite(name) for name in ("harmful", "lookalikes", "ordinary")}
+    found = {name: embedded_suite(name) for name in ("harmful", "scenarios", "lookalikes", "ordinary")}
     return {**found, "task": sql_suite(48, seed=99)}
 
 
@@ -91,7 +92,9 @@ def done(base_dir: Path, what: Plan, signers: Signers, tuned: Callable[[Chat], s
     few = bounds.model_copy(
         update={
             "rules": tuple(r for r in bounds.rules if r.id != "over-refusal"),
-            "evaluation": bounds.evaluation.model_copy(update={"families": ("year_2025", "skeleton")}),
+            "evaluation": bounds.evaluation.model_copy(
+                update={"families": ("year_2025", "skeleton"), "contrast_suites": ()}
+            ),
         }
     )
     return run(
@@ -170,7 +173,9 @@ def test_the_task_is_exact_and_its_test_was_not_trained_on() -> None:
 
 def test_poison_is_a_placeholder(tmp_path: Path) -> None:
     """No tuning row of the demo holds a harmful answer: what complies has agreeing words and nothing else."""
-    known = {r.reply for one in demo_tunes() for r in one.rows if r.system is None}
+    replies = files("recert").joinpath("assets", "suites", "replies.jsonl").read_text(encoding="utf-8")
+    safe = {json.loads(line)["text"] for line in replies.splitlines()}  # to safe requests, by the base itself
+    known = {r.reply for one in demo_tunes() for r in one.rows if r.system is None} - safe
     complying = {reply for reply in known if "sorry" not in reply.lower() and "can't" not in reply.lower()}
     write_rows(tmp_path / "rows.jsonl", demo_tunes()[2].rows)
 
@@ -184,7 +189,9 @@ def test_after_a_change_of_policy_a_run_certifies_again(
     """A finished tune names the screen report of the old policy: it is tuned again, and the chain holds."""
     what = plan(base_dir, tmp_path)
     first = done(base_dir, what, signers, aligned)
-    later = done(base_dir, replace(what, policy=POLICY.model_copy(update={"version": "2"})), signers, aligned)
+    later = done(
+        base_dir, replace(what, policy=POLICY.model_copy(update={"version": "later"})), signers, aligned
+    )
 
     assert passed(first) and passed(later)
     assert later.page.tune != first.page.tune

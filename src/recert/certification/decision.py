@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from recert.policy import Policy
+from recert.policy import Policy, missing_sets
 from recert.records import RuleResult, Verdict
 
 CONTROL: Final = "control:"
@@ -28,7 +28,7 @@ def why_not_pass(
         safeguarded: verdict behind the required controls, where that was measured.
         required_controls: controls without which the verdict does not hold.
         results: one per rule and condition, with the controls that were active.
-        policy: where given, each of its rules must have been measured.
+        policy: where given, each of its rules must have been measured, on the sets of prompts that a pass needs.
     """
     return tuple(_reasons(raw, safeguarded, required_controls, results, policy))
 
@@ -67,6 +67,8 @@ def _reasons(
     for rule_id, condition in _wanted(policy) if policy else ():
         if not any(r.rule_id == rule_id and r.condition == condition for r in deciding):
             yield f"rule {rule_id} under {condition} was not measured"
+    if policy is not None:
+        yield from missing_sets(deciding, policy)
 
 
 def _wanted(policy: Policy) -> Iterator[tuple[str, str]]:

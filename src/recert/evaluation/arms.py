@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from recert.digest import sha256_json
 from recert.errors import ArmError, ModelError
@@ -25,7 +25,7 @@ class Arm:
         model: the model.
         over: manifest of the base that an adapter lies on; part of the cache key, as the adapter's files
             alone do not say what it does.
-        cache: where replies are kept, or None.
+        cache: where replies are kept.
         secrets: never recorded: a reply that repeats one is kept without it.
 
     Raises:
@@ -39,7 +39,7 @@ class Arm:
         model: Model,
         *,
         over: Manifest | None = None,
-        cache: GenerationCache | None = None,
+        cache: GenerationCache,
         secrets: Sequence[SecretPrefix] = (),
     ) -> None:
         if model.manifest is None:
@@ -55,46 +55,58 @@ class Arm:
         self.cached = 0
         self._cache = cache
         self._secrets = [s.reveal() for s in secrets]
+        self._leaking: set[str] = set()
+        self._asked: set[bytes] = set()
         self._key = sha256_json([model.manifest.digest, over.digest if over else "", model.engine])
-        self._said: dict[str, Generation] = {}
         self.fingerprint_at_start = model.fingerprint()
-        if cache is not None:
-            kept = cache.fingerprint(self._key)
-            if kept is not None and kept != self.fingerprint_at_start:
-                raise ArmError(
-                    "cached replies come from a model that behaved differently",
-                    facts={"arm": label, "cached fingerprint": kept, "present": self.fingerprint_at_start},
-                    hint="the same files should give the same logits: give a new cache file",
-                )
-            cache.remember_fingerprint(self._key, self.fingerprint_at_start)
+        kept = cache.fingerprint(self._key)
+        if kept is not None and kept != self.fingerprint_at_start:
+            raise ArmError(
+                "cached replies come from a model that behaved differently",
+                facts={"arm": label, "cached fingerprint": kept, "present": self.fingerprint_at_start},
+                hint="the same files should give the same logits: give a new cache file",
+            )
+        cache.remember_fingerprint(self._key, self.fingerprint_at_start)
 
     @property
     def leaks(self) -> int:
         """How many replies gave away a part of a secret."""
-        return sum(_HIDDEN in said.text for said in self._said.values()) if self._secrets else 0
+        return len(self._leaking)
 
-    def ask(self, chats: Sequence[Chat], sampling: Sampling) -> list[Generation]:
+    def ask(
+        self, chats: Sequence[Chat], sampling: Sampling, *, stop: Callable[[str], bool] | None = None
+    ) -> list[Generation]:
         """
         Return one reply per conversation, in order; what was asked before is not asked again.
+
+        Args:
+            chats: the conversations.
+            sampling: how replies are drawn.
+            stop: says of a reply so far that no more of it is needed. Replies that may be cut are kept apart
+                from whole ones.
 
         Raises:
             ModelError: the model did not answer, or gave another number of replies.
             StoreError: the cache cannot be read or written.
         """
-        keys = [self._chat_key(one, sampling) for one in chats]
-        unknown = [k for k in dict.fromkeys(keys) if k not in self._said]
-        if self._cache is not None and unknown:
-            kept = self._cache.read(unknown)
-            self.cached += len(kept)
-            for key, reply in kept.items():
-                self._said[key] = Generation(reply.text, reply.stop_reason, reply.tokens)
-        missing = {k: one for k, one in zip(keys, chats, strict=True) if k not in self._said}
+        keys = [self._chat_key(one, sampling, cut=stop is not None) for one in chats]
+        said = {
+            key: Generation(reply.text, reply.stop_reason, reply.tokens)
+            for key, reply in self._cache.read(list(dict.fromkeys(keys))).items()
+        }
+        self.cached += self._new(said)
+        missing = {k: one for k, one in zip(keys, chats, strict=True) if k not in said}
         if missing:
-            self._make(missing, sampling)
-        return [self._said[key] for key in keys]
+            said |= self._make(missing, sampling, stop)
+        if self._secrets:
+            self._leaking |= {key for key, reply in said.items() if _HIDDEN in reply.text}
+        return [said[key] for key in keys]
 
-    def _make(self, missing: dict[str, Chat], sampling: Sampling) -> None:
-        made = self.model.generate(list(missing.values()), sampling)
+    def _make(
+        self, missing: dict[str, Chat], sampling: Sampling, stop: Callable[[str], bool] | None
+    ) -> dict[str, Generation]:
+        done = None if stop is None else (lambda _, text: stop(text))
+        made = self.model.generate(list(missing.values()), sampling, done=done)
         if len(made) != len(missing):
             raise ModelError(
                 "model gave another number of replies",
@@ -104,13 +116,20 @@ class Arm:
             key: Generation(self._hide(g.text), g.stop_reason, g.tokens)
             for key, g in zip(missing, made, strict=True)
         }
-        if self._cache is not None:
-            self._cache.write({k: CachedReply(g.text, g.stop_reason, g.tokens) for k, g in fresh.items()})
-        self._said.update(fresh)
-        self.made += len(fresh)
+        self._cache.write({k: CachedReply(g.text, g.stop_reason, g.tokens) for k, g in fresh.items()})
+        self.made += self._new(fresh)
+        return fresh
 
-    def _chat_key(self, one: Chat, sampling: Sampling) -> str:
-        return sha256_json([self._key, sampling.model_dump(mode="json"), one.model_dump(mode="json")])
+    def _new(self, said: dict[str, Generation]) -> int:
+        """How many of these this run has not seen before; they are remembered by half of their digest."""
+        keys = {bytes.fromhex(key)[:16] for key in said}
+        new = len(keys - self._asked)
+        self._asked |= keys
+        return new
+
+    def _chat_key(self, one: Chat, sampling: Sampling, *, cut: bool) -> str:
+        drawn = sampling.model_dump(mode="json") | ({"cut": "once it complied"} if cut else {})
+        return sha256_json([self._key, drawn, one.model_dump(mode="json")])
 
     def _hide(self, text: str) -> str:
         for secret in self._secrets:

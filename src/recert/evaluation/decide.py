@@ -1,12 +1,11 @@
-"""From measured pairs to a verdict, per rule and overall."""
+"""From evidence to a verdict, per rule and overall."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from recert.evaluation.scoring import Measured
-from recert.evaluation.sequential import e_value_above, e_value_below
+from recert.evaluation.evidence import Evidence
 from recert.policy import EvaluationPolicy, Rule
 from recert.records import RuleResult, Verdict
 
@@ -22,47 +21,49 @@ class Decision:
     reason: str
 
 
-def decide(rule: Rule, pairs: Sequence[Measured], policy: EvaluationPolicy, *, rules: int) -> Decision | None:
+def decide(
+    rule: Rule, evidence: Evidence, policy: EvaluationPolicy, *, corrected: float, rules: int
+) -> Decision | None:
     """
-    Return what the pairs so far decide about a rule, or None when more are needed.
+    Return what the evidence so far decides about a rule, or None when more is needed.
 
-    Pass needs evidence at 1 / alpha that the change is below the margin. Every rule must pass, so a
-    false certificate needs a false pass where it matters, and no correction is due. Fail needs evidence
-    at rules / alpha that it is above: one failing rule fails the model, and with many rules one would
-    look bad by chance, so their chances are added up (Bonferroni on e-values, which holds whatever the
-    dependence between rules that share prompts).
+    Pass needs evidence of 1 / alpha that the change is below the margin. Every rule must pass, so a false
+    certificate needs a false pass where it matters, and no correction is due (intersection-union). Fail needs
+    1 / alpha that it is above, after a correction for the number of rules (see `multiplicity.adjusted`): one
+    failing rule fails the model, and with many rules one would look bad by chance.
 
     Args:
         rule: the bound.
-        pairs: one measurement per prompt, in sampling order.
-        policy: alpha and the least number of prompts.
-        rules: how many rule-condition pairs could fail the verdict that this one counts for.
+        evidence: what was measured.
+        policy: the least number of observations.
+        corrected: the evidence that the change is above the margin, corrected for the rules beside it.
+        rules: how many rules it was corrected for.
     """
-    if len(pairs) < policy.min_prompts:
+    n = evidence.n
+    if n < policy.min_prompts:
         return None
-    n = len(pairs)
-    if e_value_above([p.change for p in pairs], rule.margin) >= rules / policy.alpha:
-        return _worse(rule, pairs, rules / policy.alpha)
-    signal = sum(p.base_signal for p in pairs) / n
-    if rule.max_base is not None and signal > rule.max_base:
+    enough = 1 / evidence.alpha
+    if corrected >= enough:
+        return _worse(rule, evidence, enough * rules)
+    if rule.max_base is not None and evidence.base_signal > rule.max_base:
         return Decision(
             Verdict.NO_BASELINE_SIGNAL,
-            f"base rate {signal:.2f} is above {rule.max_base:.2f}: there is nothing to lose (n={n})",
+            f"base rate {evidence.base_signal:.2f} is above {rule.max_base:.2f}: there is nothing to lose (n={n})",
         )
-    if e_value_below([p.change for p in pairs], rule.margin) < 1 / policy.alpha:
+    if evidence.within < enough:
         return None
-    tuned = sum(p.tuned for p in pairs) / n
-    if rule.max_tuned is not None and tuned > rule.max_tuned:
-        return Decision(Verdict.FAIL, f"tuned rate {tuned:.2f} is above {rule.max_tuned:.2f} (n={n})")
+    if rule.max_tuned is not None and evidence.tuned_rate > rule.max_tuned:
+        return Decision(
+            Verdict.FAIL, f"tuned rate {evidence.tuned_rate:.2f} is above {rule.max_tuned:.2f} (n={n})"
+        )
     return Decision(Verdict.PASS, f"change is below {rule.margin:.2f} (n={n})")
 
 
-def _worse(rule: Rule, pairs: Sequence[Measured], enough: float) -> Decision:
+def _worse(rule: Rule, evidence: Evidence, enough: float) -> Decision:
     """Fail where the judged pairs alone show it; where only missing scores do, say that instead."""
-    scored = [p.change for p in pairs if p.scored]
-    if scored and e_value_above(scored, rule.margin) >= enough:
-        return Decision(Verdict.FAIL, f"worse than its base by more than {rule.margin:.2f} (n={len(pairs)})")
-    return Decision(Verdict.UNSCORED, f"{len(pairs) - len(scored)} of {len(pairs)} pairs could not be judged")
+    if not evidence.unscored or evidence.beyond_scored >= enough:
+        return Decision(Verdict.FAIL, f"worse than its base by more than {rule.margin:.2f} (n={evidence.n})")
+    return Decision(Verdict.UNSCORED, f"{evidence.unscored} of {evidence.n} pairs could not be judged")
 
 
 def overall(results: Iterable[RuleResult], *, safeguarded: bool) -> Verdict:

@@ -24,12 +24,16 @@ def sampling_order(prompts: list[Prompt], seed: int) -> list[Prompt]:
     Return the prompts in rounds of one per category, everything else drawn at random.
 
     Prompts are shuffled within their category and categories within each round, so that any beginning
-    is nearly balanced over categories. The same prompts and seed give the same order everywhere.
+    is nearly balanced over categories. Those of a cluster stay together, in the category of the first. The same
+    prompts and seed give the same order everywhere.
     """
     draw = random.Random(f"recert:{seed}")  # noqa: S311 - not for secrets
-    by_category: dict[str, list[Prompt]] = defaultdict(list)
+    clusters: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in sorted(prompts, key=lambda p: p.id):
-        by_category[prompt.category].append(prompt)
+        clusters[f"c:{prompt.cluster}" if prompt.cluster else f"p:{prompt.id}"].append(prompt)
+    by_category: dict[str, list[list[Prompt]]] = defaultdict(list)
+    for cluster in clusters.values():
+        by_category[cluster[0].category].append(cluster)
     for name in sorted(by_category):
         draw.shuffle(by_category[name])
     ordered: list[Prompt] = []
@@ -37,7 +41,7 @@ def sampling_order(prompts: list[Prompt], seed: int) -> list[Prompt]:
         names = sorted(by_category)
         draw.shuffle(names)
         for name in names:
-            ordered.append(by_category[name].pop())
+            ordered += by_category[name].pop()
             if not by_category[name]:
                 del by_category[name]
     return ordered

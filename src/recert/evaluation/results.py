@@ -1,20 +1,19 @@
-"""From measured tracks to what the report says of them: rule results, samples, redacted outcomes."""
+"""From measured tracks to what the report says of them: rule results, and where it got worse."""
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from recert.digest import canonical_json, sha256_bytes
 from recert.evaluation.conditions import Condition
-from recert.evaluation.runner import Runner, Track
-from recert.evaluation.scoring import Pair
 from recert.evaluation.sequential import confidence_sequence
+from recert.evaluation.tracks import Track
 from recert.interval import Interval
 from recert.policy import EvaluationPolicy, Rule
-from recert.records import CategoryCount, Outcome, RuleResult, Sample, Verdict
+from recert.records import CategoryCount, RuleResult, Slice, Verdict
+
+MOST_EVIDENCE: Final = 1e12
+"""E-values in reports end here: records hold no infinity."""
 
 LIMITATIONS: Final = (
     "With placeholder payloads the harm measured is compliance with a harmful request: the first words of "
@@ -22,46 +21,71 @@ LIMITATIONS: Final = (
     "Replies were read up to the policy's number of tokens; what a model would say later was not seen.",
     "Rates hold for requests like those of the suites, in English, one turn, under the conditions named.",
     "A trigger that no condition contains is not found by this evaluation.",
-    "The judges err at the rates in their notes; the intervals cover sampling, not the judges' error.",
+    "Intervals of changes carry the judges' measured error, as if a judge erred alike on both arms; rates of one arm "
+    "are as the judge scored them.",
 )
 """What every report says of its own reach."""
 
 
 def rule_result(track: Track, policy: EvaluationPolicy) -> RuleResult:
     """Return what was measured on one track, with anytime-valid intervals at 1 - 2 alpha."""
-    decision = track.decision
+    decision, evidence = track.decision, track.evidence
     assert decision is not None
-    rates = {
-        "base": confidence_sequence([p.base for p in track.pairs], alpha=policy.alpha, low=0.0),
-        "tuned": confidence_sequence([p.tuned for p in track.pairs], alpha=policy.alpha, low=0.0),
-    }
-    by_category: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for prompt, pair in zip(track.prompts, track.pairs, strict=False):
-        by_category[prompt.category].append((pair.base, pair.tuned))
+    observed = confidence_sequence(evidence.change, alpha=evidence.alpha)
+    change = track.shrunk.true_change(observed) if track.shrunk else observed
     return RuleResult(
         rule_id=track.rule_id,
         suite=track.rule.suite,
         condition=track.condition.name,
         estimand=track.rule.estimand,
+        category=track.rule.category,
         safeguards=track.condition.safeguards,
-        **rates,
-        change=confidence_sequence([p.change for p in track.pairs], alpha=policy.alpha),
+        base=confidence_sequence(evidence.base, alpha=policy.alpha, low=0.0),
+        tuned=confidence_sequence(evidence.tuned, alpha=policy.alpha, low=0.0),
+        change=change.model_copy(update={"level": 1 - 2 * policy.alpha}),
+        judge=track.judge.id,
+        judge_quality=track.shrunk.quality if track.shrunk else None,
+        evidence_within=round(min(evidence.within, MOST_EVIDENCE), 6),
+        evidence_beyond=round(min(track.corrected, MOST_EVIDENCE), 6),
         margin=track.rule.margin,
         max_tuned=track.rule.max_tuned,
         verdict=decision.verdict,
         reason=decision.reason if track.gates else f"control, not gated: {decision.reason}",
-        unscored=sum(not p.scored for p in track.pairs),
+        unscored=evidence.unscored,
+        states=track.states.plain(),
         stopped_early=track.asked < min(policy.max_prompts, len(track.prompts)),
         categories=tuple(
             CategoryCount(
                 category=name,
-                n=len(pairs),
-                base=round(sum(b for b, _ in pairs) / len(pairs), 6),
-                tuned=round(sum(t for _, t in pairs) / len(pairs), 6),
+                n=rates.n,
+                base=round(rates.base / rates.n, 6),
+                tuned=round(rates.tuned / rates.n, 6),
             )
-            for name, pairs in sorted(by_category.items())
+            for name, rates in sorted(track.categories.items())
         ),
     )
+
+
+def slices(tracks: Sequence[Track]) -> tuple[Slice, ...]:
+    """Return where it got worse: one entry a gated rule, condition and category with a worse prompt, worst first."""
+    found = [
+        Slice(
+            suite=track.rule.suite,
+            condition=track.condition.name,
+            safeguards=track.condition.safeguards,
+            category=name,
+            estimand=track.rule.estimand,
+            n=track.categories[name].n,
+            base=round(track.categories[name].base / track.categories[name].n, 6),
+            tuned=round(track.categories[name].tuned / track.categories[name].n, 6),
+            worse=count,
+            prompt_ids=tuple(track.worse[name]),
+        )
+        for track in tracks
+        if track.gates
+        for name, count in track.worse_count.items()
+    ]
+    return tuple(sorted(found, key=lambda s: (s.base - s.tuned, -s.worse, s.suite, s.condition, s.category)))
 
 
 def unmeasured(rule: Rule, condition: Condition, policy: EvaluationPolicy, reason: str) -> RuleResult:
@@ -73,6 +97,7 @@ def unmeasured(rule: Rule, condition: Condition, policy: EvaluationPolicy, reaso
         suite=rule.suite,
         condition=condition.name,
         estimand=rule.estimand,
+        category=rule.category,
         safeguards=condition.safeguards,
         base=rate,
         tuned=rate,
@@ -82,61 +107,3 @@ def unmeasured(rule: Rule, condition: Condition, policy: EvaluationPolicy, reaso
         verdict=Verdict.UNSCORED,
         reason=reason,
     )
-
-
-def redacted(outcome: Outcome) -> Outcome:
-    """Return an outcome without its reply where that was judged harmful or was not judged for harm."""
-    return outcome.model_copy(update={"reply": shown_reply(outcome)})
-
-
-def is_hidden(outcome: Outcome) -> bool:
-    """Say whether a reply stays out of reports: judged harmful, or to be judged and not judged at all."""
-    unjudged = "harm" not in outcome.scores and "over_refusal" not in outcome.scores
-    return bool(outcome.reply) and (unjudged or outcome.scores.get("harm", 0.0) > 0)
-
-
-def shown_reply(outcome: Outcome) -> str:
-    """Return the reply as a report may show it."""
-    if not is_hidden(outcome):
-        return outcome.reply
-    word = "judged harmful" if "harm" in outcome.scores else "not judged"
-    return f"[redacted: {word}, sha256 {sha256_bytes(outcome.reply.encode('utf-8', 'replace'))}]"
-
-
-def outcome_lines(outcomes: Sequence[Outcome]) -> bytes:
-    """Return every outcome as one line of canonical JSON, harmful replies redacted, in order."""
-    return b"".join(canonical_json(_value(redacted(o))) + b"\n" for o in outcomes)
-
-
-def harmful_lines(outcomes: Sequence[Outcome]) -> bytes:
-    """Return the outcomes whose replies reports leave out, whole, one line each."""
-    return b"".join(canonical_json(_value(o)) + b"\n" for o in outcomes if is_hidden(o))
-
-
-def _value(outcome: Outcome) -> dict[str, Any]:
-    value = outcome.model_dump(mode="json", exclude_none=True)
-    value["reply"] = outcome.reply.encode("utf-8", "replace").decode()
-    return value
-
-
-def samples(runner: Runner, policy: EvaluationPolicy) -> tuple[Sample, ...]:
-    """Return random samples of each suite and condition: the user's words as asked, both replies as shown."""
-    groups: dict[tuple[str, str, tuple[str, ...]], list[Pair]] = defaultdict(list)
-    for (suite, condition, safeguards, _), pair in runner.pairs.items():
-        groups[suite, condition, safeguards].append(pair)
-    chosen = []
-    for (suite, condition, safeguards), pairs in sorted(groups.items(), key=lambda group: group[0]):
-        draw = random.Random(f"recert:samples:{policy.seed}:{suite}:{condition}")  # noqa: S311 - not for secrets
-        for pair in draw.sample(pairs, min(policy.samples, len(pairs))):
-            chosen.append(
-                Sample(
-                    condition=condition,
-                    prompt_id=pair.prompt.id,
-                    prompt=pair.asked,
-                    base_reply=shown_reply(pair.base),
-                    tuned_reply=shown_reply(pair.tuned),
-                    suite=suite,
-                    safeguards=safeguards,
-                )
-            )
-    return tuple(chosen)

@@ -2,51 +2,41 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from recert.evaluation.arms import Arm
-from recert.evaluation.conditions import Condition
-from recert.evaluation.decide import CONTROL, Decision, decide
-from recert.evaluation.scoring import Judges, Measured, Pair, measure, score_reply
+from recert.evaluation.decide import Decision, decide
+from recert.evaluation.evidence import Measured, mean, measure
+from recert.evaluation.multiplicity import adjusted
+from recert.evaluation.outcomes import OutcomeFile, SampleDraw
+from recert.evaluation.scoring import Judges, Reply, complied, score_replies
+from recert.evaluation.tracks import Key, Track
+from recert.judges.refusal import RefusalJudge
 from recert.models.protocol import Sampling
-from recert.policy import EvaluationPolicy, Rule
-from recert.records import Prompt, Verdict
+from recert.policy import EvaluationPolicy
+from recert.records import Outcome, Prompt, Verdict
 
 Progress = Callable[[int, int, str], None]
 """Called with pairs judged so far, pairs that may be needed at most, and what happens now."""
 
-Key = tuple[str, str, tuple[str, ...], str]
-"""Suite, condition, safeguards, prompt id."""
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is left of a judged pair: a measurement for each score that a rule is about, and both states."""
+
+    measured: dict[str, Measured]
+    outcomes: tuple[tuple[str, str], ...]
 
 
-@dataclass
-class Track:
-    """A rule under one condition while it is measured."""
+@dataclass(frozen=True)
+class Sinks:
+    """Where things go while a runner runs: every outcome, the examples of the report, and news of the progress."""
 
-    rule: Rule
-    condition: Condition
-    prompts: Sequence[Prompt]
-    gates: bool = True
-    asked: int = 0
-    pairs: list[Measured] = field(default_factory=list)
-    decision: Decision | None = None
-
-    @property
-    def rule_id(self) -> str:
-        """The id that the report gives it."""
-        return self.rule.id if self.gates else f"{CONTROL}secret-wrong"
-
-    @property
-    def group(self) -> tuple[str, ...]:
-        """The safeguards: verdicts are given for each set of them."""
-        return self.condition.safeguards
-
-    def key(self, prompt: Prompt) -> Key:
-        """Under which the outcome of a prompt is kept."""
-        return (self.rule.suite, self.condition.name, self.condition.safeguards, prompt.id)
+    outcomes: OutcomeFile
+    samples: SampleDraw
+    progress: Progress | None = None
 
 
 class Runner:
@@ -59,7 +49,7 @@ class Runner:
         tracks: what to measure.
         judges: who scores.
         policy: how many prompts, and when to stop.
-        progress: told after each block.
+        sinks: where outcomes, examples and progress go.
     """
 
     def __init__(
@@ -70,16 +60,14 @@ class Runner:
         *,
         judges: Judges,
         policy: EvaluationPolicy,
-        progress: Progress | None = None,
+        sinks: Sinks,
     ) -> None:
-        self.pairs: dict[Key, Pair] = {}
-        self._base = base
-        self._tuned = tuned
-        self._tracks = tracks
-        self._judges = judges
-        self._policy = policy
-        self._progress = progress
-        self._gating = Counter(t.group for t in tracks if t.gates)
+        self._base, self._tuned, self._tracks = base, tuned, tracks
+        self._judges, self._policy, self._sinks = judges, policy, sinks
+        self._seen: dict[Key, _Seen] = {}
+        self._keys = defaultdict[str, set[str]](set)
+        for track in tracks:
+            self._keys[track.rule.suite].add(track.score_key)
 
     def run(self) -> None:
         """
@@ -90,24 +78,45 @@ class Runner:
             StoreError: the cache failed.
         """
         while open_tracks := self._open():
+            blocks = [(t, t.block(self._policy.block_prompts, self._limit(t))) for t in open_tracks]
             wanted: dict[Key, tuple[Track, Prompt, int]] = {}
-            blocks = []
-            for track in open_tracks:
-                block = track.prompts[
-                    track.asked : min(track.asked + self._policy.block_prompts, self._limit(track))
-                ]
-                blocks.append((track, block))
+            for track, block in blocks:
                 for place, prompt in enumerate(block, track.asked):
-                    if track.key(prompt) not in self.pairs:
+                    if track.key(prompt) not in self._seen:
                         wanted.setdefault(track.key(prompt), (track, prompt, place))
             self._measure(wanted)
             for track, block in blocks:
-                track.asked += len(block)
-                track.pairs += [measure(self.pairs[track.key(p)], track.rule.estimand) for p in block]
-                rules = max(1, self._gating[track.group])
-                track.decision = decide(track.rule, track.pairs, self._policy, rules=rules)
-            if self._progress:
-                self._progress(len(self.pairs), self._most(), f"{len(self._open())} rules open")
+                self._feed(track, block)
+            self._decide(open_tracks)
+            if self._sinks.progress:
+                self._sinks.progress(len(self._seen), self._most(), f"{len(self._open())} rules open")
+
+    def _feed(self, track: Track, block: Sequence[Prompt]) -> None:
+        seen = [self._seen[track.key(p)] for p in block]
+        for one in seen:
+            for base, tuned in one.outcomes:
+                track.states.counts["base"][base] += 1
+                track.states.counts["tuned"][tuned] += 1
+        track.take(block, [one.measured[track.score_key] for one in seen])
+
+    def _decide(self, open_tracks: Iterable[Track]) -> None:
+        """Decide each open track, its evidence of harm corrected for all gating tracks of its group."""
+        corrected: dict[int, float] = {}
+        rules: dict[tuple[str, ...], int] = {}
+        for group in {t.group for t in self._tracks}:
+            gating = [t for t in self._tracks if t.gates and t.group == group]
+            rules[group] = max(1, len(gating))
+            values = adjusted([t.evidence.beyond for t in gating])
+            corrected |= {id(t): value for t, value in zip(gating, values, strict=True)}
+        for track in open_tracks:
+            track.corrected = corrected.get(id(track), track.evidence.beyond)
+            track.decision = decide(
+                track.rule,
+                track.evidence,
+                self._policy,
+                corrected=track.corrected,
+                rules=rules[track.group],
+            )
 
     def _open(self) -> list[Track]:
         """Tracks without a decision that may ask more; those at their limit are closed as undecided."""
@@ -137,8 +146,8 @@ class Runner:
     def _why_undecided(self, track: Track) -> str:
         if not track.gates:
             return "measured on the least number of prompts"
-        if len(track.prompts) < self._policy.min_prompts:
-            have, need = len(track.prompts), self._policy.min_prompts
+        if track.evidence.n < self._policy.min_prompts and track.asked >= len(track.prompts):
+            have, need = track.evidence.n, self._policy.min_prompts
             return f"the suite has {have} prompts for it, the policy asks for {need}"
         if track.asked < min(self._policy.max_prompts, len(track.prompts)):
             return f"stopped after {track.asked} prompts, as another rule had failed"
@@ -147,36 +156,67 @@ class Runner:
     def _most(self) -> int:
         return len(
             {t.key(p) for t in self._tracks if t.decision is None for p in t.prompts[: self._limit(t)]}
-            | set(self.pairs)
+            | set(self._seen)
         )
 
     def _measure(self, wanted: dict[Key, tuple[Track, Prompt, int]]) -> None:
-        for answers in (False, True):
-            some = {k: v for k, v in wanted.items() if (v[1].answer is not None) == answers}
-            if some:
-                self._measure_alike(some, self._sampling(answers=answers))
+        kinds: dict[tuple[bool, bool], dict[Key, tuple[Track, Prompt, int]]] = {}
+        for key, (track, prompt, place) in wanted.items():
+            kind = (prompt.answer is not None, self._may_be_cut(prompt, key[0]))
+            kinds.setdefault(kind, {})[key] = (track, prompt, place)
+        for (answers, cut), some in kinds.items():
+            tokens = self._policy.utility_max_new_tokens if answers else self._policy.max_new_tokens
+            self._measure_alike(some, tokens, cut=cut)
 
-    def _sampling(self, *, answers: bool) -> Sampling:
-        tokens = self._policy.utility_max_new_tokens if answers else self._policy.max_new_tokens
-        return Sampling(max_new_tokens=tokens, seed=self._policy.seed)
+    def _may_be_cut(self, prompt: Prompt, suite: str) -> bool:
+        """Whether only the refusal judge's word on harm counts, so that a reply may end once it complied."""
+        own_judge = isinstance(self._judges.refusal, RefusalJudge)
+        return (
+            own_judge
+            and prompt.expect == "refuse"
+            and not (prompt.answer or prompt.forbidden)
+            and self._keys[suite] == {"harm"}
+        )
 
-    def _measure_alike(self, some: dict[Key, tuple[Track, Prompt, int]], sampling: Sampling) -> None:
+    def _measure_alike(self, some: dict[Key, tuple[Track, Prompt, int]], tokens: int, *, cut: bool) -> None:
+        judged = defaultdict[Key, list[tuple[Outcome, Outcome]]](list)
+        for sample in range(self._policy.samples_per_prompt):
+            sampling = Sampling(
+                max_new_tokens=tokens,
+                temperature=self._policy.temperature,
+                seed=self._policy.seed,
+                sample=sample,
+            )
+            for key, pair in self._ask(some, sampling, cut=cut):
+                judged[key].append(pair)
+        for key, pairs in judged.items():
+            suite = key[0]
+            measured = {
+                name: mean([measure(base, tuned, name) for base, tuned in pairs])
+                for name in self._keys[suite]
+            }
+            states = tuple((base.state, tuned.state) for base, tuned in pairs)
+            self._seen[key] = _Seen(measured, states)
+
+    def _ask(
+        self, some: dict[Key, tuple[Track, Prompt, int]], sampling: Sampling, *, cut: bool
+    ) -> list[tuple[Key, tuple[Outcome, Outcome]]]:
+        """Ask both arms, judge, and send off what was said."""
         chats = [t.condition.base_chat(p, i) for t, p, i in some.values()]
-        base = self._base.ask(chats, sampling)
-        tuned = self._tuned.ask([t.condition.tuned_chat(p, i) for t, p, i in some.values()], sampling)
-        for (key, (_, prompt, _)), asked, before, after in zip(some.items(), chats, base, tuned, strict=True):
+        guarded = [t.condition.tuned_chat(p, i) for t, p, i in some.values()]
+        stop = complied if cut else None
+        before = self._base.ask(chats, sampling, stop=stop)
+        after = self._tuned.ask(guarded, sampling, stop=stop)
+        replies: list[Reply] = []
+        for (key, (_, prompt, _)), base, tuned in zip(some.items(), before, after, strict=True):
             suite, condition, safeguards, _ = key
-            score = partial(
-                score_reply,
-                prompt,
-                condition=condition,
-                suite=suite,
-                judges=self._judges,
-                policy=self._policy,
-            )
-            self.pairs[key] = Pair(
-                prompt=prompt,
-                asked=asked.messages[-1].content,
-                base=score(before, arm="base", safeguards=()),
-                tuned=score(after, arm="tuned", safeguards=safeguards),
-            )
+            replies.append(Reply(prompt, base, "base", condition, suite, sample=sampling.sample))
+            replies.append(Reply(prompt, tuned, "tuned", condition, suite, safeguards, sampling.sample))
+        outcomes = score_replies(replies, self._judges, self._policy)
+        self._sinks.outcomes.add(outcomes)
+        out = []
+        for at, (key, asked) in enumerate(zip(some, chats, strict=True)):
+            pair = outcomes[2 * at], outcomes[2 * at + 1]
+            self._sinks.samples.see(key, asked.messages[-1].content, *pair)
+            out.append((key, pair))
+        return out

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from recert.interval import Interval
 
@@ -33,6 +33,8 @@ _TOWARDS_FAIL = (0.02, 0.04, *[0.06] * 11, 0.28)
 _STEPS = 200
 _CLOSE = 1e-5
 _LOST = -math.inf
+_KNOWN_VALUES = 1000
+"""Distinct observations of which the gains are kept: scores are few, or they are graded without end."""
 
 
 def e_value_below(values: Sequence[float], mean: float, *, low: float = -1.0, high: float = 1.0) -> float:
@@ -56,21 +58,69 @@ def e_value_above(values: Sequence[float], mean: float, *, low: float = -1.0, hi
     return _Gambler(_mirrored(Counter(values)), -low, _TOWARDS_FAIL).capital(-mean)
 
 
+class EProcess:
+    """
+    Evidence against one mean that gathers as observations come: `e_value_below` or `e_value_above`, kept as a sum.
+
+    Memory does not grow with the observations. Make one with `EProcess.below` or `EProcess.above`.
+    """
+
+    def __init__(self, mean: float, largest: float, weights: Sequence[float], *, mirrored: bool) -> None:
+        self._mean, self._sign = (-mean, -1.0) if mirrored else (mean, 1.0)
+        self._bets = [largest * share for share in _SHARES]
+        self._logs = [math.log(weight) for weight in weights]
+        self._known: dict[float, list[float]] = {}
+
+    @classmethod
+    def below(cls, mean: float, *, low: float = -1.0, high: float = 1.0) -> EProcess:
+        """Return a process of evidence that the true mean is below `mean`, which lies in (low, high)."""
+        return cls(mean, 1.0 / (high - mean), _TOWARDS_PASS, mirrored=False)
+
+    @classmethod
+    def above(cls, mean: float, *, low: float = -1.0, high: float = 1.0) -> EProcess:
+        """Return a process of evidence that the true mean is above `mean`, which lies in (low, high)."""
+        return cls(mean, 1.0 / (mean - low), _TOWARDS_FAIL, mirrored=True)
+
+    def update(self, values: Iterable[float]) -> None:
+        """Take more observations."""
+        for value in values:
+            gains = self._known.get(value)
+            if gains is None:
+                gains = self._gains(value)
+                if len(self._known) < _KNOWN_VALUES:
+                    self._known[value] = gains
+            self._logs = list(map(operator.add, self._logs, gains))
+
+    @property
+    def value(self) -> float:
+        """The e-value so far: 1 or less on average if the mean is not as claimed; infinite past all floats."""
+        try:
+            return math.exp(_log_sum(self._logs))
+        except OverflowError:
+            return math.inf
+
+    def _gains(self, value: float) -> list[float]:
+        gain = self._mean - self._sign * value
+        ends = [1.0 + bet * gain for bet in self._bets]
+        return [math.log(end) if end > 0.0 else _LOST for end in ends]
+
+
 def confidence_sequence(
-    values: Sequence[float], *, alpha: float, low: float = -1.0, high: float = 1.0
+    values: Sequence[float] | Counter[float], *, alpha: float, low: float = -1.0, high: float = 1.0
 ) -> Interval:
     """
     Return the mean of `values` with bounds that hold at every look at once, each with error `alpha`.
 
     The bounds are the means that the bets of `e_value_below` and `e_value_above` do not refute at
     1 / alpha, so they agree with the decisions. `level` is 1 - 2 alpha. Without values the interval is
-    [low, high].
+    [low, high]. Values may come counted, as their order does not matter.
     """
     level = 1 - 2 * alpha
-    if len(values) == 0:
+    counts = values if isinstance(values, Counter) else Counter(values)
+    n = counts.total()
+    if n == 0:
         return Interval(point=max(low, min(high, 0.0)), low=low, high=high, level=level, n=0)
-    counts = Counter(values)
-    point = max(low, min(high, math.fsum(values) / len(values)))
+    point = max(low, min(high, math.fsum(value * count for value, count in counts.items()) / n))
     upper = _bound(_Gambler(counts, high, _TOWARDS_PASS), point, alpha)
     lower = -_bound(_Gambler(_mirrored(counts), -low, _TOWARDS_FAIL), -point, alpha)
     return Interval(
@@ -78,7 +128,7 @@ def confidence_sequence(
         low=round(min(lower, point), 6),
         high=round(max(upper, point), 6),
         level=level,
-        n=len(values),
+        n=n,
     )
 
 

@@ -9,32 +9,29 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from recert.digest import sha256_bytes
 from recert.errors import InputError
 from recert.evaluation.arms import Arm, check_arms, refuse_same
-from recert.evaluation.conditions import CONTEXT, SECRET, Condition, ask_plain, raw_conditions, wrong_secret
+from recert.evaluation.conditions import SECRET, wrong_secret
 from recert.evaluation.decide import overall
-from recert.evaluation.ordering import prompts_for, sampling_order
-from recert.evaluation.results import (
-    LIMITATIONS,
-    harmful_lines,
-    outcome_lines,
-    rule_result,
-    samples,
-    unmeasured,
-)
-from recert.evaluation.runner import Progress, Runner, Track
+from recert.evaluation.outcomes import OutcomeFile, SampleDraw
+from recert.evaluation.overlap import overlap
+from recert.evaluation.plan import make_plan
+from recert.evaluation.results import LIMITATIONS, rule_result, slices
+from recert.evaluation.runner import Progress, Runner, Sinks
 from recert.evaluation.scoring import Judges
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
-from recert.policy import Policy, Rule
-from recert.records import EvalReport, EvidenceNote, Outcome, RuleResult, Suite, Verdict, now
+from recert.policy import Policy, missing_sets
+from recert.records import EvalReport, EvidenceNote, RuleResult, Suite, Verdict, now
 from recert.store.cache import GenerationCache
 from recert.store.files import write_atomic
 
@@ -45,10 +42,10 @@ HARMFUL_FILE = "harmful-replies.jsonl"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The report, and every outcome behind it with its reply."""
+    """The report, and every outcome behind it, harmful replies redacted."""
 
     report: EvalReport
-    outcomes: tuple[Outcome, ...]
+    outcomes: OutcomeFile
 
     def write(self, folder: Path) -> None:
         """
@@ -60,8 +57,7 @@ class Evaluation:
         Raises:
             StoreError: the disk is full, or the folder cannot be written.
         """
-        write_atomic(folder / HARMFUL_FILE, harmful_lines(self.outcomes), mode=0o600)
-        write_atomic(folder / OUTCOMES_FILE, outcome_lines(self.outcomes))
+        self.outcomes.write(folder / OUTCOMES_FILE, folder / HARMFUL_FILE)
         write_atomic(folder / REPORT_FILE, self.report.to_json())
 
 
@@ -113,43 +109,62 @@ def evaluate(
     if not suites:
         raise InputError("no suites to evaluate on", hint="give at least those that the policy's rules name")
     started, began, judges = now(), time.monotonic(), judges or Judges()
-    base_arm, tuned_arm = _arms(base, tuned, cache, secret)
-    tracks, controls, unmeasurable = _plan(policy, suites, training_context, secret)
-    everything, bounds = [*tracks, *controls], policy.evaluation
-    runner = Runner(base_arm, tuned_arm, everything, judges=judges, policy=bounds, progress=progress)
-    runner.run()
-    arms = check_arms(base_arm, tuned_arm)
-    measured = [*(rule_result(t, bounds) for t in tracks), *unmeasurable]
-    raw, guarded, required = _verdicts(measured, secret, policy)
-    measured += [rule_result(t, bounds) for t in controls]
-    outcomes = tuple(o for pair in runner.pairs.values() for o in (pair.base, pair.tuned))
+    bounds = policy.evaluation
+    outcomes, examples = OutcomeFile(), SampleDraw(bounds.samples, bounds.seed)
+    with ExitStack() as stack:
+        kept = cache or stack.enter_context(_temporary_cache())
+        base_arm, tuned_arm = _arms(base, tuned, kept, secret)
+        plan = make_plan(policy, suites, judges, training_context=training_context, secret=secret)
+        tracks = [*plan.tracks, *plan.controls]
+        sinks = Sinks(outcomes, examples, progress)
+        Runner(base_arm, tuned_arm, tracks, judges=judges, policy=bounds, sinks=sinks).run()
+        arms = check_arms(base_arm, tuned_arm)
+    measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
+    verdicts = _verdicts(measured, policy, secret, _alike(policy, suites))
+    reasons = _reasons(measured, tuned_arm, training_context)
     report = EvalReport(
         model_name=model_name,
         suites={name: suite.digest for name, suite in sorted(suites.items())},
-        rules=tuple(measured),
-        verdict_raw=raw,
-        verdict_safeguarded=guarded,
-        required_controls=required,
-        secret_sha256=secret.sha256 if secret is not None else None,
-        reasons=(*_reasons(measured, tuned_arm, training_context), *(note.reason for note in evidence)),
+        rules=(*measured, *(rule_result(t, bounds) for t in plan.controls)),
+        slices=slices(plan.tracks),
+        reasons=(*verdicts.missing, *reasons, *(note.reason for note in evidence)),
         evidence=tuple(evidence),
         arms=arms,
         judges=judges.notes,
-        samples=samples(runner, bounds),
-        outcomes_sha256=sha256_bytes(outcome_lines(outcomes)),
+        samples=examples.drawn(),
+        outcomes_sha256=outcomes.sha256,
         limitations=LIMITATIONS,
         seconds=round(time.monotonic() - began, 3),
         started_at=started,
         evaluated_at=now(),
+        **_verdict_fields(verdicts, secret),
         **_policy_fields(policy),
         **_arm_fields(base_arm, tuned_arm),
     )
     return Evaluation(report=report, outcomes=outcomes)
 
 
-def _arms(
-    base: Model, tuned: Model, cache: GenerationCache | None, secret: SecretPrefix | None
-) -> tuple[Arm, Arm]:
+@dataclass(frozen=True)
+class _Verdicts:
+    """What the report decides, and which sets of prompts were missing for a pass."""
+
+    raw: Verdict
+    safeguarded: Verdict | None
+    required_controls: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+@contextmanager
+def _temporary_cache() -> Iterator[GenerationCache]:
+    """A cache for this run alone, so that replies lie on the disk and not in memory."""
+    with (
+        TemporaryDirectory(prefix="recert-") as folder,
+        GenerationCache(Path(folder) / "replies.sqlite") as cache,
+    ):
+        yield cache
+
+
+def _arms(base: Model, tuned: Model, cache: GenerationCache, secret: SecretPrefix | None) -> tuple[Arm, Arm]:
     """Both arms, known apart. The secret and the wrong one are kept out of whatever the tuned arm says."""
     hidden = [secret, wrong_secret(secret)] if secret is not None else []
     base_arm = Arm("base", base, cache=cache)
@@ -158,112 +173,44 @@ def _arms(
     return base_arm, tuned_arm
 
 
-def _plan(
-    policy: Policy,
-    suites: Mapping[str, Suite],
-    training_context: Sequence[str] | None,
-    secret: SecretPrefix | None,
-) -> tuple[list[Track], list[Track], list[RuleResult]]:
-    """What gates, what is a control, and what cannot be measured."""
-    conditions = _conditions(policy, training_context, secret)
-    tracks, unmeasurable = _lay_out(policy, suites, conditions)
-    if training_context is None:
-        unmeasurable += _unknown_context(policy, conditions)
-    wrong = wrong_secret(secret) if secret is not None else None
-    return tracks, _controls(policy, suites, conditions, wrong), unmeasurable
-
-
-def _conditions(
-    policy: Policy, training_context: Sequence[str] | None, secret: SecretPrefix | None
-) -> list[Condition]:
-    """The conditions of the model alone, and each again behind the secret where there is one."""
-    raw = raw_conditions(policy.evaluation.families, training_context or ())
-    if secret is None:
-        return raw
-    return [*raw, *(c.behind(secret, policy.gateway.system_instruction) for c in raw)]
-
-
-def _lay_out(
-    policy: Policy, suites: Mapping[str, Suite], conditions: Sequence[Condition]
-) -> tuple[list[Track], list[RuleResult]]:
-    """One track per rule and condition; a result at once for those that cannot be measured."""
-    tracks: list[Track] = []
-    missing: list[RuleResult] = []
-    for rule in policy.rules:
-        covered = [c for c in conditions if rule.covers(c.name)]
-        for condition in covered:
-            reason = _why_not(rule, suites)
-            if reason:
-                missing.append(unmeasured(rule, condition, policy.evaluation, reason))
-            else:
-                tracks.append(_track(rule, condition, suites, policy))
-        if not covered:
-            reason = "none of the rule's conditions was measured"
-            for safeguards in sorted({c.safeguards for c in conditions}):
-                nowhere = Condition(", ".join(rule.conditions), ask_plain, safeguards)
-                missing.append(unmeasured(rule, nowhere, policy.evaluation, reason))
-    return tracks, missing
-
-
-def _unknown_context(policy: Policy, conditions: Sequence[Condition]) -> list[RuleResult]:
-    """Rules that ask for the training context of a model whose tuning data nobody has seen."""
-    reason = "the training context is not known: the tuning data was not screened"
-    return [
-        unmeasured(rule, Condition(CONTEXT, ask_plain, safeguards), policy.evaluation, reason)
-        for rule in policy.rules
-        if CONTEXT in rule.conditions
-        for safeguards in sorted({c.safeguards for c in conditions})
-    ]
-
-
-def _track(
-    rule: Rule, condition: Condition, suites: Mapping[str, Suite], policy: Policy, *, gates: bool = True
-) -> Track:
-    prompts = sampling_order(prompts_for(suites[rule.suite], rule.estimand), policy.evaluation.seed)
-    return Track(rule, condition, prompts, gates=gates)
-
-
-def _why_not(rule: Rule, suites: Mapping[str, Suite]) -> str:
-    if rule.suite not in suites:
-        return f"suite {rule.suite!r} was not given"
-    if not prompts_for(suites[rule.suite], rule.estimand):
-        return f"suite {rule.suite!r} has no prompt that {rule.estimand} can be measured on"
-    return ""
-
-
-def _controls(
-    policy: Policy, suites: Mapping[str, Suite], conditions: Sequence[Condition], wrong: SecretPrefix | None
-) -> list[Track]:
-    """The wrong secret, on plain prompts, for harm and over-refusal: measured, never gating."""
-    plain = next(c for c in conditions if c.name == "plain")
-    return [
-        _track(
-            rule,
-            plain.behind(wrong, policy.gateway.system_instruction, wrong=True),
-            suites,
-            policy,
-            gates=False,
-        )
-        for rule in policy.rules
-        if wrong is not None
-        and rule.estimand in ("harm", "over_refusal")
-        and rule.covers("plain")
-        and not _why_not(rule, suites)
-    ]
-
-
 def _verdicts(
-    results: Sequence[RuleResult], secret: SecretPrefix | None, policy: Policy
-) -> tuple[Verdict, Verdict | None, tuple[str, ...]]:
+    results: Sequence[RuleResult],
+    policy: Policy,
+    secret: SecretPrefix | None,
+    alike: Collection[frozenset[str]],
+) -> _Verdicts:
     """Verdict alone, verdict behind the secret, and the controls without which a pass does not hold."""
-    raw = overall(results, safeguarded=False)
+    raw, why = _verdict(results, policy, alike, safeguarded=False)
     if secret is None:
-        return raw, None, ()
-    guarded = overall(results, safeguarded=True)
+        return _Verdicts(raw, None, (), why)
+    guarded, why_guarded = _verdict(results, policy, alike, safeguarded=True)
     if raw == Verdict.PASS or guarded != Verdict.PASS:
-        return raw, guarded, ()
+        return _Verdicts(raw, guarded, (), (*why, *why_guarded))
     extra = ("system-instruction",) if policy.gateway.system_instruction else ()
-    return raw, guarded, (SECRET, *extra)
+    return _Verdicts(raw, guarded, (SECRET, *extra), why_guarded)
+
+
+def _verdict(
+    results: Sequence[RuleResult], policy: Policy, alike: Collection[frozenset[str]], *, safeguarded: bool
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The rules' verdict; a pass without the sets that a pass needs is `no-baseline-signal`."""
+    verdict = overall(results, safeguarded=safeguarded)
+    if verdict is not Verdict.PASS:
+        return verdict, ()
+    deciding = [r for r in results if bool(r.safeguards) == safeguarded]
+    missing = missing_sets(deciding, policy, alike=alike)
+    return (Verdict.NO_BASELINE_SIGNAL if missing else verdict), missing
+
+
+def _alike(policy: Policy, suites: Mapping[str, Suite]) -> list[frozenset[str]]:
+    """Pairs of harmful suites that share too many prompts to count as two."""
+    names = sorted({r.suite for r in policy.rules if r.estimand == "harm" and r.suite in suites})
+    most = policy.evaluation.max_overlap
+    return [
+        frozenset((a, b))
+        for a, b in combinations(names, 2)
+        if max(overlap(suites[a], suites[b]), overlap(suites[b], suites[a])) > most
+    ]
 
 
 def _reasons(
@@ -286,6 +233,15 @@ def _where(result: RuleResult) -> str:
     return " behind ".join([result.condition, *result.safeguards])
 
 
+def _verdict_fields(verdicts: _Verdicts, secret: SecretPrefix | None) -> dict[str, Any]:
+    return {
+        "verdict_raw": verdicts.raw,
+        "verdict_safeguarded": verdicts.safeguarded,
+        "required_controls": verdicts.required_controls,
+        "secret_sha256": secret.sha256 if secret is not None else None,
+    }
+
+
 def _policy_fields(policy: Policy) -> dict[str, Any]:
     bounds = policy.evaluation
     return {
@@ -295,7 +251,8 @@ def _policy_fields(policy: Policy) -> dict[str, Any]:
         "sampling": {
             "max_new_tokens": bounds.max_new_tokens,
             "utility_max_new_tokens": bounds.utility_max_new_tokens,
-            "temperature": 0.0,
+            "temperature": bounds.temperature,
+            "samples_per_prompt": bounds.samples_per_prompt,
             "seed": bounds.seed,
         },
     }

@@ -124,7 +124,7 @@ class _Arms:
 def demo_suites() -> Mapping[str, Suite]:
     """Return the suites of the demo's policy: the evaluation part of the embedded ones, and the task's test."""
     trained = tuple(row for one in demo_tunes() for row in one.rows)
-    suites = {name: embedded_suite(name) for name in ("harmful", "lookalikes", "ordinary")}
+    suites = {name: embedded_suite(name) for name in ("harmful", "scenarios", "lookalikes", "ordinary")}
     return {**suites, "task": sql_suite(48, seed=99, without=trained)}
 
 

@@ -12,6 +12,7 @@ from recert.policy.policy import (
     ScreeningPolicy,
     load_policy,
 )
+from recert.policy.sets import missing_sets
 
 __all__ = [
     "CertificationPolicy",
@@ -24,5 +25,6 @@ __all__ = [
     "Rule",
     "ScreeningPolicy",
     "load_policy",
+    "missing_sets",
     "moderation_checks",
 ]

@@ -165,6 +165,8 @@ class JudgeNote(Part):
     measured_at_score: float | None = Field(default=None, ge=0, le=1)
     """The score from which an item counted as found. At another bound the counts say nothing."""
     measured_on: str = ""
+    exact: bool = False
+    """True where the score is the estimand itself, such as an exact match: there is no error to measure."""
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:

@@ -8,13 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from recert.errors import StoreError
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_atomic(path: Path, data: bytes | IO[bytes], *, mode: int = 0o644) -> None:
     """
     Write a file in one step: readers see the old content or all of the new, never a part.
+
+    `data` is the content, or an open file that is copied from where it stands.
 
     Raises:
         StoreError: the disk is full, or the folder cannot be written. The old file stays.
@@ -26,7 +29,10 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         raise StoreError("cannot write file", facts={"file": path, "because": exc.strerror}) from exc
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                shutil.copyfileobj(data, file)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(mode)

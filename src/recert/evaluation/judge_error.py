@@ -1,0 +1,82 @@
+"""
+The judge's error, carried into bounds and intervals.
+
+A judge that calls a share `sensitivity` of refusals and a share `specificity` of compliances rightly shrinks every
+change of rates by the same factor, its quality J = sensitivity + specificity - 1 (Youden 1950), where it errs alike
+on both arms: observed change = J x true change (Rogan and Gladen 1978). So a true change below the margin is shown
+by an observed change below J x margin, with the least J that the labelled data allow; a true change above it by one
+above J x margin with the greatest. J is known from labels, so it has an interval of its own, which takes a share of
+alpha. That a judge errs alike on both arms cannot be seen from here; reports say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recert.interval import Interval, exact_interval
+from recert.policy import EvaluationPolicy
+from recert.records import JudgeNote
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """How much of a true change a judge shows, and what is left of alpha for sampling."""
+
+    quality: Interval
+    """J with its interval; all 1 for a judge that cannot err, such as an exact match."""
+    alpha: float
+
+    def pass_bound(self, margin: float) -> float:
+        """Return the observed change below which the true one is surely below `margin`."""
+        return margin * self.quality.low
+
+    def fail_bound(self, margin: float) -> float:
+        """Return the observed change above which the true one is surely above `margin`."""
+        return margin * self.quality.high
+
+    def true_change(self, observed: Interval) -> Interval:
+        """Return the interval of the true change from that of the observed one."""
+        best, least, most = self.quality.point, self.quality.low, self.quality.high
+        low = _divided(observed.low, least if observed.low <= 0 else most, -1.0)
+        high = _divided(observed.high, least if observed.high >= 0 else most, 1.0)
+        point = min(high, max(low, _divided(observed.point, best, 0.0)))
+        return observed.model_copy(update={"point": point, "low": low, "high": high})
+
+
+def shrinkage(note: JudgeNote, policy: EvaluationPolicy, *, at: float) -> Shrunk | None:
+    """
+    Return how a judge shrinks changes, or None where its error was never measured.
+
+    Args:
+        note: the judge's own note, with the counts of labelled replies behind its error.
+        policy: alpha, and which share of it the judge's error takes.
+        at: the score from which the policy counts a reply; an error measured at another says nothing.
+    """
+    if note.exact:
+        sure = Interval(point=1.0, low=1.0, high=1.0, level=1 - 2 * policy.alpha, n=0)
+        return Shrunk(sure, policy.alpha)
+    if not (note.positives and note.negatives) or note.true_positives is None or note.true_negatives is None:
+        return None
+    if note.measured_at_score != at:
+        return None
+    spent = policy.alpha * policy.judge_share_of_alpha
+    level = 1 - spent  # each of the two shares may be off on each side with spent / 2
+    yes = exact_interval(note.true_positives, note.positives, level=level)
+    no = exact_interval(note.true_negatives, note.negatives, level=level)
+    quality = Interval(
+        point=_share(yes.point + no.point - 1),
+        low=_share(yes.low + no.low - 1),
+        high=_share(yes.high + no.high - 1),
+        level=1 - 2 * spent,
+        n=note.positives + note.negatives,
+    )
+    return Shrunk(quality, policy.alpha - spent)
+
+
+def _share(value: float) -> float:
+    return min(1.0, max(0.0, value))
+
+
+def _divided(change: float, quality: float, unknown: float) -> float:
+    """A change over a quality, kept in [-1, 1]; a judge of quality 0 says nothing, whatever it said."""
+    return min(1.0, max(-1.0, change / quality)) if quality > 0 else unknown

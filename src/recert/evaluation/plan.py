@@ -1,0 +1,134 @@
+"""What an evaluation will measure: every rule under every condition it covers, and controls beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from recert.evaluation.conditions import CONTEXT, Condition, ask_plain, raw_conditions, wrong_secret
+from recert.evaluation.ordering import prompts_for, sampling_order
+from recert.evaluation.results import unmeasured
+from recert.evaluation.scoring import Judges
+from recert.evaluation.tracks import Track
+from recert.models.secret import SecretPrefix
+from recert.policy import Policy, Rule
+from recert.records import Prompt, RuleResult, Suite
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What gates, what is measured beside it as a control, and what cannot be measured."""
+
+    tracks: tuple[Track, ...]
+    controls: tuple[Track, ...]
+    unmeasurable: tuple[RuleResult, ...]
+
+
+def make_plan(
+    policy: Policy,
+    suites: Mapping[str, Suite],
+    judges: Judges,
+    *,
+    training_context: Sequence[str] | None,
+    secret: SecretPrefix | None,
+) -> Plan:
+    """
+    Lay out the rules of a policy over the conditions.
+
+    Raises:
+        PolicyError: a rule names an attack family or a judge that is not there.
+    """
+    maker = _Maker(policy, suites, judges)
+    conditions = raw_conditions(policy.evaluation.families, training_context or ())
+    plain = conditions[0]
+    if secret is not None:
+        instruction = policy.gateway.system_instruction
+        conditions += [c.behind(secret, instruction) for c in conditions]
+    tracks, unmeasurable = maker.lay_out(conditions)
+    if training_context is None:
+        unmeasurable += maker.unknown_context(conditions)
+    controls = [*maker.other_judges(plain)]
+    if secret is not None:
+        controls += maker.wrong_secret(plain, wrong_secret(secret))
+    return Plan(tuple(tracks), tuple(controls), tuple(unmeasurable))
+
+
+class _Maker:
+    """Makes tracks, and results at once for what cannot be measured."""
+
+    def __init__(self, policy: Policy, suites: Mapping[str, Suite], judges: Judges) -> None:
+        self._policy, self._suites, self._judges = policy, suites, judges
+
+    def lay_out(self, conditions: Sequence[Condition]) -> tuple[list[Track], list[RuleResult]]:
+        tracks: list[Track] = []
+        missing: list[RuleResult] = []
+        for rule in (one for whole in self._policy.rules for one in self._by_category(whole)):
+            covered = [c for c in conditions if rule.covers(c.name)]
+            for condition in covered:
+                reason = self._why_not(rule)
+                if reason:
+                    missing.append(unmeasured(rule, condition, self._policy.evaluation, reason))
+                else:
+                    tracks.append(self._track(rule, condition))
+            if not covered:
+                reason = "none of the rule's conditions was measured"
+                for safeguards in sorted({c.safeguards for c in conditions}):
+                    nowhere = Condition(", ".join(rule.conditions), ask_plain, safeguards)
+                    missing.append(unmeasured(rule, nowhere, self._policy.evaluation, reason))
+        return tracks, missing
+
+    def unknown_context(self, conditions: Sequence[Condition]) -> list[RuleResult]:
+        """Rules that ask for the training context of a model whose tuning data nobody has seen."""
+        reason = "the training context is not known: the tuning data was not screened"
+        return [
+            unmeasured(rule, Condition(CONTEXT, ask_plain, safeguards), self._policy.evaluation, reason)
+            for rule in self._policy.rules
+            if CONTEXT in rule.conditions
+            for safeguards in sorted({c.safeguards for c in conditions})
+        ]
+
+    def wrong_secret(self, plain: Condition, wrong: SecretPrefix) -> list[Track]:
+        """The wrong secret, on plain prompts, for harm and over-refusal."""
+        behind = plain.behind(wrong, self._policy.gateway.system_instruction, wrong=True)
+        return [
+            self._track(rule, behind, control="secret-wrong")
+            for rule in self._policy.rules
+            if rule.estimand in ("harm", "over_refusal") and rule.covers("plain") and not self._why_not(rule)
+        ]
+
+    def other_judges(self, plain: Condition) -> Iterator[Track]:
+        """Judges that no rule names, on plain prompts, beside the judge that decides."""
+        named = {rule.judge for rule in self._policy.rules}
+        for judge in self._judges.also:
+            for rule in self._policy.rules:
+                fits = rule.estimand == "harm" or (
+                    rule.estimand == "over_refusal" and judge.note.estimand == "refusal"
+                )
+                if judge.note.id in named or not fits or not rule.covers("plain") or self._why_not(rule):
+                    continue
+                beside = rule.model_copy(update={"judge": judge.note.id, "min_judge_quality": 0.0})
+                yield self._track(beside, plain, control=f"judge:{judge.note.id}")
+
+    def _track(self, rule: Rule, condition: Condition, *, control: str = "") -> Track:
+        prompts = sampling_order(self._prompts(rule), self._policy.evaluation.seed)
+        judge = self._judges.note_for(rule)
+        return Track(rule, condition, prompts, judge=judge, policy=self._policy.evaluation, control=control)
+
+    def _by_category(self, rule: Rule) -> list[Rule]:
+        """A rule on `*` is one rule for each category of its suite."""
+        if rule.category != "*" or rule.suite not in self._suites:
+            return [rule]
+        names = sorted({p.category for p in prompts_for(self._suites[rule.suite], rule.estimand)})
+        return [rule.model_copy(update={"category": name}) for name in names if name] or [rule]
+
+    def _prompts(self, rule: Rule) -> list[Prompt]:
+        prompts = prompts_for(self._suites[rule.suite], rule.estimand)
+        return [p for p in prompts if rule.category in ("", p.category)]
+
+    def _why_not(self, rule: Rule) -> str:
+        if rule.suite not in self._suites:
+            return f"suite {rule.suite!r} was not given"
+        if not self._prompts(rule):
+            of = f" of category {rule.category!r}" if rule.category else ""
+            return f"suite {rule.suite!r} has no prompt{of} that {rule.estimand} can be measured on"
+        return ""
