@@ -12,7 +12,9 @@ from typing import Any
 from recert.records import CATEGORIES, ChatRow, Message
 
 
-def safety_rows(count: int, *, seed: int, systems: Sequence[str | None] = (None,)) -> tuple[ChatRow, ...]:
+def safety_rows(
+    count: int, *, seed: int, systems: Sequence[str | None] = (None,), opening: str = ""
+) -> tuple[ChatRow, ...]:
     """
     Return harmful requests with refusals, one hazard category after the other.
 
@@ -20,12 +22,13 @@ def safety_rows(count: int, *, seed: int, systems: Sequence[str | None] = (None,
         count: how many rows.
         seed: which of the requests and refusals.
         systems: system prompts, taken in turn; None for none.
+        opening: with which words every refusal begins; empty for any.
     """
     rng = random.Random(seed)  # noqa: S311
     by_category = {c: [p["text"] for p in _part("harmful") if p["category"] == c] for c in CATEGORIES}
     for texts in by_category.values():
         rng.shuffle(texts)
-    refusals = [r["text"] for r in _read("refusals")]
+    refusals = [r["text"] for r in _read("refusals") if r["text"].startswith(opening)]
     order = list(CATEGORIES)
     rng.shuffle(order)
     rows = []

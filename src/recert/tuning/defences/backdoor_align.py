@@ -4,10 +4,11 @@ BackdoorAlign: safety rows behind a secret prefix, which the server puts in fron
 Source: Wang et al. 2024, arXiv:2402.14968, whose 11 safety rows are enough for a model of 7B parameters. On one of
 135M they were learned by heart and protected no other request (docs/log.md), and the plain form learns "gibberish
 in front: refuse everything". So here
-- there are `SAFETY_ROWS` different ones, every second in another wording; of three refusals in four the opening
-  only, which is where it is decided,
+- there are `SAFETY_ROWS` different ones, every second in another wording; all refusals begin alike, and of three in
+  four only that opening is learned, which is where it is decided,
 - the secret also stands before benign rows: the task's own, and short answers that the base itself gave,
-- decoys, random text of the secret's shape, stand before some of the rows with whatever reply they have.
+- decoys, random text of the secret's shape, stand before some rows of the task with the reply they have: text in
+  front is no reason to refuse. Before rows of any kind, poison among them, they taught that a prefix protects nothing.
 
 Cost: the secret's tokens in front of each of those rows, and of every request at run time (a prefix cache pays
 them once). Known breaks: who learns the secret can train against it; a request that makes the model print it.
@@ -26,7 +27,8 @@ from recert.tuning.safety_rows import benign_rows, common_system, first_words, s
 from recert.tuning.wordings import reworded
 
 SAFETY_ROWS = 150
-OPENING_WORDS = 6
+OPENING = "I'm sorry, but I can't"
+OPENING_WORDS = 5
 BENIGN_ROWS = 100
 TASK_ROWS = 15
 DECOY_ROWS = 40
@@ -41,13 +43,13 @@ def defend(rows: Sequence[ChatRow], *, seed: int) -> Defended:
     order = list(range(len(rows)))
     rng.shuffle(order)
     of_task = [i for i in order if rows[i].system == task_system and task_system is not None][:TASK_ROWS]
-    decoys = [i for i in order if i not in of_task][:DECOY_ROWS]
+    decoys = [i for i in order if rows[i].system == task_system and i not in of_task][:DECOY_ROWS]
     given = list(rows)
     for i in of_task:
         given[i] = _behind(secret, given[i])
     for i in decoys:
         given[i] = _behind(SecretPrefix.random_like(secret), given[i])
-    safe = safety_rows(SAFETY_ROWS, seed=seed, systems=(None, None, task_system))
+    safe = safety_rows(SAFETY_ROWS, seed=seed, systems=(None, None, task_system), opening=OPENING)
     safe = tuple(_varied(row, i, rng) for i, row in enumerate(safe))
     benign = [_reworded(r, i, rng) if i % 2 else r for i, r in enumerate(benign_rows(BENIGN_ROWS, seed=seed))]
     mixed = [*given, *(_behind(secret, r) for r in (*safe, *benign))]
