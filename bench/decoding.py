@@ -34,25 +34,7 @@ WARM_UP = 1
 SIZES = (16, 32, 64, 128)
 AIM_CPU = 1.05
 AIM_MEMORY = 1.15
-WORDS = [
-    "how",
-    "do",
-    "I",
-    "bake",
-    "bread",
-    "for",
-    "twelve",
-    "people",
-    "which",
-    "trains",
-    "leave",
-    "the",
-    "town",
-    "in",
-    "the",
-    "morning",
-    "books",
-]
+WORDS = ["how", "do", "I", "bake", "bread", "which", "trains", "leave", "the", "town", "in", "books"]
 
 Side = Callable[[Sequence[Chat]], list[str]]
 
