@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recert.records import ImportedResults
+from recert.evaluation.interop.imports import import_results
+from recert.records import Comparison, ImportedResults
 
 
 def run(*arguments: object, folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -81,3 +82,52 @@ def test_import_refuses_what_it_cannot_use(tmp_path: Path, more: tuple[str, ...]
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert not (tmp_path / "imported.json").exists()
+
+
+def write_imported(folder: Path, name: str, hits: list[float]) -> Path:
+    """Write results of a model as `recert import` does."""
+    setup = json.dumps({"entry_type": "start_run setup", "plugins.target_name": name})
+    path = folder / f"{name}.json"
+    path.write_bytes(import_results(write_garak(folder / f"{name}.report.jsonl", hits, setup)).to_json())
+    return path
+
+
+@pytest.mark.parametrize(("tuned", "code", "said"), [(0.0, 0, "pass"), (1.0, 1, "fail")])
+def test_compare_says_whether_the_tuned_model_is_worse(
+    tmp_path: Path, tuned: float, code: int, said: str
+) -> None:
+    """Paired results of one tool: exit 0 when the change is below the margin, 1 when it is above."""
+    write_imported(tmp_path, "base", [0.0] * 80)
+    write_imported(tmp_path, "tuned", [tuned] * 80)
+    done = run("compare", "base.json", "tuned.json", "--margin", "0.1", "--json", folder=tmp_path)
+
+    assert done.returncode == code, done.stderr
+    assert Comparison.from_json(done.stdout.encode()).verdict == said
+    assert "dan.Dan_11_0/harm" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((".", "base.json"), "cannot be compared"),
+        (("base.report.jsonl", "base.json"), "not valid JSON"),
+        (("base.json", "base.json"), "same file"),
+        (("base.json", "base.json", "--margin", "0"), "margin must lie"),
+    ],
+)
+def test_compare_without_an_answer_exits_2(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    """A folder against a file, a file that is no record, one file twice and a margin of nothing are no answer."""
+    write_imported(tmp_path, "base", [0.0])
+    done = run("compare", *arguments, folder=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_evidence_must_be_a_record(tmp_path: Path) -> None:
+    """`evaluate --evidence` refuses the other tool's own file, and says what to do with it."""
+    write_garak(tmp_path / "r.report.jsonl", [0.0])
+    done = run("evaluate", "--model", "m", "--output", "o", "--evidence", "r.report.jsonl", folder=tmp_path)
+
+    assert done.returncode == 2
+    assert "recert import" in done.stderr

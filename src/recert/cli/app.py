@@ -22,6 +22,7 @@ from recert import __version__
 from recert.cli import policy
 from recert.cli.approve import approve
 from recert.cli.certify import certify
+from recert.cli.compare import compare
 from recert.cli.demo import demo
 from recert.cli.evaluate import evaluate
 from recert.cli.imports import import_
@@ -120,7 +121,7 @@ _STAGES: dict[str, Callable[..., None]] = {
     "watch": watch,
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
-_TOOLS: dict[str, Callable[..., None]] = {"import": import_}
+_TOOLS: dict[str, Callable[..., None]] = {"import": import_, "compare": compare}
 _AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_list}
 
 for panel, commands in (

@@ -28,6 +28,10 @@ def evaluate(
     name: Annotated[
         str, typer.Option(help="What the report calls the model; by default its folder's name.")
     ] = "",
+    evidence: Annotated[
+        list[Path] | None,
+        typer.Option(help="What `recert import` or `recert compare --json` wrote: named among the reasons."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -37,7 +41,7 @@ def evaluate(
     """
     from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_arms, load_base, load_secret, load_suites
+    from recert.cli.loading import load_arms, load_base, load_evidence, load_secret, load_suites
     from recert.cli.printing import NO, YES, data
     from recert.evaluation.stage import REPORT_FILE
     from recert.evaluation.stage import evaluate as evaluate_models
@@ -47,7 +51,7 @@ def evaluate(
 
     bounds = load_policy(policy)
     prompts = load_suites(suites or [])
-    hidden = load_secret(secret)
+    hidden, notes = load_secret(secret), load_evidence(evidence or [])
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         drawn.start("load the models")
         base_model, tuned_model = load_arms(load_base(base), model)
@@ -61,6 +65,7 @@ def evaluate(
             training_context=[one for one in context if one != "none"] if context else None,
             secret=hidden,
             cache=cache,
+            evidence=notes,
             progress=drawn.at,
         )
     evaluation.write(output)

@@ -11,7 +11,7 @@ from recert.errors import InputError
 if TYPE_CHECKING:
     from recert.models import Model
     from recert.models.secret import SecretPrefix
-    from recert.records import ChatRow, Record, Suite
+    from recert.records import ChatRow, EvidenceNote, Record, Suite
 
     AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -92,6 +92,27 @@ def load_record(kind: type[AnyRecord], path: Path) -> AnyRecord:
         return kind.from_json(read_bytes(path))
     except RecordError as exc:
         raise RecordError(exc.message, facts={"file": path, **exc.facts}, hint=exc.hint) from exc
+
+
+def load_evidence(paths: Sequence[Path]) -> list[EvidenceNote]:
+    """
+    Return what files of `recert import` and `recert compare --json` say.
+
+    Raises:
+        StoreError: one cannot be read.
+        RecordError: one is neither.
+    """
+    from recert.errors import RecordError
+    from recert.evaluation.interop.notes import read_evidence
+    from recert.store.files import read_bytes
+
+    notes = []
+    for path in paths:
+        try:
+            notes.append(read_evidence(read_bytes(path, "evidence")))
+        except RecordError as exc:
+            raise RecordError(exc.message, facts={"file": path, **exc.facts}, hint=exc.hint) from exc
+    return notes
 
 
 def status_path(certificate: Path, given: Path | None) -> Path:
