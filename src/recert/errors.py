@@ -27,6 +27,8 @@ A "no" that was reached by looking is a `Verdict`, not an exception.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 
 class RecertError(Exception):
@@ -78,7 +80,14 @@ class RecordError(RecertError):
 
 
 class ModelError(RecertError):
-    """A model cannot be loaded or does not answer."""
+    """
+    A model cannot be loaded or does not answer.
+
+    `made` holds replies that were there before it failed, by the place of the conversation: they may have
+    been paid for, and need not be asked for again.
+    """
+
+    made: Mapping[int, Any] = MappingProxyType({})
 
 
 class ArtefactError(ModelError):

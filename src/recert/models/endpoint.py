@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import random
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final, TypeVar
 
 import aiohttp
 
 from recert.digest import sha256_json
-from recert.errors import EndpointError, InputError, RecordError
+from recert.errors import EndpointError
+from recert.models.endpoint_likelihood import log_probs_of
+from recert.models.http_client import ATTEMPTS, ApiClient
+from recert.models.pacing import Pace
 from recert.models.protocol import Done, Generation, Sampling
-from recert.records import Chat, Manifest, chat, parse_json
+from recert.models.spending import Spending
+from recert.records import Chat, Manifest, chat
 
-ATTEMPTS: Final = 4
-_LONGEST_PAUSE_S: Final = 30.0
-_LARGEST_REPLY_BYTES: Final = 8_000_000
+__all__ = ["ATTEMPTS", "EndpointModel"]
+
 _PROBES: Final = ("What is the capital of France?", "Name three prime numbers.", "How do I pick a lock?")
+_FILTERED: Final = "content_filter"
+_BYTES_A_TOKEN: Final = 3
+"""For what a prompt may have at most before the endpoint says what it has."""
+
+Anything = TypeVar("Anything")
 
 
 class EndpointModel:
     """
     A model behind `POST {url}/chat/completions`.
 
-    Answers that say "busy" (429) or "failed" (5xx), lost connections and time-outs are tried again, with
-    growing pauses. A reply that the endpoint's own filter stopped has `stop_reason` `content_filter`.
+    Answers that say "busy" (429) or "failed" (5xx), lost connections, time-outs and broken replies are
+    tried again, with pauses. A reply that the endpoint's own filter stopped has `stop_reason`
+    `content_filter`. Where a conversation is not answered in the end, no others are begun, and the error's
+    `made` holds what was answered. Not for use from several threads at once.
 
     Args:
         url: where the API begins, such as `https://api.example.com/v1`.
@@ -36,7 +43,14 @@ class EndpointModel:
         api_key: sent as a bearer token; never in an error.
         timeout_s: for one attempt.
         concurrency: requests under way at once.
-        first_pause_s: pause before the second attempt; it doubles each time.
+        first_pause_s: longest pause before the second attempt; it doubles each time.
+        pace: requests and tokens a minute.
+        spending: counts tokens and cost, and ends a run that would go beyond its budget.
+        template: makes of a conversation the text that the model reads; needed for `log_probs` where the
+            server cannot apply its template for us (llama.cpp's can).
+
+    Raises:
+        InputError: the address cannot be used.
     """
 
     def __init__(
@@ -48,24 +62,20 @@ class EndpointModel:
         timeout_s: float = 120,
         concurrency: int = 8,
         first_pause_s: float = 0.5,
+        pace: Pace | None = None,
+        spending: Spending | None = None,
+        template: Callable[[Chat], str] | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise InputError(
-                "endpoint must be an http or https address without a user name or query",
-                facts={"given": parts._replace(netloc=parts.hostname or "", query="").geturl()},
-                hint="give the start of the API, such as https://api.example.com/v1, and the key apart",
-            )
+        self._client = ApiClient(
+            url, api_key=api_key, timeout_s=timeout_s, first_pause_s=first_pause_s, pace=pace
+        )
         self.name = model
-        self.engine = f"endpoint/{parts.hostname}"
+        self.engine = f"endpoint/{self._client.host}"
         self.manifest: Manifest | None = None
-        self._url = url.rstrip("/") + "/chat/completions"
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._api_key = api_key
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self.spending = spending or Spending()
         self._concurrency = concurrency
-        self._first_pause_s = first_pause_s
-        self._use_proxy = not _is_loopback(parts.hostname)
+        self._template = template
+        self._limit_field = "max_tokens"
 
     def generate(
         self,
@@ -78,23 +88,29 @@ class EndpointModel:
         Return one reply per conversation, in order. `done` is ignored: an endpoint gives whole replies.
 
         Raises:
-            EndpointError: a request was refused, or failed in every attempt.
+            EndpointError: a request was refused, failed in every attempt, or is beyond the budget.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(self._ask_all(chats, sampling))  # Ctrl-C ends it at once
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            return thread.submit(asyncio.run, self._ask_all(chats, sampling)).result()
+        return run(self._ask_all(chats, sampling))
 
     def log_probs(self, pairs: Sequence[tuple[Chat, str]]) -> list[float]:
         """
-        Chat completions do not tell how likely a given text is.
+        Return the log probability of each continuation, from `POST {url}/completions` with `echo`.
+
+        vLLM and llama-cpp-python answer that, llama.cpp's own server and most hosted models do not.
 
         Raises:
-            EndpointError: always.
+            EndpointError: the endpoint does not tell, or a request failed.
         """
-        raise self._error("endpoint cannot tell how likely a text is", pairs=len(pairs))
+        return run(
+            log_probs_of(
+                self._client,
+                self.name,
+                pairs,
+                template=self._template,
+                spending=self.spending,
+                concurrency=self._concurrency,
+            )
+        )
 
     def fingerprint(self) -> str:
         """
@@ -104,98 +120,121 @@ class EndpointModel:
         Raises:
             EndpointError: a request was refused, or failed in every attempt.
         """
-        replies = self.generate([chat(p) for p in _PROBES], Sampling(max_new_tokens=16))
+        replies = EndpointModel.generate(self, [chat(p) for p in _PROBES], Sampling(max_new_tokens=16))
         return sha256_json(["endpoint", self.name, [r.text for r in replies]])
 
     async def _ask_all(self, chats: Sequence[Chat], sampling: Sampling) -> list[Generation]:
-        free = asyncio.Semaphore(self._concurrency)
-        async with (
-            aiohttp.ClientSession(
-                headers=self._headers, timeout=self._timeout, trust_env=self._use_proxy
-            ) as session,
-            asyncio.TaskGroup() as group,
-        ):
-            asked = [group.create_task(self._ask(session, free, one, sampling)) for one in chats]
-        out = []
-        for task in asked:
-            answer = task.result()
-            if isinstance(answer, EndpointError):
-                raise answer
-            out.append(answer)
-        return out
+        made: dict[int, Generation] = {}
+        failures: list[EndpointError] = []
+        waiting = iter(enumerate(chats))
 
-    async def _ask(
-        self, session: aiohttp.ClientSession, free: asyncio.Semaphore, one: Chat, sampling: Sampling
-    ) -> Generation | EndpointError:
+        async def work(session: aiohttp.ClientSession, waiting: Iterator[tuple[int, Chat]]) -> None:
+            for place, one in waiting:
+                if failures:
+                    return
+                try:
+                    made[place] = await self._ask(session, one, sampling)
+                except EndpointError as exc:
+                    failures.append(exc)
+
+        async with self._client.session() as session, asyncio.TaskGroup() as group:
+            for _ in range(min(self._concurrency, len(chats))):
+                group.create_task(work(session, waiting))
+        if failures:
+            failures[0].made = made
+            raise failures[0]
+        return [made[place] for place in range(len(chats))]
+
+    async def _ask(self, session: aiohttp.ClientSession, one: Chat, sampling: Sampling) -> Generation:
+        body = self._body(one, sampling)
+        expected = self._expected(one, sampling)
+        if not self.spending.begin(*expected):
+            raise self._over_budget()
+        used: tuple[int, int] | None = None
+        try:
+            value = await self._post(session, body, sum(expected))
+            reply, used = self.read(value, expected)
+        except EndpointError as exc:
+            exc.facts.setdefault("model", self.name)
+            if exc.facts.get("code") != _FILTERED:
+                raise
+            reply = Generation(text="", stop_reason=_FILTERED, tokens=0)
+        finally:
+            self.spending.end(expected, used)
+        if used is not None:
+            self._client.pace.settle(sum(expected), sum(used))
+        return reply
+
+    def _expected(self, one: Chat, sampling: Sampling) -> tuple[int, int]:
+        """The most tokens that a prompt and its reply are likely to have."""
+        size = sum(len(m.content.encode()) for m in one.messages)
+        return size // _BYTES_A_TOKEN + 8 * len(one.messages), sampling.max_new_tokens
+
+    def _over_budget(self) -> EndpointError:
+        return self._client.error(
+            "budget is spent",
+            hint="give a larger budget; replies made so far are kept in the cache and not paid for again",
+            model=self.name,
+            **self.spending.facts,
+        )
+
+    async def _post(self, session: aiohttp.ClientSession, body: dict[str, Any], tokens: int) -> Any:
+        try:
+            return await self._client.ask(session, "/chat/completions", body, tokens=tokens)
+        except EndpointError as exc:
+            if self._limit_field != "max_tokens" or "max_completion_tokens" not in exc.facts.get("said", ""):
+                raise
+        self._limit_field = "max_completion_tokens"  # what newer models of OpenAI want instead
+        body[self._limit_field] = body.pop("max_tokens")
+        return await self._client.ask(session, "/chat/completions", body, tokens=tokens)
+
+    def _body(self, one: Chat, sampling: Sampling) -> dict[str, Any]:
         if one.assistant_prefix:
-            return self._error("an endpoint cannot go on from words put in its mouth")
+            raise self._client.error("an endpoint cannot go on from words put in its mouth", model=self.name)
         body: dict[str, Any] = {
             "model": self.name,
             "messages": [{"role": m.role, "content": m.content} for m in one.messages],
-            "max_tokens": sampling.max_new_tokens,
+            self._limit_field: sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
         }
         if sampling.temperature > 0:
-            body["seed"] = sampling.seed
-        failed = self._error("endpoint was not asked")
-        for attempt in range(ATTEMPTS):
-            pause_s = self._first_pause_s * 2**attempt * random.uniform(0.75, 1.25)  # noqa: S311
-            async with free:
-                try:
-                    async with session.post(self._url, json=body) as response:
-                        data = await response.content.read(_LARGEST_REPLY_BYTES)
-                        if response.status == 200:
-                            return self._read(data)
-                        failed = self._error("endpoint refused", status=response.status, said=_message(data))
-                        if response.status != 429 and response.status < 500:
-                            return failed
-                        pause_s = max(pause_s, _seconds(response.headers.get("Retry-After", "")))
-                except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-                    failed = self._error("endpoint does not answer", because=str(exc) or type(exc).__name__)
-                except EndpointError as exc:
-                    return exc
-            if attempt + 1 < ATTEMPTS:
-                await asyncio.sleep(min(pause_s, _LONGEST_PAUSE_S))
-        return failed
+            body["seed"] = (sampling.seed + 1_000_003 * sampling.sample) % 2**31
+        return body
 
-    def _read(self, data: bytes) -> Generation:
+    def read(self, value: Any, expected: tuple[int, int]) -> tuple[Generation, tuple[int, int]]:
+        """
+        Return the reply in a chat completion, and the tokens of prompt and reply.
+
+        Args:
+            value: the completion, as parsed.
+            expected: tokens where the endpoint does not say.
+
+        Raises:
+            EndpointError: it is no chat completion.
+        """
         try:
-            value = parse_json(data)
             choice = value["choices"][0]
             message = choice["message"]
             text = message.get("content") or message.get("refusal") or ""
-            tokens = (value.get("usage") or {}).get("completion_tokens") or 0
-            return Generation(
-                text=str(text), stop_reason=str(choice.get("finish_reason") or "stop"), tokens=int(tokens)
+            usage = value.get("usage") or {}
+            tokens = int(usage.get("completion_tokens") or 0)
+            reply = Generation(
+                text=str(text), stop_reason=str(choice.get("finish_reason") or "stop"), tokens=tokens
             )
-        except (RecordError, LookupError, TypeError, ValueError, AttributeError):
-            raise self._error("endpoint's reply is not a chat completion", bytes=len(data)) from None
+            used = int(usage.get("prompt_tokens") or expected[0]), tokens if usage else expected[1]
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise self._client.error(
+                "endpoint's reply is not a chat completion", model=self.name, type=type(value).__name__
+            ) from None
+        return reply, used
 
-    def _error(self, message: str, **facts: object) -> EndpointError:
-        said = {k: str(v).replace(self._api_key, "[key]") if self._api_key else v for k, v in facts.items()}
-        return EndpointError(message, facts={"endpoint": self._url, "model": self.name} | said)
 
-
-def _message(data: bytes) -> str:
-    """The error's own words, short; never a whole page."""
+def run(asked: Coroutine[Any, Any, Anything]) -> Anything:
+    """Run what is asked and return its result, inside a running event loop as well."""
     try:
-        error = parse_json(data)["error"]
-        said = error.get("message", "") if isinstance(error, dict) else error
-    except (RecordError, LookupError, TypeError):
-        said = ""
-    return " ".join(str(said).split())[:200] or "no reason given"
-
-
-def _seconds(text: str) -> float:
-    try:
-        return min(max(float(text), 0.0), _LONGEST_PAUSE_S)
-    except ValueError:
-        return 0.0
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(asked)  # Ctrl-C ends it at once
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, asked).result()

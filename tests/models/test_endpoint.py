@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from http_endpoints import endpoint, reply
 from recert.errors import EndpointError, InputError
 from recert.models import Sampling
 from recert.models.endpoint import ATTEMPTS, EndpointModel
 from recert.records import Chat, Message, chat
 
 KEY = "sk-test-0123456789"
-Answer = Callable[[dict[str, Any], int], web.Response]
-
-
-@contextmanager
-def endpoint(answer: Answer) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Run an endpoint on this machine; gives its address and what it was asked."""
-    asked: list[dict[str, Any]] = []
-    loop = asyncio.new_event_loop()
-    ready: asyncio.Future[int] = loop.create_future()
-
-    async def handle(request: web.Request) -> web.Response:
-        asked.append(await request.json() | {"authorization": request.headers.get("Authorization")})
-        return answer(asked[-1], len(asked))
-
-    async def start() -> web.AppRunner:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", handle)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        ready.set_result(runner.addresses[0][1])
-        return runner
-
-    runner = loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{ready.result()}/v1", asked
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-def reply(text: str | None, finish_reason: str = "stop", **message: Any) -> web.Response:
-    """Return a chat completion."""
-    choice = {"message": {"role": "assistant", "content": text, **message}, "finish_reason": finish_reason}
-    return web.json_response({"choices": [choice], "usage": {"completion_tokens": 3}})
 
 
 def model(url: str, **changes: Any) -> EndpointModel:
