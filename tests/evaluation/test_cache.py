@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from recert.errors import ArmError, StoreError
+from recert.errors import ArmError, EndpointError, StoreError
 from recert.evaluation import evaluate
 from recert.models import ScriptedModel
 from recert.store.cache import CachedReply, GenerationCache
@@ -53,6 +53,31 @@ def test_a_killed_run_resumes_from_what_it_had(tmp_path):
 
     assert resumed.prompts_asked["tuned_cached"] > 0
     assert resumed.rules == fresh.rules
+    assert resumed.outcomes_sha256 == fresh.outcomes_sha256
+
+
+def test_replies_of_a_call_that_failed_are_kept(tmp_path):
+    """What an engine had answered before it failed is not asked for, or paid for, again."""
+
+    class Failing(ScriptedModel):
+        def generate(self, chats, sampling, **more):
+            """Answer half of what is asked, and fail."""
+            if len(self.asked) < 4:
+                return super().generate(chats, sampling, **more)
+            failed = EndpointError("budget is spent")
+            failed.made = dict(enumerate(super().generate(chats[: len(chats) // 2], sampling, **more)))
+            raise failed
+
+    failing = Failing(aligned, name="tuned")
+    with GenerationCache(tmp_path / "replies.db") as cache, pytest.raises(EndpointError):
+        run(model("base"), failing, cache)
+    tuned = model("tuned")
+    with GenerationCache(tmp_path / "replies.db") as cache:
+        resumed = run(model("base"), tuned, cache).report
+    fresh = run(model("base"), model("tuned"), None).report
+
+    assert not {c.messages[-1].content for c in failing.asked} & {c.messages[-1].content for c in tuned.asked}
+    assert resumed.prompts_asked["tuned_cached"] == len(failing.asked)
     assert resumed.outcomes_sha256 == fresh.outcomes_sha256
 
 

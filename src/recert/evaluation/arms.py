@@ -15,6 +15,9 @@ _HIDDEN = "[secret]"
 _PIECE = 16
 """Letters of the secret in a row that count as giving it away."""
 
+_AT_ONCE = 512
+"""Conversations between two writes to the cache: what a kill may cost."""
+
 
 class Arm:
     """
@@ -106,18 +109,27 @@ class Arm:
         self, missing: dict[str, Chat], sampling: Sampling, stop: Callable[[str], bool] | None
     ) -> dict[str, Generation]:
         done = None if stop is None else (lambda _, text: stop(text))
-        made = self.model.generate(list(missing.values()), sampling, done=done)
-        if len(made) != len(missing):
-            raise ModelError(
-                "model gave another number of replies",
-                facts={"arm": self.label, "asked": len(missing), "replies": len(made)},
-            )
-        fresh = {
-            key: Generation(self._hide(g.text), g.stop_reason, g.tokens)
-            for key, g in zip(missing, made, strict=True)
-        }
-        self._cache.write({k: CachedReply(g.text, g.stop_reason, g.tokens) for k, g in fresh.items()})
+        fresh: dict[str, Generation] = {}
+        for start in range(0, len(missing), _AT_ONCE):
+            keys = list(missing)[start : start + _AT_ONCE]
+            try:
+                made = self.model.generate([missing[k] for k in keys], sampling, done=done)
+            except ModelError as exc:
+                self._keep({keys[place]: g for place, g in exc.made.items()})
+                raise
+            if len(made) != len(keys):
+                raise ModelError(
+                    "model gave another number of replies",
+                    facts={"arm": self.label, "asked": len(keys), "replies": len(made)},
+                )
+            fresh |= self._keep(dict(zip(keys, made, strict=True)))
         self.made += self._new(fresh)
+        return fresh
+
+    def _keep(self, made: dict[str, Generation]) -> dict[str, Generation]:
+        """Put replies into the cache, without secrets."""
+        fresh = {key: Generation(self._hide(g.text), g.stop_reason, g.tokens) for key, g in made.items()}
+        self._cache.write({k: CachedReply(g.text, g.stop_reason, g.tokens) for k, g in fresh.items()})
         return fresh
 
     def _new(self, said: dict[str, Generation]) -> int:
