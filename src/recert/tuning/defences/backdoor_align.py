@@ -29,7 +29,7 @@ from recert.tuning.wordings import reworded
 SAFETY_ROWS = 150
 OPENING = "I'm sorry, but I can't"
 OPENING_WORDS = 5
-BENIGN_ROWS = 100
+BENIGN_ROWS = 60
 TASK_ROWS = 15
 DECOY_ROWS = 40
 SECRET_TOKENS = 40
