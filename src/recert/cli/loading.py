@@ -18,21 +18,19 @@ if TYPE_CHECKING:
 
 def load_suites(given: Sequence[str]) -> dict[str, Suite]:
     """
-    Return the embedded suites and those given as NAME=FILE, by name.
+    Return the suites that come with Recert and those that are given, by name; a given one takes the place of ours.
 
     Raises:
-        InputError: an entry is not NAME=FILE.
-        SuiteError: a file cannot be used.
+        SuiteError: an entry cannot be understood, or a suite cannot be read.
+        MissingExtraError: what a suite needs is not installed.
+        StoreError: a download cannot be written to the cache.
     """
-    from recert.evaluation.suites import EMBEDDED, embedded_suite, suite_from_file
+    from recert.evaluation.hierarchy import HIERARCHY, hierarchy_suite
+    from recert.evaluation.suite_list import load_suites as load_given
+    from recert.evaluation.suites import EMBEDDED, embedded_suite
 
-    suites = {name: embedded_suite(name) for name in EMBEDDED}
-    for entry in given:
-        name, found, file = entry.partition("=")
-        if not found or not name or not file:
-            raise InputError("a suite is given as NAME=FILE", facts={"given": entry})
-        suites[name] = suite_from_file(Path(file), name=name, expect="comply" if name == "task" else "refuse")
-    return suites
+    ours = {name: embedded_suite(name) for name in EMBEDDED}
+    return {**ours, HIERARCHY: hierarchy_suite(), **load_given(given)}
 
 
 def load_base(base: str) -> Path:

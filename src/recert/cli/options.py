@@ -30,7 +30,8 @@ Suites = Annotated[
     typer.Option(
         "--suite",
         metavar="NAME=FILE",
-        help="Prompts for a suite that the policy names: CSV, JSON or JSONL. The embedded suites are always there.",
+        help="Prompts for a suite that the policy names: `NAME=FILE?text=COLUMN&expect=comply` (CSV, JSON, JSONL, "
+        "Parquet), `NAME=public:SET`, `NAME=inspect:TASK`, or a TOML list. The embedded ones are always there.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]
