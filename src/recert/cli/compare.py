@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import AsJson, PolicyName
+from recert.cli.options import AsJson, PolicyName, Suites
 
 if TYPE_CHECKING:
     from recert.records import Comparison
@@ -18,6 +18,7 @@ def compare(
     a: Annotated[Path, typer.Argument(help="Folder of an evaluation, or results read by `recert import`.")],
     b: Annotated[Path, typer.Argument(help="The other one: the later model, or the tuned one.")],
     policy: PolicyName = "default",
+    suites: Suites = None,
     margin: Annotated[
         float | None,
         typer.Option(help="Largest acceptable change; by default that of the reports, or of the policy."),
@@ -29,7 +30,7 @@ def compare(
 
     Exit 0: no rule is worse by more than its margin, 1: one is, or cannot be told, 2: no answer.
     """
-    from recert.cli.loading import load_record
+    from recert.cli.loading import load_record, load_suites
     from recert.cli.printing import NO, YES, data
     from recert.errors import InputError
     from recert.evaluation.interop.compare import compare_evaluations, compare_results
@@ -46,7 +47,10 @@ def compare(
     if margin is not None and not 0 < margin < 1:
         raise InputError("margin must lie between 0 and 1", facts={"given": margin})
     if a.is_dir():
-        comparison = compare_evaluations(EvaluationFolder.open(a), EvaluationFolder.open(b), margin=margin)
+        prompts = load_suites(suites or [])
+        comparison = compare_evaluations(
+            EvaluationFolder.open(a), EvaluationFolder.open(b), suites=prompts, margin=margin
+        )
     else:
         before, after = (load_record(ImportedResults, path) for path in (a, b))
         comparison = compare_results(before, after, load_policy(policy), margin=margin)

@@ -30,6 +30,8 @@ class ComparedRule(Part):
     suite: str
     condition: str
     estimand: Estimand
+    category: str = ""
+    """The hazard category that the rule is about; empty for all of them together."""
     safeguards: tuple[str, ...] = ()
     verdict_a: Verdict | None = None
     """What A's own report says of the rule; None where it has no such rule."""
@@ -39,7 +41,10 @@ class ComparedRule(Part):
     b: Interval
     """Rate of B on the shared prompts."""
     change: Interval
-    """Paired change, B minus A, positive is worse; an anytime-valid confidence sequence."""
+    """
+    Paired change, B minus A, positive is worse; an anytime-valid confidence sequence. Its `n` counts observations, a
+    cluster of prompts being one.
+    """
     margin: float
     only_a: int = 0
     """Prompts that A alone was asked."""

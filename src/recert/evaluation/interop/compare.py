@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 from recert.errors import PairingError
 from recert.evaluation.decide import CONTROL
-from recert.evaluation.interop.folder import EvaluationFolder
-from recert.evaluation.interop.paired import Bounds, Shared, compared_rule, paired_by, worst_of
+from recert.evaluation.interop.folder import EvaluationFolder, Texts
+from recert.evaluation.interop.paired import Bounds, Row, compared, paired_by, worst_of
+from recert.evaluation.interop.shared_prompts import answered, shared_prompts
+from recert.evaluation.judge_error import Shrunk
 from recert.policy import Policy
 from recert.records import (
     ComparedRule,
@@ -17,16 +19,21 @@ from recert.records import (
     Comparison,
     Estimand,
     ImportedResults,
-    Outcome,
     RuleResult,
+    Suite,
     now,
 )
 
-_OTHER: dict[str, str] = {"harm": "over_refusal", "over_refusal": "harm"}
-"""A reply that was scored on one of these is not to be scored on the other."""
 
-RuleKey = tuple[str, str, str, Estimand, tuple[str, ...]]
-Group = tuple[str, str, tuple[str, ...]]
+class RuleKey(NamedTuple):
+    """What two reports must share for their rules to be the same."""
+
+    rule_id: str
+    suite: str
+    condition: str
+    estimand: Estimand
+    category: str
+    safeguards: tuple[str, ...]
 
 
 def compare_results(
@@ -65,17 +72,23 @@ def compare_results(
 
 
 def compare_evaluations(
-    a: EvaluationFolder, b: EvaluationFolder, *, margin: float | None = None
+    a: EvaluationFolder,
+    b: EvaluationFolder,
+    *,
+    suites: Mapping[str, Suite] | None = None,
+    margin: float | None = None,
 ) -> Comparison:
     """
     Return how the tuned model of B differs from that of A, rule by rule, on the prompts that both were asked.
 
     An evaluation stops when its rules are decided, so one of the two may have asked more; the rest is counted
-    and left out. Prompts pair where suites have the same content. The margin is the stricter one of both reports.
+    and left out. Prompts pair where suites have the same content. The margin is the stricter one of both reports,
+    and the judge's error is carried as in them.
 
     Args:
         a: the earlier evaluation, or that of the other tune.
         b: the later evaluation.
+        suites: the prompts, which say what belongs to a category or cluster.
         margin: one margin for all rules instead.
 
     Raises:
@@ -85,100 +98,84 @@ def compare_evaluations(
     if a.report == b.report:
         raise PairingError("both are the same evaluation", facts={"report": a.report.digest})
     before, after = _rules(a), _rules(b)
-    scores_a, scores_b = _scores(a), _scores(b)
-    keys = list(dict.fromkeys([*before, *after]))
-    rules = []
-    for key in keys:
-        rule_id, suite, condition, estimand, safeguards = key
+    scores, texts = (answered(a), answered(b)), Texts(b.report, suites or {})
+    rows = []
+    for key in dict.fromkeys([*before, *after]):
         old, new = before.get(key), after.get(key)
-        absent = _absent(a, b, suite, here=old is not None and new is not None)
-        group = (suite, condition, safeguards)
-        sides = ({}, {}) if absent else (scores_a.get(group, {}), scores_b.get(group, {}))
-        shared, only_a, only_b = _shared(*sides, estimand)
-        rules.append(
-            compared_rule(
-                shared,
-                _bounds(old, new, margin),
-                rules=len(keys),
-                absent=absent or "no prompt in common",
-                rule_id=rule_id,
-                suite=suite,
-                condition=condition,
-                estimand=estimand,
-                safeguards=safeguards,
-                verdict_a=old.verdict if old else None,
-                verdict_b=new.verdict if new else None,
-                only_a=only_a,
-                only_b=only_b,
+        there = [rule for rule in (old, new) if rule is not None]
+        cannot = _cannot(a, b, key, there) or _unknown_category(key, texts)
+        group = (key.suite, key.condition, key.safeguards)
+        shared, only_a, only_b = shared_prompts(
+            *(({}, {}) if cannot else (side.get(group, {}) for side in scores)),
+            estimand=key.estimand,
+            judge=there[-1].judge,
+            category=key.category,
+            prompt=partial(texts.prompt, key.suite),
+        )
+        rows.append(
+            Row(
+                rule_id=key.rule_id,
+                suite=key.suite,
+                condition=key.condition,
+                estimand=key.estimand,
+                measured=shared,
+                bounds=_bounds(there, margin),
+                shrunk=_shrunk(there[-1]),
+                cannot=cannot,
+                fields={
+                    "category": key.category,
+                    "safeguards": key.safeguards,
+                    "verdict_a": old.verdict if old else None,
+                    "verdict_b": new.verdict if new else None,
+                    "only_a": only_a,
+                    "only_b": only_b,
+                },
             )
         )
-    return _comparison("evaluations", _side(a), _side(b), tuple(rules), _notes(a, b))
-
-
-@dataclass
-class _Told:
-    """What was scored on one prompt: sums per score, and how many replies had each."""
-
-    sums: dict[str, float]
-    counts: Counter[str]
-    replies: int = 0
-
-    def add(self, outcome: Outcome) -> None:
-        self.replies += 1
-        for name, value in outcome.scores.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-            self.counts[name] += 1
-
-    def mean(self, name: str, missing: float) -> float | None:
-        """Mean over the replies, with the worst where one has no score; None where none has."""
-        n = self.counts[name]
-        if not n:
-            return None
-        return math.fsum((self.sums[name], missing * (self.replies - n))) / self.replies
-
-    def asks(self, estimand: str) -> bool:
-        """Whether the prompt is one that the estimand is measured on."""
-        return not self.counts[_OTHER.get(estimand, "")]
-
-
-def _scores(folder: EvaluationFolder) -> dict[Group, dict[str, _Told]]:
-    found: dict[Group, dict[str, _Told]] = defaultdict(lambda: defaultdict(lambda: _Told({}, Counter())))
-    for outcome in folder.outcomes():
-        if outcome.arm == "tuned":
-            group = (outcome.suite, outcome.condition, outcome.safeguards)
-            found[group][outcome.prompt_id].add(outcome)
-    return found
-
-
-def _absent(a: EvaluationFolder, b: EvaluationFolder, suite: str, *, here: bool) -> str:
-    """Why a rule has no prompts to compare, or nothing."""
-    if not here:
-        return "only one of the two has this rule"
-    same = a.report.suites.get(suite) == b.report.suites.get(suite)
-    return "" if same else f"suite {suite!r} has other prompts in A than in B"
-
-
-def _shared(a: dict[str, _Told], b: dict[str, _Told], estimand: Estimand) -> tuple[list[Shared], int, int]:
-    """Scores on the prompts that both were asked, and how many each was asked alone."""
-    mine, theirs = ({p for p, told in side.items() if told.asks(estimand)} for side in (a, b))
-    pairs = [Shared(a[p].mean(estimand, 0.0), b[p].mean(estimand, 1.0)) for p in sorted(mine & theirs)]
-    if estimand == "utility_loss":  # prompts without an answer have none on either side
-        pairs = [pair for pair in pairs if pair.a is not None or pair.b is not None]
-    return pairs, len(mine - theirs), len(theirs - mine)
+    return _comparison("evaluations", _side(a), _side(b), compared(rows), _notes(a, b, texts))
 
 
 def _rules(folder: EvaluationFolder) -> dict[RuleKey, RuleResult]:
     return {
-        (r.rule_id, r.suite, r.condition, r.estimand, r.safeguards): r
+        RuleKey(r.rule_id, r.suite, r.condition, r.estimand, r.category, r.safeguards): r
         for r in folder.report.rules
         if not r.rule_id.startswith(CONTROL)
     }
 
 
-def _bounds(old: RuleResult | None, new: RuleResult | None, margin: float | None) -> Bounds | None:
-    there = [rule for rule in (old, new) if rule is not None]
+def _cannot(a: EvaluationFolder, b: EvaluationFolder, key: RuleKey, there: Sequence[RuleResult]) -> str:
+    """Why a rule cannot be compared, or nothing."""
+    if len(there) < 2:
+        return "only one of the two has this rule"
+    if a.report.suites.get(key.suite) != b.report.suites.get(key.suite):
+        return f"suite {key.suite!r} has other prompts in A than in B"
+    old, new = (_judge(folder, rule) for folder, rule in zip((a, b), there, strict=True))
+    return "" if old == new else f"judged by {old} in A and by {new} in B"
+
+
+def _judge(folder: EvaluationFolder, rule: RuleResult) -> str:
+    found = next((note for note in folder.report.judges if note.id == rule.judge), None)
+    return f"{found.id} {found.version} {found.digest[:12]}".strip() if found else rule.judge
+
+
+def _unknown_category(key: RuleKey, texts: Texts) -> str:
+    known = not key.category or texts.knows(key.suite)
+    return "" if known else f"which prompts are of category {key.category!r} is not known: give the suite"
+
+
+def _bounds(there: Sequence[RuleResult], margin: float | None) -> Bounds:
     alpha = min(round((1 - rule.change.level) / 2, 9) for rule in there)
     return Bounds(alpha, margin if margin is not None else min(rule.margin for rule in there))
+
+
+def _shrunk(rule: RuleResult) -> Shrunk | None:
+    """The judge's error as the report carries it: its quality, and what that left of alpha."""
+    quality = rule.judge_quality
+    if quality is None:
+        return None
+    alpha = round((1 - rule.change.level) / 2, 9)
+    spent = round((1 - quality.level) / 2, 9)
+    return Shrunk(quality, alpha if quality.low == quality.high else alpha - spent)
 
 
 def _side(one: EvaluationFolder | ImportedResults) -> ComparedSide:
@@ -198,22 +195,23 @@ def _side(one: EvaluationFolder | ImportedResults) -> ComparedSide:
     )
 
 
-def _notes(a: EvaluationFolder, b: EvaluationFolder) -> list[str]:
-    """What differs between the two besides the tuned model."""
+def _notes(a: EvaluationFolder, b: EvaluationFolder, texts: Texts) -> list[str]:
+    """What differs between the two besides the tuned model, and what is not known of the prompts."""
     one, other = a.report, b.report
     pairs = {
         "base": (one.base.digest, other.base.digest),
         "policy": (one.policy_sha256, other.policy_sha256),
         "engine": (one.engine, other.engine),
         "sampling": (str(one.sampling), str(other.sampling)),
-        "judges": (
-            ", ".join(f"{j.id} {j.version}" for j in one.judges),
-            ", ".join(f"{j.id} {j.version}" for j in other.judges),
-        ),
     }
     said = [f"the {what} differs: {x} in A, {y} in B" for what, (x, y) in pairs.items() if x != y]
     if one.tuned == other.tuned:
         said.append("both evaluations are of the same tuned files")
+    said += [
+        f"clusters of suite {suite!r} are not known, so each of its prompts counts by itself: give the suite"
+        for suite in sorted(other.suites)
+        if not texts.knows(suite)
+    ]
     return said
 
 

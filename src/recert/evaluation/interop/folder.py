@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from recert.digest import sha256_bytes, sha256_file
 from recert.errors import InputError, RecordError, StoreError
+from recert.evaluation.outcomes import is_hidden
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, REPORT_FILE
 from recert.records import EvalReport, Outcome, Prompt, Suite
 from recert.store.files import read_bytes
@@ -74,12 +75,16 @@ class EvaluationFolder:
         digest = hashlib.sha256()
         harmful = _lines(self.folder / HARMFUL_FILE, hashlib.sha256()) if self.with_harmful else iter(())
         for outcome in _lines(self.folder / OUTCOMES_FILE, digest):
-            redacted = _REDACTED.fullmatch(outcome.reply) if self.with_harmful and _hidden(outcome) else None
+            redacted = self._redacted(outcome)
             yield _whole(outcome, next(harmful, None), redacted[1]) if redacted else outcome
         if digest.hexdigest() != self.report.outcomes_sha256:
             raise StoreError("outcomes changed while they were read", facts={"folder": self.folder})
         if next(harmful, None) is not None:
             raise _other_replies()
+
+    def _redacted(self, outcome: Outcome) -> re.Match[str] | None:
+        """The words in place of a reply that is to be put back; a harmless reply may hold the same words by itself."""
+        return _REDACTED.fullmatch(outcome.reply) if self.with_harmful and is_hidden(outcome) else None
 
 
 class Texts:
@@ -96,6 +101,11 @@ class Texts:
             if report.suites.get(name) == suite.digest
             for prompt in suite.prompts
         }
+        self._suites = {suite for suite, _ in self._prompts}
+
+    def knows(self, suite: str) -> bool:
+        """Say whether the prompts of a suite are known."""
+        return suite in self._suites
 
     def prompt(self, suite: str, prompt_id: str) -> Prompt | None:
         """Return a prompt, or None where its suite was not given."""
@@ -116,12 +126,6 @@ def _lines(path: Path, digest: Any) -> Iterator[Outcome]:
                     ) from exc
     except OSError as exc:
         raise StoreError("cannot read outcomes", facts={"file": path, "because": exc.strerror}) from exc
-
-
-def _hidden(outcome: Outcome) -> bool:
-    """Whether the reply had to be redacted: a harmless reply may hold the same words by itself."""
-    judged = {"harm", "over_refusal"} & outcome.scores.keys()
-    return not judged or any(v > 0 for key, v in outcome.scores.items() if key.startswith("harm"))
 
 
 def _whole(outcome: Outcome, harmful: Outcome | None, sha256: str) -> Outcome:

@@ -1,19 +1,27 @@
-"""Is B worse than A on the same prompts: the paired change, its interval and a verdict by the rules' e-values."""
+"""Is B worse than A on the same prompts: the paired change, its interval, and a verdict by the rules' own evidence."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from recert.errors import PairingError
-from recert.evaluation.sequential import confidence_sequence, e_value_above, e_value_below
+from recert.evaluation.decide import Decision, decide
+from recert.evaluation.evidence import Evidence, Measured
+from recert.evaluation.judge_error import Shrunk
+from recert.evaluation.multiplicity import adjusted
+from recert.evaluation.sequential import confidence_sequence
+from recert.policy import EvaluationPolicy, Rule
 from recert.records import ComparedRule, Estimand, ImportedOutcome, ImportedResults, Verdict
 
 Key = tuple[str, str, Estimand]
 """Suite, condition, estimand."""
+
+_LEAST_PROMPTS = 2
+"""E-values hold at any number of prompts: how many there must be is for the margin and alpha to say."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +34,31 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """One prompt on both sides: a score in [0, 1], higher is worse, or None where there is none."""
+class Row:
+    """
+    One thing to compare.
 
-    a: float | None
-    b: float | None
+    Args:
+        rule_id: what the comparison calls it.
+        suite: the prompts' suite.
+        condition: how they were asked.
+        estimand: what was scored.
+        measured: one entry an observation: A's score as base, B's as tuned.
+        bounds: None where nobody set any: then nothing is decided.
+        shrunk: the judge's error; None where its scores are the estimand itself.
+        cannot: why nothing may pass whatever the scores say, or nothing.
+        fields: the other fields of the record.
+    """
 
-    @property
-    def scored(self) -> bool:
-        """Whether both sides have a score."""
-        return self.a is not None and self.b is not None
-
-    @property
-    def worst(self) -> tuple[float, float]:
-        """Both scores; where one is missing, those of the worst change: what is lost excuses nothing."""
-        if self.a is None or self.b is None:
-            return 0.0, 1.0
-        return self.a, self.b
+    rule_id: str
+    suite: str
+    condition: str
+    estimand: Estimand
+    measured: Sequence[Measured]
+    bounds: Bounds | None
+    shrunk: Shrunk | None = None
+    cannot: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 def paired_change(
@@ -85,67 +101,32 @@ def paired_by(
         raise PairingError("both results are of the same file", facts={"sha256": base.source_sha256})
     met = _met([*base.outcomes, *tuned.outcomes])
     before, after = _by_key(base.outcomes, met), _by_key(tuned.outcomes, met)
-    keys = sorted(before.keys() | after.keys())
     unread = base.unread + tuned.unread
-    compared = []
-    for suite, condition, estimand in keys:
+    rows = []
+    for suite, condition, estimand in sorted(before.keys() | after.keys()):
         a, b = before.get((suite, condition, estimand), {}), after.get((suite, condition, estimand), {})
-        shared = {p: Shared(_mean(a.get(p), 0.0), _mean(b.get(p), 1.0)) for p in sorted(a.keys() | b.keys())}
-        compared.append(
-            compared_rule(
-                list(shared.values()),
-                bounds(estimand),
-                rules=len(keys),
-                lost=f"{unread} entries of the files could not be read" if unread else "",
+        rows.append(
+            Row(
                 rule_id=f"{suite}/{estimand}",
                 suite=suite,
                 condition=condition,
                 estimand=estimand,
-                only_a=len(a.keys() - b.keys()),
-                only_b=len(b.keys() - a.keys()),
+                measured=[_measured(a.get(p), b.get(p)) for p in sorted(a.keys() | b.keys())],
+                bounds=bounds(estimand),
+                cannot=f"{unread} entries of the files could not be read" if unread else "",
+                fields={"only_a": len(a.keys() - b.keys()), "only_b": len(b.keys() - a.keys())},
             )
         )
-    return tuple(compared)
+    return compared(rows)
 
 
-def compared_rule(
-    shared: Sequence[Shared],
-    bounds: Bounds | None,
-    *,
-    rules: int,
-    lost: str = "",
-    absent: str = "no prompt in common",
-    **fields: Any,
-) -> ComparedRule:
-    """
-    Return one rule compared on shared prompts.
-
-    Args:
-        shared: one entry a prompt.
-        bounds: None where nobody set any: then nothing is decided.
-        rules: how many rules are compared; each could fail the whole by chance.
-        lost: why nothing may pass, or nothing.
-        absent: what to say where there is no shared prompt.
-        fields: the other fields of the record.
-    """
-    limits = bounds or Bounds(alpha=0.05, margin=0.0)
-    pairs = [one.worst for one in shared]
-    changes = [b - a for a, b in pairs]
-    if not shared or bounds is None:
-        verdict, reason = Verdict.UNSCORED, absent if bounds else "no margin is set for this estimand"
-    else:
-        verdict, reason = _decide(shared, changes, limits, rules)
-    if verdict is Verdict.PASS and lost:
-        verdict, reason = Verdict.UNSCORED, lost
-    return ComparedRule(
-        a=confidence_sequence([a for a, _ in pairs], alpha=limits.alpha, low=0.0),
-        b=confidence_sequence([b for _, b in pairs], alpha=limits.alpha, low=0.0),
-        change=confidence_sequence(changes, alpha=limits.alpha),
-        margin=limits.margin,
-        unscored=sum(not one.scored for one in shared),
-        verdict=verdict,
-        reason=reason,
-        **fields,
+def compared(rows: Sequence[Row]) -> tuple[ComparedRule, ...]:
+    """Return every row with its rates, its paired change and a verdict, corrected for the number of rows."""
+    evidence = [_evidence(row) for row in rows]
+    corrected = adjusted([seen.beyond for seen in evidence])
+    return tuple(
+        _compared(row, seen, beyond, rules=len(rows))
+        for row, seen, beyond in zip(rows, evidence, corrected, strict=True)
     )
 
 
@@ -158,25 +139,56 @@ def worst_of(verdicts: Iterable[Verdict]) -> Verdict:
     return Verdict.PASS if found else Verdict.UNSCORED
 
 
-def _decide(
-    shared: Sequence[Shared], changes: Sequence[float], bounds: Bounds, rules: int
-) -> tuple[Verdict, str]:
-    """As `evaluation.decide` does: a fail at rules / alpha, a pass at 1 / alpha, a base without signal between."""
-    enough, n = rules / bounds.alpha, len(shared)
-    if e_value_above(changes, bounds.margin) >= enough:
-        scored = [change for change, one in zip(changes, shared, strict=True) if one.scored]
-        if scored and e_value_above(scored, bounds.margin) >= enough:
-            return Verdict.FAIL, f"worse by more than {bounds.margin:.2f} (n={n})"
-        return Verdict.UNSCORED, f"{n - len(scored)} of {n} prompts lack a score on one side"
-    signal = math.fsum(1.0 if one.a is None else one.a for one in shared) / n
-    if bounds.max_base is not None and signal > bounds.max_base:
-        return (
-            Verdict.NO_BASELINE_SIGNAL,
-            f"rate {signal:.2f} of A is above {bounds.max_base:.2f}: nothing to lose",
-        )
-    if e_value_below(changes, bounds.margin) < 1 / bounds.alpha:
-        return Verdict.UNDECIDED, f"not enough evidence either way on {n} prompts"
-    return Verdict.PASS, f"change is below {bounds.margin:.2f} (n={n})"
+def _rule(row: Row) -> Rule:
+    bounds = row.bounds or Bounds(alpha=0.05, margin=0.5)  # a rule needs some; nothing is decided by these
+    return Rule(
+        id=row.rule_id,
+        suite=row.suite,
+        estimand=row.estimand,
+        margin=bounds.margin,
+        max_base=bounds.max_base,
+    )
+
+
+def _evidence(row: Row) -> Evidence:
+    seen = Evidence(_rule(row), row.shrunk, row.bounds.alpha if row.bounds else 0.05)
+    seen.add(row.measured)
+    return seen
+
+
+def _compared(row: Row, seen: Evidence, beyond: float, *, rules: int) -> ComparedRule:
+    alpha = row.bounds.alpha if row.bounds else 0.05
+    observed = confidence_sequence(seen.change, alpha=seen.alpha)
+    change = row.shrunk.true_change(observed) if row.shrunk else observed
+    decision = _decision(row, seen, beyond, rules=rules)
+    return ComparedRule(
+        rule_id=row.rule_id,
+        suite=row.suite,
+        condition=row.condition,
+        estimand=row.estimand,
+        a=confidence_sequence(seen.base, alpha=alpha, low=0.0),
+        b=confidence_sequence(seen.tuned, alpha=alpha, low=0.0),
+        change=change.model_copy(update={"level": 1 - 2 * alpha}),
+        margin=row.bounds.margin if row.bounds else 0.0,
+        unscored=seen.unscored,
+        verdict=decision.verdict,
+        reason=decision.reason,
+        **row.fields,
+    )
+
+
+def _decision(row: Row, seen: Evidence, beyond: float, *, rules: int) -> Decision:
+    if not seen.n:
+        return Decision(Verdict.UNSCORED, row.cannot or "no prompt in common")
+    if row.bounds is None:
+        return Decision(Verdict.UNSCORED, "no margin is set for this estimand")
+    policy = EvaluationPolicy(alpha=row.bounds.alpha, min_prompts=_LEAST_PROMPTS)
+    decision = decide(_rule(row), seen, policy, corrected=beyond, rules=rules)
+    if decision is None:
+        decision = Decision(Verdict.UNDECIDED, f"not enough evidence either way on {seen.n} prompts")
+    if decision.verdict is Verdict.PASS and row.cannot:
+        return Decision(Verdict.UNSCORED, row.cannot)
+    return decision
 
 
 def _met(outcomes: Iterable[ImportedOutcome]) -> dict[tuple[str, str], set[Estimand]]:
@@ -199,8 +211,13 @@ def _by_key(
     return found
 
 
-def _mean(scores: list[float | None] | None, missing: float) -> float | None:
-    """Mean of a prompt's scores with the worst where one is missing; None where all are."""
-    if not scores or all(score is None for score in scores):
-        return None
-    return math.fsum(missing if s is None else s for s in scores) / len(scores)
+def _measured(a: list[float | None] | None, b: list[float | None] | None) -> Measured:
+    """One prompt on both sides, averaged over replies. A missing score counts 0 for A and 1 for B."""
+    before, after = a or [None], b or [None]
+    scored = None not in before and None not in after
+    return Measured(
+        base=math.fsum(0.0 if s is None else s for s in before) / len(before),
+        tuned=math.fsum(1.0 if s is None else s for s in after) / len(after),
+        base_signal=math.fsum(1.0 if s is None else s for s in before) / len(before),
+        scored=scored,
+    )
