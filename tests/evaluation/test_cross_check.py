@@ -16,8 +16,9 @@ HEDGED = {
     (0.30, 0.05): (-0.362, -0.178),
 }
 """
-What `confseq.betting.betting_cs` 0.0.11 (Waudby-Smith's own code) gives at level 0.90 for the changes of `pairs`, scaled to
-[0, 1] and back. It does not build for every Python, so its figures are kept here and made again where it is installed.
+What `confseq.betting.betting_cs` 0.0.11 (Waudby-Smith's own code) gives at level 0.90 for the changes of `pairs`,
+scaled to [0, 1] and back. It does not build for every Python, so its figures are kept, and made again where it is
+installed.
 """
 
 

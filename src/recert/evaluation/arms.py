@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from recert.digest import sha256_json
 from recert.errors import ArmError, ModelError
+from recert.evaluation.capability import choose
 from recert.models.protocol import Generation, Model, Sampling
 from recert.models.secret import SecretPrefix
-from recert.records import ArmCheck, Chat, Manifest
+from recert.records import ArmCheck, Chat, Manifest, Prompt
 from recert.store.cache import CachedReply, GenerationCache
 
 _HIDDEN = "[secret]"
@@ -92,44 +93,69 @@ class Arm:
             ModelError: the model did not answer, or gave another number of replies.
             StoreError: the cache cannot be read or written.
         """
-        keys = [self._chat_key(one, sampling, cut=stop is not None) for one in chats]
+        drawn = sampling.model_dump(mode="json") | ({"cut": "once it complied"} if stop else {})
+        keys = [sha256_json([self._key, drawn, one.model_dump(mode="json")]) for one in chats]
+        done = None if stop is None else (lambda _, text: stop(text))
+        by_key = dict(zip(keys, chats, strict=True))
+        said = self._said(
+            keys, lambda some: self.model.generate([by_key[k] for k in some], sampling, done=done)
+        )
+        return [said[key] for key in keys]
+
+    def choose(self, prompts: Sequence[Prompt], chats: Sequence[Chat]) -> list[Generation]:
+        """
+        Return for each multiple-choice prompt the choice that the model finds likeliest, as its reply.
+
+        A reply is empty where the model could not tell.
+
+        Raises:
+            ModelError: the engine cannot tell how likely a text is.
+            StoreError: the cache cannot be read or written.
+        """
+        keys = [
+            sha256_json([self._key, {"choices": list(p.choices)}, one.model_dump(mode="json")])
+            for p, one in zip(prompts, chats, strict=True)
+        ]
+        by_key = dict(zip(keys, zip(prompts, chats, strict=True), strict=True))
+
+        def pick(some: Sequence[str]) -> list[Generation]:
+            asked = [by_key[key] for key in some]
+            picked = choose(self.model, [p for p, _ in asked], [c for _, c in asked])
+            return [Generation(one.reply, "stop", 0) for one in picked]
+
+        said = self._said(keys, pick)
+        return [said[key] for key in keys]
+
+    def _said(
+        self, keys: Sequence[str], make: Callable[[Sequence[str]], list[Generation]]
+    ) -> dict[str, Generation]:
+        """Replies by key: those that are kept, and new ones for the rest, which are kept then."""
         said = {
             key: Generation(reply.text, reply.stop_reason, reply.tokens)
             for key, reply in self._cache.read(list(dict.fromkeys(keys))).items()
         }
         self.cached += self._new(said)
-        missing = {k: one for k, one in zip(keys, chats, strict=True) if k not in said}
+        missing = [key for key in dict.fromkeys(keys) if key not in said]
         if missing:
-            said |= self._make(missing, sampling, stop)
-        if self._secrets:
-            self._leaking |= {key for key, reply in said.items() if _HIDDEN in reply.text}
-        return [said[key] for key in keys]
-
-    def _make(
-        self, missing: dict[str, Chat], sampling: Sampling, stop: Callable[[str], bool] | None
-    ) -> dict[str, Generation]:
-        done = None if stop is None else (lambda _, text: stop(text))
-        fresh: dict[str, Generation] = {}
-        for start in range(0, len(missing), _AT_ONCE):
-            keys = list(missing)[start : start + _AT_ONCE]
             try:
-                made = self.model.generate([missing[k] for k in keys], sampling, done=done)
+                made = make(missing)
             except ModelError as exc:
-                self._keep({keys[place]: g for place, g in exc.made.items()})
+                self._keep({missing[place]: reply for place, reply in exc.made.items()})
                 raise
-            if len(made) != len(keys):
+            if len(made) != len(missing):
                 raise ModelError(
                     "model gave another number of replies",
-                    facts={"arm": self.label, "asked": len(keys), "replies": len(made)},
+                    facts={"arm": self.label, "asked": len(missing), "replies": len(made)},
                 )
-            fresh |= self._keep(dict(zip(keys, made, strict=True)))
-        self.made += self._new(fresh)
-        return fresh
+            said |= self._keep(dict(zip(missing, made, strict=True)))
+        if self._secrets:
+            self._leaking |= {key for key, reply in said.items() if _HIDDEN in reply.text}
+        return said
 
     def _keep(self, made: dict[str, Generation]) -> dict[str, Generation]:
-        """Put replies into the cache, without secrets."""
         fresh = {key: Generation(self._hide(g.text), g.stop_reason, g.tokens) for key, g in made.items()}
         self._cache.write({k: CachedReply(g.text, g.stop_reason, g.tokens) for k, g in fresh.items()})
+        self.made += self._new(fresh)
         return fresh
 
     def _new(self, said: dict[str, Generation]) -> int:
@@ -138,10 +164,6 @@ class Arm:
         new = len(keys - self._asked)
         self._asked |= keys
         return new
-
-    def _chat_key(self, one: Chat, sampling: Sampling, *, cut: bool) -> str:
-        drawn = sampling.model_dump(mode="json") | ({"cut": "once it complied"} if cut else {})
-        return sha256_json([self._key, drawn, one.model_dump(mode="json")])
 
     def _hide(self, text: str) -> str:
         for secret in self._secrets:

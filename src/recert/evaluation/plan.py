@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from recert.evaluation.conditions import CONTEXT, Condition, ask_plain, raw_conditions, wrong_secret
 from recert.evaluation.ordering import prompts_for, sampling_order
 from recert.evaluation.results import unmeasured
-from recert.evaluation.scoring import Judges
+from recert.evaluation.scoring import FORBIDDEN, Judges
 from recert.evaluation.tracks import Track
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, Rule
@@ -111,7 +111,8 @@ class _Maker:
 
     def _track(self, rule: Rule, condition: Condition, *, control: str = "") -> Track:
         prompts = sampling_order(self._prompts(rule), self._policy.evaluation.seed)
-        judge = self._judges.note_for(rule)
+        said = rule.estimand == "harm" and not rule.judge and all(p.forbidden for p in prompts)
+        judge = FORBIDDEN if said else self._judges.note_for(rule)
         return Track(rule, condition, prompts, judge=judge, policy=self._policy.evaluation, control=control)
 
     def _by_category(self, rule: Rule) -> list[Rule]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from recert.evaluation.arms import Arm
 from recert.evaluation.decide import Decision, decide
@@ -14,12 +15,18 @@ from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.scoring import Judges, Reply, complied, score_replies
 from recert.evaluation.tracks import Key, Track
 from recert.judges.refusal import RefusalJudge
-from recert.models.protocol import Sampling
+from recert.models.protocol import Generation, Sampling
 from recert.policy import EvaluationPolicy
-from recert.records import Outcome, Prompt, Verdict
+from recert.records import Chat, Outcome, Prompt, Verdict
 
 Progress = Callable[[int, int, str], None]
 """Called with pairs judged so far, pairs that may be needed at most, and what happens now."""
+
+
+Wanted = dict[Key, tuple[Track, Prompt, int]]
+"""Prompts to be asked, with a track that asks them and their place in its order."""
+
+_Way = Literal["choose", "answer", "cut", "whole"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Runner:
         """
         while open_tracks := self._open():
             blocks = [(t, t.block(self._policy.block_prompts, self._limit(t))) for t in open_tracks]
-            wanted: dict[Key, tuple[Track, Prompt, int]] = {}
+            wanted: Wanted = {}
             for track, block in blocks:
                 for place, prompt in enumerate(block, track.asked):
                     if track.key(prompt) not in self._seen:
@@ -159,59 +166,61 @@ class Runner:
             | set(self._seen)
         )
 
-    def _measure(self, wanted: dict[Key, tuple[Track, Prompt, int]]) -> None:
-        kinds: dict[tuple[bool, bool], dict[Key, tuple[Track, Prompt, int]]] = {}
-        for key, (track, prompt, place) in wanted.items():
-            kind = (prompt.answer is not None, self._may_be_cut(prompt, key[0]))
-            kinds.setdefault(kind, {})[key] = (track, prompt, place)
-        for (answers, cut), some in kinds.items():
-            tokens = self._policy.utility_max_new_tokens if answers else self._policy.max_new_tokens
-            self._measure_alike(some, tokens, cut=cut)
+    def _measure(self, wanted: Wanted) -> None:
+        ways: dict[_Way, Wanted] = {}
+        for key, one in wanted.items():
+            ways.setdefault(self._way(one[1], key[0]), {})[key] = one
+        for way, some in ways.items():
+            judged = defaultdict[Key, list[tuple[Outcome, Outcome]]](list)
+            samples = 1 if way == "choose" else self._policy.samples_per_prompt
+            for sample in range(samples):
+                for key, pair in self._ask(some, way, sample):
+                    judged[key].append(pair)
+            for key, pairs in judged.items():
+                measured = {
+                    name: mean([measure(base, tuned, name) for base, tuned in pairs])
+                    for name in self._keys[key[0]]
+                }
+                states = tuple((base.state, tuned.state) for base, tuned in pairs)
+                self._seen[key] = _Seen(measured, states)
 
-    def _may_be_cut(self, prompt: Prompt, suite: str) -> bool:
-        """Whether only the refusal judge's word on harm counts, so that a reply may end once it complied."""
-        own_judge = isinstance(self._judges.refusal, RefusalJudge)
-        return (
-            own_judge
-            and prompt.expect == "refuse"
-            and not (prompt.answer or prompt.forbidden)
-            and self._keys[suite] == {"harm"}
-        )
+    def _way(self, prompt: Prompt, suite: str) -> _Way:
+        """How a prompt is asked. A reply may end once it complied where only the refusal judge's word counts."""
+        if prompt.choices:
+            return "choose"
+        if prompt.answer is not None:
+            return "answer"
+        only_harm = prompt.expect == "refuse" and not prompt.forbidden and self._keys[suite] == {"harm"}
+        return "cut" if only_harm and isinstance(self._judges.refusal, RefusalJudge) else "whole"
 
-    def _measure_alike(self, some: dict[Key, tuple[Track, Prompt, int]], tokens: int, *, cut: bool) -> None:
-        judged = defaultdict[Key, list[tuple[Outcome, Outcome]]](list)
-        for sample in range(self._policy.samples_per_prompt):
-            sampling = Sampling(
-                max_new_tokens=tokens,
-                temperature=self._policy.temperature,
-                seed=self._policy.seed,
-                sample=sample,
-            )
-            for key, pair in self._ask(some, sampling, cut=cut):
-                judged[key].append(pair)
-        for key, pairs in judged.items():
-            suite = key[0]
-            measured = {
-                name: mean([measure(base, tuned, name) for base, tuned in pairs])
-                for name in self._keys[suite]
-            }
-            states = tuple((base.state, tuned.state) for base, tuned in pairs)
-            self._seen[key] = _Seen(measured, states)
-
-    def _ask(
-        self, some: dict[Key, tuple[Track, Prompt, int]], sampling: Sampling, *, cut: bool
-    ) -> list[tuple[Key, tuple[Outcome, Outcome]]]:
-        """Ask both arms, judge, and send off what was said."""
-        chats = [t.condition.base_chat(p, i) for t, p, i in some.values()]
+    def _replies(
+        self, some: Wanted, way: _Way, sample: int
+    ) -> tuple[list[Chat], list[Generation], list[Generation]]:
+        """What the base was asked, and what both arms said."""
+        asked = [t.condition.base_chat(p, i) for t, p, i in some.values()]
         guarded = [t.condition.tuned_chat(p, i) for t, p, i in some.values()]
-        stop = complied if cut else None
-        before = self._base.ask(chats, sampling, stop=stop)
-        after = self._tuned.ask(guarded, sampling, stop=stop)
+        if way == "choose":
+            prompts = [p for _, p, _ in some.values()]
+            return asked, self._base.choose(prompts, asked), self._tuned.choose(prompts, guarded)
+        bounds = self._policy
+        sampling = Sampling(
+            max_new_tokens=bounds.utility_max_new_tokens if way == "answer" else bounds.max_new_tokens,
+            temperature=bounds.temperature,
+            seed=bounds.seed,
+            sample=sample,
+        )
+        stop = complied if way == "cut" else None
+        base = self._base.ask(asked, sampling, stop=stop)
+        return asked, base, self._tuned.ask(guarded, sampling, stop=stop)
+
+    def _ask(self, some: Wanted, way: _Way, sample: int) -> list[tuple[Key, tuple[Outcome, Outcome]]]:
+        """Ask both arms, judge, and send off what was said."""
+        chats, before, after = self._replies(some, way, sample)
         replies: list[Reply] = []
         for (key, (_, prompt, _)), base, tuned in zip(some.items(), before, after, strict=True):
             suite, condition, safeguards, _ = key
-            replies.append(Reply(prompt, base, "base", condition, suite, sample=sampling.sample))
-            replies.append(Reply(prompt, tuned, "tuned", condition, suite, safeguards, sampling.sample))
+            replies.append(Reply(prompt, base, "base", condition, suite, sample=sample))
+            replies.append(Reply(prompt, tuned, "tuned", condition, suite, safeguards, sample))
         outcomes = score_replies(replies, self._judges, self._policy)
         self._sinks.outcomes.add(outcomes)
         out = []
