@@ -68,10 +68,15 @@ def test_public_sets_that_are_known_to_share_requests_are_seen():
     """JailbreakBench took requests over from AdvBench; StrongREJECT and XSTest have none in common."""
     from recert.evaluation.public_suites import public_suite
 
-    sets = {
-        name: public_suite(name, DATA)
-        for name in ("jailbreakbench", "advbench", "strongreject", "xstest-unsafe")
-    }
+    names = ("strongreject", "advbench", "jailbreakbench", "xstest-unsafe")
+    sets = {name: public_suite(name, DATA) for name in names}
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "suites.md").read_text(encoding="utf-8")
+    for name in names:
+        shares = [overlap(sets[name], sets[other]) if other != name else None for other in names]
+        cells = ["" if share is None else f" {share:.3f}" if share else " 0" for share in shares]
+
+        assert f"| {name} |{' |'.join(cells)} | 0 |" in page
+    ours = [embedded_suite(name) for name in ("harmful", "scenarios")]
 
     assert overlap(sets["jailbreakbench"], sets["advbench"]) > 0.1
-    assert overlap(sets["xstest-unsafe"], sets["strongreject"]) == 0
+    assert max(overlap(one, our) for one in sets.values() for our in ours) == 0

@@ -101,6 +101,19 @@ def test_every_entry_is_frozen():
         )
 
 
+def test_every_set_is_in_the_docs_with_its_licence_and_paper():
+    """The table of the page on suites has each set's name, source, licence and paper."""
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "suites.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+
+    for one in PUBLIC_SETS.values():
+        row = next(line for line in rows if f"`{one.name}`" in line)
+        assert one.repository in row
+        assert one.paper in row
+        assert one.licence.split(" ")[0].rstrip(",") in row
+        assert ("unknown" in row) == (not one.sha256)
+
+
 def test_a_changed_file_is_refused_with_both_digests(tmp_path):
     """One changed byte: the error names the expected and the found sha256, and a digest of one's own is a yes."""
     path = written(tmp_path / "simple-safety-tests.csv", SST)
