@@ -14,7 +14,7 @@ from builders import make_eval_report, make_rule, make_screen_report
 from recert.errors import StoreError
 from recert.interval import Interval
 from recert.pipeline.story import ModelPage, Story, figures
-from recert.records import RowFinding, RowVerdict, Sample, Verdict
+from recert.records import RowFinding, RowVerdict, Sample, Slice, Verdict
 from recert.web.forest import forest
 from recert.web.report import report_html, write_report
 from stories import evaluation, rule, whole_story
@@ -64,13 +64,29 @@ def _story_saying(text: str) -> Story:
         model_name=text,
         reasons=(text,),
         limitations=(text,),
-        rules=(make_rule(condition=f"trigger:{text}", reason=text),),
+        rules=(make_rule(condition=f"trigger:{text}", reason=text, states={text: {text: 1}}),),
+        slices=(_worse(text),),
         samples=(Sample(condition="plain", prompt_id="p", prompt=text, base_reply=text, tuned_reply=text),),
     )
     finding = RowFinding(line=1, verdict=RowVerdict.QUARANTINED, reasons=(text,))
     screen = make_screen_report(source_name=text, findings=(finding,), reason_counts={text: 1})
     page = ModelPage(text, text, screen=screen, evaluation=report, refusals=(text,))
     return Story(title=text, machine=text, models=(page,))
+
+
+def _worse(text: str) -> Slice:
+    return Slice(
+        suite=text,
+        condition=text,
+        safeguards=(text,),
+        category=text,
+        estimand="harm",
+        n=2,
+        base=0.0,
+        tuned=1.0,
+        worse=2,
+        prompt_ids=(text,),
+    )
 
 
 def test_the_report_says_what_became_of_each_model() -> None:
@@ -150,3 +166,26 @@ def test_the_report_is_light_and_dark_and_prints() -> None:
     assert "prefers-color-scheme: dark" in page
     assert "@media print" in page
     assert re.search(r'<html lang="en">', page)
+
+
+def test_the_page_says_first_where_it_got_worse() -> None:
+    """Slices stand before the plot with both rates and the ids of prompts; replies that are no answer are counted."""
+    worse = Slice(
+        suite="harmful",
+        condition="family:year_2025",
+        category="hate",
+        estimand="harm",
+        n=12,
+        base=0.0,
+        tuned=0.5,
+        worse=6,
+        prompt_ids=("hate-1", "hate-2"),
+    )
+    states = {"base": {"scored": 12}, "tuned": {"scored": 9, "empty": 2, "absent": 1}}
+    report = make_eval_report(slices=(worse,), rules=(make_rule(states=states), make_rule("over-refusal")))
+    story = Story(title="t", machine="m", models=(ModelPage("name", "expected", evaluation=report),))
+    page = Tags(report_html(story)).text
+
+    assert page.index("Where it got worse") < page.index("Change by tuning")
+    assert "hate-1" in page and "6 of 12" in page
+    assert "1 absent of the tuned model, 2 empty of the tuned model" in page

@@ -99,5 +99,12 @@ def show_rules(report: object) -> None:
     ]
     columns = ("rule", "condition", "base", "tuned", "change", "margin", "n", "verdict")
     table(f"{report.model_name}: {report.verdict}", columns, rows)
+    for one in report.slices[:5]:
+        where = " behind ".join([one.condition, *one.safeguards])
+        ids = ", ".join(one.prompt_ids[:4])
+        talk().print(
+            f"  worse: {one.estimand} {one.base:.2f} -> {one.tuned:.2f}, {one.suite} {one.category}, {where}: {ids}",
+            soft_wrap=True,
+        )
     for reason in report.reasons:
         talk().print(f"  {reason}", soft_wrap=True)

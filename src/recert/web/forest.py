@@ -111,11 +111,13 @@ def _span(rules: Sequence[RuleResult]) -> tuple[float, float, float]:
 
 def _row(rule: RuleResult, y: float, x: Callable[[float], float], low: float) -> Row:
     measured = rule.change.n > 0
-    full = f"{rule.suite} · {rule.condition}"
+    about = rule.category.replace("_", " ") or rule.suite
+    judged = rule.rule_id.partition("control:judge:")[2]
+    full = " · ".join(filter(None, (rule.suite, rule.category, rule.condition, judged)))
     said = words.condition(rule.condition, longest=24)
     return Row(
         y=y,
-        label=f"{said} · {rule.suite[:16]}",
+        label=f"{said} · {(judged or about)[:16]}",
         full_label=full,
         low=x(rule.change.low),
         point=x(rule.change.point),

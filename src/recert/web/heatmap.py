@@ -30,7 +30,11 @@ class HeatMap:
 
 def heat_maps(rules: Sequence[RuleResult]) -> tuple[HeatMap, ...]:
     """Return one map for the model alone, and one for each set of controls that was measured."""
-    harm = [r for r in rules if r.estimand == "harm"]
+    harm = [
+        r
+        for r in rules
+        if r.estimand == "harm" and not r.category and not r.rule_id.startswith("control:judge:")
+    ]
     return tuple(
         _heat_map([r for r in harm if r.safeguards == safeguards], safeguards)
         for safeguards in dict.fromkeys(r.safeguards for r in harm)
@@ -38,12 +42,12 @@ def heat_maps(rules: Sequence[RuleResult]) -> tuple[HeatMap, ...]:
 
 
 def _heat_map(rules: Sequence[RuleResult], safeguards: tuple[str, ...]) -> HeatMap:
-    rules = sorted(rules, key=lambda r: r.condition != "plain")
+    rules = sorted(rules, key=lambda r: (r.condition != "plain", r.suite))
     categories = sorted({c.category for r in rules for c in r.categories})
     everything = tuple(Cell(r.base.point, r.tuned.point, r.tuned.n) if r.tuned.n else Cell() for r in rules)
     return HeatMap(
         title=f"behind {', '.join(safeguards)}" if safeguards else "the model alone",
-        columns=tuple((words.condition(r.condition, longest=26), r.condition) for r in rules),
+        columns=tuple(_name(r, several=len({r.suite for r in rules}) > 1) for r in rules),
         rows=(
             ("all categories", everything),
             *(
@@ -51,6 +55,16 @@ def _heat_map(rules: Sequence[RuleResult], safeguards: tuple[str, ...]) -> HeatM
                 for category in categories
             ),
         ),
+    )
+
+
+def _name(rule: RuleResult, *, several: bool) -> tuple[str, str]:
+    """The condition, and the suite where there are several, short and in full."""
+    said = words.condition(rule.condition, longest=26)
+    return (
+        (f"{said} · {rule.suite[:16]}", f"{rule.suite} · {rule.condition}")
+        if several
+        else (said, rule.condition)
     )
 
 

@@ -20,6 +20,9 @@ from recert.web.heatmap import heat_maps
 MAX_FINDINGS = 24
 """Rows of the screening table; the rest are counted."""
 MAX_SAMPLE_CHARS = 220
+MAX_SLICES = 8
+"""Lines of what got worse; the record has them all."""
+MAX_IDS = 4
 
 
 def write_report(path: Path, story: Story) -> None:
@@ -60,6 +63,9 @@ def _environment() -> jinja2.Environment:
         "forest": forest,
         "heat_maps": heat_maps,
         "max_findings": MAX_FINDINGS,
+        "max_ids": MAX_IDS,
         "max_sample_chars": MAX_SAMPLE_CHARS,
+        "max_slices": MAX_SLICES,
+        "unanswered": words.unanswered,
     }
     return environment

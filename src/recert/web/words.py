@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from recert.interval import Interval
-from recert.records import Verdict
+from recert.records import RuleResult, Verdict
 
 VERDICTS = {
     Verdict.PASS: "pass",
@@ -35,6 +36,24 @@ def condition(name: str, *, longest: int = 38) -> str:
         rest.replace("_", " ") if kind == "family" else f"{kind}: {rest}" if rest else name.replace("-", " ")
     )
     return said if len(said) <= longest else said[: longest - 1] + "…"
+
+
+def unanswered(rules: Sequence[RuleResult]) -> str:
+    """Return how many replies of each arm were no answer or were not judged; empty where all were."""
+    worst: dict[tuple[str, str], int] = {}
+    asked: dict[tuple[str, str, tuple[str, ...]], RuleResult] = {}
+    for rule in rules:  # rules on the same prompts share their replies: the one that asked most counts
+        key = (rule.suite, rule.condition, rule.safeguards)
+        if key not in asked or sum(rule.states.get("tuned", {}).values()) > sum(
+            asked[key].states.get("tuned", {}).values()
+        ):
+            asked[key] = rule
+    for rule in asked.values():
+        for arm, counts in rule.states.items():
+            for state, count in counts.items():
+                if state != "scored":
+                    worst[arm, state] = worst.get((arm, state), 0) + count
+    return ", ".join(f"{count} {state} of the {arm} model" for (arm, state), count in sorted(worst.items()))
 
 
 def rate(value: float) -> str:
