@@ -66,6 +66,16 @@ def test_public_sets_are_read_from_a_local_copy():
 
 
 @needs_data
+def test_the_file_of_another_set_is_never_read():
+    """Harmful requests do not become benign ones by a digest of the user's own."""
+    with pytest.raises(SuiteError, match="no copy"):
+        public_suite("jailbreakbench-benign", DATA)
+    path = DATA / "jailbreakbench.csv"
+    with pytest.raises(SuiteError, match="it is      jailbreakbench"):
+        public_suite("jailbreakbench-benign", path, sha256=sha256_file(path))
+
+
+@needs_data
 def test_the_categories_of_a_public_set_are_named_as_elsewhere():
     """What AILuminate has a name for gets that name beside the set's own; what it has none for keeps its own word."""
     found = {(p.category, p.source_category) for p in public_suite("strongreject", DATA).prompts}

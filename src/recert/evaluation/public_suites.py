@@ -84,7 +84,7 @@ def find_copy(one: PublicSet, path: Path | None) -> Path | None:
 
 def _places(one: PublicSet, folder: Path) -> Iterator[Path]:
     file, ending = Path(one.file), Path(one.file).suffix
-    family = [n for n in (one.name, one.name.rpartition("-")[0]) if n]
+    family = [one.name, *([short] if (short := one.name.rpartition("-")[0]) and _is_alone(one) else [])]
     yield from (folder / file, folder / file.name)
     yield from (folder / f"{n}{ending}" for n in family)
     for parent in (one.repository, Path(one.repository).name, *family):
@@ -93,6 +93,11 @@ def _places(one: PublicSet, folder: Path) -> Iterator[Path]:
     for root in (folder, folder / "hub"):
         yield root / cached / "snapshots" / one.revision / file
         yield from sorted(root.glob(f"{cached}/snapshots/*/{one.file}"))
+
+
+def _is_alone(one: PublicSet) -> bool:
+    """Whether all sets of a repository are in one file, so that the name before the dash can mean no other."""
+    return {other.file for other in PUBLIC_SETS.values() if other.repository == one.repository} == {one.file}
 
 
 def download(one: PublicSet, *, github: str = GITHUB) -> Path:
@@ -161,6 +166,12 @@ def _unreachable(one: PublicSet, exc: Exception) -> SuiteError:
 
 def _check_digest(one: PublicSet, read: FileRows, given: str | None) -> str:
     """Say how the file is known, or refuse it."""
+    others = [o.name for o in PUBLIC_SETS.values() if read.sha256 in o.sha256 and o.file != one.file]
+    if others and read.sha256 not in one.sha256:
+        raise SuiteError(
+            "the file is another public set",
+            facts={"asked for": one.name, "file": read.name, "it is": ", ".join(others)},
+        )
     if given is not None:
         if read.sha256 != given:
             raise _differs(one, read.sha256, (given,))
