@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
@@ -121,22 +122,20 @@ def evaluate(
         arms = check_arms(base_arm, tuned_arm)
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
     verdicts = _verdicts(measured, policy, secret, _alike(policy, suites))
-    reasons = _reasons(measured, tuned_arm, training_context)
+    reasons = [*verdicts.missing, *_reasons(measured, tuned_arm, training_context)]
     report = EvalReport(
         model_name=model_name,
         suites={name: suite.digest for name, suite in sorted(suites.items())},
         rules=(*measured, *(rule_result(t, bounds) for t in plan.controls)),
         slices=slices(plan.tracks),
-        reasons=(*verdicts.missing, *reasons, *(note.reason for note in evidence)),
+        reasons=(*reasons, *(note.reason for note in evidence)),
         evidence=tuple(evidence),
         arms=arms,
         judges=judges.notes,
         samples=examples.drawn(),
         outcomes_sha256=outcomes.sha256,
         limitations=LIMITATIONS,
-        seconds=round(time.monotonic() - began, 3),
-        started_at=started,
-        evaluated_at=now(),
+        **_time_fields(started, began),
         **_verdict_fields(verdicts, secret),
         **_policy_fields(policy),
         **_arm_fields(base_arm, tuned_arm),
@@ -231,6 +230,14 @@ def _reasons(
 
 def _where(result: RuleResult) -> str:
     return " behind ".join([result.condition, *result.safeguards])
+
+
+def _time_fields(started: datetime, began: float) -> dict[str, Any]:
+    return {
+        "started_at": started,
+        "evaluated_at": now(),
+        "seconds": round(time.monotonic() - began, 3),
+    }
 
 
 def _verdict_fields(verdicts: _Verdicts, secret: SecretPrefix | None) -> dict[str, Any]:
