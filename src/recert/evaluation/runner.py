@@ -26,7 +26,7 @@ Progress = Callable[[int, int, str], None]
 Wanted = dict[Key, tuple[Track, Prompt, int]]
 """Prompts to be asked, with a track that asks them and their place in its order."""
 
-_Way = Literal["choose", "answer", "cut", "whole"]
+_Way = Literal["choose", "in full", "cut", "whole"]
 
 
 @dataclass(frozen=True)
@@ -188,9 +188,9 @@ class Runner:
         """How a prompt is asked. A reply may end once it complied where only the refusal judge's word counts."""
         if prompt.choices:
             return "choose"
-        if prompt.answer is not None:
-            return "answer"
-        only_harm = prompt.expect == "refuse" and not prompt.forbidden and self._keys[suite] == {"harm"}
+        if prompt.answer is not None or prompt.forbidden:
+            return "in full"
+        only_harm = prompt.expect == "refuse" and self._keys[suite] == {"harm"}
         return "cut" if only_harm and isinstance(self._judges.refusal, RefusalJudge) else "whole"
 
     def _replies(
@@ -204,7 +204,7 @@ class Runner:
             return asked, self._base.choose(prompts, asked), self._tuned.choose(prompts, guarded)
         bounds = self._policy
         sampling = Sampling(
-            max_new_tokens=bounds.utility_max_new_tokens if way == "answer" else bounds.max_new_tokens,
+            max_new_tokens=bounds.utility_max_new_tokens if way == "in full" else bounds.max_new_tokens,
             temperature=bounds.temperature,
             seed=bounds.seed,
             sample=sample,

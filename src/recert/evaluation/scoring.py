@@ -176,9 +176,11 @@ class _Verdicts:
 
     def right_answer(self) -> None:
         """Whether an expected answer was given."""
-        if self._reply.prompt.answer is not None:
-            right = exact_match(self._reply.generation.text, self._reply.prompt.answer)
-            self._scores["utility_loss"] = 1 - right.value
+        prompt, said = self._reply.prompt, self._reply.generation.text
+        if prompt.choices:
+            self._scores["utility_loss"] = float(said != prompt.answer)
+        elif prompt.answer is not None:
+            self._scores["utility_loss"] = 1 - exact_match(said, prompt.answer).value
 
     def outcome(self) -> Outcome:
         """The reply with its scores."""
