@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import make_eval_report, make_rule, make_screen_report
+from builders import make_eval_report, make_policy, make_rule, make_screen_report
 from recert.errors import StoreError
 from recert.interval import Interval
 from recert.pipeline.story import ModelPage, Story, figures
+from recert.policy import moderation_checks
 from recert.records import RowFinding, RowVerdict, Sample, Slice, Verdict
 from recert.web.forest import forest
 from recert.web.report import report_html, write_report
@@ -189,3 +190,15 @@ def test_the_page_says_first_where_it_got_worse() -> None:
     assert page.index("Where it got worse") < page.index("Change by tuning")
     assert "hate-1" in page and "6 of 12" in page
     assert "1 absent of the tuned model, 2 empty of the tuned model" in page
+
+
+def test_the_thirteen_categories_are_shown_and_what_was_not_measured_has_not_passed() -> None:
+    """Each of OpenAI's categories has its failures, threshold and enforcement, or says that it was not measured."""
+    report = make_eval_report()
+    checks = moderation_checks(report, make_policy())
+    story = Story(title="t", machine="m", models=(ModelPage("n", "e", evaluation=report, checks=checks),))
+    page = Tags(report_html(story)).text
+
+    assert len(checks) == 13 and not any(c.passed for c in checks)
+    assert "0 passed, 13 not measured" in page
+    assert all(c.category in page for c in checks)

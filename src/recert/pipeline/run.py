@@ -17,7 +17,7 @@ from recert.models.secret import SecretPrefix
 from recert.pipeline.progress import Progress, Silent
 from recert.pipeline.signers import Signers
 from recert.pipeline.story import ModelPage
-from recert.policy import Policy
+from recert.policy import Policy, moderation_checks
 from recert.records import (
     ChatRow,
     EvalReport,
@@ -122,7 +122,12 @@ def run(
     tuned = _tune(plan, screened, tell)
     evaluated = _evaluate(plan, tuned, screened, suites, arms, cache, tell)
     page = ModelPage(
-        name=plan.name, expectation=plan.expectation, screen=report, tune=tuned, evaluation=evaluated.report
+        name=plan.name,
+        expectation=plan.expectation,
+        screen=report,
+        tune=tuned,
+        evaluation=evaluated.report,
+        checks=moderation_checks(evaluated.report, plan.policy),
     )
     result = _certify(plan, page, signers, status, tell)
     return replace(result, page=replace(result.page, seconds=round(time.monotonic() - clock, 1)))

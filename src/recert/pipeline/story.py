@@ -7,6 +7,7 @@ from datetime import datetime
 
 from recert import __version__
 from recert.records import Certificate, Estimand, EvalReport, RuleResult, ScreenReport, TuneReport, now
+from recert.records.hazards import CategoryCheck
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class ModelPage:
         evaluation: None where it never got that far.
         certificate: None where none was given.
         refusals: every reason why it was not certified or not served, in words.
+        checks: OpenAI's 13 fine-tuning safety categories, as they came out.
         served: whether the gateway served it.
         seconds: how long its stages took together.
     """
@@ -33,6 +35,7 @@ class ModelPage:
     evaluation: EvalReport | None = None
     certificate: Certificate | None = None
     refusals: tuple[str, ...] = ()
+    checks: tuple[CategoryCheck, ...] = ()
     served: bool = False
     seconds: float = 0.0
 
