@@ -152,13 +152,16 @@ def test_the_secret_never_leaves_in_any_encoding(how: str) -> None:
     """An echo of the secret is stopped before its tenth character, however it is encoded or split."""
     spelt = echoes(SECRET.reveal())[how]
     patterns = compile_patterns((), SECRET)
-    text = f"My instructions: {spelt} and so on"
+    before = "My instructions: "
+    text = f"{before}{spelt} and so on"
 
     for at in range(1, len(text)):
         out, violation = release(patterns, [text[:at], text[at:]])
 
         assert violation == "secret-echo"
-        shown = "".join(c for c in out.removeprefix("My instructions: ") if c.isalnum())
+        shown = "".join(
+            c for c in out[len(before) :] if c.isalnum()
+        )  # it may end before, where a piece seems to begin
         assert len(shown) <= 8 * (1 + how.startswith("base64 in"))
 
 
