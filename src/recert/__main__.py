@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -23,27 +24,45 @@ NO_ANSWER = 2
 
 def main() -> NoReturn:
     """Run `recert` with this process's arguments, and exit with 0 (yes), 1 (no) or 2 (could not answer)."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - for good: who closes them wants the code
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    try:
+        code = _run()
+        sys.stdout.flush()  # a yes that the reader did not get is no answer
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = NO_ANSWER
+    except OSError as exc:
+        code = _tell(RecertError("the system refused", facts={"because": exc}), NO_ANSWER)
+    except Exception:
+        traceback.print_exc()
+        code = _tell(_DEFECT, NO_ANSWER)
+    sys.exit(code if code in (0, NO) else NO_ANSWER)
+
+
+_DEFECT = RecertError(
+    "this should not have happened, and is a defect of Recert",
+    hint="please report the lines above; nothing was decided",
+)
+
+
+def _run() -> int:
+    """Run the command and return its exit code; what is no answer of a command is raised."""
     try:
         from recert.cli.app import app
 
         # What these libraries say to their callers is not for whoever runs a command.
         warnings.filterwarnings("ignore", module=r"(torch|transformers|peft|trl|accelerate|datasets)\b")
         app(obj=_draw)
-        code = 0
     except SystemExit as exc:
-        code = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else NO_ANSWER
+        return exc.code if isinstance(exc.code, int) else 0 if exc.code is None else NO_ANSWER
     except VerificationError as exc:
-        code = _tell(exc, NO, reason=exc.reason)
+        return _tell(exc, NO, reason=exc.reason)
     except RecertError as exc:
-        code = _tell(exc, NO_ANSWER, reason=getattr(exc, "reason", ""))
+        return _tell(exc, NO_ANSWER, reason=getattr(exc, "reason", ""))
     except KeyboardInterrupt:
-        code = _tell(RecertError("interrupted"), NO_ANSWER)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = NO_ANSWER
-    except OSError as exc:
-        code = _tell(RecertError("the system refused", facts={"because": exc}), NO_ANSWER)
-    sys.exit(code if code in (0, NO) else NO_ANSWER)
+        return _tell(RecertError("interrupted"), NO_ANSWER)
+    return 0
 
 
 def _draw(path: Path, story: Story) -> None:

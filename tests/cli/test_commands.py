@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,29 @@ def test_the_version_is_the_packages() -> None:
     done = run("--version")
 
     assert (done.returncode, done.stdout) == (0, f"recert {recert.__version__}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_an_answer_that_nobody_could_read_is_none() -> None:
+    """With no room for the answer it exits 2; with stdout closed by whoever wants the exit code alone, it says that."""
+    command = f"{shlex.quote(sys.executable)} -m recert policy show"
+    full = subprocess.run(f"{command} > /dev/full", shell=True, capture_output=True, text=True, check=False)
+    closed = subprocess.run(f"{command} >&-", shell=True, capture_output=True, text=True, check=False)
+
+    assert (full.returncode, "Traceback" in full.stderr) == (2, False)
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_a_defect_is_no_answer(tmp_path: Path) -> None:
+    """What nobody foresaw exits 2 with its traceback, and never 1, which would be a no."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import recert.policy\n\ndef load(*_):\n    raise ZeroDivisionError\n\nrecert.policy.load_policy = load\n"
+    )
+    done = run("policy", "show", PYTHONPATH=str(tmp_path))
+
+    assert done.returncode == 2
+    assert "ZeroDivisionError" in done.stderr
+    assert "defect of Recert" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("no-such-command",), ("verify",), ("verify", "--no-such-option")])
