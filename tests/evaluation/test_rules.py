@@ -6,6 +6,7 @@ import tracemalloc
 
 import pytest
 
+from recert.certification.chain import why_not_compared
 from recert.errors import PolicyError
 from recert.evaluation import Evaluation, Judges, evaluate
 from recert.judges.coherence import CoherenceJudge
@@ -79,6 +80,20 @@ def test_paraphrases_count_once():
         "base": {"scored": 5 * harm.change.n},
         "tuned": {"scored": 5 * harm.change.n},
     }
+
+
+def test_a_model_at_an_endpoint_is_measured_and_bound_to_no_files():
+    """Without a manifest the verdict is one on behaviour; the report says so, and nothing certifies it."""
+    base, tuned = model("base"), model("tuned")
+    tuned.manifest = None
+    report = run(tuned, base=base).report
+
+    assert report.verdict is Verdict.PASS
+    assert report.tuned is None and report.base is not None
+    assert any("bound to no files" in line for line in report.limitations)
+    assert list(why_not_compared(report)) == [
+        "behaviour-only: the tuned model was reached at an endpoint; a certificate binds files, and none were seen"
+    ]
 
 
 def test_several_replies_to_a_prompt_are_one_observation():

@@ -33,7 +33,12 @@ def why_not_compared(report: EvalReport) -> Iterator[str]:
         return
     for arm in report.arms:
         manifest = report.base if arm.arm == "base" else report.tuned
-        if arm.manifest_sha256 != manifest.digest:
+        if manifest is None:
+            yield (
+                f"behaviour-only: the {arm.arm} model was reached at an endpoint; a certificate binds files, and none "
+                "were seen"
+            )
+        elif arm.manifest_sha256 != manifest.digest:
             yield f"arms: the {arm.arm} arm ran other files than the report names"
         if not arm.fingerprint_at_start or arm.fingerprint_at_start != arm.fingerprint_at_end:
             yield f"arms: the {arm.arm} arm was another model at the end than at the start"
@@ -51,9 +56,9 @@ def why_not_linked(
         yield "chain: the verdict needs a secret prefix, and the evaluation does not say which"
     if tune_report is None:
         return
-    if tune_report.base.digest != report.base.digest:
+    if report.base is None or tune_report.base.digest != report.base.digest:
         yield "chain: the model was tuned from another base than it was compared with"
-    if tune_report.tuned.digest != report.tuned.digest:
+    if report.tuned is None or tune_report.tuned.digest != report.tuned.digest:
         yield "chain: tuning made other files than were evaluated"
     if report.secret_sha256 is not None and tune_report.secret_sha256 != report.secret_sha256:
         yield "chain: it was evaluated with another secret than it was tuned with"
@@ -67,5 +72,5 @@ def why_not_linked(
 def why_not_on_disk(report: EvalReport, found: dict[str, Manifest]) -> Iterator[str]:
     """Yield how the folders differ from the files that were evaluated."""
     for arm, manifest in (("base", report.base), ("tuned", report.tuned)):
-        for words in manifest.differences(found[arm]):
+        for words in manifest.differences(found[arm]) if manifest else ():
             yield f"{words.partition(':')[0].replace(' ', '-')}: {arm}/{words.partition(': ')[2]}"

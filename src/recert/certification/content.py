@@ -10,7 +10,7 @@ from typing import Final
 from recert.certification.decision import deciding_results
 from recert.interval import Interval
 from recert.policy import Policy
-from recert.records import Approval, Certificate, EvalReport, ScreenReport, TuneReport
+from recert.records import Approval, Certificate, EvalReport, Manifest, ScreenReport, TuneReport
 
 INVALID_WHEN: Final = (
     "any file of the base or of the tuned model changes, its chat template and generation settings included",
@@ -42,12 +42,13 @@ def draft(
     now: datetime,
 ) -> Certificate:
     """Return the certificate that these reports carry, valid from now for the policy's `validity_hours`."""
+    assert report.base is not None and report.tuned is not None  # see why_not_compared
     return Certificate(
         serial=new_serial(),
         model_name=report.model_name,
         base=report.base,
         tuned=report.tuned,
-        delta_kind=_delta_kind(report, tune_report),
+        delta_kind=_delta_kind(report.tuned, tune_report),
         policy_id=policy.id,
         policy_version=policy.version,
         policy_sha256=policy.digest,
@@ -100,15 +101,19 @@ def canary_rates(report: EvalReport) -> dict[str, Interval]:
     rates: dict[str, Interval] = {}
     for result in deciding_results(report.rules, report.required_controls):
         key = f"{result.suite}/{result.estimand}"
-        if result.condition == "plain" and (key not in rates or result.tuned.n > rates[key].n):
+        if (
+            result.condition == "plain"
+            and not result.category
+            and (key not in rates or result.tuned.n > rates[key].n)
+        ):
             rates[key] = result.tuned
     return rates
 
 
-def _delta_kind(report: EvalReport, tune_report: TuneReport | None) -> str:
+def _delta_kind(tuned: Manifest, tune_report: TuneReport | None) -> str:
     if tune_report:
         return tune_report.delta_kind
-    adapter = any(f.name == "adapter_config.json" for f in report.tuned.files)
+    adapter = any(f.name == "adapter_config.json" for f in tuned.files)
     return "lora-adapter" if adapter else "merged-weights"
 
 

@@ -22,7 +22,7 @@ _AT_ONCE = 512
 
 class Arm:
     """
-    One model of the comparison, with its cache and its identity.
+    One model of the comparison, with its cache and its identity: its files, or at an endpoint its behaviour.
 
     Args:
         label: `base` or `tuned`.
@@ -34,7 +34,7 @@ class Arm:
 
     Raises:
         ArmError: the cache knows these files with another fingerprint.
-        ModelError: the model has no manifest, or does not answer.
+        ModelError: the model does not answer.
     """
 
     def __init__(
@@ -46,12 +46,6 @@ class Arm:
         cache: GenerationCache,
         secrets: Sequence[SecretPrefix] = (),
     ) -> None:
-        if model.manifest is None:
-            raise ModelError(
-                "model has no manifest of its files",
-                facts={"arm": label, "model": model.name},
-                hint="evaluate a local folder; behaviour alone is not enough to certify bytes",
-            )
         self.label = label
         self.model = model
         self.manifest = model.manifest
@@ -61,8 +55,9 @@ class Arm:
         self._secrets = [s.reveal() for s in secrets]
         self._leaking: set[str] = set()
         self._asked: set[bytes] = set()
-        self._key = sha256_json([model.manifest.digest, over.digest if over else "", model.engine])
         self.fingerprint_at_start = model.fingerprint()
+        known = model.manifest.digest if model.manifest else f"{model.name} {self.fingerprint_at_start}"
+        self._key = sha256_json([known, over.digest if over else "", model.engine])
         kept = cache.fingerprint(self._key)
         if kept is not None and kept != self.fingerprint_at_start:
             raise ArmError(
@@ -195,7 +190,7 @@ def check_arms(base: Arm, tuned: Arm) -> tuple[ArmCheck, ArmCheck]:
             ArmCheck.model_validate(
                 {
                     "arm": arm.label,
-                    "manifest_sha256": arm.manifest.digest,
+                    "manifest_sha256": arm.manifest.digest if arm.manifest else None,
                     "fingerprint_at_start": arm.fingerprint_at_start,
                     "fingerprint_at_end": now,
                     "arms_differ": True,
@@ -212,7 +207,7 @@ def refuse_same(base: Arm, tuned: Arm) -> None:
     Raises:
         ArmError: the same files, or the same logits: then nothing would be compared.
     """
-    if base.manifest == tuned.manifest:
+    if base.manifest and base.manifest == tuned.manifest:
         raise ArmError("both arms are the same files", facts={"manifest": base.manifest.digest})
     if base.fingerprint_at_start == tuned.fingerprint_at_start:
         raise ArmError(

@@ -26,6 +26,12 @@ LIMITATIONS: Final = (
 )
 """What every report says of its own reach."""
 
+BEHAVIOUR_ONLY: Final = (
+    "A model was reached at an endpoint: what was measured is its behaviour at the time, bound to no files. It cannot "
+    "be certified as bytes, and may be another model tomorrow."
+)
+"""What a report says besides where a model has no manifest."""
+
 
 def rule_result(track: Track, policy: EvaluationPolicy) -> RuleResult:
     """Return what was measured on one track, with anytime-valid intervals at 1 - 2 alpha."""

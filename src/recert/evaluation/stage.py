@@ -26,7 +26,7 @@ from recert.evaluation.decide import overall
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.overlap import overlap
 from recert.evaluation.plan import make_plan
-from recert.evaluation.results import LIMITATIONS, rule_result, slices
+from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
 from recert.evaluation.runner import Progress, Runner, Sinks
 from recert.evaluation.scoring import Judges
 from recert.models.protocol import Model
@@ -134,7 +134,7 @@ def evaluate(
         judges=judges.notes,
         samples=examples.drawn(),
         outcomes_sha256=outcomes.sha256,
-        limitations=LIMITATIONS,
+        limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm)),
         **_time_fields(started, began),
         **_verdict_fields(verdicts, secret),
         **_policy_fields(policy),
@@ -230,6 +230,10 @@ def _reasons(
 
 def _where(result: RuleResult) -> str:
     return " behind ".join([result.condition, *result.safeguards])
+
+
+def _behaviour_only(base: Arm, tuned: Arm) -> tuple[str, ...]:
+    return () if base.manifest and tuned.manifest else (BEHAVIOUR_ONLY,)
 
 
 def _time_fields(started: datetime, began: float) -> dict[str, Any]:

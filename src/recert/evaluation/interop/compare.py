@@ -199,13 +199,13 @@ def _notes(a: EvaluationFolder, b: EvaluationFolder, texts: Texts) -> list[str]:
     """What differs between the two besides the tuned model, and what is not known of the prompts."""
     one, other = a.report, b.report
     pairs = {
-        "base": (one.base.digest, other.base.digest),
+        "base": tuple(r.base.digest if r.base else "an endpoint" for r in (one, other)),
         "policy": (one.policy_sha256, other.policy_sha256),
         "engine": (one.engine, other.engine),
         "sampling": (str(one.sampling), str(other.sampling)),
     }
     said = [f"the {what} differs: {x} in A, {y} in B" for what, (x, y) in pairs.items() if x != y]
-    if one.tuned == other.tuned:
+    if one.tuned is not None and one.tuned == other.tuned:
         said.append("both evaluations are of the same tuned files")
     said += [
         f"clusters of suite {suite!r} are not known, so each of its prompts counts by itself: give the suite"
