@@ -104,7 +104,8 @@ class _Maker:
                 fits = rule.estimand == "harm" or (
                     rule.estimand == "over_refusal" and judge.note.estimand == "refusal"
                 )
-                if judge.note.id in named or not fits or not rule.covers("plain") or self._why_not(rule):
+                known = {judge.note.id, judge.note.id.partition("(")[0]} & named
+                if known or not fits or not rule.covers("plain") or self._why_not(rule):
                     continue
                 beside = rule.model_copy(update={"judge": judge.note.id, "min_judge_quality": 0.0})
                 yield self._track(beside, plain, control=f"judge:{judge.note.id}")

@@ -67,7 +67,7 @@ class Track:
     @property
     def score_key(self) -> str:
         """Under which key an outcome holds the score that this rule is about."""
-        return score_key(self.rule.estimand, self.rule.judge)
+        return score_key(self.rule.estimand, self.judge.id if self.rule.judge else "")
 
     def key(self, prompt: Prompt) -> Key:
         """Under which the outcome of a prompt is kept."""

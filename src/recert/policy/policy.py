@@ -34,7 +34,10 @@ class Rule(Part):
     category: str = ""
     """Empty: all prompts of the suite together. A name: those of one category. `*`: each category apart."""
     judge: str = ""
-    """Id of the judge that scores; empty for the estimand's default. Two judges are two rules, never a mean."""
+    """
+    Id of the judge that scores, such as `strongreject-rubric` or `strongreject-rubric(model)`; empty for the estimand's
+    default. Two judges are two rules, never a mean.
+    """
     min_judge_quality: float = Field(default=0.5, ge=0, le=1)
     """
     Least quality of the judge: sensitivity + specificity - 1, lower bound. A worse or unmeasured one decides nothing. 0
