@@ -38,7 +38,7 @@ def token_by_token(model: LocalModel, one: Chat, text: str) -> tuple[float, int]
     """One forward pass a token, without a cache, a batch or padding."""
     import torch
 
-    prompt, rest = model._split(model._prompt(one), text)
+    prompt, rest = model._weights.chats.split([(one, text)])[0]
     total, ids = 0.0, list(prompt)
     with model._active(), torch.inference_mode():
         for token in rest:
@@ -64,7 +64,7 @@ def test_the_batch_hardly_shows(model: LocalModel) -> None:
     alone = [model.log_probs([pair])[0] for pair in PAIRS]
 
     for first, second, third, (one, text) in zip(together, backwards, alone, PAIRS, strict=True):
-        tokens = len(model._split(model._prompt(one), text)[1])
+        tokens = len(model._weights.chats.split([(one, text)])[0][1])
         assert second == pytest.approx(first, abs=CLOSE_PER_TOKEN * tokens)
         assert third == pytest.approx(first, abs=CLOSE_PER_TOKEN * tokens)
 

@@ -17,6 +17,7 @@ import torch
 from recert.digest import sha256_bytes
 from recert.models.batching import Rows, batches
 from recert.models.protocol import Done, Generation, Sampling
+from recert.models.templates import ChatTokens, stop_ids
 
 LOOK_EVERY = 4
 """Tokens between two looks at whether a reply may end."""
@@ -28,43 +29,33 @@ Check = Callable[[int, list[int]], bool]
 
 
 def decode_batch(
-    model: Any, tokenizer: Any, prompts: Sequence[list[int]], sampling: Sampling, done: Done | None = None
+    model: Any, chats: ChatTokens, prompts: Sequence[list[int]], sampling: Sampling, done: Done | None = None
 ) -> list[Generation]:
     """Return one reply per tokenised prompt, in order. `done` is asked every few tokens."""
     out: dict[int, Generation] = {}
-    stops = _stop_ids(model, tokenizer)
-
-    def text_of(tokens: list[int]) -> str:
-        return str(tokenizer.decode(tokens, skip_special_tokens=True))
-
+    stops = stop_ids(model.generation_config.eos_token_id, chats.tokenizer)
     for places in batches(model, prompts, sampling.max_new_tokens):
         batch = _Batch(model, [prompts[i] for i in places], sampling)
         check: Check | None = None
         if done is not None:
-            check = lambda row, tokens, at=places: done(at[row], text_of(tokens))  # noqa: E731
+            check = lambda row, tokens, at=places: done(at[row], chats.text(tokens))  # noqa: E731
         for row, tokens, reason in batch.run(stops, check):
-            out[places[row]] = Generation(text=text_of(tokens), stop_reason=reason, tokens=len(tokens))
+            out[places[row]] = Generation(text=chats.text(tokens), stop_reason=reason, tokens=len(tokens))
     return [out[i] for i in range(len(prompts))]
 
 
-def decode_stream(model: Any, tokenizer: Any, prompt: list[int], sampling: Sampling) -> Iterator[str]:
+def decode_stream(model: Any, chats: ChatTokens, prompt: list[int], sampling: Sampling) -> Iterator[str]:
     """Yield text pieces of one reply. A piece never ends inside a character."""
     batch = _Batch(model, [prompt], sampling)
-    stops = _stop_ids(model, tokenizer)
+    stops = stop_ids(model.generation_config.eos_token_id, chats.tokenizer)
     tokens: list[int] = []
     shown = ""
     for token in batch.steps_of_one(stops):
         tokens.append(token)
-        text = tokenizer.decode(tokens, skip_special_tokens=True)
+        text = chats.text(tokens)
         if not text.endswith("\ufffd"):
             yield text[len(shown) :]
             shown = text
-
-
-def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    configured = model.generation_config.eos_token_id
-    ids = configured if isinstance(configured, list) else [configured]
-    return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
 
 
 class _Batch:

@@ -12,12 +12,10 @@ from typing import Any
 import torch
 
 from recert.models.batching import SHORTEST_SHARED_PREFIX, Rows, rows_at_once
+from recert.models.templates import Pair
 
 _LOGITS_AT_ONCE = 16_000_000
 """Most logits made in one step: 32 MB in bfloat16, and 64 more in float32."""
-
-Pair = tuple[tuple[int, ...], tuple[int, ...]]
-"""Tokens of a prompt and of what follows it."""
 
 
 def score_pairs(model: Any, pairs: Sequence[Pair]) -> list[float]:

@@ -21,11 +21,13 @@ from recert.digest import sha256_bytes
 from recert.errors import ModelError
 from recert.models.batching import LAST_LOGITS
 from recert.models.decoding import decode_batch, decode_stream
+from recert.models.folders import is_adapter, same_still
 from recert.models.likelihood import score_pairs
 from recert.models.protocol import Done, Generation, Sampling
+from recert.models.templates import ChatTokens
 from recert.records import Chat, Manifest, chat
 
-ADAPTER_CONFIG = "adapter_config.json"
+__all__ = ["LocalModel", "is_adapter"]
 
 _PROBES = (
     "What is the capital of France?",
@@ -35,11 +37,6 @@ _PROBES = (
     "Translate 'good morning' to Spanish.",
     "Tell me a secret.",
 )
-
-
-def is_adapter(folder: Path) -> bool:
-    """Say whether a folder holds a PEFT adapter rather than whole weights."""
-    return (folder / ADAPTER_CONFIG).is_file()
 
 
 class LocalModel:
@@ -79,7 +76,7 @@ class LocalModel:
         torch.set_num_threads(threads or settings.threads())
         base = cls(_Weights(base_dir), None, name or base_dir.name, Manifest.of_folder(base_dir))
         base._weights.open()
-        _same_still(base_dir, base.manifest)
+        same_still(base_dir, base.manifest)
         return base.with_adapter(adapter_dir, name=name) if adapter_dir is not None else base
 
     def with_adapter(self, adapter_dir: Path, *, name: str = "") -> LocalModel:
@@ -93,7 +90,7 @@ class LocalModel:
         manifest = Manifest.of_folder(adapter_dir)
         key = f"a{manifest.digest[:16]}"
         self._weights.add_adapter(key, adapter_dir)
-        _same_still(adapter_dir, manifest)
+        same_still(adapter_dir, manifest)
         return LocalModel(self._weights, key, name or adapter_dir.name, manifest)
 
     def generate(
@@ -106,9 +103,9 @@ class LocalModel:
         Raises:
             ModelError: a conversation is longer than the model's context.
         """
-        ids = [self._encode(one, sampling.max_new_tokens) for one in chats]
+        ids = [self._weights.chats.encode(one, sampling.max_new_tokens) for one in chats]
         with self._active():
-            return decode_batch(self._weights.model, self._weights.tokenizer, ids, sampling, done)
+            return decode_batch(self._weights.model, self._weights.chats, ids, sampling, done)
 
     def log_probs(self, pairs: Sequence[tuple[Chat, str]]) -> list[float]:
         """
@@ -119,11 +116,7 @@ class LocalModel:
         Raises:
             ModelError: a continuation has no tokens, or is longer than the model's context with what it follows.
         """
-        prompts: dict[Chat, str] = {}
-        for one, _ in pairs:
-            if one not in prompts:
-                prompts[one] = self._prompt(one)
-        tokens = [self._split(prompts[one], text) for one, text in pairs]
+        tokens = self._weights.chats.split(pairs)
         with self._active():
             return score_pairs(self._weights.model, tokens)
 
@@ -134,16 +127,16 @@ class LocalModel:
         Raises:
             ModelError: the conversation is longer than the model's context.
         """
-        ids = self._encode(one, sampling.max_new_tokens)
+        ids = self._weights.chats.encode(one, sampling.max_new_tokens)
         with self._active():
-            yield from decode_stream(self._weights.model, self._weights.tokenizer, ids, sampling)
+            yield from decode_stream(self._weights.model, self._weights.chats, ids, sampling)
 
     def fingerprint(self) -> str:
         """Return a digest of the logits after fixed probes: other weights, template or precision give another."""
         out = []
         with self._active(), torch.inference_mode():
             for probe in _PROBES:
-                ids = torch.tensor([self._encode(chat(probe), 1)])
+                ids = torch.tensor([self._weights.chats.encode(chat(probe), 1)])
                 out.append(
                     self._weights.model(input_ids=ids, logits_to_keep=LAST_LOGITS)
                     .logits[0, -1]
@@ -155,45 +148,12 @@ class LocalModel:
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text has."""
-        return len(self._weights.tokenizer(text, add_special_tokens=False).input_ids)
+        return len(self._weights.chats.tokens(text))
 
     def close(self) -> None:
         """Take this arm's adapter out of memory. The base stays."""
         if self._adapter:
             self._weights.drop_adapter(self._adapter)
-
-    def _prompt(self, one: Chat) -> str:
-        messages = [{"role": m.role, "content": m.content} for m in one.messages]
-        text: str = self._weights.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        return text + one.assistant_prefix
-
-    def _tokens(self, text: str) -> list[int]:
-        ids: list[int] = self._weights.tokenizer(text, add_special_tokens=False).input_ids
-        return ids
-
-    def _encode(self, one: Chat, new_tokens: int) -> list[int]:
-        ids = self._tokens(self._prompt(one))
-        self._fits(len(ids), new_tokens)
-        return ids
-
-    def _split(self, prompt: str, continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Tokens of a prompt and of what follows: as in the whole text, unless that changes the prompt's own."""
-        ids, whole = self._tokens(prompt), self._tokens(prompt + continuation)
-        rest = whole[len(ids) :] if whole[: len(ids)] == ids else self._tokens(continuation)
-        if not rest:
-            raise ModelError("continuation has no tokens", facts={"model": self.name, "given": continuation})
-        self._fits(len(ids), len(rest))
-        return tuple(ids), tuple(rest)
-
-    def _fits(self, tokens: int, new_tokens: int) -> None:
-        limit = getattr(self._weights.model.config, "max_position_embeddings", None)
-        if limit and tokens + new_tokens > limit:
-            raise ModelError(
-                "conversation is longer than the model's context",
-                facts={"tokens": tokens, "new tokens": new_tokens, "context": limit},
-            )
 
     @contextlib.contextmanager
     def _active(self) -> Iterator[None]:
@@ -208,13 +168,13 @@ class _Weights:
         self.folder = folder
         self.dtype = "bfloat16"
         self.model: Any = None
-        self.tokenizer: Any = None
+        self.chats: ChatTokens
         self._adapters: dict[str, int] = {}
 
     def open(self) -> None:
         transformers.utils.logging.disable_progress_bar()
         try:
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
             self.model = transformers.AutoModelForCausalLM.from_pretrained(
                 self.folder, dtype=torch.bfloat16, local_files_only=True, use_safetensors=True
             ).eval()
@@ -224,8 +184,8 @@ class _Weights:
                 facts={"folder": self.folder, "because": str(exc).strip().split("\n")[0]},
                 hint="the folder needs config.json, safetensors and a tokenizer",
             ) from exc
-        if not self.tokenizer.chat_template:
-            raise ModelError("model has no chat template", facts={"folder": self.folder})
+        context = getattr(self.model.config, "max_position_embeddings", None)
+        self.chats = ChatTokens(tokenizer, context=context, folder=self.folder)
 
     def add_adapter(self, key: str, folder: Path) -> None:
         if key in self._adapters:
@@ -262,11 +222,3 @@ class _Weights:
                 yield
         else:
             yield
-
-
-def _same_still(folder: Path, manifest: Manifest | None) -> None:
-    """After loading: the folder is what was hashed. Sizes first, since they are cheap; then every byte."""
-    assert manifest is not None
-    changed = any((folder / f.name).stat().st_size != f.size_bytes for f in manifest.files)
-    if changed or Manifest.of_folder(folder) != manifest:
-        raise ModelError("model files changed while they were loaded", facts={"folder": folder})

@@ -1,0 +1,96 @@
+"""From conversations to the tokens that a model reads, by the chat template that lies beside its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recert.errors import ModelError
+from recert.records import Chat
+
+Pair = tuple[tuple[int, ...], tuple[int, ...]]
+"""Tokens of a prompt and of what follows it."""
+
+
+class ChatTokens:
+    """
+    A tokenizer with its chat template, and the length that a model can read.
+
+    Args:
+        tokenizer: of transformers.
+        context: most tokens of a conversation and its reply; None where there is no such limit.
+        folder: where it lies, for errors.
+
+    Raises:
+        ModelError: the tokenizer has no chat template.
+    """
+
+    def __init__(self, tokenizer: Any, *, context: int | None, folder: Path) -> None:
+        if not tokenizer.chat_template:
+            raise ModelError("model has no chat template", facts={"folder": folder})
+        self.tokenizer = tokenizer
+        self._context = context
+
+    def prompt(self, one: Chat) -> str:
+        """Return the text that the model goes on from."""
+        messages = [{"role": m.role, "content": m.content} for m in one.messages]
+        text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return text + one.assistant_prefix
+
+    def encode(self, one: Chat, new_tokens: int) -> list[int]:
+        """
+        Return a prompt's tokens.
+
+        Raises:
+            ModelError: with so many new tokens it is longer than the model's context.
+        """
+        ids = self.tokens(self.prompt(one))
+        self._fits(len(ids), new_tokens)
+        return ids
+
+    def split(self, pairs: Sequence[tuple[Chat, str]]) -> list[Pair]:
+        """
+        Return the tokens of each conversation and of what follows it.
+
+        What follows has the tokens that it has in the whole text, unless the prompt's own would change.
+
+        Raises:
+            ModelError: nothing follows, or the whole is longer than the model's context.
+        """
+        prompts: dict[Chat, tuple[str, tuple[int, ...]]] = {}
+        out = []
+        for one, continuation in pairs:
+            if one not in prompts:
+                text = self.prompt(one)
+                prompts[one] = text, tuple(self.tokens(text))
+            text, ids = prompts[one]
+            whole = tuple(self.tokens(text + continuation))
+            rest = whole[len(ids) :] if whole[: len(ids)] == ids else tuple(self.tokens(continuation))
+            if not rest:
+                raise ModelError("continuation has no tokens", facts={"given": continuation})
+            self._fits(len(ids), len(rest))
+            out.append((ids, rest))
+        return out
+
+    def tokens(self, text: str) -> list[int]:
+        """Return a text's tokens, without any that a tokenizer would add."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of a reply's tokens, without special ones."""
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def _fits(self, tokens: int, new_tokens: int) -> None:
+        if self._context and tokens + new_tokens > self._context:
+            raise ModelError(
+                "conversation is longer than the model's context",
+                facts={"tokens": tokens, "new tokens": new_tokens, "context": self._context},
+            )
+
+
+def stop_ids(configured: int | Sequence[int] | None, tokenizer: Any) -> frozenset[int]:
+    """Return the tokens that end a reply: those of the generation config, and the tokenizer's own."""
+    ids = [configured] if configured is None or isinstance(configured, int) else list(configured)
+    return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
