@@ -17,7 +17,12 @@ from recert.judges.request import EmbeddedRequestJudge
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets")
 CPU_S = 0.5
-FOR_TRAINING_ONLY = {"recert.judges.request_training", "recert.models.word_vectors", "recert.pipeline.assets"}
+FOR_TRAINING_ONLY = {
+    "recert.judges.encoder_training",
+    "recert.judges.request_training",
+    "recert.models.word_vectors",
+    "recert.pipeline.assets",
+}
 WITHOUT_EXTRAS = f"import sys\nfor name in ('numpy', 'gguf', *{HEAVY!r}):\n    sys.modules[name] = None\n"
 IMPORT_ALL = """
 import importlib, json, pkgutil, recert

@@ -88,12 +88,16 @@ class _Sparse:
         return _Sparse(renumber[self.row[inside]], self.column[inside], self.value[inside], int(keep.sum()))
 
 
+def suite_rows(name: str, part: str) -> list[dict[str, Any]]:
+    """Return the rows of one part (`alignment` or `evaluation`) of a shipped suite."""
+    path = files("recert").joinpath("assets", "suites", f"{name}.jsonl")
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [row for row in rows if row["part"] == part]
+
+
 def suite_texts(name: str, part: str) -> list[str]:
-    """Return the texts of one part (`alignment` or `evaluation`) of a shipped suite."""
-    lines = (
-        files("recert").joinpath("assets", "suites", f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    )
-    return [row["text"] for row in map(json.loads, lines) if row["part"] == part]
+    """Return the texts of one part of a shipped suite."""
+    return [row["text"] for row in suite_rows(name, part)]
 
 
 def training_examples(vocabulary: Sequence[str], *, seed: int = 0) -> list[Example]:
@@ -187,7 +191,7 @@ def _model(meanings: _Meanings, fitted: tuple[Floats, Floats, float]) -> Request
     return RequestModel(hashed.astype(np.float16).tolist(), keys, constant, 1.0, 0.0, {})
 
 
-def _platt(logit: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
+def platt(logit: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
     """Return (slope, offset) that make sigmoid(slope · logit + offset) a probability, by Newton's method."""
     design = np.stack([logit, np.ones_like(logit)], axis=1)
     beta = np.array([1.0, 0.0])
@@ -219,7 +223,7 @@ def train_request_judge(vectors: WordVectors, *, seed: int = 0) -> RequestModel:
         part = _model(meanings, _fit(sparse.only(keep), dense[keep], y[keep], weight[keep]))
         for at in np.flatnonzero(~keep & plain):
             raw[at] = part.raw(examples[at].text)
-    slope, offset = _platt(raw[plain], y[plain], weight[plain])
+    slope, offset = platt(raw[plain], y[plain], weight[plain])
     model = replace(_model(meanings, _fit(sparse, dense, y, weight)), slope=slope, offset=offset)
     return replace(model, card=_card(model))
 

@@ -1,0 +1,67 @@
+"""Judges by name, for the command line and for measuring them."""
+
+from __future__ import annotations
+
+from recert.errors import InputError
+from recert.judges.coherence import CoherenceJudge
+from recert.judges.encoder import EncoderRequestJudge
+from recert.judges.guards import GUARDS, GuardJudge, GuardRequestJudge, guard_form
+from recert.judges.harm import ComplianceJudge
+from recert.judges.protocol import ReplyJudge, RequestJudge
+from recert.judges.refusal import RefusalJudge
+from recert.judges.request import EmbeddedRequestJudge
+from recert.judges.rubric import RubricJudge
+from recert.models.protocol import Model
+
+REPLY_JUDGES = ("refusal", "compliance", "coherence", "rubric", *GUARDS)
+"""Names of judges of replies; from `rubric` on they read with a model."""
+REQUEST_JUDGES = ("request", "encoder", *GUARDS)
+"""Names of judges of requests; guards read with a model."""
+
+
+def reply_judge(name: str, model: Model | None = None) -> ReplyJudge:
+    """
+    Return a judge of replies.
+
+    Args:
+        name: one of `REPLY_JUDGES`, or the hub id of a guard model.
+        model: what reads, for the rubric and for guards.
+
+    Raises:
+        InputError: no judge has that name, or it needs a model and has none.
+    """
+    plain = {"refusal": RefusalJudge, "compliance": ComplianceJudge, "coherence": CoherenceJudge}
+    if name in plain:
+        return plain[name]()
+    if name == "rubric":
+        return RubricJudge(_needed(name, model))
+    form = guard_form(name)
+    return GuardJudge(_needed(name, model), form)
+
+
+def request_judge(name: str, model: Model | None = None) -> RequestJudge:
+    """
+    Return a judge of requests by themselves.
+
+    Args:
+        name: one of `REQUEST_JUDGES`, or the hub id of a guard model.
+        model: what reads, for guards.
+
+    Raises:
+        InputError: no judge has that name, or it needs a model and has none.
+    """
+    plain = {"request": EmbeddedRequestJudge, "encoder": EncoderRequestJudge}
+    if name in plain:
+        return plain[name]()
+    form = guard_form(name)
+    return GuardRequestJudge(_needed(name, model), form)
+
+
+def _needed(name: str, model: Model | None) -> Model:
+    if model is None:
+        raise InputError(
+            "this judge reads with a model",
+            facts={"judge": name},
+            hint="say which: a folder, or an address and the model's name there",
+        )
+    return model
