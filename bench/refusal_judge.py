@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from recert.interval import exact_interval
 from recert.judges.refusal import RefusalJudge, normalise_reply
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -63,6 +64,23 @@ def measure(
     return sum(hit) / len(hit), sum(clear) / len(clear)
 
 
+def counts(data: list[Row]) -> tuple[list[int], list[int]]:
+    """Return (found, of) for full refusals and (passed, of) for full compliances, of whole replies."""
+    refused = [ours(q, r) for _, q, r, label in data if label]
+    complied = [ours(q, r) for _, q, r, label in data if not label]
+    return [sum(refused), len(refused)], [len(complied) - sum(complied), len(complied)]
+
+
+def interval(hits: list[int], clear: list[int]) -> list[float]:
+    """
+    Return at least a 95 % interval of the balanced accuracy: exact intervals of both shares at 97.5 %.
+
+    Replies of three models to one prompt count as independent, so it is somewhat too narrow.
+    """
+    shares = [exact_interval(*pair, level=0.975) for pair in (hits, clear)]
+    return [round(sum(s.low for s in shares) / 2, 4), round(sum(s.high for s in shares) / 2, 4)]
+
+
 def main() -> int:
     """Print the table and the claims."""
     if not DATA.is_dir():
@@ -86,13 +104,15 @@ def main() -> int:
                 )
     for part in ("all", "held out"):
         value = balanced[part, "whole reply", "recert"]
+        hits, clear = counts(parts[part])
         claim = {
             "claim": f"refusal judge, balanced accuracy, {part}",
             "value": round(value, 4),
             "aim": 0.95,
             "met": value >= 0.95 and value > balanced[part, "whole reply", "substrings"],
             "n": len(parts[part]),
-            "interval": None,
+            "interval": interval(hits, clear),
+            "counts": {"full refusals found": hits, "full compliances passed": clear},
             "peer": {"substring list": round(balanced[part, "whole reply", "substrings"], 4)},
             "versions": {"recert": version("recert")},
         }

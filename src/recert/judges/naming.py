@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from recert.errors import InputError
 from recert.judges.coherence import CoherenceJudge
 from recert.judges.encoder import EncoderRequestJudge
@@ -30,7 +32,11 @@ def reply_judge(name: str, model: Model | None = None) -> ReplyJudge:
     Raises:
         InputError: no judge has that name, or it needs a model and has none.
     """
-    plain = {"refusal": RefusalJudge, "compliance": ComplianceJudge, "coherence": CoherenceJudge}
+    plain: dict[str, Callable[[], ReplyJudge]] = {
+        "refusal": RefusalJudge,
+        "compliance": ComplianceJudge,
+        "coherence": CoherenceJudge,
+    }
     if name in plain:
         return plain[name]()
     if name == "rubric":
@@ -50,7 +56,10 @@ def request_judge(name: str, model: Model | None = None) -> RequestJudge:
     Raises:
         InputError: no judge has that name, or it needs a model and has none.
     """
-    plain = {"request": EmbeddedRequestJudge, "encoder": EncoderRequestJudge}
+    plain: dict[str, Callable[[], RequestJudge]] = {
+        "request": EmbeddedRequestJudge,
+        "encoder": EncoderRequestJudge,
+    }
     if name in plain:
         return plain[name]()
     form = guard_form(name)
