@@ -98,7 +98,9 @@ def test_a_provider_that_fails_is_an_error_that_keeps_the_rest() -> None:
 
 def test_an_answer_without_a_choice_is_an_error() -> None:
     """No choice is not an empty reply."""
-    empty = inspect_model.ModelOutput(model="mockllm/model", choices=[], error="filtered")
+    empty = inspect_model.ModelOutput(
+        model="mockllm/model", choices=[], error="filtered", usage=inspect_model.ModelUsage()
+    )
     with pytest.raises(EndpointError, match="filtered"):
         model(lambda messages, config: empty).generate([chat("x")], Sampling())
 

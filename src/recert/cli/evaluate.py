@@ -7,14 +7,22 @@ from typing import Annotated
 
 import typer
 
-from recert.cli.options import DEFAULT_BASE, AsJson, Base, PolicyName, Secret, Suites, Tuned
+from recert.cli.options import DEFAULT_BASE, AsJson, Base, PolicyName, Secret, Suites
 
 
 def evaluate(
     *,
-    model: Tuned,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Tuned model: an adapter's folder, merged weights, or a spec such as `openai:URL#model`."
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="Folder for the report and its evidence.")],
     base: Base = DEFAULT_BASE,
+    engine: Annotated[
+        str, typer.Option(help="What runs models of files: `local`, `vllm` or `ray,workers=4`.")
+    ] = "local",
     policy: PolicyName = "default",
     suites: Suites = None,
     secret: Secret = None,
@@ -41,10 +49,11 @@ def evaluate(
     """
     from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_arms, load_base, load_evidence, load_secret, load_suites
+    from recert.cli.loading import load_evidence, load_secret, load_suites
     from recert.cli.printing import NO, YES, data
     from recert.evaluation.stage import REPORT_FILE
     from recert.evaluation.stage import evaluate as evaluate_models
+    from recert.models.engines import open_arms
     from recert.policy import load_policy
     from recert.records import Verdict
     from recert.store.cache import GenerationCache
@@ -54,14 +63,14 @@ def evaluate(
     hidden, notes = load_secret(secret), load_evidence(evidence or [])
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         drawn.start("load the models")
-        base_model, tuned_model = load_arms(load_base(base), model)
+        base_model, tuned_model = open_arms(base, model, engine)
         drawn.start("evaluate against the base")
         evaluation = evaluate_models(
             base_model,
             tuned_model,
             suites=prompts,
             policy=bounds,
-            model_name=name or model.resolve().name,
+            model_name=name or tuned_model.name,
             training_context=[one for one in context if one != "none"] if context else None,
             secret=hidden,
             cache=cache,

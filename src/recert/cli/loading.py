@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from recert.errors import InputError
-
 if TYPE_CHECKING:
     from recert.models import Model
     from recert.models.secret import SecretPrefix
@@ -54,18 +52,9 @@ def load_arms(base_dir: Path, tuned_dir: Path) -> tuple[Model, Model]:
         InputError: there is no folder of the tuned model.
         ModelError: a model cannot be loaded.
     """
-    from recert.errors import MissingExtraError
+    from recert.models.engines import folder_arms
 
-    if not tuned_dir.is_dir():  # before the base is loaded, which takes its time
-        raise InputError("no such model folder", facts={"folder": tuned_dir})
-    try:
-        from recert.models.local import LocalModel, is_adapter
-    except ImportError as exc:
-        raise MissingExtraError(
-            "local models are not installed", hint="run `pip install 'recert[local]'`"
-        ) from exc
-    base = LocalModel.load(base_dir)
-    return base, base.with_adapter(tuned_dir) if is_adapter(tuned_dir) else LocalModel.load(tuned_dir)
+    return folder_arms(base_dir, tuned_dir)
 
 
 def load_secret(path: Path | None) -> SecretPrefix | None:

