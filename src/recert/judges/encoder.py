@@ -95,7 +95,7 @@ class EncoderRequestJudge:
 
     English only. The score is a probability, calibrated for a mix of equal parts of harmful and other requests. A long
     text is also judged in overlapping windows, and its worst one counts. Needs the `encoder` extra; some 5 ms a
-    request on one core, where the n-gram judge takes 0.1 ms.
+    sentence on one core, where the n-gram judge takes 0.1 ms.
 
     Args:
         encoder: the packaged one by default, loaded at the first use.
