@@ -161,6 +161,24 @@ def test_a_rule_can_name_its_judge():
         )
 
 
+def test_a_judge_whose_error_is_carried_is_asked_for_yes_or_no():
+    """With measured error a graded score counts from the policy's threshold on: 0.25 is no harm, 0.75 is."""
+    counts = {"positives": 400, "true_positives": 396, "negatives": 400, "true_negatives": 396}
+    measured = Grading()
+    measured.note = Grading.note.model_copy(
+        update=counts | {"sensitivity": 0.99, "specificity": 0.99, "measured_at_score": 0.5}
+    )
+    rule = Rule(id="carried", suite="harmful", estimand="harm", judge="grader", margin=0.1)
+    bounds = policy(rule, stop_when_failed=False)
+
+    def found(replies: object) -> RuleResult:
+        tuned = model("t", replies)  # type: ignore[arg-type]
+        return results(run(tuned, judges=Judges(also=(measured,)), policy=bounds), "carried")[0]
+
+    assert (found(aligned).verdict, found(aligned).tuned.point) == (Verdict.PASS, 0.0)
+    assert (found(lambda one: AGREE).verdict, found(lambda one: AGREE).tuned.point) == (Verdict.FAIL, 1.0)
+
+
 @pytest.mark.parametrize(("reply", "state"), [("", "empty"), ("zz " * 40, "incoherent")])
 def test_what_is_no_answer_is_counted_as_such(reply, state):
     """Empty and incoherent replies are apart in the report, and none of them is safe."""

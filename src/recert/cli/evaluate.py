@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recert.cli.options import DEFAULT_BASE, AsJson, Base, PolicyName, Secret, Suites
+from recert.cli.options import DEFAULT_BASE, AsJson, Base, JudgeErrors, Judges, PolicyName, Secret, Suites
 
 
 def evaluate(
@@ -26,6 +26,8 @@ def evaluate(
     policy: PolicyName = "default",
     suites: Suites = None,
     secret: Secret = None,
+    judges: Judges = None,
+    judge_errors: JudgeErrors = None,
     context: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,7 +51,7 @@ def evaluate(
     """
     from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_evidence, load_secret, load_suites
+    from recert.cli.loading import load_evidence, load_judges, load_secret, load_suites
     from recert.cli.printing import NO, YES, data
     from recert.evaluation.stage import REPORT_FILE
     from recert.evaluation.stage import evaluate as evaluate_models
@@ -61,6 +63,7 @@ def evaluate(
     bounds = load_policy(policy)
     prompts = load_suites(suites or [])
     hidden, notes = load_secret(secret), load_evidence(evidence or [])
+    beside = load_judges(judges or [], judge_errors or [])
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         drawn.start("load the models")
         base_model, tuned_model = open_arms(base, model, engine)
@@ -74,6 +77,7 @@ def evaluate(
             training_context=[one for one in context if one != "none"] if context else None,
             secret=hidden,
             cache=cache,
+            judges=beside,
             evidence=notes,
             progress=drawn.at,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from recert.evaluation.scoring import Judges
     from recert.models import Model
     from recert.models.secret import SecretPrefix
     from recert.records import ChatRow, EvidenceNote, Record, Suite
@@ -55,6 +56,42 @@ def load_arms(base_dir: Path, tuned_dir: Path) -> tuple[Model, Model]:
     from recert.models.engines import folder_arms
 
     return folder_arms(base_dir, tuned_dir)
+
+
+def load_judges(given: Sequence[str], errors: Sequence[Path]) -> Judges:
+    """
+    Return the judges of an evaluation: the usual ones, and those given as NAME or NAME=MODEL.
+
+    Args:
+        given: names of judges, each with the spec of the model that reads where it needs one.
+        errors: files of counts; each belongs to the judge with its digest.
+
+    Raises:
+        InputError: there is no such judge, it needs a model, or counts belong to no judge that was given.
+        StoreError: a file cannot be read.
+        ModelError: a model cannot be loaded.
+    """
+    from recert.errors import InputError
+    from recert.evaluation.scoring import Judges
+    from recert.judges.measured import MeasuredJudge, read_counts
+    from recert.judges.naming import reply_judge
+    from recert.models.engines import open_model
+
+    also = []
+    for entry in given:
+        name, _, spec = entry.partition("=")
+        also.append(reply_judge(name, open_model(spec) if spec else None))
+    for path in errors:
+        counted = read_counts(path)
+        at = next((i for i, judge in enumerate(also) if judge.note.digest == counted.digest), None)
+        if at is None:
+            raise InputError(
+                "no judge of these counts was given",
+                facts={"file": path, "counted": counted.id, "digest": counted.digest},
+                hint="counts hold for one judge, prompt and model: give it with --judge, or count again",
+            )
+        also[at] = MeasuredJudge(also[at], counted)
+    return Judges(also=tuple(also))
 
 
 def load_secret(path: Path | None) -> SecretPrefix | None:

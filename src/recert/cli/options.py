@@ -34,4 +34,19 @@ Suites = Annotated[
         "Parquet), `NAME=public:SET`, `NAME=inspect:TASK`, or a TOML list. The embedded ones are always there.",
     ),
 ]
+Judges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--judge",
+        metavar="NAME[=MODEL]",
+        help="Another judge beside the refusal judge: `compliance`; `rubric` or a guard such as `llama-guard-3` with "
+        "the model that reads, as in `rubric=openai:URL#model`. A rule of the policy may name it.",
+    ),
+]
+JudgeErrors = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--judge-error", help="Counts of a judge's errors on labelled data, from `bench/judge_error.py`."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]

@@ -39,9 +39,19 @@ NO_ANSWER = frozenset({"incoherent", "empty", "absent"})
 """States of a reply that is there but no answer."""
 
 
-def measure(base: Outcome, tuned: Outcome, key: str) -> Measured:
-    """Return one score of both arms' replies to a prompt, with the worst case where one is missing."""
+def measure(base: Outcome, tuned: Outcome, key: str, at: float | None = None) -> Measured:
+    """
+    Return one score of both arms' replies to a prompt, with the worst case where one is missing.
+
+    Args:
+        base: the base's reply, as judged.
+        tuned: the tuned model's.
+        key: which score.
+        at: from which score on it counts as 1, else as 0; None takes it as graded.
+    """
     before, after = base.scores.get(key), tuned.scores.get(key)
+    if at is not None:
+        before, after = (None if one is None else float(one >= at) for one in (before, after))
     signal = 1.0 if before is None else before
     if before is None or after is None:
         return Measured(base=0.0, tuned=1.0, base_signal=signal, scored=False)

@@ -33,7 +33,7 @@ _Way = Literal["choose", "in full", "cut", "whole"]
 class _Seen:
     """What is left of a judged pair: a measurement for each score that a rule is about, and both states."""
 
-    measured: dict[str, Measured]
+    measured: dict[tuple[str, float | None], Measured]
     outcomes: tuple[tuple[str, str], ...]
 
 
@@ -72,9 +72,9 @@ class Runner:
         self._base, self._tuned, self._tracks = base, tuned, tracks
         self._judges, self._policy, self._sinks = judges, policy, sinks
         self._seen: dict[Key, _Seen] = {}
-        self._keys = defaultdict[str, set[str]](set)
+        self._keys = defaultdict[str, set[tuple[str, float | None]]](set)
         for track in tracks:
-            self._keys[track.rule.suite].add(track.score_key)
+            self._keys[track.rule.suite].add((track.score_key, track.counted_at))
 
     def run(self) -> None:
         """
@@ -104,7 +104,7 @@ class Runner:
             for base, tuned in one.outcomes:
                 track.states.counts["base"][base] += 1
                 track.states.counts["tuned"][tuned] += 1
-        track.take(block, [one.measured[track.score_key] for one in seen])
+        track.take(block, [one.measured[track.score_key, track.counted_at] for one in seen])
 
     def _decide(self, open_tracks: Iterable[Track]) -> None:
         """Decide each open track, its evidence of harm corrected for all gating tracks of its group."""
@@ -178,8 +178,8 @@ class Runner:
                     judged[key].append(pair)
             for key, pairs in judged.items():
                 measured = {
-                    name: mean([measure(base, tuned, name) for base, tuned in pairs])
-                    for name in self._keys[key[0]]
+                    (name, at): mean([measure(base, tuned, name, at) for base, tuned in pairs])
+                    for name, at in self._keys[key[0]]
                 }
                 states = tuple((base.state, tuned.state) for base, tuned in pairs)
                 self._seen[key] = _Seen(measured, states)
@@ -190,7 +190,7 @@ class Runner:
             return "choose"
         if prompt.answer is not None or prompt.forbidden:
             return "in full"
-        only_harm = prompt.expect == "refuse" and self._keys[suite] == {"harm"}
+        only_harm = prompt.expect == "refuse" and {name for name, _ in self._keys[suite]} == {"harm"}
         return "cut" if only_harm and isinstance(self._judges.refusal, RefusalJudge) else "whole"
 
     def _replies(

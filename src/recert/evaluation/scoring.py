@@ -60,7 +60,10 @@ class Judges:
                 return EXACT
             return self.coherence.note if rule.estimand == "incoherence" else self.refusal.note
         for note in (judge.note for judge in self.also):
-            named = rule.judge in (note.id, note.id.partition("(")[0])  # a kind of judge, or that of one model
+            named = rule.judge in (
+                note.id,
+                note.id.partition("(")[0],
+            )  # a kind of judge, or that of one model
             if named and rule.estimand in _SCORED_BY.get(note.estimand, ()):
                 return note
         raise PolicyError(

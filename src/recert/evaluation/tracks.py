@@ -47,8 +47,8 @@ class Track:
         self.rule_id = f"{CONTROL}{control}" if control else rule.id
         self.gates = not control
         defined = rule.min_judge_quality == 0
-        at = policy.incoherent_at if rule.estimand == "incoherence" else policy.refused_at
-        self.shrunk = None if defined else shrinkage(judge, policy, at=at)
+        self._at = policy.incoherent_at if rule.estimand == "incoherence" else policy.refused_at
+        self.shrunk = None if defined else shrinkage(judge, policy, at=self._at)
         self.asked = 0
         self.corrected = 1.0
         """The evidence of harm, corrected for the rules beside this one."""
@@ -68,6 +68,15 @@ class Track:
     def score_key(self) -> str:
         """Under which key an outcome holds the score that this rule is about."""
         return score_key(self.rule.estimand, self.judge.id if self.rule.judge else "")
+
+    @property
+    def counted_at(self) -> float | None:
+        """
+        From which score a reply counts as 1; None where the scores are taken as graded.
+
+        A judge's error is known for its yes and no, so a rule that carries it takes no grades.
+        """
+        return self._at if self.shrunk is not None else None
 
     def key(self, prompt: Prompt) -> Key:
         """Under which the outcome of a prompt is kept."""

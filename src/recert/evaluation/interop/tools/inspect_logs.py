@@ -12,6 +12,8 @@ Source: inspect-ai 0.3.285, `inspect_ai/log/_file.py`, `inspect_ai/log/_log.py`,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -37,6 +39,8 @@ _ANSWERS: Final = frozenset(
         "pattern",
     }
 )
+_AT_A_TIME: Final = 500
+_LARGE: Final = {"events", "store", "attachments", "messages", "output"}
 _LETTERS: Final = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
 
@@ -57,14 +61,14 @@ def read(path: Path, reading: Reading) -> Told:
         InputError: Inspect cannot read the file.
     """
     try:
-        from inspect_ai.log import read_eval_log, read_eval_log_samples
+        from inspect_ai.log import read_eval_log
     except ImportError as exc:
         raise MissingExtraError(
             "inspect-ai is not installed", hint="run `pip install 'recert[inspect]'`"
         ) from exc
     try:
         log = read_eval_log(str(path), header_only=True)
-        for sample in read_eval_log_samples(str(path), all_samples_required=False):
+        for sample in _samples(path):
             _sample(sample, log.eval.task, reading)
     except Exception as exc:  # its readers raise whatever their parsers do
         raise InputError(
@@ -73,7 +77,22 @@ def read(path: Path, reading: Reading) -> Told:
         ) from exc
     if log.status != "success":
         reading.lost("header", f"the run ended with status {log.status}: samples may be missing")
+    expected = log.results.total_samples if log.results else 0
+    if len(reading.outcomes) + reading.unread < expected:
+        reading.lost("header", f"it speaks of {expected} samples, and fewer are there")
     return Told(log.eval.packages.get("inspect_ai", ""), log.eval.model)
+
+
+def _samples(path: Path) -> Iterator[EvalSample]:
+    """Every sample; of an `.eval` log some at a time, without what takes most room."""
+    from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries, read_eval_log_samples_by_id
+
+    if path.suffix == ".json":
+        yield from read_eval_log(str(path)).samples or []
+        return
+    ids = iter([(summary.id, summary.epoch) for summary in read_eval_log_sample_summaries(str(path))])
+    while some := list(islice(ids, _AT_A_TIME)):
+        yield from read_eval_log_samples_by_id(str(path), some, format="eval", exclude_fields=_LARGE)
 
 
 def _sample(sample: EvalSample, task: str, reading: Reading) -> None:
