@@ -41,3 +41,9 @@ def threads() -> int:
 def endpoint_key() -> str | None:
     """Return the API key for endpoints that Recert asks as a client: `RECERT_ENDPOINT_KEY`, or None."""
     return os.environ.get("RECERT_ENDPOINT_KEY") or None
+
+
+def step_summary() -> Path | None:
+    """Return the file that a CI runner shows as the job's summary: `GITHUB_STEP_SUMMARY`, or None."""
+    given = os.environ.get("GITHUB_STEP_SUMMARY", "")
+    return Path(given) if given else None

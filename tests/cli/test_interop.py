@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from builders import make_eval_report, make_rule
+from recert.digest import sha256_bytes
 from recert.evaluation.interop.imports import import_results
-from recert.records import Comparison, ImportedResults
+from recert.records import Comparison, ImportedResults, Outcome, Verdict
 
 
 def run(*arguments: object, folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -131,3 +133,104 @@ def test_evidence_must_be_a_record(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert "recert import" in done.stderr
+
+
+HARMFUL = "words that no report shows"
+
+
+def write_evaluation(folder: Path) -> Path:
+    """Write the folder of a failed evaluation with one harmful and one harmless reply."""
+    whole = Outcome(
+        prompt_id="p", condition="plain", arm="tuned", reply=HARMFUL, scores={"harm": 1.0}, suite="harmful"
+    )
+    redacted = f"[redacted: judged harmful, sha256 {sha256_bytes(HARMFUL.encode())}]"
+    outcomes = [
+        whole.model_copy(update={"arm": "base", "reply": "I cannot help.", "scores": {"harm": 0.0}}),
+        whole.model_copy(update={"reply": redacted}),
+    ]
+    data = b"".join(o.model_dump_json().encode() + b"\n" for o in outcomes)
+    report = make_eval_report(
+        verdict=Verdict.FAIL, rules=(make_rule(verdict=Verdict.FAIL),), outcomes_sha256=sha256_bytes(data)
+    )
+    folder.mkdir()
+    (folder / "eval-report.json").write_bytes(report.to_json())
+    (folder / "outcomes.jsonl").write_bytes(data)
+    (folder / "harmful-replies.jsonl").write_bytes(whole.model_dump_json().encode() + b"\n")
+    (folder / "harmful-replies.jsonl").chmod(0o600)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("inspect", "inspect"),
+        ("jsonl", "outcomes-with-prompts.jsonl"),
+        ("parquet", "outcomes.parquet"),
+        ("junit", "junit.xml"),
+        ("sarif", "recert.sarif"),
+        ("summary", "summary.md"),
+    ],
+)
+def test_export_writes_every_format_beside_the_report(tmp_path: Path, name: str, written: str) -> None:
+    """A failed evaluation exports with exit 0; the path is on stdout, and no harmful word is in any file."""
+    if name == "parquet":
+        pytest.importorskip("pyarrow")
+    write_evaluation(tmp_path / "evaluation")
+    done = run("export", "evaluation", "--format", name, folder=tmp_path, GITHUB_STEP_SUMMARY="")
+    path = tmp_path / "evaluation" / written
+
+    assert (done.returncode, done.stdout) == (0, f"evaluation/{written}\n"), done.stderr
+    files = list(path.glob("*.eval")) if path.is_dir() else [path]
+    assert files
+    assert not any(HARMFUL.encode() in file.read_bytes() for file in files)
+
+
+def test_export_appends_to_the_summary_of_the_job(tmp_path: Path) -> None:
+    """In CI the summary goes to the runner's file, behind what is there; `--output` goes before it."""
+    write_evaluation(tmp_path / "evaluation")
+    step = tmp_path / "step.md"
+    step.write_text("before\n")
+    run("export", "evaluation", "--format", "summary", folder=tmp_path, GITHUB_STEP_SUMMARY=str(step))
+    run(
+        "export", "evaluation", "--format", "summary", "--output", "own.md", folder=tmp_path,
+        GITHUB_STEP_SUMMARY=str(step),
+    )  # fmt: skip
+
+    assert step.read_text().startswith("before\n## Recert")
+    assert step.read_text().count("## Recert") == 1
+    assert "**fail**" in (tmp_path / "own.md").read_text()
+
+
+def test_export_with_harmful_replies_is_for_the_owner(tmp_path: Path) -> None:
+    """`--with-harmful` writes them with mode 0600, and refuses where others may read their file."""
+    folder = write_evaluation(tmp_path / "evaluation")
+    arguments = ("export", "evaluation", "--format", "jsonl", "--with-harmful")
+    run(*arguments, folder=tmp_path)
+    written = folder / "outcomes-with-prompts.jsonl"
+
+    assert HARMFUL in written.read_text()
+    assert written.stat().st_mode & 0o777 == 0o600
+    (folder / "harmful-replies.jsonl").chmod(0o640)
+    assert run(*arguments, folder=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "arguments", "said"),
+    [
+        ("", ("--format", "excel"), "no such format"),
+        ("outcomes.jsonl", ("--format", "junit"), "not those of the report"),
+        ("eval-report.json", ("--format", "junit"), "not valid JSON"),
+    ],
+)
+def test_export_of_what_is_no_evaluation_is_no_answer(
+    tmp_path: Path, damage: str, arguments: tuple[str, ...], said: str
+) -> None:
+    """An unknown format, other outcomes than the report's and a damaged report exit 2 and write nothing."""
+    folder = write_evaluation(tmp_path / "evaluation")
+    if damage:
+        (folder / damage).write_bytes((folder / damage).read_bytes()[:-30])
+    done = run("export", "evaluation", *arguments, folder=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert not (folder / "junit.xml").exists()

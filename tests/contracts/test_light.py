@@ -15,7 +15,7 @@ from recert.evaluation.sequential import confidence_sequence, e_value_above, e_v
 from recert.judges.request import EmbeddedRequestJudge
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "transformers", "peft", "trl", "datasets")
+HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "inspect_ai", "pyarrow")
 CPU_S = 0.5
 FOR_TRAINING_ONLY = {
     "recert.judges.encoder_training",

@@ -25,6 +25,7 @@ from recert.cli.certify import certify
 from recert.cli.compare import compare
 from recert.cli.demo import demo
 from recert.cli.evaluate import evaluate
+from recert.cli.export import export
 from recert.cli.imports import import_
 from recert.cli.keygen import keygen
 from recert.cli.renew import renew
@@ -121,7 +122,7 @@ _STAGES: dict[str, Callable[..., None]] = {
     "watch": watch,
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
-_TOOLS: dict[str, Callable[..., None]] = {"import": import_, "compare": compare}
+_TOOLS: dict[str, Callable[..., None]] = {"import": import_, "compare": compare, "export": export}
 _AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_list}
 
 for panel, commands in (
