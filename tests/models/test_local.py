@@ -77,6 +77,42 @@ def test_a_stream_adds_up_to_the_reply(base_dir: Path) -> None:
     assert len(streamed) >= len(whole.rstrip("\ufffd")) - 4
 
 
+def test_streams_that_are_made_together_are_what_each_would_be_alone(base_dir: Path) -> None:
+    """In one batch with others each reply is its own, ends at its own limit, and a hopeless one harms no other."""
+    model = LocalModel.load(base_dir)
+    limits = [12, 3, 12, 7, 12, 12]
+    too_long = chat("bread " * 600)
+    alone = [
+        "".join(model.stream(r, SAMPLING.model_copy(update={"max_new_tokens": n})))
+        for r, n in zip(REQUESTS, limits, strict=False)
+    ]
+    said: dict[int, str] = dict.fromkeys(range(5), "")
+    ended: list[int] = []
+    errors: list[int] = []
+    for place, piece in model.stream_together([*REQUESTS, too_long], SAMPLING, limits=limits):
+        if isinstance(piece, str):
+            assert place not in ended
+            said[place] += piece
+        else:
+            (errors if isinstance(piece, ModelError) else ended).append(place)
+
+    assert [said[i] for i in range(5)] == alone
+    assert (sorted(ended), errors) == ([0, 1, 2, 3, 4], [5])
+
+
+def test_a_stream_that_nobody_waits_for_ends(base_dir: Path) -> None:
+    """Once unwanted, a reply makes no further piece; the one beside it goes on."""
+    model = LocalModel.load(base_dir)
+    seen: list[int] = []
+    for place, piece in model.stream_together(
+        REQUESTS[:2], SAMPLING, limits=[12, 12], wanted=lambda place: place == 1 or seen.count(0) < 2
+    ):
+        if piece is not None:
+            seen.append(place)
+
+    assert seen.count(0) <= 2 < seen.count(1)
+
+
 def test_arms_share_a_base_and_do_not_change_each_other(base_dir: Path, adapter_dir: Path) -> None:
     """An adapter on the base makes another model, and leaves the base's own replies and fingerprint alone."""
     base = LocalModel.load(base_dir)

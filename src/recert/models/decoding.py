@@ -44,18 +44,40 @@ def decode_batch(
     return [out[i] for i in range(len(prompts))]
 
 
-def decode_stream(model: Any, chats: ChatTokens, prompt: list[int], sampling: Sampling) -> Iterator[str]:
-    """Yield text pieces of one reply. A piece never ends inside a character."""
-    batch = _Batch(model, [prompt], sampling)
+def decode_streams(
+    model: Any,
+    chats: ChatTokens,
+    prompts: Sequence[list[int]],
+    sampling: Sampling,
+    *,
+    limits: Sequence[int],
+    wanted: Callable[[int], bool] = lambda row: True,
+) -> Iterator[tuple[int, str | None]]:
+    """
+    Yield (place, piece of its reply) as replies are made together, and (place, None) when one has ended.
+
+    A piece never ends inside a character.
+
+    Args:
+        model: what replies.
+        chats: its tokenizer and template.
+        prompts: tokenised conversations.
+        sampling: how all of them are drawn; its `max_new_tokens` is the largest of `limits`.
+        limits: most new tokens of each.
+        wanted: asked at each token; a reply that nobody waits for any more ends.
+    """
     stops = stop_ids(model.generation_config.eos_token_id, chats.tokenizer)
-    tokens: list[int] = []
-    shown = ""
-    for token in batch.steps_of_one(stops):
-        tokens.append(token)
-        text = chats.text(tokens)
+    shown = [""] * len(prompts)
+    made: list[list[int]] = [[] for _ in prompts]
+    for row, token in _Batch(model, prompts, sampling).tokens(stops, limits, wanted):
+        if token is None:
+            yield row, None
+            continue
+        made[row].append(token)
+        text = chats.text(made[row])
         if not text.endswith("\ufffd"):
-            yield text[len(shown) :]
-            shown = text
+            yield row, text[len(shown[row]) :]
+            shown[row] = text
 
 
 class _Batch:
@@ -89,15 +111,26 @@ class _Batch:
         for row, tokens in made.items():
             yield row, tokens, "length"
 
-    def steps_of_one(self, stops: frozenset[int]) -> Iterator[int]:
-        """Yield the tokens of a batch of one."""
+    def tokens(
+        self, stops: frozenset[int], limits: Sequence[int], wanted: Callable[[int], bool]
+    ) -> Iterator[tuple[int, int | None]]:
+        """Yield (row, token) as tokens are made, and (row, None) when a row ends."""
+        rows: list[int] = list(range(len(self._rows)))
+        going: dict[int, list[int]] = {row: [] for row in rows}
         for step in range(1, self._sampling.max_new_tokens + 1):
             chosen = self._next(step)
-            token = int(chosen[0])
-            if token in stops:
-                return
-            yield token
-            self._go_on(chosen, [0], {0: []})
+            for row, token in zip(rows, chosen.tolist(), strict=True):
+                if row not in going:
+                    continue
+                ended = token in stops or not wanted(row)
+                if not ended:
+                    yield row, token
+                if ended or step == limits[row]:
+                    del going[row]
+                    yield row, None
+            if not going:
+                break
+            rows = self._go_on(chosen, rows, going)
 
     def _go_on(self, chosen: torch.Tensor, rows: list[int], made: dict[int, list[int]]) -> list[int]:
         """Make the chosen tokens the next ones, and return the rows that are left."""

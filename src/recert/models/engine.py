@@ -12,11 +12,13 @@ import argparse
 import asyncio
 import json
 import os
+import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -29,6 +31,8 @@ from recert.models.protocol import Sampling
 from recert.records import Chat, Manifest
 
 _LOOK_S: Final = 1.0
+MOST_TOGETHER: Final = 16
+"""Requests that are answered in one batch."""
 REFUSED_EXIT: Final = 3
 """Exit code when the files are not what was certified."""
 
@@ -36,8 +40,15 @@ REFUSED_EXIT: Final = 3
 class StreamingModel(Protocol):
     """What the engine needs of a model."""
 
-    def stream(self, one: Chat, sampling: Sampling) -> Iterator[str]:
-        """Yield the pieces of one reply as they are made."""
+    def stream_together(
+        self,
+        chats: Sequence[Chat],
+        sampling: Sampling,
+        *,
+        limits: Sequence[int],
+        wanted: Callable[[int], bool],
+    ) -> Iterator[tuple[int, str | ModelError | None]]:
+        """Yield (place, piece) as replies are made, (place, None) at the end of one, or (place, error)."""
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text has."""
@@ -132,12 +143,33 @@ def load(base: CertifiedFolder, tuned: CertifiedFolder, delta_kind: str) -> Stre
     return model
 
 
+@dataclass(frozen=True)
+class _Job:
+    """A request on its way to the model: what is asked, and where pieces of the reply go."""
+
+    chat: Chat
+    sampling: Sampling
+    put: Callable[[str | Exception | None], object]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def alike(self) -> tuple[float, float, int]:
+        """What requests must share to be answered in one batch."""
+        return self.sampling.temperature, self.sampling.top_p, self.sampling.seed
+
+
 class Engine:
-    """Answers chat completions, one at a time, always as a stream."""
+    """
+    Answers chat completions, always as a stream.
+
+    Requests that wait while others are answered are answered together afterwards, in one batch where they are drawn
+    alike. One thread runs the model.
+    """
 
     def __init__(self, model: StreamingModel) -> None:
         self._model = model
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="generate", daemon=True).start()
 
     def app(self) -> web.Application:
         """Return the server application."""
@@ -158,33 +190,50 @@ class Engine:
         except (ValueError, KeyError, TypeError, ValidationError):
             return _error(400, "invalid_request", "request was not understood")
         pieces: asyncio.Queue[str | Exception | None] = asyncio.Queue()
-        cancelled = threading.Event()
-        self._thread.submit(
-            self._generate, chat, sampling, pieces.put_nowait, asyncio.get_running_loop(), cancelled
-        )
+        loop = asyncio.get_running_loop()
+
+        def put(piece: str | Exception | None) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        job = _Job(chat, sampling, put)
+        self._jobs.put(job)
         try:
             return await self._send(request, chat, sampling, pieces)
         finally:
-            cancelled.set()
+            job.cancelled.set()
 
-    def _generate(
-        self,
-        chat: Chat,
-        sampling: Sampling,
-        put: Any,
-        loop: asyncio.AbstractEventLoop,
-        cancelled: threading.Event,
-    ) -> None:
+    def _work(self) -> None:
+        waiting: deque[_Job] = deque()
+        while True:
+            if not waiting:
+                waiting.append(self._jobs.get())
+            while not self._jobs.empty():
+                waiting.append(self._jobs.get())
+            first = waiting[0].alike
+            together = [job for job in waiting if job.alike == first][:MOST_TOGETHER]
+            waiting = deque(job for job in waiting if job not in together)
+            self._generate([job for job in together if not job.cancelled.is_set()])
+
+    def _generate(self, jobs: Sequence[_Job]) -> None:
+        if not jobs:
+            return
+        open_jobs = set(range(len(jobs)))
         end: Exception | None = None
         try:
-            for piece in self._model.stream(chat, sampling) if not cancelled.is_set() else ():
-                if cancelled.is_set():
-                    break
-                loop.call_soon_threadsafe(put, piece)
+            for place, piece in self._model.stream_together(
+                [job.chat for job in jobs],
+                jobs[0].sampling,
+                limits=[job.sampling.max_new_tokens for job in jobs],
+                wanted=lambda place: not jobs[place].cancelled.is_set(),
+            ):
+                jobs[place].put(piece)
+                if not isinstance(piece, str):
+                    open_jobs.discard(place)
         except Exception as exc:
             end = exc
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(put, end)
+        for place in open_jobs:
+            jobs[place].put(end or RuntimeError("the model stopped before the reply ended"))
 
     async def _send(
         self,
@@ -272,7 +321,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _serve(engine: Engine, socket: str) -> None:
-    runner = web.AppRunner(engine.app(), access_log=None, handle_signals=True)
+    runner = web.AppRunner(engine.app(), access_log=None, handle_signals=True, handler_cancellation=True)
     await runner.setup()
     await web.UnixSite(runner, socket).start()
     tell("ready")

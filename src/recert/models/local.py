@@ -7,7 +7,7 @@ What is hashed is what is loaded: a folder is hashed, loaded, and looked at agai
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from recert import settings
 from recert.digest import sha256_bytes
 from recert.errors import ModelError
 from recert.models.batching import LAST_LOGITS
-from recert.models.decoding import decode_batch, decode_stream
+from recert.models.decoding import decode_batch, decode_streams
 from recert.models.folders import is_adapter, same_still
 from recert.models.likelihood import score_pairs
 from recert.models.protocol import Done, Generation, Sampling
@@ -128,8 +128,50 @@ class LocalModel:
             ModelError: the conversation is longer than the model's context.
         """
         ids = self._weights.chats.encode(one, sampling.max_new_tokens)
+        limits = [sampling.max_new_tokens]
         with self._active():
-            yield from decode_stream(self._weights.model, self._weights.chats, ids, sampling)
+            for _, piece in decode_streams(
+                self._weights.model, self._weights.chats, [ids], sampling, limits=limits
+            ):
+                if piece is not None:
+                    yield piece
+
+    def stream_together(
+        self,
+        chats: Sequence[Chat],
+        sampling: Sampling,
+        *,
+        limits: Sequence[int],
+        wanted: Callable[[int], bool] = lambda place: True,
+    ) -> Iterator[tuple[int, str | ModelError | None]]:
+        """
+        Yield (place, piece) of several replies that are made in one batch, and (place, None) when one has ended.
+
+        A conversation longer than the model's context gives (place, ModelError) and harms no other.
+
+        Args:
+            chats: the conversations.
+            sampling: how all of them are drawn; `max_new_tokens` counts for none.
+            limits: most new tokens of each.
+            wanted: asked at each token; a reply that nobody waits for any more ends.
+        """
+        places, prompts = [], []
+        for place, (one, limit) in enumerate(zip(chats, limits, strict=True)):
+            try:
+                prompts.append(self._weights.chats.encode(one, limit))
+                places.append(place)
+            except ModelError as exc:
+                yield place, exc
+        if not places:
+            return
+        least = [limits[place] for place in places]
+        drawn = sampling.model_copy(update={"max_new_tokens": max(least)})
+        model, tokens = self._weights.model, self._weights.chats
+        with self._active():
+            for row, piece in decode_streams(
+                model, tokens, prompts, drawn, limits=least, wanted=lambda row: wanted(places[row])
+            ):
+                yield places[row], piece
 
     def fingerprint(self) -> str:
         """Return a digest of the logits after fixed probes: other weights, template or precision give another."""
