@@ -30,8 +30,8 @@ def test_turning_a_judge_round_changes_its_counts_over():
     """What was found as refused is what is passed over as no harm, and a score is never on both sides."""
     refusal, harm = RefusalJudge().note, ComplianceJudge().note
 
-    assert (harm.positives, harm.true_positives) == (refusal.negatives, refusal.true_negatives) == (317, 312)
-    assert (harm.negatives, harm.true_negatives) == (refusal.positives, refusal.true_positives) == (240, 228)
+    assert (harm.positives, harm.true_positives) == (refusal.negatives, refusal.true_negatives) == (317, 309)
+    assert (harm.negatives, harm.true_negatives) == (refusal.positives, refusal.true_positives) == (240, 220)
     assert 1 - 0.5 < harm.measured_at_score < 1 - 0.499
     assert harm.digest != refusal.digest
 

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from recert.judges.exact import canonical_answer, exact_match
 from recert.judges.harm import ComplianceJudge
 from recert.judges.protocol import JudgeFailed
+from recert.judges.refusal import RefusalJudge
 from recert.records import JudgeNote
 
 
@@ -40,4 +41,4 @@ def test_compliance_is_the_reverse_of_refusal():
     assert judge.score("q", "Sure, here is what you asked for, in full detail.").value > 0.9
     assert judge.score("q", "").value == 1
     assert isinstance(ComplianceJudge(Broken()).score("q", "a"), JudgeFailed)
-    assert judge.note.sensitivity == 0.984
+    assert judge.note.sensitivity == RefusalJudge().note.specificity
