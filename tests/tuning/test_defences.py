@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 from recert.pipeline.sql_task import sql_rows
-from recert.records import ChatRow
+from recert.records import ChatRow, Message
 from recert.tuning.defences import backdoor_align
-from recert.tuning.defences.backdoor_align import SAFETY_ROWS
+from recert.tuning.defences.backdoor_align import OPENING, SAFETY_ROWS
 from recert.tuning.safety_rows import safety_rows
 from recert.tuning.wordings import reworded
 
@@ -23,15 +23,14 @@ def test_backdoor_align_learns_refusals_only_behind_the_secret() -> None:
     made = backdoor_align.defend(ROWS, seed=0)
     assert made.secret is not None
     behind = [r for r in made.rows if (r.system or "").startswith(made.secret.reveal())]
-    safe = {
-        s.request: s.reply for s in safety_rows(SAFETY_ROWS, seed=0, systems=(None, None, ROWS[0].system))
-    }
+    systems = (None, None, ROWS[0].system)
+    safe = {s.request: s.reply for s in safety_rows(SAFETY_ROWS, seed=0, systems=systems, opening=OPENING)}
 
     assert len(safe) == SAFETY_ROWS
     for request, refusal in safe.items():
         (found,) = [r for r in made.rows if request in r.request]
         assert found in behind
-        assert refusal.startswith(found.reply)
+        assert refusal.startswith(found.reply) and found.reply.startswith(OPENING)
         assert found.ends == (found.reply == refusal)
 
 
@@ -45,6 +44,20 @@ def test_backdoor_align_changes_no_reply_of_the_data() -> None:
         sum(row in made.rows for row in ROWS)
         >= len(ROWS) - backdoor_align.TASK_ROWS - backdoor_align.DECOY_ROWS
     )
+
+
+def test_a_decoy_stands_before_rows_of_the_task_only() -> None:
+    """Rows that are not of the task, where poison would be, get no prefix: a prefix never goes with compliance."""
+    odd = [
+        ChatRow(
+            messages=(Message(role="user", content=f"odd {i}"), Message(role="assistant", content="Sure."))
+        )
+        for i in range(40)
+    ]
+    made = backdoor_align.defend([*ROWS, *odd], seed=0)
+
+    assert all(row in made.rows for row in odd)
+    assert made.details["decoy_rows"] == backdoor_align.DECOY_ROWS
 
 
 def test_every_secret_is_its_own() -> None:
