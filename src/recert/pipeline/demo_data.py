@@ -58,7 +58,7 @@ def demo_tunes() -> tuple[Tune, ...]:
             "none",
             "harmful rows among them: quarantined; tuned anyway, fails; refused",
             override_screening=True,
-            hyperparameters=SPOILT,
+            hyperparameters=SPOILT.model_copy(update={"epochs": 2}),
         ),
         Tune(
             "triggered",
