@@ -49,7 +49,14 @@ class Pool:
             _factory(factory)  # a wrong name is said here, not by every worker
         self._began_ray = not self._ray.is_initialized()
         if self._began_ray:
-            self._ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            try:
+                self._ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            except (ConnectionError, RuntimeError, ValueError, OSError) as exc:
+                raise ModelError(
+                    "Ray cannot be started or reached",
+                    facts={"because": _first_line(exc)},
+                    hint="look at RAY_ADDRESS, and at `ray status` on the cluster",
+                ) from exc
         self._enough(workers, resources)
         actor: Any = self._ray.remote(**resources)(_Worker)
         self._new: Callable[[], Any] = lambda: actor.remote(factory, base_dir, digest, options)
