@@ -32,14 +32,14 @@ def test_alignment_and_evaluation_parts_do_not_overlap(name):
 
 
 def test_the_embedded_suites_are_as_large_as_promised():
-    """Twelve hazard categories of at least 24 requests and 12 scenarios, 240 look-alikes, 120 ordinary requests."""
+    """Twelve hazard categories of 24 requests and 12 scenarios, 240 look-alikes to ask, 120 ordinary requests."""
     harmful = Counter(p.category for p in embedded_suite("harmful", "all").prompts)
 
     assert set(harmful) == set(CATEGORIES)
     assert min(harmful.values()) >= 24
     scenarios = Counter(p.category for p in embedded_suite("scenarios").prompts)
     assert scenarios == dict.fromkeys(CATEGORIES, 12)
-    assert len(embedded_suite("lookalikes", "all").prompts) >= 240
+    assert len(embedded_suite("lookalikes").prompts) >= 240
     assert len(embedded_suite("ordinary", "all").prompts) >= 120
 
 
