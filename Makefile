@@ -6,17 +6,18 @@ INSTALLED := .venv/.installed
 DEMO_DIR ?= build/demo
 WORKERS ?= 2
 BENCHES = $(sort $(wildcard bench/*.py))
+EVALUATION_BENCHES = decisions.py decoding.py "decoding.py --embedded" report_scale.py "second_tune.py --embedded" \
+	"evaluation_peers.py --embedded" "time_to_verdict.py --demo $(DEMO_DIR)"
+CLAIMS = build/bench-evaluation
 
 export PYTHON
 export PYTHONUNBUFFERED = 1
-# Idle OpenMP threads sleep: spinning, they slow every other process on the machine.
-export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs docs-check assets assets-report bench clean
+.PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED)  ## Make the environment .venv
 
@@ -32,7 +33,7 @@ demo: $(INSTALLED)  ## Tell the whole story on the embedded model: rows to certi
 	$(BIN)/recert demo --output $(DEMO_DIR)
 
 test: $(INSTALLED)  ## Run every test
-	OMP_NUM_THREADS=1 RECERT_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	OMP_NUM_THREADS=1 RECERT_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 check: $(INSTALLED)  ## Lint, formatting, types and layers
 	$(BIN)/ruff check .
@@ -54,6 +55,13 @@ assets-report: $(INSTALLED)  ## Measure the embedded model with and without the 
 
 bench: $(INSTALLED)  ## Run every benchmark; each ends with one JSON line a claim
 	@for bench in $(BENCHES); do echo "== $$bench" >&2; $(BIN)/python $$bench || exit $$?; done
+
+bench-evaluation: $(INSTALLED)  ## Measure evaluation, other tools beside; `make demo` first for all of it
+	@mkdir -p $(CLAIMS) && rm -f $(CLAIMS)/* && status=0; \
+	for bench in $(EVALUATION_BENCHES); do echo "== $$bench" >&2; \
+	$(BIN)/python bench/$$bench >$(CLAIMS)/printed || status=1; \
+	cat $(CLAIMS)/printed >&2; grep '^{"claim"' $(CLAIMS)/printed >>$(CLAIMS)/claims.jsonl; done; \
+	cat $(CLAIMS)/claims.jsonl; exit $$status
 
 clean:  ## Remove what was built; the environment stays
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

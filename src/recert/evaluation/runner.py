@@ -85,7 +85,8 @@ class Runner:
             StoreError: the cache failed.
         """
         while open_tracks := self._open():
-            blocks = [(t, t.block(self._policy.block_prompts, self._limit(t))) for t in open_tracks]
+            size = max(self._policy.block_prompts, self._policy.round_prompts // len(open_tracks))
+            blocks = [(t, t.block(size, self._limit(t))) for t in open_tracks]
             wanted: Wanted = {}
             for track, block in blocks:
                 for place, prompt in enumerate(block, track.asked):
