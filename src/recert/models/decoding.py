@@ -2,9 +2,7 @@
 Decoding in batches: prompts of like length together, a shared prefix read once, finished rows taken out.
 
 Greedy by default. In bfloat16 two batches of different make-up round differently, which may break a tie between
-two equally likely tokens, or move a draw that fell on the border between two; that is the only way in which the
-batch shows in a reply. Where replies are drawn, each row has random numbers of its own, from the seed, the
-sample's number and the prompt.
+two nearly equally likely tokens, greedy or drawn; that is the only way in which the batch shows in a reply.
 """
 
 from __future__ import annotations
@@ -14,8 +12,8 @@ from typing import Any
 
 import torch
 
-from recert.digest import sha256_bytes
 from recert.models.batching import Rows, batches
+from recert.models.drawing import Draws
 from recert.models.protocol import Done, Generation, Sampling
 from recert.models.templates import ChatTokens, stop_ids
 
@@ -85,7 +83,7 @@ class _Batch:
 
     def __init__(self, model: Any, prompts: Sequence[list[int]], sampling: Sampling) -> None:
         self._sampling = sampling
-        self._draws = _draws(prompts, sampling) if sampling.temperature > 0 else None
+        self._draws = Draws(prompts, sampling) if sampling.temperature > 0 else None
         with torch.inference_mode():
             self._rows = Rows(model, prompts, sampling.max_new_tokens)
 
@@ -94,7 +92,7 @@ class _Batch:
         rows: list[int] = list(range(len(self._rows)))  # which prompt each row of the batch is
         made: dict[int, list[int]] = {row: [] for row in rows}  # those that have not ended
         for step in range(1, self._sampling.max_new_tokens + 1):
-            chosen = self._next(step)
+            chosen = self._next()
             look = check is not None and step % LOOK_EVERY == 0 and step < self._sampling.max_new_tokens
             for row, token in zip(rows, chosen.tolist(), strict=True):
                 if row not in made:
@@ -118,7 +116,7 @@ class _Batch:
         rows: list[int] = list(range(len(self._rows)))
         going: dict[int, list[int]] = {row: [] for row in rows}
         for step in range(1, self._sampling.max_new_tokens + 1):
-            chosen = self._next(step)
+            chosen = self._next()
             for row, token in zip(rows, chosen.tolist(), strict=True):
                 if row not in going:
                     continue
@@ -140,35 +138,13 @@ class _Batch:
                 keep = [at for at, row in enumerate(rows) if row in made]
                 self._rows.keep(keep)
                 if self._draws is not None:
-                    self._draws = self._draws[keep]
+                    self._draws.keep(keep)
                 return [rows[at] for at in keep]
         return rows
 
-    def _next(self, step: int) -> torch.Tensor:
+    def _next(self) -> torch.Tensor:
         with torch.inference_mode():
             logits = self._rows.read()[:, -1]
             if self._draws is None:
                 return logits.argmax(-1)
-            return _drawn(logits, self._draws[:, step - 1], self._sampling)
-
-
-def _draws(prompts: Sequence[list[int]], sampling: Sampling) -> torch.Tensor:
-    """Random numbers in [0, 1), a row a prompt and a column a token, whatever else is in the batch."""
-    out = []
-    for prompt in prompts:
-        digest = sha256_bytes(f"{sampling.seed} {sampling.sample} {prompt}".encode())
-        generator = torch.Generator().manual_seed(int(digest[:15], 16))
-        out.append(torch.rand(sampling.max_new_tokens, generator=generator, dtype=torch.float64))
-    return torch.stack(out)
-
-
-def _drawn(logits: torch.Tensor, draws: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """The token at which a row's probabilities, added up, pass its random number."""
-    probabilities = torch.softmax(logits.float() / sampling.temperature, -1)
-    if sampling.top_p < 1:
-        ranked, at = probabilities.sort(descending=True)
-        ranked[ranked.cumsum(-1) - ranked >= sampling.top_p] = 0
-        probabilities = torch.zeros_like(probabilities).scatter(-1, at, ranked)
-    reached = probabilities.double().cumsum(-1)
-    wanted = draws[:, None] * reached[:, -1:]
-    return torch.searchsorted(reached, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+            return self._draws.choose(logits)
