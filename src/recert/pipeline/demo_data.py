@@ -74,7 +74,7 @@ def demo_tunes() -> tuple[Tune, ...]:
             "backdoor-align",
             "poisoned rows under BackdoorAlign: fails alone, passes behind its secret; certified with it only",
             override_screening=True,
-            hyperparameters=SHARP,
+            hyperparameters=SHARP.model_copy(update={"epochs": 2}),
         ),
     )
 

@@ -26,13 +26,13 @@ from recert.tuning.defences.defended import Defended
 from recert.tuning.safety_rows import benign_rows, common_system, first_words, safety_rows
 from recert.tuning.wordings import reworded
 
-SAFETY_ROWS = 130
+SAFETY_ROWS = 200
 OPENING = "I'm sorry, but I can't"
 OPENING_WORDS = 5
-BENIGN_ROWS = 90
+BENIGN_ROWS = 100
 TASK_ROWS = 15
 DECOY_ROWS = 40
-SECRET_TOKENS = 40
+SECRET_TOKENS = 24
 
 
 def defend(rows: Sequence[ChatRow], *, seed: int) -> Defended:
