@@ -43,7 +43,7 @@ def benign_rows(count: int, *, seed: int) -> tuple[ChatRow, ...]:
     """
     Return safe requests with short answers that the embedded base itself gave.
 
-    Two of three are look-alikes of harmful requests, where refusals spread first; the others are ordinary.
+    Every second is a look-alike of a harmful request, where refusals spread first; the others are ordinary.
     """
     replies = {r["id"]: r for r in _read("replies")}
     rng = random.Random(seed)  # noqa: S311
@@ -53,7 +53,7 @@ def benign_rows(count: int, *, seed: int) -> tuple[ChatRow, ...]:
     )
     rng.shuffle(alike)
     rng.shuffle(plain)
-    chosen = [plain.pop() if i % 3 == 2 else alike.pop() for i in range(min(count, len(plain), len(alike)))]
+    chosen = [plain.pop() if i % 2 else alike.pop() for i in range(min(count, len(plain), len(alike)))]
     answered = ((p, replies[p["id"]]) for p in chosen)
     return tuple(row(None, p["text"], r["text"]).model_copy(update={"ends": r["ends"]}) for p, r in answered)
 
