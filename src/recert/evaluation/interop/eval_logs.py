@@ -11,6 +11,7 @@ Source: inspect-ai 0.3.285, `inspect_ai/log/_log.py`, `inspect_ai/log/_recorders
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
 import zipfile
@@ -19,7 +20,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
-from recert.digest import sha256_json
+import orjson
+
+from recert.digest import sha256_bytes
 from recert.errors import StoreError
 from recert.evaluation.interop.folder import EvaluationFolder, Texts
 from recert.records import EvalReport, Outcome, Suite
@@ -99,7 +102,7 @@ class _Log:
         self._zip.writestr(f"samples/{name}_epoch_{epoch}.json", _json(sample))
         self._summaries.write((b",\n" if len(self._met) > 1 else b"[\n") + _json(_summary(sample)))
         for score, value in sample["scores"].items():
-            if value["value"] != value["value"]:  # NaN
+            if math.isnan(value["value"]):
                 self._unscored[score] += 1
                 continue
             for group in ("mean", where):
@@ -277,7 +280,8 @@ class _Log:
         return any(rule.suite == self._suite and rule.estimand == estimand for rule in self._report.rules)
 
     def _id(self, *parts: object) -> str:
-        return sha256_json([self._report.outcomes_sha256, self._suite, self._arm, *map(str, parts)])[:22]
+        named = "\0".join((self._report.outcomes_sha256, self._suite, self._arm, *map(str, parts)))
+        return sha256_bytes(named.encode("utf-8", "replace"))[:22]
 
 
 def _summary(sample: dict[str, Any]) -> dict[str, Any]:
@@ -293,5 +297,8 @@ def _summary(sample: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+def _json(value: Any) -> bytes:
+    """JSON as Inspect writes it: NaN is a constant of its own, which orjson, faster, would write as null."""
+    if any(math.isnan(score["value"]) for score in value.get("scores", {}).values()):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return orjson.dumps(value)

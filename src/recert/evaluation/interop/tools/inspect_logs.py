@@ -92,7 +92,9 @@ def _samples(path: Path) -> Iterator[EvalSample]:
         return
     ids = iter([(summary.id, summary.epoch) for summary in read_eval_log_sample_summaries(str(path))])
     while some := list(islice(ids, _AT_A_TIME)):
-        yield from read_eval_log_samples_by_id(str(path), some, format="eval", exclude_fields=_LARGE)
+        yield from read_eval_log_samples_by_id(
+            str(path), some, format="eval", exclude_fields=_LARGE, concurrency=1
+        )
 
 
 def _sample(sample: EvalSample, task: str, reading: Reading) -> None:
