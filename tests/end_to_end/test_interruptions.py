@@ -226,6 +226,7 @@ def test_ctrl_c_lets_replies_end(tiny: Path) -> None:
     with started(tiny, COMMANDS["serve"]) as running:
         assert running.stdout is not None
         url = running.stdout.readline().strip()
+        assert url, running.stderr.read()
         engines = children(running.pid)
         with httpx.stream(
             "POST", url + "/v1/chat/completions", json={**asked, "max_tokens": 120}, timeout=30
