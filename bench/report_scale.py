@@ -180,6 +180,14 @@ STEPS: dict[str, Callable[[Path, int], None]] = {
 }
 
 
+def peak_kb() -> int:
+    """Return this process's peak memory; `ru_maxrss` alone would begin with that of the process it was forked from."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def measured(step: str, folder: Path, outcomes: int) -> dict[str, float]:
     """Run a step in a process of its own, and return what it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -219,7 +227,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.step:
         (make if given.step == "evaluate" else STEPS[given.step])(given.folder, given.outcomes)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        print(peak_kb())
         return 0
     with tempfile.TemporaryDirectory(prefix="report-scale-") as made:
         folder = Path(made)
