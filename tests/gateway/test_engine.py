@@ -31,7 +31,7 @@ from recert.certification import (
 )
 from recert.errors import GatewayError
 from recert.gateway.keys import ApiKeys
-from recert.gateway.launch import EmbeddedEngine
+from recert.gateway.launch import EmbeddedEngine, socket_folder
 from recert.gateway.stage import prepare
 from recert.policy import Policy
 from recert.records import Manifest, VerifiedCertificate, now
@@ -269,3 +269,21 @@ def test_an_engine_that_cannot_load_is_an_error_with_a_reason(deployment: Deploy
     assert caught.value.reason == "engine-refused"
     assert "cannot load the model" in str(caught.value)
     assert "Python frame" not in str(caught.value)  # it exited; it did not crash
+
+
+def test_a_long_temporary_folder_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket's folder is private, and short enough whatever TMPDIR says; where none is, that is an error."""
+    deep = tmp_path / ("deep" * 30)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    folder = socket_folder()
+    try:
+        assert len(str(folder / "engine.sock")) <= 100
+        assert folder.stat().st_mode & 0o77 == 0
+    finally:
+        folder.rmdir()
+
+    monkeypatch.setattr("recert.gateway.launch._LONGEST_SOCKET_PATH", 5)
+    with pytest.raises(GatewayError, match="short enough"):
+        socket_folder()

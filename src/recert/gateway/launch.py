@@ -23,6 +23,33 @@ _RESTARTS: Final = 1
 _END_S: Final = 3.0
 
 
+_LONGEST_SOCKET_PATH: Final = 100
+"""A Unix socket's path has 107 bytes on Linux and 103 elsewhere."""
+
+
+def socket_folder() -> Path:
+    """
+    Return a new folder that only this user can enter, with a path short enough for a socket in it.
+
+    It lies among temporary files, or, where `TMPDIR` is too long, in the user's runtime folder or `/tmp`.
+
+    Raises:
+        GatewayError: `no-socket`: there is no folder short enough.
+    """
+    for place in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"):  # noqa: S108 - mkdtemp
+        if place and len(os.fsencode(place)) + len("/recert-12345678/engine.sock") <= _LONGEST_SOCKET_PATH:
+            try:
+                return Path(tempfile.mkdtemp(prefix="recert-", dir=place))
+            except OSError:
+                continue
+    raise GatewayError(
+        "no-socket",
+        "no folder for the engine's socket is short enough and can be written",
+        facts={"TMPDIR": tempfile.gettempdir()},
+        hint="set TMPDIR to a shorter folder",
+    )
+
+
 class EmbeddedEngine(HttpUpstream):
     """
     Runs the certified model in a process of its own, over a socket that only this user can reach.
@@ -43,7 +70,7 @@ class EmbeddedEngine(HttpUpstream):
         limit_s: float,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="recert-"))
+        self._folder = socket_folder()
         super().__init__(
             "http://engine", label="embedded-engine", socket=self._folder / "engine.sock", limit_s=limit_s
         )
