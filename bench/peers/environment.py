@@ -1,0 +1,63 @@
+"""
+A virtual environment for each peer under `build/peers`, made once.
+
+It sees the packages of the running Python, torch above all, so that both sides share what they can; a peer that pins
+other versions gets its own copies of those, in its environment alone. What each side ran on is in its figures.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2] / "build" / "peers"
+REQUIREMENTS = {
+    "inspect": "inspect-ai>=0.3.285",
+    "garak": "garak>=0.15",
+    "lm-eval": "lm-eval>=0.4.9",
+}
+IMPORTS = {
+    "inspect": "inspect_ai.model._providers.hf",
+    "garak": "garak.generators.huggingface",
+    "lm-eval": "lm_eval.models.huggingface",
+}
+INSTALL_S = 900
+
+
+class NoPeer(Exception):
+    """A peer cannot be had here, and why."""
+
+
+def python_of(peer: str) -> Path:
+    """
+    Return the Python of a peer's environment, which is made where it is not there yet.
+
+    Raises:
+        NoPeer: it does not install, or does not import afterwards.
+    """
+    folder = ROOT / peer
+    python = folder / "bin" / "python"
+    done = folder / "installed"
+    if done.exists() and done.read_text(encoding="utf-8") == REQUIREMENTS[peer]:
+        return python
+    print(f"installing {REQUIREMENTS[peer]} into build/peers/{peer}", file=sys.stderr)
+    _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    reuse = folder / "lib" / version / "site-packages" / "reuse.pth"
+    reuse.write_text(sysconfig.get_paths()["purelib"] + "\n", encoding="utf-8")
+    _run([str(python), "-m", "pip", "install", "--quiet", REQUIREMENTS[peer]])
+    _run([str(python), "-c", f"import {IMPORTS[peer]}"])
+    done.write_text(REQUIREMENTS[peer], encoding="utf-8")
+    return python
+
+
+def _run(command: list[str]) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_S)
+    except subprocess.TimeoutExpired as exc:
+        raise NoPeer(f"not installed within {INSTALL_S} s") from exc
+    except (subprocess.CalledProcessError, OSError) as exc:
+        said = str(getattr(exc, "stderr", "") or exc).strip().splitlines()
+        raise NoPeer(f"does not install: {said[-1] if said else 'no reason given'}") from exc

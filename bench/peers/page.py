@@ -1,0 +1,104 @@
+"""Claims as JSON lines, and the page `docs/concepts/evaluation-speed.md`, of which each benchmark writes a part."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recert import settings
+
+PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "evaluation-speed.md"
+PARTS = ("evaluation_peers", "second_tune", "time_to_verdict")
+HEAD = """\
+# What an evaluation costs
+
+Each part is made by a script of `bench/` with `--write`; `make bench-evaluation` runs them all. An aim that was missed
+says so.
+"""
+
+
+def machine() -> str:
+    """Return what the figures were measured on, in words."""
+    names = [line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor() or platform.machine()
+    cores = f"{settings.threads()} of {os.cpu_count()} cores"
+    return f"{cpu}, {cores}, {platform.system()}, Python {platform.python_version()}"
+
+
+def _cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def claim(
+    name: str,
+    value: float | None,
+    aim: float,
+    *,
+    least: bool,
+    n: int,
+    interval: Sequence[float] | None = None,
+    versions: Mapping[str, str],
+    **facts: Any,
+) -> dict[str, Any]:
+    """
+    Print one claim as a JSON line, and return it.
+
+    Args:
+        name: what is claimed.
+        value: what was measured; None where it could not be, and then `reason` is among the facts.
+        aim: what the value should reach.
+        least: True where the value should be at least the aim, False where at most.
+        n: how many measurements the value comes from.
+        interval: the least and the greatest of them.
+        versions: of everything that took part.
+        facts: what else belongs to it.
+    """
+    met = None if value is None else value >= aim if least else value <= aim
+    line = {
+        "claim": name,
+        "value": None if value is None else round(value, 3),
+        "aim": aim,
+        "met": met,
+        "n": n,
+        "interval": None if interval is None else [round(one, 3) for one in interval],
+        "versions": dict(versions),
+        **facts,
+    }
+    print(json.dumps(line), flush=True)
+    return line
+
+
+def claims_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return claims as a Markdown table."""
+    out = ["| claim | value | between | aim | met |", "|---|---|---|---|---|"]
+    for line in lines:
+        between = "-" if not line["interval"] else " and ".join(f"{one:.2f}" for one in line["interval"])
+        value = line.get("reason", "-") if line["value"] is None else f"{line['value']:.2f}"
+        met = {True: "yes", False: "**no**", None: "not measured"}[line["met"]]
+        out.append(f"| {line['claim']} | {value} | {between} | {line['aim']:g} | {met} |")
+    return "\n".join(out)
+
+
+def write_part(name: str, text: str) -> None:
+    """Put a benchmark's text into the page; the parts of the others stay as they are."""
+    there = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    parts = {part: _found(there, part) for part in PARTS} | {name: text.strip()}
+    blocks = [f"<!-- {part} -->\n{parts[part]}\n<!-- end -->" for part in PARTS if parts[part]]
+    PAGE.write_text("\n\n".join([HEAD.strip(), *blocks]) + "\n", encoding="utf-8")
+
+
+def _found(page: str, part: str) -> str:
+    found = re.search(rf"<!-- {part} -->\n(.*?)\n<!-- end -->", page, re.DOTALL)
+    return found[1] if found else ""
+
+
+def filled(text: str) -> str:
+    """Return a paragraph in lines of the width that the docs have."""
+    return "\n".join(textwrap.wrap(" ".join(text.split()), 118))
