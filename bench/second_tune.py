@@ -152,12 +152,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--embedded", action="store_true", help="measure the demo's base too")
-    parser.add_argument("--prompts", type=int, default=48, help="a rule; the embedded base gets a quarter")
+    parser.add_argument("--prompts", type=int, default=24, help="a rule; the embedded base gets half")
     parser.add_argument("--write", action="store_true", help="write docs/concepts/evaluation-speed.md")
     given = parser.parse_args()
     texts = [run("random Llama, 1M parameters", tiny, given.prompts, rounds=6)]
     if given.embedded:
-        texts.append(run("aligned SmolLM2-135M", embedded, max(2, given.prompts // 4), rounds=3))
+        texts.append(run("aligned SmolLM2-135M", embedded, max(2, given.prompts // 2), rounds=3))
     if given.write:
         intro = filled((__doc__ or "").strip().partition("\n\n")[2])
         write_part("second_tune", "\n\n".join(["## The second tune of one base", intro, *texts]))
