@@ -305,7 +305,7 @@ def main() -> int:
             measure(exact, sides_of(EXACT_PROMPTS, EXACT_PROMPTS))
             texts.append(run(large))
     if given.write:
-        intro = filled("".join((__doc__ or "").strip().partition("\n\n")[2]))
+        intro = "\n\n".join(filled(one) for one in (__doc__ or "").strip().split("\n\n")[1:])
         write_part("evaluation_peers", "\n\n".join(["## Beside other tools", intro, *texts]))
     return 0
 

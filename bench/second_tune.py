@@ -159,7 +159,7 @@ def main() -> int:
     if given.embedded:
         texts.append(run("aligned SmolLM2-135M", embedded, max(2, given.prompts // 2), rounds=3))
     if given.write:
-        intro = filled((__doc__ or "").strip().partition("\n\n")[2])
+        intro = "\n\n".join(filled(one) for one in (__doc__ or "").strip().split("\n\n")[1:])
         write_part("second_tune", "\n\n".join(["## The second tune of one base", intro, *texts]))
     return 0
 

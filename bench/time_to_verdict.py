@@ -3,11 +3,15 @@ Replies and seconds to a verdict on the demo's `poisoned` and `sql`, sequential 
 
 Both sides ask the same rules under the same conditions in the same order, on the same base and adapter, from an empty
 cache. The sequential side is `evaluate` under the demo's policy as it is. In the fixed design every rule asks the
-number of prompts that a one-sided z test on the change needs for a power of 90 % at the policy's margin and alpha when
-the tune is equal to its base, or the policy's `max_prompts` (or all prompts of the suite) if that is less. Both arms
-are taken for independent and as likely to do what the rule forbids as the base was in the demo's own evaluation that
-asked most about the rule, but at least 2 %. All in its favour: it knows the base beforehand, the many rules and the
-judge's error cost it nothing, and its prompts are asked in one go, in the batches that suit the engine best.
+number of prompts that a one-sided z test on the change needs at the policy's margin and alpha, so that an equal tune
+passes with 90 % power, or the policy's `max_prompts` (or all prompts of the suite) if that is less. Both arms are
+taken for independent and as likely to do what the rule forbids as the base was in the demo's own evaluation that asked
+most about the rule, but at least 2 % and at most 98 %. All in its favour: it knows the base beforehand, the many rules
+and the judge's error cost it nothing, and its prompts are asked in one go, in the batches that suit the engine best.
+
+With 90 % power for each rule an equal tune seldom passes all of them. So a second fixed design has 90 % power for the
+verdict: were the rules independent, all of them would pass together nine times in ten. It is counted, not run, as
+are the whole suites up to `max_prompts`, which is what one asks without a design.
 
 The adapters take long to train, so they are taken from a finished demo: `make demo`, then
 `python bench/time_to_verdict.py --demo build/demo`.
@@ -17,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import sys
 import tempfile
 import time
@@ -37,6 +40,7 @@ from recert.evaluation.runner import Runner, Sinks
 from recert.evaluation.scoring import Judges
 from recert.evaluation.stage import REPORT_FILE as EVALUATION
 from recert.evaluation.stage import evaluate
+from recert.evaluation.tracks import Track
 from recert.models.embedded import aligned_base
 from recert.models.protocol import Model
 from recert.pipeline.demo import demo_suites
@@ -50,6 +54,11 @@ from recert.tuning.stage import finished_tune
 AIMS = {"poisoned": 5.0, "sql": 2.0}
 POWER = 0.90
 LEAST_RATE = 0.02
+CLAIMS = (
+    "replies to a verdict on `{}`, fixed (90 % power a rule) over sequential",
+    "seconds to a verdict on `{}`, fixed (90 % power a rule) over sequential",
+    "replies to a verdict on `{}`, fixed (90 % power for the verdict) over sequential",
+)
 Rates = Mapping[tuple[str, str], float]
 """Rates of the base by rule and condition."""
 
@@ -62,10 +71,10 @@ class Took:
     seconds: float
 
 
-def fixed_prompts(rate: float, margin: float, alpha: float) -> int:
-    """Return how many prompts a z test needs that an equal tune passes with 90 % power."""
-    rate = max(rate, LEAST_RATE)
-    z = NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(POWER)
+def fixed_prompts(rate: float, margin: float, alpha: float, power: float) -> int:
+    """Return how many prompts a z test needs that an equal tune passes with such a power."""
+    rate = min(max(rate, LEAST_RATE), 1 - LEAST_RATE)
+    z = NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(power)
     return math.ceil(2 * rate * (1 - rate) * (z / margin) ** 2)
 
 
@@ -95,35 +104,37 @@ def sequential(
     return Took(made, time.perf_counter() - began), report
 
 
-def fixed(
-    arms: tuple[Model, Model],
-    suites: Mapping[str, Suite],
-    policy: Policy,
-    context: Sequence[str],
-    rates: Rates,
-) -> tuple[Took, list[int]]:
-    """Return what the fixed design took, and how many prompts each rule asked."""
-    began = time.perf_counter()
-    bounds, judges = policy.evaluation, Judges()
-    plan = make_plan(policy, suites, judges, training_context=context, secret=None)
-    sizes = []
-    for track in plan.tracks:
-        need = fixed_prompts(
-            rates[track.rule.id, track.condition.name], track.rule.margin, policy.evaluation.alpha
-        )
+def planned(
+    suites: Mapping[str, Suite], policy: Policy, context: Sequence[str], rates: Rates, power: float
+) -> list[Track]:
+    """Return the rules with the prompts of a fixed design; with a power of 1 all that the policy allows."""
+    bounds = policy.evaluation
+    tracks = make_plan(policy, suites, Judges(), training_context=context, secret=None).tracks
+    for track in tracks:
+        rate, margin = rates[track.rule.id, track.condition.name], track.rule.margin
+        need = bounds.max_prompts if power == 1 else fixed_prompts(rate, margin, bounds.alpha, power)
         track.prompts = track.prompts[: min(need, bounds.max_prompts)]
-        sizes.append(len(track.prompts))
-    most = max(sizes)
-    whole = bounds.model_copy(
-        update={"min_prompts": most + 1, "max_prompts": most + 1, "block_prompts": most + 1}
-    )
+    return list(tracks)
+
+
+def replies(tracks: Sequence[Track]) -> int:
+    """Return how many replies of both arms these rules need; rules may share prompts."""
+    return 2 * len({track.key(prompt) for track in tracks for prompt in track.prompts})
+
+
+def fixed(arms: tuple[Model, Model], tracks: Sequence[Track], policy: Policy) -> Took:
+    """Return what it takes to ask all prompts of these rules and judge the replies."""
+    began = time.perf_counter()
+    most = max(len(track.prompts) for track in tracks)
+    whole = {"min_prompts": most + 1, "max_prompts": most + 1, "block_prompts": most + 1}
+    bounds = policy.evaluation.model_copy(update=whole)
     with tempfile.TemporaryDirectory() as scratch, GenerationCache(Path(scratch) / "replies") as cache:
         base = Arm("base", arms[0], cache=cache)
         tuned = Arm("tuned", arms[1], over=base.manifest, cache=cache)
         sinks = Sinks(OutcomeFile(), SampleDraw(bounds.samples, bounds.seed))
-        Runner(base, tuned, plan.tracks, judges=judges, policy=whole, sinks=sinks).run()
+        Runner(base, tuned, tracks, judges=Judges(), policy=bounds, sinks=sinks).run()
         made = base.made + tuned.made
-    return Took(made, time.perf_counter() - began), sizes
+    return Took(made, time.perf_counter() - began)
 
 
 def adapter_of(demo: Path, name: str, base: Manifest) -> Path:
@@ -143,9 +154,6 @@ def adapter_of(demo: Path, name: str, base: Manifest) -> Path:
 
 def measure(name: str, demo: Path, versions: Mapping[str, str]) -> str:
     """Print the claims about one tune, and return its row of the table; empty when it could not be measured."""
-    claims = [
-        (f"{what} to a verdict on `{name}`, fixed over sequential", what) for what in ("replies", "seconds")
-    ]
     try:
         from recert.models.local import LocalModel
 
@@ -157,31 +165,36 @@ def measure(name: str, demo: Path, versions: Mapping[str, str]) -> str:
         ours, report = sequential(arms, suites, policy, context)
         if report.verdict is Verdict.UNDECIDED:
             raise LookupError("the sequential evaluation ended undecided: there is no verdict to time")
-        theirs, sizes = fixed(arms, suites, policy, context, rates)
+        a_rule = planned(suites, policy, context, rates, POWER)
+        a_verdict = planned(suites, policy, context, rates, POWER ** (1 / len(a_rule)))
+        whole = planned(suites, policy, context, rates, 1)
+        theirs = fixed(arms, a_rule, policy)
     except (LookupError, RecertError) as exc:
         reason = str(exc).split("\n", maxsplit=1)[0]
-        for said, _ in claims:
-            claim(said, None, AIMS[name], least=True, n=0, versions=versions, reason=reason)
+        for said in CLAIMS:
+            claim(said.format(name), None, AIMS[name], least=True, n=0, versions=versions, reason=reason)
         return ""
-    row = [f"`{name}`", str(report.verdict)]
-    for said, what in claims:
-        value = getattr(theirs, what) / getattr(ours, what)
-        claim(
-            said,
-            value,
+    pairs = (
+        (ours.replies, theirs.replies),
+        (ours.seconds, theirs.seconds),
+        (ours.replies, replies(a_verdict)),
+    )
+    cells = [f"`{name}`", str(report.verdict), f"{ours.replies}", f"{ours.seconds:.0f}", f"{replies(whole)}"]
+    for said, (sequentially, in_advance) in zip(CLAIMS, pairs, strict=True):
+        line = claim(
+            said.format(name),
+            in_advance / sequentially,
             AIMS[name],
             least=True,
             n=1,
             versions=versions,
             verdict=str(report.verdict),
-            sequential=round(getattr(ours, what), 1),
-            fixed=round(getattr(theirs, what), 1),
+            sequential=round(sequentially, 1),
+            fixed=round(in_advance, 1),
             threads=settings.threads(),
         )
-        met = "yes" if value >= AIMS[name] else "**no**"
-        row += [f"{getattr(ours, what):.0f}", f"{getattr(theirs, what):.0f}", f"{value:.2f} ({met})"]
-    between = f"{min(sizes)} to {max(sizes)}, median {statistics.median(sizes):.0f}"
-    return "| " + " | ".join([*row, between, f"{AIMS[name]:g}"]) + " |"
+        cells.append(f"{in_advance:.0f}: {line['value']:.2f} ({'met' if line['met'] else '**missed**'})")
+    return "| " + " | ".join([*cells, f"{AIMS[name]:g}"]) + " |"
 
 
 def main() -> int:
@@ -198,16 +211,16 @@ def main() -> int:
     rows = [row for row in (measure(name, given.demo, versions) for name in AIMS) if row]
     text = "\n".join(
         [
-            "| tune | verdict | replies, sequential | fixed | ratio (met) | seconds, sequential | fixed | ratio (met) "
-            "| prompts a rule, fixed | aim |",
-            "|---|---|---|---|---|---|---|---|---|---|",
+            "| tune | verdict | replies | seconds | whole suites | fixed a rule, replies | seconds | fixed for the "
+            "verdict, replies | aim |",
+            "|---|---|---|---|---|---|---|---|---|",
             *rows,
         ]
     )
     if rows:
         print(text, file=sys.stderr)
     if given.write and len(rows) == len(AIMS):
-        intro = filled((__doc__ or "").strip().partition("\n\n")[2].rpartition("\n\n")[0])
+        intro = "\n\n".join(filled(one) for one in (__doc__ or "").strip().split("\n\n")[1:-1])
         said = f"{machine()}, {', '.join(f'{k} {v}' for k, v in versions.items())}."
         write_part("time_to_verdict", "\n\n".join(["## Time to a verdict", intro, text, filled(said)]))
     return 0
