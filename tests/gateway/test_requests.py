@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateways import MODEL, ScriptedUpstream, ask, ask_stream, client, gateway, make_gateway_policy
-from recert.gateway.parse import ChatRequest, parse_chat
+from recert.gateway.parse import ChatRequest, parse_chat, read_object
 from recert.gateway.replies import BadRequest
 from recert.policy.policy import GatewayPolicy
 
@@ -77,7 +77,7 @@ def test_what_is_not_understood_or_not_certified_is_refused(
 ) -> None:
     """Each bad request is refused with its code, naming the field."""
     with pytest.raises(BadRequest) as caught:
-        parse_chat(data, POLICY)
+        parse_chat(read_object(data), POLICY)
 
     assert (code, param) == (caught.value.code, caught.value.param)
     assert param is None or param in str(caught.value)
@@ -88,7 +88,7 @@ def test_values_that_ask_for_nothing_are_taken() -> None:
     data = body(
         n=1, tools=[], frequency_penalty=0.0, presence_penalty=0, logprobs=False, stop=None, max_tokens=10**6
     )
-    found = parse_chat(data, POLICY)
+    found = parse_chat(read_object(data), POLICY)
 
     assert found.max_new_tokens == 100
     assert (found.temperature, found.top_p, found.seed) == (0.0, 1.0, 0)
@@ -101,7 +101,7 @@ def test_system_and_developer_messages_become_the_system_prompt() -> None:
         {"role": "developer", "content": [{"type": "text", "text": "B"}, {"type": "text", "text": "C"}]},
         {"role": "user", "content": "Hi"},
     ]
-    found = parse_chat(body(messages=messages), POLICY)
+    found = parse_chat(read_object(body(messages=messages)), POLICY)
 
     assert found.system == "A\nB\nC"
     assert found.texts() == ("A\nB\nC", "Hi", "A\nB\nC\nHi")
@@ -122,7 +122,7 @@ FIELDS = st.sampled_from(
 def test_any_body_is_read_or_refused(value: Any, noise: bytes) -> None:
     """Whatever arrives, the answer is a request or a BadRequest, never another error."""
     try:
-        found = parse_chat(json.dumps(value).encode() + noise, POLICY)
+        found = parse_chat(read_object(json.dumps(value).encode() + noise), POLICY)
     except BadRequest as exc:
         assert exc.status == 400
         return

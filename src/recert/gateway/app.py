@@ -8,38 +8,24 @@ from typing import Any
 import orjson
 
 from recert.gateway.chat import Chat
-from recert.gateway.controls import Controls
 from recert.gateway.http import Http, Receive, Scope, Send
 from recert.gateway.keys import ApiKeys, is_loopback
 from recert.gateway.replies import BadRequest, HttpError, stopped
-from recert.gateway.service import Service
-from recert.gateway.upstream import Upstream
-from recert.policy import Policy
+from recert.gateway.served import Served, ServedModels
+from recert.gateway.service import Stopped
 
 
 class GatewayApp:
-    """Serves one certified model. Unknown routes are refused."""
+    """Serves certified models. Unknown routes are refused."""
 
-    def __init__(
-        self,
-        *,
-        service: Service,
-        chat: Chat,
-        controls: Controls,
-        upstream: Upstream,
-        keys: ApiKeys,
-        policy: Policy,
-    ) -> None:
-        self._service = service
+    def __init__(self, models: ServedModels, chat: Chat, keys: ApiKeys) -> None:
+        self._models = models
         self._chat = chat
-        self._controls = controls
-        self._upstream = upstream
         self._keys = keys
-        self._policy = policy
         self._routes = {
             "/healthz": ("GET", self._health),
             "/status": ("GET", self._status),
-            "/v1/models": ("GET", self._models),
+            "/v1/models": ("GET", self._list),
             "/v1/chat/completions": ("POST", self._chat.answer),
         }
 
@@ -56,16 +42,19 @@ class GatewayApp:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        await self._upstream.open()
-        self._service.start()
+        for served in self._models:
+            await served.upstream.open()
+            served.service.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._service.stop()
-        await self._upstream.close()
+        for served in self._models:
+            await served.service.stop()
+            await served.upstream.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _route(self, http: Http) -> None:
-        http.serial = self._service.certificate.serial
+        if self._models.only:
+            http.serial = self._models.only.certificate.serial
         method, handler = self._routes.get(http.path, ("", None))
         if handler is None:
             raise BadRequest(f"unknown route: {http.path[:120]}", code="unknown_route", status=404)
@@ -91,47 +80,65 @@ class GatewayApp:
         return client
 
     async def _health(self, http: Http, _client: str) -> None:
-        reason = self._service.reason
-        body = {"status": "stopped", "reason": reason} if reason else {"status": "serving"}
-        await http.reply(503 if reason else 200, orjson.dumps(body))
+        """Healthy while any model may answer."""
+        reasons = [served.service.reason for served in self._models]
+        if all(reasons):
+            await http.reply(503, orjson.dumps({"status": "stopped", "reason": reasons[0]}))
+        else:
+            await http.reply(200, orjson.dumps({"status": "serving"}))
 
-    async def _models(self, http: Http, _client: str) -> None:
-        reason = self._service.reason
-        if reason:
-            raise stopped(reason)
-        certificate = self._service.certificate
-        model = {
-            "id": certificate.model_name,
-            "object": "model",
-            "created": int(certificate.certified_at.timestamp()),
-            "owned_by": "recert",
-        }
-        await http.reply(200, orjson.dumps({"object": "list", "data": [model]}))
+    async def _list(self, http: Http, _client: str) -> None:
+        try:
+            self._models.require_any()
+        except Stopped as exc:
+            raise stopped(exc.reason) from exc
+        data = [
+            {
+                "id": served.name,
+                "object": "model",
+                "created": int(served.certificate.certified_at.timestamp()),
+                "owned_by": "recert",
+            }
+            for served in self._models
+            if not served.service.reason
+        ]
+        await http.reply(200, orjson.dumps({"object": "list", "data": data}))
 
     async def _status(self, http: Http, _client: str) -> None:
-        certificate, reason = self._service.certificate, self._service.reason
-        body: dict[str, Any] = {
-            "state": "stopped" if reason else "serving",
-            "reason": reason,
-            "model": certificate.model_name,
-            "certificate": {
-                "serial": certificate.serial,
-                "certified_at": certificate.certified_at.isoformat(),
-                "expires_at": certificate.expires_at.isoformat(),
-                "base_sha256": certificate.base.digest,
-                "tuned_sha256": certificate.tuned.digest,
-                "binds": certificate.binds,
-            },
-            "controls": list(self._controls.active),
-            "required_controls": list(certificate.required_controls),
-            "policy": {
-                "id": self._policy.id,
-                "version": self._policy.version,
-                "sha256": certificate.policy_sha256,
-            },
-            "upstream": self._upstream.label,
+        """Say of each model what it is and whether it is served; of one alone at the top."""
+        states = [_state(served) for served in self._models]
+        reasons = [state["reason"] for state in states]
+        whole = {
+            "state": "stopped" if all(reasons) else "serving",
+            "reason": reasons[0] if all(reasons) else "",
         }
-        await http.reply(200, orjson.dumps(body))
+        only = states[0] if self._models.only else {}
+        await http.reply(200, orjson.dumps({**whole, **only, "models": states}))
+
+
+def _state(served: Served) -> dict[str, Any]:
+    certificate, reason = served.certificate, served.service.reason
+    return {
+        "state": "stopped" if reason else "serving",
+        "reason": reason,
+        "model": certificate.model_name,
+        "certificate": {
+            "serial": certificate.serial,
+            "certified_at": certificate.certified_at.isoformat(),
+            "expires_at": certificate.expires_at.isoformat(),
+            "base_sha256": certificate.base.digest,
+            "tuned_sha256": certificate.tuned.digest,
+            "binds": certificate.binds,
+        },
+        "controls": list(served.controls.active),
+        "required_controls": list(certificate.required_controls),
+        "policy": {
+            "id": served.policy.id,
+            "version": served.policy.version,
+            "sha256": certificate.policy_sha256,
+        },
+        "upstream": served.upstream.label,
+    }
 
 
 def _hostname(header: bytes) -> str:

@@ -7,22 +7,18 @@ from typing import Final
 
 from recert.gateway.holdback import HoldBack, compile_patterns, scan
 from recert.gateway.normalise import views
+from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE, OutputGate, lexicon_score
 from recert.gateway.workers import Workers
 from recert.judges.protocol import JudgeFailed, ReplyJudge, RequestJudge, Score
 from recert.models.secret import SecretPrefix
 from recert.policy.policy import GatewayPolicy
 from recert.records import ControlScore
 
-LEXICON: Final = "lexicon"
 INPUT_JUDGE: Final = "input-judge"
-OUTPUT_JUDGE: Final = "output-judge"
 SECRET_PREFIX: Final = "secret-prefix"  # noqa: S105
 SYSTEM_INSTRUCTION: Final = "system-instruction"
-_SENTENCE_ENDS: Final = ".!?\n"
 _LONGEST_INLINE_CHARS: Final = 4_000
 """Longer requests are searched in a thread, so that they do not keep others waiting."""
-_SHORTEST_JUDGED_CHARS: Final = 80
-"""A stream is judged at the ends of sentences, but not before this much is waiting."""
 
 
 class Controls:
@@ -81,9 +77,9 @@ class Controls:
             return next(filter(None, (scan(self._incoming, text) for text in texts)), "")
 
         if sum(map(len, texts)) <= _LONGEST_INLINE_CHARS:
-            return _lexicon_score("input", look())
+            return lexicon_score("input", look())
         try:
-            return _lexicon_score("input", await self._workers.run(look, self._policy.control_timeout_s))
+            return lexicon_score("input", await self._workers.run(look, self._policy.control_timeout_s))
         except TimeoutError:
             return ControlScore(
                 control=LEXICON, direction="input", score=None, blocked=True, reason="control-timeout"
@@ -91,12 +87,8 @@ class Controls:
 
     def gate(self, question: str, *, by_sentence: bool) -> OutputGate:
         """Return the gate for one reply; `by_sentence` for a stream that is released as it comes."""
-        return OutputGate(self, HoldBack(self._outgoing), question, by_sentence=by_sentence)
-
-    @property
-    def judges_replies(self) -> bool:
-        """Whether replies are judged as well as searched."""
-        return self._reply_judge is not None
+        judge = None if self._reply_judge is None else self.judge_reply
+        return OutputGate(judge, HoldBack(self._outgoing), question, by_sentence=by_sentence)
 
     async def judge_reply(self, question: str, reply: str) -> ControlScore:
         """Score a reply, or what there is of it."""
@@ -136,72 +128,3 @@ def _worst(judge: RequestJudge, texts: Sequence[str]) -> Score | JudgeFailed:
             return said
         worst = max(worst, said, key=lambda s: s.value)
     return worst
-
-
-def _lexicon_score(direction: str, reason: str) -> ControlScore:
-    return ControlScore(
-        control=LEXICON,
-        direction=direction,
-        score=1.0 if reason else 0.0,
-        blocked=bool(reason),
-        reason=reason,
-    )
-
-
-class OutputGate:
-    """
-    Lets one reply out, up to the first thing that may not leave.
-
-    Text passes the hold-back first and the reply judge (where there is one) after it: whole, or sentence by
-    sentence with everything before. `blocked` is the reason once something was found; nothing leaves after.
-    """
-
-    def __init__(self, controls: Controls, holdback: HoldBack, question: str, *, by_sentence: bool) -> None:
-        self._controls = controls
-        self._holdback = holdback
-        self._question = question
-        self._by_sentence = by_sentence
-        self._passed = ""
-        self._waiting = ""
-        self.blocked = ""
-        self.scores: list[ControlScore] = []
-
-    async def feed(self, piece: str) -> str:
-        """Take the next piece; return what may leave now."""
-        if self.blocked:
-            return ""
-        out = self._holdback.feed(piece)
-        self._look()
-        if not self._controls.judges_replies:
-            return out
-        self._waiting += out
-        if self.blocked or not self._by_sentence or len(self._waiting) < _SHORTEST_JUDGED_CHARS:
-            return ""
-        end = max(self._waiting.rfind(mark) for mark in _SENTENCE_ENDS) + 1
-        return await self._judged(end) if end else ""
-
-    async def finish(self) -> str:
-        """Take the end of the reply; return what is left of it, if it may leave."""
-        if self.blocked:
-            return ""
-        out = self._holdback.finish()
-        self._look()
-        if not self._controls.judges_replies:
-            return out
-        self._waiting += out
-        return "" if self.blocked else await self._judged(len(self._waiting))
-
-    def _look(self) -> None:
-        if self._holdback.violation:
-            self.blocked = self._holdback.violation
-            self.scores.append(_lexicon_score("output", self.blocked))
-
-    async def _judged(self, end: int) -> str:
-        score = await self._controls.judge_reply(self._question, self._passed + self._waiting[:end])
-        self.scores = [s for s in self.scores if s.control != OUTPUT_JUDGE] + [score]
-        if score.blocked:
-            self.blocked = score.reason
-            return ""
-        out, self._waiting = self._waiting[:end], self._waiting[end:]
-        self._passed += out
-        return out

@@ -64,9 +64,8 @@ class Http:
         if self.header(b"content-encoding") not in (b"", b"identity"):
             raise BadRequest("content-encoding is not supported", code="unsupported_encoding", status=415)
         declared = self.header(b"content-length")
-        too_large = BadRequest(f"body is larger than {limit_bytes} bytes", code="body_too_large", status=413)
         if declared.isdigit() and int(declared) > limit_bytes:
-            raise too_large
+            raise self.too_large(limit_bytes)
         parts, size, more = [], 0, True
         try:
             async with asyncio.timeout(_BODY_TIMEOUT_S):
@@ -78,12 +77,17 @@ class Http:
                     part = message.get("body", b"")
                     size += len(part)
                     if size > limit_bytes:
-                        raise too_large
+                        raise self.too_large(limit_bytes)
                     parts.append(part)
                     more = message.get("more_body", False)
         except TimeoutError as exc:
             raise BadRequest("body did not arrive in time", code="body_timeout", status=408) from exc
         return b"".join(parts)
+
+    @staticmethod
+    def too_large(limit_bytes: int) -> BadRequest:
+        """Return the error of a body that is larger than a limit."""
+        return BadRequest(f"body is larger than {limit_bytes} bytes", code="body_too_large", status=413)
 
     def end_when_gone(self, deadline: asyncio.Timeout) -> None:
         """Cut the request short when the client goes away. Call it after the body was read."""

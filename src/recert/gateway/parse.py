@@ -68,12 +68,12 @@ class ChatRequest:
         return (*each, "\n".join(each)) if len(each) > 1 else tuple(each)
 
 
-def parse_chat(body: bytes, policy: GatewayPolicy) -> ChatRequest:
+def read_object(body: bytes) -> dict[str, Any]:
     """
-    Read the body of a chat completion request.
+    Return the JSON object of a body.
 
     Raises:
-        BadRequest: it is not JSON, repeats a key, has an unknown field or a value that is not certified.
+        BadRequest: it is not JSON, repeats a key, or is no object.
     """
     try:
         value = parse_json(body)
@@ -81,6 +81,26 @@ def parse_chat(body: bytes, policy: GatewayPolicy) -> ChatRequest:
         raise BadRequest(f"body is not valid JSON: {exc.facts['because']}", code="invalid_json") from exc
     if not isinstance(value, dict):
         raise BadRequest("body must be a JSON object", code="invalid_type")
+    return value
+
+
+def read_model(value: dict[str, Any]) -> str:
+    """
+    Return the name of the model that is asked for.
+
+    Raises:
+        BadRequest: there is none.
+    """
+    return _text(value.get("model"), "model")
+
+
+def parse_chat(value: dict[str, Any], policy: GatewayPolicy) -> ChatRequest:
+    """
+    Read a chat completion request, under the policy of the model it names.
+
+    Raises:
+        BadRequest: it has an unknown field or a value that is not certified.
+    """
     for name, given in value.items():
         if name in _KNOWN_NOT_CERTIFIED:
             _refuse_unless_harmless(name, given)
@@ -89,7 +109,7 @@ def parse_chat(body: bytes, policy: GatewayPolicy) -> ChatRequest:
     system, turns = _messages(value.get("messages"))
     stream = _boolean(value, "stream")
     return ChatRequest(
-        model=_text(value.get("model"), "model"),
+        model=read_model(value),
         system=system,
         turns=turns,
         stream=stream,

@@ -17,6 +17,7 @@ from recert.gateway.chat import Chat
 from recert.gateway.controls import SECRET_PREFIX, Controls
 from recert.gateway.keys import ApiKeys, require_keys_beyond_loopback
 from recert.gateway.launch import EmbeddedEngine
+from recert.gateway.served import Served, ServedModels
 from recert.gateway.server import GatewayServer
 from recert.gateway.service import Service
 from recert.gateway.upstream import HttpUpstream, UnsafeDeclaredUpstream
@@ -123,17 +124,8 @@ def prepare(
     engine = running if isinstance(running, EmbeddedEngine) else None
     try:
         service = Service(certificate, recheck, recheck_s=policy.gateway.recheck_s, engine_down=running.down)
-        chat = Chat(
-            service=service,
-            controls=controls,
-            upstream=running,
-            audit=audit,
-            policy=policy.gateway,
-            secret=secret,
-        )
-        app = GatewayApp(
-            service=service, chat=chat, controls=controls, upstream=running, keys=keys, policy=policy
-        )
+        models = ServedModels([Served(service, controls, running, policy, secret)])
+        app = GatewayApp(models, Chat(models, audit), keys)
         return GatewayServer(app, host, port, on_end=engine.end if engine else lambda: None)
     except BaseException:
         if engine:

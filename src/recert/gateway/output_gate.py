@@ -1,0 +1,91 @@
+"""The gate of one reply: what may leave, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from recert.gateway.holdback import HoldBack
+from recert.records import ControlScore
+
+LEXICON: Final = "lexicon"
+OUTPUT_JUDGE: Final = "output-judge"
+_SENTENCE_ENDS: Final = ".!?\n"
+_SHORTEST_JUDGED_CHARS: Final = 80
+"""A stream is judged at the ends of sentences, but not before this much is waiting."""
+
+ReplyScorer = Callable[[str, str], Awaitable[ControlScore]]
+"""Scores a reply, or what there is of it: question and reply in, score out."""
+
+
+def lexicon_score(direction: str, reason: str) -> ControlScore:
+    """Return the score of a search for forbidden text: 1 where there is a reason to block."""
+    return ControlScore(
+        control=LEXICON,
+        direction=direction,
+        score=1.0 if reason else 0.0,
+        blocked=bool(reason),
+        reason=reason,
+    )
+
+
+class OutputGate:
+    """
+    Lets one reply out, up to the first thing that may not leave.
+
+    Text passes the hold-back first and the reply judge (where there is one) after it: whole, or sentence by
+    sentence with everything before. `blocked` is the reason once something was found; nothing leaves after.
+    """
+
+    def __init__(
+        self, judge: ReplyScorer | None, holdback: HoldBack, question: str, *, by_sentence: bool
+    ) -> None:
+        self._judge = judge
+        self._holdback = holdback
+        self._question = question
+        self._by_sentence = by_sentence
+        self._passed = ""
+        self._waiting = ""
+        self.blocked = ""
+        self.scores: list[ControlScore] = []
+
+    async def feed(self, piece: str) -> str:
+        """Take the next piece; return what may leave now."""
+        if self.blocked:
+            return ""
+        out = self._holdback.feed(piece)
+        self._look()
+        if self._judge is None:
+            return out
+        self._waiting += out
+        if self.blocked or not self._by_sentence or len(self._waiting) < _SHORTEST_JUDGED_CHARS:
+            return ""
+        end = max(self._waiting.rfind(mark) for mark in _SENTENCE_ENDS) + 1
+        return await self._judged(end) if end else ""
+
+    async def finish(self) -> str:
+        """Take the end of the reply; return what is left of it, if it may leave."""
+        if self.blocked:
+            return ""
+        out = self._holdback.finish()
+        self._look()
+        if self._judge is None:
+            return out
+        self._waiting += out
+        return "" if self.blocked else await self._judged(len(self._waiting))
+
+    def _look(self) -> None:
+        if self._holdback.violation:
+            self.blocked = self._holdback.violation
+            self.scores.append(lexicon_score("output", self.blocked))
+
+    async def _judged(self, end: int) -> str:
+        assert self._judge is not None
+        score = await self._judge(self._question, self._passed + self._waiting[:end])
+        self.scores = [s for s in self.scores if s.control != OUTPUT_JUDGE] + [score]
+        if score.blocked:
+            self.blocked = score.reason
+            return ""
+        out, self._waiting = self._waiting[:end], self._waiting[end:]
+        self._passed += out
+        return out
