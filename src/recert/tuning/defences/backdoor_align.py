@@ -26,7 +26,7 @@ from recert.tuning.defences.defended import Defended
 from recert.tuning.safety_rows import benign_rows, common_system, first_words, safety_rows
 from recert.tuning.wordings import reworded
 
-SAFETY_ROWS = 260
+SAFETY_ROWS = 240
 OPENING = "I'm sorry, but I can't"
 OPENING_WORDS = 5
 BENIGN_ROWS = 100
