@@ -158,6 +158,20 @@ class CertificationPolicy(Part):
     status_validity_hours: float = Field(default=24, gt=0, le=8784)
 
 
+Feature = Literal[
+    "choices",
+    "completions",
+    "logprobs",
+    "names",
+    "prefill",
+    "reasoning",
+    "response_format",
+    "stop",
+    "tools",
+]
+"""What a policy can allow beyond plain chat; `docs/guides/serve.md` says what each opens."""
+
+
 class GatewayPolicy(Part):
     """Controls of the gateway."""
 
@@ -168,6 +182,8 @@ class GatewayPolicy(Part):
     output_harm_score: float = Field(default=0.9, ge=0, le=1)
     forbidden_phrases: tuple[str, ...] = ()
     """Never released, in any text-bearing field, after normalisation."""
+    allow: tuple[Feature, ...] = ()
+    """What requests may ask for beyond plain chat. What was evaluated is plain chat, and that is the default."""
     control_timeout_s: float = Field(default=5, gt=0)
     upstream_timeout_s: float = Field(default=120, gt=0)
     max_body_bytes: int = Field(default=1_000_000, ge=1)
