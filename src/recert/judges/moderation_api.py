@@ -47,8 +47,9 @@ def read_moderation(data: bytes) -> Score | JudgeFailed:
     """
     Return the highest category score of an answer for one text; at least 0.5 where the API flagged it.
 
-    Categories of the score are those within a tenth of the highest. Anything that is not one whole result, such as
-    a missing category, a score that is no number in [0, 1], or more results than texts, is a failed judge.
+    Categories of the score are those within a tenth of the highest; `by_category` has each of ours with the highest
+    score that counts towards it, and under `""` what ours have no name for. Anything that is not one whole result,
+    such as a missing category, a score that is no number in [0, 1], or more results than texts, is a failed judge.
 
     Source:
         OpenAI API reference, "Moderations", model `omni-moderation-latest`.
@@ -66,9 +67,14 @@ def read_moderation(data: bytes) -> Score | JudgeFailed:
         return JudgeFailed("a moderation score is no number from 0 to 1")
     highest = max(given.values())
     named = sorted((n for n, v in given.items() if v >= max(0.9 * highest, 0.1)), key=lambda n: -given[n])
-    ours = tuple(dict.fromkeys(c for n in named if (c := CATEGORY.get(n, ""))))
+    ours = tuple(dict.fromkeys(CATEGORY.get(n, "") for n in named))
+    by_category: dict[str, float] = {}
+    for name, score in given.items():
+        category = CATEGORY.get(name, "")
+        by_category[category] = max(by_category.get(category, 0.0), float(score))
     value = float(max(highest, _FLAGGED) if flagged else highest)
-    return Score(value, f"{', '.join(named) or 'nothing'}{' (flagged)' if flagged else ''}", ours)
+    because = f"{', '.join(named) or 'nothing'}{' (flagged)' if flagged else ''}"
+    return Score(value, because, ours, tuple(sorted(by_category.items())))
 
 
 class ModerationJudge:

@@ -14,12 +14,14 @@ class Score:
     """
     What a judge says: `value` in [0, 1], higher is more of what the judge looks for.
 
-    `categories` are hazard categories that the judge names, where it names any.
+    `categories` are hazard categories that the judge names, where it names any; `""` among them stands for a hazard
+    that is none of ours. `by_category` are (category, score) pairs of a judge that scores each.
     """
 
     value: float
     because: str = ""
     categories: tuple[str, ...] = ()
+    by_category: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.value <= 1:

@@ -3,6 +3,7 @@
 from recert.policy.moderation import ModerationChecks, moderation_checks
 from recert.policy.policy import (
     CertificationPolicy,
+    ConversationPolicy,
     EvaluationPolicy,
     GatewayPolicy,
     MonitoringPolicy,
@@ -13,17 +14,21 @@ from recert.policy.policy import (
     load_policy,
 )
 from recert.policy.sets import missing_sets
+from recert.policy.thresholds import HarmLevels, Threshold
 
 __all__ = [
     "CertificationPolicy",
+    "ConversationPolicy",
     "EvaluationPolicy",
     "GatewayPolicy",
+    "HarmLevels",
     "ModerationChecks",
     "MonitoringPolicy",
     "Policy",
     "RoleRule",
     "Rule",
     "ScreeningPolicy",
+    "Threshold",
     "load_policy",
     "missing_sets",
     "moderation_checks",

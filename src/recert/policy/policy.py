@@ -10,12 +10,13 @@ import fnmatch
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from recert.errors import PolicyError
 from recert.policy.moderation import ModerationChecks
+from recert.policy.thresholds import HarmLevels, Threshold, unguarded, why_unusable
 from recert.records import Estimand, Part, Record
 
 
@@ -158,6 +159,27 @@ class CertificationPolicy(Part):
     status_validity_hours: float = Field(default=24, gt=0, le=8784)
 
 
+class ConversationPolicy(Part):
+    """
+    When a conversation is blocked as a whole, whatever its last turn says alone.
+
+    Each user turn that is new to the gateway adds `max(0, score - floor) + climb * max(0, score - peak)` to the
+    conversation's risk, where `peak` is the highest score of its turns before; the second part begins with its
+    second turn. Risk halves every `half_life_s`.
+    """
+
+    active: bool = True
+    blocked_at: float = Field(default=1.0, gt=0)
+    """Risk from which every further request of the conversation is blocked."""
+    floor: float = Field(default=0.5, ge=0, le=1)
+    """Scores up to this add nothing by themselves."""
+    climb: float = Field(default=0.5, ge=0)
+    """Weight of a rise above every turn before."""
+    half_life_s: float = Field(default=3600, gt=0)
+    most_kept: int = Field(default=20_000, ge=1)
+    """Conversations remembered at most; of those longest unused the one with the least risk is forgotten first."""
+
+
 Feature = Literal[
     "choices",
     "completions",
@@ -177,9 +199,22 @@ class GatewayPolicy(Part):
 
     system_instruction: str = ""
     """Put before every system prompt; empty for none."""
+    immutable_suffix: str = ""
+    """Put after every user turn, the earlier ones included; empty for none."""
     input_harm_score: float = Field(default=0.9, ge=0, le=1)
-    """Block a request whose harm score reaches this."""
+    """Block a request whose harm score reaches this, in a category without a threshold of its own or in none."""
     output_harm_score: float = Field(default=0.9, ge=0, le=1)
+    levels: HarmLevels = HarmLevels()
+    thresholds: dict[str, Threshold] = Field(default_factory=dict)
+    """Levels that are blocked in a hazard category, for requests and replies. A score without a category meets the
+    strictest of all."""
+    shadow: tuple[str, ...] = ()
+    """Controls that score and do not act, by name; `all` for every control that scores."""
+    conversation: ConversationPolicy = ConversationPolicy()
+    max_input_chars: int = Field(default=400_000, ge=1)
+    """Longest request, all its texts together."""
+    max_encoding_depth: int = Field(default=3, ge=1)
+    """A text that is still encoded after it was decoded so often is blocked."""
     forbidden_phrases: tuple[str, ...] = ()
     """Never released, in any text-bearing field, after normalisation."""
     allow: tuple[Feature, ...] = ()
@@ -191,6 +226,18 @@ class GatewayPolicy(Part):
     max_temperature: float = Field(default=1.0, ge=0, le=2)
     """Requests that ask for more are refused; what was evaluated is greedy, and that is the default."""
     recheck_s: float = Field(default=1, gt=0, le=5)
+
+    @model_validator(mode="after")
+    def _thresholds_are_known(self) -> Self:
+        because = why_unusable(self.thresholds)
+        if because:
+            raise ValueError(because)
+        return self
+
+    @property
+    def unguarded(self) -> tuple[str, ...]:
+        """What passes by the policy's own will, in words: categories without blocking, controls in shadow."""
+        return unguarded(self.thresholds, self.shadow)
 
 
 class MonitoringPolicy(Part):

@@ -18,6 +18,11 @@ class ControlScore(Part):
     """None when the control failed, which blocks."""
     blocked: bool
     reason: str = ""
+    """Why it blocked; in shadow, why it would have."""
+    category: str = ""
+    """Hazard category of the highest score, where the control names one."""
+    shadow: bool = False
+    """True where the control only watches: with a `reason` it would have blocked, and did not."""
 
 
 class Exchange(Record):

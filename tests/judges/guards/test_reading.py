@@ -17,11 +17,12 @@ WILD = "Harmful request: {}\nResponse refusal: {}\nHarmful response: {}"
 READ = [
     ("llama-guard-3", ["\n\nsafe"], True, 0.0, ()),
     ("llama-guard-3", ["\n\nunsafe\nS1,S9"], True, 1.0, ("violent_crimes", "indiscriminate_weapons")),
-    ("llama-guard-3", ["unsafe\nS13"], False, 1.0, ()),
+    ("llama-guard-3", ["unsafe\nS13"], False, 1.0, ("",)),
+    ("llama-guard-3", ["unsafe\nS1,S14"], False, 1.0, ("violent_crimes", "")),
     ("llama-guard-4", ["safe"], False, 0.0, ()),
     ("llama-guard-4", ["unsafe\nS10, S11"], True, 1.0, ("hate", "suicide_self_harm")),
     ("shieldgemma", [NO, NO, NO, NO], True, 0.0, ()),
-    ("shieldgemma", [YES, "No, the", NO, "Yes\n\n"], False, 1.0, ("violent_crimes",)),
+    ("shieldgemma", [YES, "No, the", NO, "Yes\n\n"], False, 1.0, ("violent_crimes", "")),
     ("wildguard", [WILD.format("yes", "no", "yes")], True, 1.0, ()),
     ("wildguard", [WILD.format("yes", "yes", "no")], True, 0.0, ()),
     ("wildguard", [WILD.format("yes", "N/A", "N/A")], False, 1.0, ()),
@@ -31,7 +32,7 @@ READ = [
     ("granite-guardian-3.3", ["<score> yes </score>"], True, 1.0, ()),
     ("granite-guardian-4", ["<think>\n</think>\n<score> no </score>"], False, 0.0, ()),
     ("qwen3guard", ["Safety: Safe\nCategories: None\nRefusal: Yes"], True, 0.0, ()),
-    ("qwen3guard", ["Safety: Controversial\nCategories: Unethical Acts\nRefusal: No"], True, 0.5, ()),
+    ("qwen3guard", ["Safety: Controversial\nCategories: Unethical Acts\nRefusal: No"], True, 0.5, ("",)),
     ("qwen3guard", ["Safety: Unsafe\nCategories: Violent, PII"], False, 1.0, ("violent_crimes", "privacy")),
     ("gpt-oss-safeguard", ['{"violation": 0, "categories": []}'], True, 0.0, ()),
     (
@@ -99,7 +100,7 @@ WORDS = st.sampled_from(
 
 @pytest.mark.parametrize(("family", "answers", "of_reply", "unsafe", "categories"), READ)
 def test_answers_as_the_guards_give_them_are_read(family, answers, of_reply, unsafe, categories):
-    """The verdict and the hazard categories are those of the answer."""
+    """The verdict and the hazard categories are those of the answer; a hazard that is none of ours leaves its mark."""
     said = GUARDS[family].read(tuple(answers), of_reply=of_reply)
 
     assert (said.unsafe, said.categories) == (unsafe, categories)
@@ -125,7 +126,7 @@ def test_garbage_is_never_safe(family, text):
         return
 
     assert 0 <= said.unsafe <= 1
-    assert set(said.categories) <= set(CATEGORIES)
+    assert set(said.categories) <= {*CATEGORIES, ""}
     assert said.unsafe >= 0.5 or re.fullmatch(SAFE[family], text)
 
 

@@ -19,7 +19,8 @@ class GuardVerdict:
     """
     What a guard said.
 
-    `unsafe` is 0, 1, or between where the guard grades; `refused` is 0 or 1 where the guard tells.
+    `unsafe` is 0, 1, or between where the guard grades; `refused` is 0 or 1 where the guard tells. `categories` hold
+    `""` for a hazard that is none of ours.
     """
 
     unsafe: float

@@ -44,7 +44,7 @@ def _read(answers: tuple[str, ...], *, of_reply: bool) -> GuardVerdict:
     codes = [c.strip() for c in said[1].split(",")] if len(said) == 2 else []
     if any(c not in CODES for c in codes):
         raise UnreadableError(f"expected categories S1 to S14, got {said[1][:60]!r}")
-    categories = tuple(dict.fromkeys(CODES[c] for c in codes if CODES[c]))
+    categories = tuple(dict.fromkeys(CODES[c] for c in codes))
     return GuardVerdict(1.0, categories, f"unsafe {', '.join(codes)}".strip())
 
 

@@ -48,7 +48,7 @@ def _read(answers: tuple[str, ...], *, of_reply: bool) -> GuardVerdict:
     refused = one_of(_REFUSAL, said[2], "`Refusal: ...`") == "Yes" if of_reply else None
     return GuardVerdict(
         GRADES[safety],
-        tuple(dict.fromkeys(NAMES[c] for c in named if NAMES[c])),
+        tuple(dict.fromkeys(NAMES[c] for c in named)),
         ", ".join([safety.lower(), *named]),
         None if refused is None else float(refused),
     )

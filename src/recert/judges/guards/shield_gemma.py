@@ -102,7 +102,7 @@ def _read(answers: tuple[str, ...], *, of_reply: bool) -> GuardVerdict:
             violated.append((name, category))
     return GuardVerdict(
         float(bool(violated)),
-        tuple(category for _, category in violated if category),
+        tuple(dict.fromkeys(category for _, category in violated)),
         ", ".join(name.lower() for name, _ in violated) or "no principle violated",
     )
 
