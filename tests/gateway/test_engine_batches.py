@@ -55,7 +55,9 @@ async def _ask(session: aiohttp.ClientSession, url: str, text: str, **more: obje
         return response.status, (await response.read()).decode()
 
 
-async def _serve(model: Counting, ask: Callable[[aiohttp.ClientSession, str], object]) -> object:
+async def _serve(
+    model: Counting | dict[str, Counting], ask: Callable[[aiohttp.ClientSession, str], object]
+) -> object:
     runner = web.AppRunner(Engine(model).app(), handler_cancellation=True)  # as the engine serves it
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -127,3 +129,24 @@ def test_who_left_is_not_answered() -> None:
     asyncio.run(_serve(model, ask))
 
     assert model.batches == [["first"], ["last"]]
+
+
+def test_each_model_of_an_engine_is_asked_by_its_name() -> None:
+    """Models of one engine answer apart, never in one batch; a name that is none gets 404."""
+    one, other = Counting(), Counting()
+    one.go.set()
+    other.go.set()
+
+    async def ask(session: aiohttp.ClientSession, url: str) -> list[tuple[int, str]]:
+        return await asyncio.gather(
+            _ask(session, url, "for one", model="one"),
+            _ask(session, url, "for other", model="other"),
+            _ask(session, url, "for none", model="third"),
+            _ask(session, url, "for nobody"),
+        )
+
+    answers = asyncio.run(_serve({"one": one, "other": other}, ask))
+
+    assert isinstance(answers, list)
+    assert [status for status, _ in answers] == [200, 200, 404, 400]
+    assert (one.batches, other.batches) == ([["for one"]], [["for other"]])

@@ -131,11 +131,11 @@ class EmbeddedEngine(HttpUpstream):
 
     def _command(self) -> list[str]:
         certificate = self._verified.certificate
+        base = ["--base", str(self._verified.base_dir), certificate.base.digest]
         return [
             sys.executable, "-P", "-m", "recert.models.engine",
-            "--base", str(self._verified.base_dir), "--base-sha256", certificate.base.digest,
-            "--tuned", str(self._verified.tuned_dir), "--tuned-sha256", certificate.tuned.digest,
-            "--delta-kind", certificate.delta_kind,
+            *(base if certificate.delta_kind != "merged-weights" else []),
+            "--tuned", certificate.model_name, str(self._verified.tuned_dir), certificate.tuned.digest,
             "--socket", str(self._folder / "engine.sock"),
         ]  # fmt: skip
 

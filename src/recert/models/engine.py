@@ -1,8 +1,9 @@
 """
-The embedded engine: `python -m recert.models.engine` loads one certified model and answers on a Unix socket.
+The embedded engine: `python -m recert.models.engine` loads certified models and answers on a Unix socket.
 
-It hashes both folders, compares with what the certificate says, loads, and makes sure that no file was
-touched meanwhile; later it ends as soon as one is. What happens is told on stdout, one JSON object a line
+Adapters of one base share its weights; a request's `model` says which one is asked. Weights that were merged have no
+base beside them. The engine hashes every folder, compares with what the certificates say, loads, and makes sure that
+no file was touched meanwhile; later it ends as soon as one is. What happens is told on stdout, one JSON object a line
 (`progress`, `ready`, `refused` with a reason). It ends when stdin closes: with the process that started it.
 """
 
@@ -13,11 +14,12 @@ import asyncio
 import json
 import os
 import queue
+import resource
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -119,43 +121,48 @@ def tell(event: str, **facts: str) -> None:
     sys.stdout.flush()
 
 
-def load(base: CertifiedFolder, tuned: CertifiedFolder, delta_kind: str) -> StreamingModel:
+def load(base: CertifiedFolder | None, tuned: Mapping[str, CertifiedFolder]) -> dict[str, StreamingModel]:
     """
-    Check both folders and load the model from them.
+    Check all folders and load the models from them: adapters on one base, or merged weights without one.
 
     Raises:
         VerificationError: a folder is not what was certified, or changed while it was loaded.
-        ModelError: it cannot be loaded.
+        ModelError: one cannot be loaded.
     """
-    for name, part in (("base", base), ("tuned", tuned)):
-        tell("progress", message=f"checking {name}")
+    folders = {**({"base": base} if base else {}), **tuned}
+    for name, part in folders.items():
+        tell("progress", message=f"checking {name if len(tuned) > 1 or part is base else 'tuned'}")
         part.check()
     tell("progress", message="loading")
     from recert.models.local import LocalModel
 
-    model = (
-        LocalModel.load(tuned.folder)
-        if delta_kind == "merged-weights"
-        else LocalModel.load(base.folder, adapter_dir=tuned.folder)
-    )
-    base.still()
-    tuned.still()
-    return model
+    models: dict[str, StreamingModel] = {}
+    if base:
+        whole = LocalModel.load(base.folder)
+        for name, part in tuned.items():
+            models[name] = whole.with_adapter(part.folder)
+    else:
+        for name, part in tuned.items():
+            models[name] = LocalModel.load(part.folder)
+    for part in folders.values():
+        part.still()
+    return models
 
 
 @dataclass(frozen=True)
 class _Job:
     """A request on its way to the model: what is asked, and where pieces of the reply go."""
 
+    model: StreamingModel
     chat: Chat
     sampling: Sampling
     put: Callable[[str | Exception | None], object]
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def alike(self) -> tuple[float, float, int]:
+    def alike(self) -> tuple[int, float, float, int]:
         """What requests must share to be answered in one batch."""
-        return self.sampling.temperature, self.sampling.top_p, self.sampling.seed
+        return id(self.model), self.sampling.temperature, self.sampling.top_p, self.sampling.seed
 
 
 class Engine:
@@ -166,8 +173,8 @@ class Engine:
     alike. One thread runs the model.
     """
 
-    def __init__(self, model: StreamingModel) -> None:
-        self._model = model
+    def __init__(self, models: StreamingModel | Mapping[str, StreamingModel]) -> None:
+        self._models = models
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="generate", daemon=True).start()
 
@@ -180,6 +187,7 @@ class Engine:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
             asked = orjson.loads(await request.read())
+            model = self._models.get(asked["model"]) if isinstance(self._models, Mapping) else self._models
             chat = Chat(messages=tuple(asked["messages"]))
             sampling = Sampling(
                 max_new_tokens=asked["max_tokens"],
@@ -189,6 +197,8 @@ class Engine:
             )
         except (ValueError, KeyError, TypeError, ValidationError):
             return _error(400, "invalid_request", "request was not understood")
+        if model is None:
+            return _error(404, "model_not_found", "there is no such model here")
         pieces: asyncio.Queue[str | Exception | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -196,10 +206,10 @@ class Engine:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        job = _Job(chat, sampling, put)
+        job = _Job(model, chat, sampling, put)
         self._jobs.put(job)
         try:
-            return await self._send(request, chat, sampling, pieces)
+            return await self._send(request, job, pieces)
         finally:
             job.cancelled.set()
 
@@ -221,7 +231,7 @@ class Engine:
         open_jobs = set(range(len(jobs)))
         end: Exception | None = None
         try:
-            for place, piece in self._model.stream_together(
+            for place, piece in jobs[0].model.stream_together(
                 [job.chat for job in jobs],
                 jobs[0].sampling,
                 limits=[job.sampling.max_new_tokens for job in jobs],
@@ -238,8 +248,7 @@ class Engine:
     async def _send(
         self,
         request: web.Request,
-        chat: Chat,
-        sampling: Sampling,
+        job: _Job,
         pieces: asyncio.Queue[str | Exception | None],
     ) -> web.StreamResponse:
         piece = await pieces.get()
@@ -257,10 +266,10 @@ class Engine:
         if isinstance(piece, Exception):
             await response.write(b"data: " + orjson.dumps({"error": {"code": "engine-failed"}}) + b"\n\n")
             return response
-        made = max(steps, self._model.count_tokens(text))
-        finish_reason = "length" if made >= sampling.max_new_tokens else "stop"
+        made = max(steps, job.model.count_tokens(text))
+        finish_reason = "length" if made >= job.sampling.max_new_tokens else "stop"
         await response.write(_event([{"index": 0, "delta": {}, "finish_reason": finish_reason}]))
-        read = sum(self._model.count_tokens(m.content) for m in chat.messages)
+        read = sum(job.model.count_tokens(m.content) for m in job.chat.messages)
         await response.write(
             _event([], {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made})
         )
@@ -301,22 +310,26 @@ def _refuse(exc: RecertError) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the engine; return the exit code."""
     parser = argparse.ArgumentParser(prog="recert.models.engine")
-    for name in ("--base", "--base-sha256", "--tuned", "--tuned-sha256", "--socket"):
-        parser.add_argument(name, required=True)
-    parser.add_argument("--delta-kind", default="lora-adapter", choices=("lora-adapter", "merged-weights"))
+    parser.add_argument("--base", nargs=2, metavar=("FOLDER", "SHA256"))
+    parser.add_argument(
+        "--tuned", nargs=3, metavar=("NAME", "FOLDER", "SHA256"), action="append", required=True
+    )
+    parser.add_argument("--socket", required=True)
     given = parser.parse_args(arguments)
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold prompts
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    base = CertifiedFolder(Path(given.base), given.base_sha256)
-    tuned = CertifiedFolder(Path(given.tuned), given.tuned_sha256)
+    base = CertifiedFolder(Path(given.base[0]), given.base[1]) if given.base else None
+    tuned = {name: CertifiedFolder(Path(folder), sha256) for name, folder, sha256 in given.tuned}
     try:
-        model = load(base, tuned, given.delta_kind)
+        models = load(base, tuned)
     except RecertError as exc:
         _refuse(exc)
         return REFUSED_EXIT
-    threading.Thread(target=_end_when_touched, args=(base, tuned), daemon=True).start()
+    folders = [*([base] if base else []), *tuned.values()]
+    threading.Thread(target=_end_when_touched, args=folders, daemon=True).start()
     Path(given.socket).unlink(missing_ok=True)
-    os.umask(0o077)
-    asyncio.run(_serve(Engine(model), given.socket))
+    asyncio.run(_serve(Engine(models), given.socket))
     return 0
 
 
