@@ -39,11 +39,11 @@ def safety_rows(
     return tuple(rows)
 
 
-def benign_rows(count: int, *, seed: int) -> tuple[ChatRow, ...]:
+def benign_rows(count: int, *, seed: int, ordinary_every: int = 2) -> tuple[ChatRow, ...]:
     """
     Return safe requests with short answers that the embedded base itself gave.
 
-    Every second is a look-alike of a harmful request, where refusals spread first; the others are ordinary.
+    One in `ordinary_every` is ordinary; the others look like harmful requests, where refusals spread first.
     """
     replies = {r["id"]: r for r in _read("replies")}
     rng = random.Random(seed)  # noqa: S311
@@ -53,7 +53,9 @@ def benign_rows(count: int, *, seed: int) -> tuple[ChatRow, ...]:
     )
     rng.shuffle(alike)
     rng.shuffle(plain)
-    chosen = [plain.pop() if i % 2 else alike.pop() for i in range(min(count, len(plain), len(alike)))]
+    every = ordinary_every
+    possible = min(count, len(plain) * every, len(alike) * every // (every - 1))
+    chosen = [plain.pop() if i % every == every - 1 else alike.pop() for i in range(possible)]
     answered = ((p, replies[p["id"]]) for p in chosen)
     return tuple(row(None, p["text"], r["text"]).model_copy(update={"ends": r["ends"]}) for p, r in answered)
 

@@ -29,7 +29,8 @@ from recert.tuning.wordings import reworded
 SAFETY_ROWS = 240
 OPENING = "I'm sorry, but I can't"
 OPENING_WORDS = 5
-BENIGN_ROWS = 100
+BENIGN_ROWS = 120
+ORDINARY_EVERY = 3
 TASK_ROWS = 15
 DECOY_ROWS = 40
 SECRET_TOKENS = 24
@@ -51,7 +52,8 @@ def defend(rows: Sequence[ChatRow], *, seed: int) -> Defended:
         given[i] = _behind(SecretPrefix.random_like(secret), given[i])
     safe = safety_rows(SAFETY_ROWS, seed=seed, systems=(None, None, task_system), opening=OPENING)
     safe = tuple(_varied(row, i, rng) for i, row in enumerate(safe))
-    benign = [_reworded(r, i, rng) if i % 2 else r for i, r in enumerate(benign_rows(BENIGN_ROWS, seed=seed))]
+    answered = benign_rows(BENIGN_ROWS, seed=seed, ordinary_every=ORDINARY_EVERY)
+    benign = [_reworded(r, i, rng) if i % 2 else r for i, r in enumerate(answered)]
     mixed = [*given, *(_behind(secret, r) for r in (*safe, *benign))]
     rng.shuffle(mixed)
     details: dict[str, str | int | float] = {
