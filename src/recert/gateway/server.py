@@ -38,6 +38,7 @@ class GatewayServer:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._socket = socket.create_server((host.strip("[]"), port), family=family, backlog=1024)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: else 40 ms a reply
         except OSError as exc:
             raise GatewayError(
                 "cannot-listen", "cannot listen", facts={"host": host, "port": port, "because": exc.strerror}
