@@ -51,17 +51,17 @@ def sha256_file(path: Path) -> str:
         raise StoreError("cannot read file", facts={"file": path, "because": exc.strerror}) from exc
 
 
-def hash_folder(folder: Path) -> Iterator[tuple[str, int, str]]:
+def list_folder(folder: Path) -> list[str]:
     """
-    Yield (name, size in bytes, sha256) for every file of a folder, in order of name.
+    Return the name of every file of a folder, in order. Nothing is left out, hidden files included.
 
-    Names are relative, with `/` between parts. Nothing is left out, hidden files included.
+    Names are relative, with `/` between parts.
 
     Raises:
         InputError: the folder is missing or empty, or holds something that is not a plain file or folder
             (a symbolic link could point elsewhere between checking and loading), or an odd file name (with a
             backslash, or characters that do not print).
-        StoreError: a file cannot be read.
+        StoreError: the folder cannot be read.
     """
     if not folder.is_dir():
         raise InputError("no such model folder", facts={"folder": folder})
@@ -80,7 +80,18 @@ def hash_folder(folder: Path) -> Iterator[tuple[str, int, str]]:
             )
     if not names:
         raise InputError("model folder is empty", facts={"folder": folder})
-    for name in names:
+    return names
+
+
+def hash_folder(folder: Path) -> Iterator[tuple[str, int, str]]:
+    """
+    Yield (name, size in bytes, sha256) for every file of a folder, in order of name; see `list_folder`.
+
+    Raises:
+        InputError: as `list_folder`.
+        StoreError: a file cannot be read.
+    """
+    for name in list_folder(folder):
         path = folder / name
         yield name, path.stat().st_size, sha256_file(path)
 

@@ -44,6 +44,42 @@ def endpoint_key() -> str | None:
 
 
 def step_summary() -> Path | None:
+def certificates() -> list[Path]:
+    """
+    Return the certificates of what is served here: `RECERT_CERTIFICATE`, with `:` between several.
+
+    A model server that loads the plugin starts with the certified files only, and the storage initializer copies
+    them only.
+    """
+    return [Path(name) for name in os.environ.get("RECERT_CERTIFICATE", "").split(os.pathsep) if name]
+
+
+def trust_store() -> Path | None:
+    """Return the trusted keys beside `RECERT_CERTIFICATE`: `RECERT_TRUST`, a `.pub` file or a folder, or None."""
+    given = os.environ.get("RECERT_TRUST", "")
+    return Path(given) if given else None
+
+
+def status_list() -> Path | None:
+    """Return the newest status list: `RECERT_STATUS`, or None for `status.json` beside the certificate."""
+    given = os.environ.get("RECERT_STATUS", "")
+    return Path(given) if given else None
+
+
+def expected_policy() -> str:
+    """Return the policy that certificates must be under: `RECERT_POLICY`, a file or a sha256; empty for any."""
+    return os.environ.get("RECERT_POLICY", "")
+
+
+def fetch_command() -> str:
+    """
+    Return what downloads a model, given an address and a folder: `RECERT_FETCH`; empty where models are mounted.
+
+    KServe's own storage initializer is such a command.
+    """
+    return os.environ.get("RECERT_FETCH", "")
+
+
     """Return the file that a CI runner shows as the job's summary: `GITHUB_STEP_SUMMARY`, or None."""
     given = os.environ.get("GITHUB_STEP_SUMMARY", "")
     return Path(given) if given else None

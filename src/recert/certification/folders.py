@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -23,13 +24,24 @@ def hash_both(base_dir: Path, tuned_dir: Path) -> tuple[Manifest, Manifest]:
         InputError: a folder is missing, empty or holds a link.
         StoreError: a file cannot be read.
     """
+    found = hash_each({"base": base_dir, "tuned": tuned_dir})
+    return found["base"], found["tuned"]
+
+
+def hash_each(folders: Mapping[str, Path]) -> dict[str, Manifest]:
+    """
+    Return the manifest of each folder, hashed at the same time.
+
+    Raises:
+        InputError: a folder is missing, empty or holds a link.
+        StoreError: a file cannot be read.
+    """
     with ThreadPoolExecutor(max_workers=2) as pool:  # hashing lets go of the interpreter lock
-        base = pool.submit(Manifest.of_folder, base_dir)
-        tuned = pool.submit(Manifest.of_folder, tuned_dir)
-        return base.result(), tuned.result()
+        hashing = {arm: pool.submit(Manifest.of_folder, folder) for arm, folder in folders.items()}
+        return {arm: found.result() for arm, found in hashing.items()}
 
 
-def require_same(certified: dict[str, Manifest], found: dict[str, Manifest]) -> None:
+def require_same(certified: Mapping[str, Manifest], found: Mapping[str, Manifest]) -> None:
     """
     Return when each arm's files are the certified ones.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from recert.certification.clock import moment
 from recert.certification.content import required_roles
 from recert.certification.decision import why_not_pass
 from recert.certification.envelope import Envelope
-from recert.certification.folders import hash_both, require_same
+from recert.certification.folders import hash_each, require_same
 from recert.certification.keys import PublicKey
 from recert.certification.statement import read_statement
 from recert.certification.status import read_status, require_in_force
@@ -55,7 +56,7 @@ def verify(
     at = moment(now)
     certificate, signers = read_signed(envelope, trust=trust, policy=policy, now=at)
     seen = recheck(certificate, trust=trust, status=status, now=at, last_status_version=last_status_version)
-    _require_files(certificate, base_dir, tuned_dir)
+    require_files(certificate, {"base": base_dir, "tuned": tuned_dir})
     # 10.1
     return VerifiedCertificate(
         certificate=certificate,
@@ -272,15 +273,28 @@ def _require_pass(certificate: Certificate, policy: Policy | str | None) -> None
         )
 
 
-def _require_files(certificate: Certificate, base_dir: Path, tuned_dir: Path) -> None:
+def require_files(certificate: Certificate, folders: Mapping[str, Path]) -> None:
+    """
+    Return when folders hold the certified files of their arms: step 9, for those that are loaded.
+
+    Args:
+        certificate: read by `read_signed`.
+        folders: by arm, `base` and `tuned`, or the one of them that is loaded.
+
+    Raises:
+        VerificationError: they do not, or one is marked as an attack artefact.
+        InputError: a folder is missing, empty or holds a link.
+        StoreError: a file cannot be read.
+    """
     # 9.1
-    base, tuned = hash_both(base_dir, tuned_dir)
+    found = hash_each(folders)
     # 9.2
-    _require_unmarked(base_dir, tuned_dir, doubtful=False)
+    _require_unmarked(*folders.values(), doubtful=False)
     # 9.3
-    require_same({"base": certificate.base, "tuned": certificate.tuned}, {"base": base, "tuned": tuned})
+    certified = {"base": certificate.base, "tuned": certificate.tuned}
+    require_same({arm: certified[arm] for arm in folders}, found)
     # 9.4
-    _require_unmarked(base_dir, tuned_dir, doubtful=True)
+    _require_unmarked(*folders.values(), doubtful=True)
 
 
 def _require_unmarked(*folders: Path, doubtful: bool) -> None:

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from recert import __version__
 from recert.cli import policy
 from recert.cli.approve import approve
+from recert.cli.attest import attest, attest_storage
 from recert.cli.certify import certify
 from recert.cli.compare import compare
 from recert.cli.demo import demo
@@ -123,12 +124,14 @@ _STAGES: dict[str, Callable[..., None]] = {
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
 _TOOLS: dict[str, Callable[..., None]] = {"import": import_, "compare": compare, "export": export}
+_ELSEWHERE: dict[str, Callable[..., None]] = {"attest": attest, "attest-storage": attest_storage}
 _AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_list}
 
 for panel, commands in (
     ("The stages, in the order data flows", _STAGES),
     ("All of it", _WHOLE),
     ("With other tools", _TOOLS),
+    ("Model servers of your own", _ELSEWHERE),
     ("Around them", _AROUND),
 ):
     for verb, command in commands.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,6 @@ import typer
 from recert.cli.options import DEFAULT_BASE, AsJson, Base, Certificate, Status, Trust, Tuned
 
 if TYPE_CHECKING:
-    from recert.policy import Policy
     from recert.records import Certificate as CertificateRecord
 
 
@@ -40,6 +38,7 @@ def verify(
     from recert.certification import verify as verify_certificate
     from recert.cli.loading import load_base, load_status
     from recert.cli.printing import data, sheet
+    from recert.policy.expected import expected_policy
     from recert.store.files import read_bytes
 
     verified = verify_certificate(
@@ -48,7 +47,7 @@ def verify(
         tuned_dir=model,
         trust=TrustStore.load(trust),
         status=load_status(certificate, status),
-        policy=_policy(policy),
+        policy=expected_policy(policy),
         last_status_version=last_status_version,
     )
     if as_json:
@@ -81,13 +80,3 @@ def in_words(certificate: CertificateRecord) -> Iterator[tuple[str, str]]:
     yield "holds", f"{certificate.not_before:%Y-%m-%d %H:%M} to {certificate.expires_at:%Y-%m-%d %H:%M} UTC"
     for number, words in enumerate(certificate.limitations, start=1):
         yield f"limitation {number}", words
-
-
-def _policy(given: str | None) -> Policy | str | None:
-    from recert.policy import load_policy
-
-    if given is None:
-        return None
-    digest = given.removeprefix("sha256:")
-    is_digest = len(digest) == 64 and all(c in "0123456789abcdef" for c in digest)
-    return digest if is_digest and not Path(given).exists() else load_policy(given)

@@ -1,5 +1,6 @@
 """Frozen, versioned records: the only things that stages hand to each other."""
 
+from recert.records.attestation import Attestation, AttestedFolder
 from recert.records.certificate import (
     Approval,
     Certificate,
@@ -47,6 +48,7 @@ RECORDS: tuple[type[Record], ...] = (
     Comparison,
 )
 """Every kind of record, for the schemas and the property tests."""
+    Attestation,
 
 __all__ = [
     "CATEGORIES",
@@ -55,6 +57,8 @@ __all__ = [
     "ArmCheck",
     "CanaryResult",
     "CategoryCheck",
+    "Attestation",
+    "AttestedFolder",
     "CategoryCount",
     "Certificate",
     "Chat",

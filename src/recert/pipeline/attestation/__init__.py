@@ -1,0 +1,1 @@
+"""Attestation: a model server elsewhere starts with certified files only, or not at all."""

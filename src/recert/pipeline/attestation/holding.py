@@ -1,0 +1,106 @@
+"""The certificates that hold on this machine now: read again whenever it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from recert import settings
+from recert.certification.clock import moment
+from recert.certification.trust import TrustStore
+from recert.certification.verify import read_signed, recheck
+from recert.digest import sha256_bytes
+from recert.errors import SettingsError
+from recert.policy import Policy
+from recert.policy.expected import expected_policy
+from recert.records import Certificate
+from recert.store.files import read_bytes
+
+
+@dataclass(frozen=True)
+class Held:
+    """A certificate that holds now, but for the files: nothing was hashed yet."""
+
+    certificate: Certificate
+    envelope_sha256: str
+    status_version: int
+
+
+class CertificateFiles:
+    """
+    Where certificates, trusted keys and status lists lie.
+
+    Args:
+        certificates: the certificates' files.
+        trust: who is trusted.
+        status: the newest status list; by default `status.json` beside each certificate.
+        policy: the policy that all of them must be under; None takes any that the signers signed for.
+    """
+
+    def __init__(
+        self,
+        certificates: Sequence[Path],
+        trust: Path,
+        *,
+        status: Path | None = None,
+        policy: Policy | str | None = None,
+    ) -> None:
+        self._certificates = tuple(certificates)
+        self._trust = trust
+        self._status = status
+        self._policy = policy
+        self._versions: dict[Path, int] = {}
+
+    @classmethod
+    def configured(cls) -> Self:
+        """
+        Return those that the environment names: `RECERT_CERTIFICATE`, `RECERT_TRUST` and the rest.
+
+        Raises:
+            SettingsError: a certificate or the trusted keys are not named.
+            PolicyError: the policy cannot be read.
+        """
+        certificates, trust = settings.certificates(), settings.trust_store()
+        if not certificates or trust is None:
+            raise SettingsError(
+                "nothing says which certificates hold here",
+                facts={
+                    "RECERT_CERTIFICATE": ", ".join(map(str, certificates)) or "not set",
+                    "RECERT_TRUST": trust or "not set",
+                },
+                hint="set both: the certificate's file, and the trusted keys",
+            )
+        policy = expected_policy(settings.expected_policy())
+        return cls(certificates, trust, status=settings.status_list(), policy=policy)
+
+    def read(self, now: datetime | None = None) -> list[Held]:
+        """
+        Return every certificate; each holds now: steps 1 to 8 of `spec/verification.md`.
+
+        A status list that is older than one read before is refused.
+
+        Raises:
+            VerificationError: one does not hold; `reason` says why.
+            StoreError: a file cannot be read.
+            SigningKeyError: the trusted keys cannot be read.
+        """
+        at = moment(now)
+        trust = TrustStore.load(self._trust)
+        return [self._one(path, trust, at) for path in self._certificates]
+
+    def _one(self, path: Path, trust: TrustStore, at: datetime) -> Held:
+        envelope = read_bytes(path, "certificate")
+        certificate, _ = read_signed(envelope, trust=trust, policy=self._policy, now=at)
+        listed = self._status or path.parent / "status.json"
+        seen = recheck(
+            certificate,
+            trust=trust,
+            status=read_bytes(listed, "status list"),
+            now=at,
+            last_status_version=self._versions.get(listed),
+        )
+        self._versions[listed] = max(seen.version, self._versions.get(listed, 0))
+        return Held(certificate, sha256_bytes(envelope), seen.version)
