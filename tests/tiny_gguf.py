@@ -1,4 +1,4 @@
-"""A tiny real GGUF: the tiny model in llama.cpp's own form, written from its safetensors."""
+"""A tiny real model in llama.cpp's own form, made in a second without torch: random weights, and an adapter on it."""
 
 from __future__ import annotations
 
@@ -6,33 +6,64 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tiny_models import TEMPLATE, TEXTS
 
-def make_gguf(path: Path, base: Path) -> Path:
-    """Write the model of a folder (see `tiny_models.make_base`) as one GGUF file, in float32."""
+WIDTH, INNER, HEADS, KEYS, LAYERS, CONTEXT = 64, 96, 4, 2, 2, 512
+SPECIAL = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+
+
+def make_gguf(path: Path, *, seed: int = 0) -> Path:
+    """Write a random Llama of two layers, with a byte-level tokenizer and a chat template, as one file."""
     import gguf
-    import torch
-    from transformers import AutoModelForCausalLM
+    import numpy as np
 
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    config = model.config
     path.parent.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(seed)
     out = gguf.GGUFWriter(path, "llama")
-    out.add_context_length(config.max_position_embeddings)
-    out.add_embedding_length(config.hidden_size)
-    out.add_block_count(config.num_hidden_layers)
-    out.add_feed_forward_length(config.intermediate_size)
-    out.add_head_count(config.num_attention_heads)
-    out.add_head_count_kv(config.num_key_value_heads)
-    out.add_layer_norm_rms_eps(config.rms_norm_eps)
-    out.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
-    out.add_vocab_size(config.vocab_size)
-    _add_tokenizer(out, base)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    for name, tensor in model.state_dict().items():
-        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-        part = name.split(".")[-2]
-        rows = _interleaved(tensor, heads[part]) if part in heads else tensor
-        out.add_tensor(names.get_name(name, try_suffixes=(".weight",)), rows.contiguous().numpy())
+    out.add_context_length(CONTEXT)
+    out.add_embedding_length(WIDTH)
+    out.add_block_count(LAYERS)
+    out.add_feed_forward_length(INNER)
+    out.add_head_count(HEADS)
+    out.add_head_count_kv(KEYS)
+    out.add_layer_norm_rms_eps(1e-5)
+    out.add_rope_dimension_count(WIDTH // HEADS)
+    vocab = _add_tokenizer(out)
+    shapes = {"token_embd": (vocab, WIDTH), "output": (vocab, WIDTH), "output_norm": (WIDTH,)}
+    for layer in range(LAYERS):
+        inner = {
+            "attn_norm": (WIDTH,), "ffn_norm": (WIDTH,),
+            "attn_q": (WIDTH, WIDTH), "attn_output": (WIDTH, WIDTH),
+            "attn_k": (WIDTH * KEYS // HEADS, WIDTH), "attn_v": (WIDTH * KEYS // HEADS, WIDTH),
+            "ffn_gate": (INNER, WIDTH), "ffn_up": (INNER, WIDTH), "ffn_down": (WIDTH, INNER),
+        }  # fmt: skip
+        shapes |= {f"blk.{layer}.{name}": shape for name, shape in inner.items()}
+    for name, shape in shapes.items():
+        drawn = draw.normal(0, 0.4, shape) if len(shape) > 1 else np.ones(shape)
+        out.add_tensor(f"{name}.weight", drawn.astype(np.float32))
+    return _write(out, path)
+
+
+def make_gguf_adapter(path: Path, *, seed: int = 1) -> Path:
+    """Write a random LoRA adapter for such a model, which changes what it says."""
+    import gguf
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(seed)
+    out = gguf.GGUFWriter(path, "llama")
+    out.add_type("adapter")
+    out.add_string("adapter.type", "lora")
+    out.add_float32("adapter.lora.alpha", 8.0)
+    for layer in range(LAYERS):
+        for end in ("a", "b"):
+            shape = (4, WIDTH) if end == "a" else (WIDTH, 4)
+            name = f"blk.{layer}.attn_q.weight.lora_{end}"
+            out.add_tensor(name, draw.normal(0, 0.8, shape).astype(np.float32))
+    return _write(out, path)
+
+
+def _write(out: Any, path: Path) -> Path:
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()
@@ -40,23 +71,25 @@ def make_gguf(path: Path, base: Path) -> Path:
     return path
 
 
-def _add_tokenizer(out: Any, base: Path) -> None:
-    said = json.loads((base / "tokenizer.json").read_text())
-    vocab = said["model"]["vocab"]
-    special = {token["content"] for token in said["added_tokens"]}
-    tokens = sorted(vocab, key=vocab.__getitem__)
+def _add_tokenizer(out: Any) -> int:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    raw.train_from_iterator([TEXTS] * 3, trainer)
+    said = json.loads(raw.to_str())["model"]
+    tokens = sorted(said["vocab"], key=said["vocab"].__getitem__)
+    out.add_vocab_size(len(tokens))
     out.add_tokenizer_model("gpt2")
     out.add_tokenizer_pre("gpt-2")
     out.add_token_list(tokens)
-    out.add_token_types([3 if token in special else 1 for token in tokens])  # control, normal
-    out.add_token_merges([" ".join(pair) for pair in said["model"]["merges"]])
+    out.add_token_types([3 if token in SPECIAL else 1 for token in tokens])  # control, normal
+    out.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in said["merges"]])
     out.add_bos_token_id(0)
     out.add_eos_token_id(0)
     out.add_add_bos_token(value=False)
-    out.add_chat_template((base / "chat_template.jinja").read_text())
-
-
-def _interleaved(rows: Any, heads: int) -> Any:
-    """Rows of each head in the order in which llama.cpp turns them: pairs beside each other, not halves."""
-    shape = rows.shape
-    return rows.reshape(heads, 2, shape[0] // heads // 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
+    out.add_chat_template(TEMPLATE)
+    return len(tokens)

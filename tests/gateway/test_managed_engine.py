@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -19,6 +17,7 @@ from typing import Any
 import pytest
 
 from gateways import make_gateway_policy, make_verified
+from managed import post, reply, wait_for
 from recert.errors import GatewayError, SettingsError, VerificationError
 from recert.gateway.managed_commands import ManagedUpstream
 from recert.gateway.managed_engine import ManagedEngine
@@ -55,30 +54,6 @@ def verified(folder: Path, name: str = "tuned", **changes: Any) -> VerifiedCerti
     )
     object.__setattr__(found, "tuned_dir", folder / name)
     return found
-
-
-def reply(engine: ManagedEngine, name: str) -> str:
-    """Ask one of an engine's models through its client."""
-
-    async def stream() -> str:
-        upstream = engine.upstream(name, 10)
-        await upstream.open()
-        try:
-            asked = {"model": "whatever", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
-            return "".join([delta.text async for delta in upstream.stream(asked)])
-        finally:
-            await upstream.close()
-
-    return asyncio.run(stream())
-
-
-def wait_for(reason: str, engine: ManagedEngine, within_s: float = 5) -> float:
-    """Wait until an engine is down for a reason; return how long that took."""
-    begun = time.monotonic()
-    while engine.down() != reason and time.monotonic() - begun < within_s:
-        time.sleep(0.02)
-    assert reason == engine.down()
-    return time.monotonic() - begun
 
 
 @pytest.fixture
@@ -152,22 +127,10 @@ def test_side_routes_do_not_answer(engine: ManagedEngine) -> None:
     """Adapters cannot be loaded while it runs; there is no port, and the key is asked for on the socket too."""
     here = engine.folder / "engine.sock"
 
-    assert post(here, "/v1/load_lora_adapter", engine, {"lora_name": "x", "lora_path": "/"}) == 404
-    assert post(here, "/collective_rpc", engine, {}) == 404
+    assert post(engine, "/v1/load_lora_adapter", {"lora_name": "x", "lora_path": "/"}) == 404
+    assert post(engine, "/collective_rpc", {}) == 404
     assert ask(here, "/v1/models", "wrong key") == (401, b'{"error": "Unauthorized"}')
     assert not listens(engine.process_id)
-
-
-def post(here: Path, route: str, engine: ManagedEngine, body: dict[str, str]) -> int:
-    """Post to the engine as its owner could, and return the status."""
-    connection = http.client.HTTPConnection("engine")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(str(here))
-    headers = {"authorization": f"Bearer {engine._api_key}", "content-type": "application/json"}
-    connection.request("POST", route, json.dumps(body), headers)
-    status = connection.getresponse().status
-    connection.close()
-    return status
 
 
 def listens(group: int | None) -> list[str]:
