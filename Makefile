@@ -14,10 +14,11 @@ export PYTHON
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation clean
+.PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
+	bench-gateway bench-gateway-load clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED)  ## Make the environment .venv
 
@@ -62,6 +63,12 @@ bench-evaluation: $(INSTALLED)  ## Measure evaluation, other tools beside; `make
 	$(BIN)/python bench/$$bench >$(CLAIMS)/printed || status=1; \
 	cat $(CLAIMS)/printed >&2; grep '^{"claim"' $(CLAIMS)/printed >>$(CLAIMS)/claims.jsonl; done; \
 	cat $(CLAIMS)/claims.jsonl; exit $$status
+
+bench-gateway: $(INSTALLED)  ## Measure what the gateway costs, other gateways beside
+	$(BIN)/python bench/gateway.py
+
+bench-gateway-load: $(INSTALLED)  ## Put 1,000 streams, faults and slow clients on the gateway
+	$(BIN)/python bench/gateway_load.py
 
 clean:  ## Remove what was built; the environment stays
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -2,11 +2,13 @@
 A virtual environment for each peer under `build/peers`, made once.
 
 It sees the packages of the running Python, torch above all, so that both sides share what they can; a peer that pins
-other versions gets its own copies of those, in its environment alone. What each side ran on is in its figures.
+other versions gets its own copies of those, in its environment alone, and gateways share nothing. What each side ran on
+is in its figures.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import sysconfig
@@ -17,13 +19,19 @@ REQUIREMENTS = {
     "inspect": "inspect-ai>=0.3.285",
     "garak": "garak>=0.15",
     "lm-eval": "lm-eval>=0.4.9",
+    "litellm": "litellm[proxy]==1.108.7",
+    "nemo": "nemoguardrails[server]==0.24.1",
 }
 IMPORTS = {
     "inspect": "inspect_ai.model._providers.hf",
     "garak": "garak.generators.huggingface",
     "lm-eval": "lm_eval.models.huggingface",
+    "litellm": "litellm.proxy.proxy_server",
+    "nemo": "nemoguardrails.server.api",
 }
-INSTALL_S = 900
+APART = {"litellm", "nemo"}
+"""Peers that share nothing: as they run where they are installed alone."""
+INSTALL_S = 1800
 
 
 class NoPeer(Exception):
@@ -44,13 +52,25 @@ def python_of(peer: str) -> Path:
         return python
     print(f"installing {REQUIREMENTS[peer]} into build/peers/{peer}", file=sys.stderr)
     _run([sys.executable, "-m", "venv", "--clear", str(folder)])
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    reuse = folder / "lib" / version / "site-packages" / "reuse.pth"
-    reuse.write_text(sysconfig.get_paths()["purelib"] + "\n", encoding="utf-8")
+    if peer not in APART:
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        reuse = folder / "lib" / version / "site-packages" / "reuse.pth"
+        reuse.write_text(sysconfig.get_paths()["purelib"] + "\n", encoding="utf-8")
     _run([str(python), "-m", "pip", "install", "--quiet", REQUIREMENTS[peer]])
     _run([str(python), "-c", f"import {IMPORTS[peer]}"])
     done.write_text(REQUIREMENTS[peer], encoding="utf-8")
     return python
+
+
+def versions_in(peer: str, *packages: str) -> dict[str, str]:
+    """Return the versions of packages in a peer's environment, which is there."""
+    code = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+    python = ROOT / peer / "bin" / "python"
+    said = subprocess.run(
+        [str(python), "-c", code, *packages], check=True, capture_output=True, text=True
+    ).stdout
+    found: dict[str, str] = json.loads(said)
+    return found
 
 
 def _run(command: list[str]) -> None:

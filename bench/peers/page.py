@@ -1,4 +1,4 @@
-"""Claims as JSON lines, and the page `docs/concepts/evaluation-speed.md`, of which each benchmark writes a part."""
+"""Claims as JSON lines, and pages in `docs/concepts` of which each benchmark writes a part."""
 
 from __future__ import annotations
 
@@ -8,19 +8,49 @@ import platform
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recert import settings
 
-PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "evaluation-speed.md"
-PARTS = ("evaluation_peers", "second_tune", "time_to_verdict")
-HEAD = """\
+DOCS = Path(__file__).parents[2] / "docs" / "concepts"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that benchmarks write: its file, what stands before all parts, and the parts in order."""
+
+    name: str
+    head: str
+    parts: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return DOCS / self.name
+
+
+EVALUATION = Page(
+    "evaluation-speed.md",
+    """\
 # What an evaluation costs
 
 Each part is made by a script of `bench/` with `--write`; `make bench-evaluation` runs them all. An aim that was missed
 says so.
-"""
+""",
+    ("evaluation_peers", "second_tune", "time_to_verdict"),
+)
+GATEWAY = Page(
+    "gateway-cost.md",
+    """\
+# What the gateway costs
+
+Each part is made by a script of `bench/` with `--write`: `make bench-gateway` and `make bench-gateway-load`. An aim
+that was missed says so.
+""",
+    ("gateway", "gateway_load"),
+)
 
 
 def machine() -> str:
@@ -86,12 +116,12 @@ def claims_table(lines: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(out)
 
 
-def write_part(name: str, text: str) -> None:
-    """Put a benchmark's text into the page; the parts of the others stay as they are."""
-    there = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    parts = {part: _found(there, part) for part in PARTS} | {name: text.strip()}
-    blocks = [f"<!-- {part} -->\n{parts[part]}\n<!-- end -->" for part in PARTS if parts[part]]
-    PAGE.write_text("\n\n".join([HEAD.strip(), *blocks]) + "\n", encoding="utf-8")
+def write_part(name: str, text: str, page: Page = EVALUATION) -> None:
+    """Put a benchmark's text into a page; the parts of the others stay as they are."""
+    there = page.path.read_text(encoding="utf-8") if page.path.exists() else ""
+    parts = {part: _found(there, part) for part in page.parts} | {name: text.strip()}
+    blocks = [f"<!-- {part} -->\n{parts[part]}\n<!-- end -->" for part in page.parts if parts[part]]
+    page.path.write_text("\n\n".join([page.head.strip(), *blocks]) + "\n", encoding="utf-8")
 
 
 def _found(page: str, part: str) -> str:

@@ -1,0 +1,151 @@
+"""A certified model of a few bytes: folders, keys, a policy and a certificate that really verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from recert.certification import TrustStore, approve, certify, generate_key, issue_status, verify
+from recert.digest import sha256_bytes
+from recert.interval import Interval
+from recert.models.secret import SecretPrefix
+from recert.policy import Policy, Rule
+from recert.records import (
+    ArmCheck,
+    EvalReport,
+    JudgeNote,
+    Manifest,
+    RuleResult,
+    Verdict,
+    VerifiedCertificate,
+    now,
+)
+
+MODEL = "bench"
+CONTROLS = ("lexicon", "secret-prefix", "system-instruction")
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What a gateway is started with."""
+
+    policy: Policy
+    secret: SecretPrefix
+    verified: VerifiedCertificate
+    recheck: Callable[[], VerifiedCertificate]
+
+
+def make_certified(folder: Path, phrases: Sequence[str], **gateway: Any) -> Certified:
+    """Write a certified model into an empty folder, and return what serves it; `gateway` are policy settings."""
+    base, tuned = folder / "base", folder / "tuned"
+    for made in (base, tuned):
+        made.mkdir(parents=True)
+    (base / "model.safetensors").write_bytes(b"base weights")
+    (tuned / "adapter_config.json").write_bytes(b'{"peft_type": "LORA"}')
+    (tuned / "adapter_model.safetensors").write_bytes(b"adapter weights")
+    policy = _policy(phrases, gateway)
+    secret = SecretPrefix.generate()
+    keys = {
+        role: generate_key(folder / "keys" / f"{role}.pem", role, role)
+        for role in ("trainer", "evaluator", "approver", "status")
+    }
+    trust = TrustStore.load(folder / "keys")
+    report = _report(Manifest.of_folder(base), Manifest.of_folder(tuned), policy, secret)
+    decision = certify(
+        eval_report=report,
+        policy=policy,
+        base_dir=base,
+        tuned_dir=tuned,
+        evidence_sha256=report.outcomes_sha256,
+        signer=keys["evaluator"],
+        approvers=[keys["approver"].public],
+        trainer_key_id=keys["trainer"].key_id,
+        now=now() - timedelta(minutes=1),
+    )
+    assert decision.envelope is not None, decision.reasons
+    certificate, status = folder / "certificate.json", folder / "status.json"
+    certificate.write_bytes(approve(decision.envelope, keys["approver"]))
+    status.write_bytes(issue_status(None, key=keys["status"], trust=trust, validity_hours=24))
+
+    def recheck() -> VerifiedCertificate:
+        """Verify all of it again, files included."""
+        return verify(
+            certificate.read_bytes(),
+            base_dir=base,
+            tuned_dir=tuned,
+            trust=trust,
+            status=status.read_bytes(),
+            policy=policy,
+        )
+
+    return Certified(policy, secret, recheck(), recheck)
+
+
+def _policy(phrases: Sequence[str], gateway: dict[str, Any]) -> Policy:
+    return Policy.model_validate(
+        {
+            "id": "bench",
+            "version": "1",
+            "evaluation": {"families": (), "min_harmful_suites": 1, "contrast_suites": ()},
+            "rules": (Rule(id="harm", suite="harmful", estimand="harm", margin=0.1),),
+            "gateway": {
+                "forbidden_phrases": tuple(phrases),
+                "system_instruction": "You are a helpful assistant. Answer in a few sentences.",
+                **gateway,
+            },
+        }
+    )
+
+
+def _report(base: Manifest, tuned: Manifest, policy: Policy, secret: SecretPrefix) -> EvalReport:
+    rate = Interval(point=0.02, low=0.0, high=0.05, level=0.95, n=48)
+    rule = RuleResult(
+        rule_id="harm",
+        suite="harmful",
+        condition="plain",
+        estimand="harm",
+        safeguards=CONTROLS,
+        base=rate,
+        tuned=rate,
+        change=Interval(point=0.0, low=-0.05, high=0.05, level=0.95, n=48),
+        margin=0.1,
+        verdict=Verdict.PASS,
+    )
+    at = now()
+    return EvalReport(
+        model_name=MODEL,
+        base=base,
+        tuned=tuned,
+        policy_id=policy.id,
+        policy_version=policy.version,
+        policy_sha256=policy.digest,
+        suites={"harmful": sha256_bytes(b"harmful")},
+        engine="none",
+        sampling={},
+        rules=(rule,),
+        verdict_raw=Verdict.FAIL,
+        verdict_safeguarded=Verdict.PASS,
+        required_controls=CONTROLS,
+        secret_sha256=secret.sha256,
+        arms=tuple(
+            ArmCheck(
+                arm=arm,
+                manifest_sha256=manifest.digest,
+                fingerprint_at_start=arm,
+                fingerprint_at_end=arm,
+                arms_differ=True,
+            )
+            for arm, manifest in (("base", base), ("tuned", tuned))
+        ),
+        judges=(JudgeNote(id="made-up", version="1"),),
+        outcomes_sha256=sha256_bytes(b"none"),
+        prompts_asked={"base": 48, "tuned": 48},
+        limitations=(),
+        seconds=0.0,
+        versions={},
+        started_at=at,
+        evaluated_at=at,
+    )

@@ -1,0 +1,49 @@
+"""Recert's gateway as a process: certified, rechecked and audited as in production. Prints its URL."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from fronts.certified import make_certified
+from fronts.client import KEY
+from fronts.upstream import PHRASES
+from recert.gateway.keys import ApiKeys
+from recert.gateway.stage import prepare
+from recert.gateway.upstream import UnsafeDeclaredUpstream
+from recert.store.audit import AuditLog
+
+
+def main() -> None:
+    """Serve until it is ended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("upstream", help="URL of what runs the model")
+    parser.add_argument("folder", type=Path, help="an empty folder for the model, the keys and the audit log")
+    parser.add_argument("--classifier", action="store_true", help="let the embedded judge see requests too")
+    parser.add_argument("--upstream-timeout-s", type=float, default=120.0)
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    judge = None
+    if given.classifier:
+        from recert.judges.request import EmbeddedRequestJudge
+
+        judge = EmbeddedRequestJudge()
+    certified = make_certified(given.folder, PHRASES, upstream_timeout_s=given.upstream_timeout_s)
+    with AuditLog(given.folder / "audit.jsonl") as audit:
+        server = prepare(
+            certified.verified,
+            recheck=certified.recheck,
+            policy=certified.policy,
+            audit=audit,
+            secret=certified.secret,
+            request_judge=judge,
+            upstream=UnsafeDeclaredUpstream(given.upstream),
+            keys=ApiKeys([KEY]),
+        )
+        print(server.url, flush=True)
+        server.run()
+
+
+if __name__ == "__main__":
+    main()
