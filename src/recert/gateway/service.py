@@ -7,16 +7,18 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from recert.errors import GatewayError, VerificationError
-from recert.records import Certificate, VerifiedCertificate, now
+from recert.records import Certificate, VerifiedCertificate
 
 TICK_S: Final = 0.25
 LONGEST_UNCHECKED_S: Final = 4.5
 """A recheck that gives no answer for this long stops service: within the 5 s that a stop may take."""
 _MOST_BETWEEN_S: Final = 2.0
+_CLOCK_TOLERANCE_S: Final = 300.0
+"""How far the clock may be set back, as time servers do, before nothing is believed that depends on it."""
 
 
 class Stopped(Exception):
@@ -28,13 +30,20 @@ class Stopped(Exception):
 
 
 class _Clock:
-    """UTC that never goes back: a clock that is set back does not make a certificate live longer."""
+    """
+    Seconds UTC that never go back: a clock that is set back does not make a certificate live longer.
 
-    def __init__(self) -> None:
-        self._wall, self._steady = now(), time.monotonic()
+    Args:
+        latest: the latest time that was seen before, such as by an earlier run.
+    """
 
-    def now(self) -> datetime:
-        return max(now(), self._wall + timedelta(seconds=time.monotonic() - self._steady))
+    def __init__(self, latest: datetime | None = None) -> None:
+        self._ahead = max(time.time(), latest.timestamp() if latest else 0) - time.monotonic()
+
+    def look(self) -> tuple[float, bool]:
+        """Return the time, and whether the machine's clock was set back by more than time servers do."""
+        wall, at_least = time.time(), self._ahead + time.monotonic()
+        return max(wall, at_least), wall < at_least - _CLOCK_TOLERANCE_S
 
 
 class Service:
@@ -46,6 +55,8 @@ class Service:
         recheck: verifies again; called every `recheck_s` in a thread. Whatever it raises stops service,
             until a later call succeeds.
         engine_down: gives the reason why the engine cannot answer, or an empty text.
+        stopped: gives the reason why an operator stopped it, or an empty text.
+        latest: the latest time that was seen before: with a clock behind it nothing is served.
     """
 
     def __init__(
@@ -55,12 +66,15 @@ class Service:
         *,
         recheck_s: float,
         engine_down: Callable[[], str] = lambda: "",
+        stopped: Callable[[], str] = lambda: "",
+        latest: datetime | None = None,
     ) -> None:
-        self._verified = certificate
+        self._hold(certificate)
         self._recheck = recheck
         self._recheck_s = min(recheck_s, _MOST_BETWEEN_S)
         self._engine_down = engine_down
-        self._clock = _Clock()
+        self._stopped = stopped
+        self._clock = _Clock(latest)
         self._refused = ""
         self._last_answer = time.monotonic()
         self._running: set[asyncio.Timeout] = set()
@@ -74,17 +88,16 @@ class Service:
 
     @property
     def reason(self) -> str:
-        """Why service is stopped now, or an empty text. Asked for every request and every quarter second."""
-        at = self._clock.now()
-        if at >= self.certificate.expires_at:
-            return "expired"
-        if at < self.certificate.not_before:
-            return "not-yet-valid"
-        if self._refused:
-            return self._refused
-        if time.monotonic() - self._last_answer > LONGEST_UNCHECKED_S:
-            return "recheck-timeout"
-        return self._engine_down()
+        """Why service is stopped now, or an empty text. Asked for every text that leaves: about a microsecond."""
+        at, behind = self._clock.look()
+        return (
+            self._stopped()
+            or ("clock-behind" if behind else "")
+            or ("expired" if at >= self._ends_at else "not-yet-valid" if at < self._begins_at else "")
+            or self._refused
+            or ("recheck-timeout" if time.monotonic() - self._last_answer > LONGEST_UNCHECKED_S else "")
+            or self._engine_down()
+        )
 
     def require(self) -> None:
         """
@@ -119,6 +132,11 @@ class Service:
             self._cutter.cancel()
             await asyncio.gather(self._cutter, return_exceptions=True)
 
+    def _hold(self, verified: VerifiedCertificate) -> None:
+        self._verified = verified
+        self._begins_at = verified.certificate.not_before.timestamp()
+        self._ends_at = verified.certificate.expires_at.timestamp()
+
     def _recheck_loop(self) -> None:
         while not self._ended.wait(self._recheck_s):
             try:
@@ -128,7 +146,8 @@ class Service:
             except Exception:  # whatever it is, it was not a yes
                 self._refused = "recheck-failed"
             else:
-                self._verified, self._refused = found, ""
+                self._hold(found)
+                self._refused = ""
             self._last_answer = time.monotonic()
 
     async def _cut_loop(self) -> None:
