@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 from recert.errors import SettingsError
@@ -43,7 +44,6 @@ def endpoint_key() -> str | None:
     return os.environ.get("RECERT_ENDPOINT_KEY") or None
 
 
-def step_summary() -> Path | None:
 def certificates() -> list[Path]:
     """
     Return the certificates of what is served here: `RECERT_CERTIFICATE`, with `:` between several.
@@ -80,6 +80,22 @@ def fetch_command() -> str:
     return os.environ.get("RECERT_FETCH", "")
 
 
+def step_summary() -> Path | None:
     """Return the file that a CI runner shows as the job's summary: `GITHUB_STEP_SUMMARY`, or None."""
     given = os.environ.get("GITHUB_STEP_SUMMARY", "")
     return Path(given) if given else None
+
+
+def checkpoint_token() -> str:
+    """Return the bearer token for URLs that audit checkpoints are sent to: `RECERT_CHECKPOINT_TOKEN`, or nothing."""
+    return os.environ.get("RECERT_CHECKPOINT_TOKEN", "")
+
+
+def node() -> str:
+    """Return the name of this gateway among several: `RECERT_NODE`, or the host's name."""
+    return os.environ.get("RECERT_NODE", "") or socket.gethostname()
+
+
+def database_url() -> str:
+    """Return the database that several gateways share: `RECERT_DATABASE_URL`, or nothing."""
+    return os.environ.get("RECERT_DATABASE_URL", "")

@@ -1,6 +1,7 @@
 """Frozen, versioned records: the only things that stages hand to each other."""
 
 from recert.records.attestation import Attestation, AttestedFolder
+from recert.records.audit import AuditCheckpoint
 from recert.records.certificate import (
     Approval,
     Certificate,
@@ -43,22 +44,24 @@ RECORDS: tuple[type[Record], ...] = (
     Certificate,
     StatusList,
     Exchange,
+    AuditCheckpoint,
     WatchReport,
     ImportedResults,
     Comparison,
+    Attestation,
 )
 """Every kind of record, for the schemas and the property tests."""
-    Attestation,
 
 __all__ = [
     "CATEGORIES",
     "RECORDS",
     "Approval",
     "ArmCheck",
-    "CanaryResult",
-    "CategoryCheck",
     "Attestation",
     "AttestedFolder",
+    "AuditCheckpoint",
+    "CanaryResult",
+    "CategoryCheck",
     "CategoryCount",
     "Certificate",
     "Chat",

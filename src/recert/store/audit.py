@@ -1,114 +1,72 @@
-"""The audit log: append-only JSON lines, each naming the sha256 of the one before (`spec/audit-log.md`)."""
+"""The audit log: append-only lines, each naming the sha256 of the one before (`spec/audit-log.md`)."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
-import os
+import logging
 import queue
 import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple, Protocol
 
 import orjson
 
+from recert import settings
 from recert.digest import sha256_bytes
-from recert.errors import RecordError, StoreError
-from recert.records import Record, now, parse_json
-from recert.store.files import read_bytes
+from recert.errors import StoreError
+from recert.records import Record, now
+from recert.store.audit_chain import GENESIS, AuditLine, next_line
+from recert.store.audit_checkpoints import (
+    AuditLag,
+    CheckpointPlan,
+    CheckpointSigner,
+    marks_beside,
+    signed_path,
+)
+from recert.store.audit_file import LogFile, checkpoint_path
+from recert.store.audit_reading import read_log, verify_log
+from recert.store.audit_texts import TextStore
 
-GENESIS: Final = "0" * 64
-"""What the first line names as its predecessor."""
+__all__ = ["GENESIS", "AuditLine", "AuditLog", "checkpoint_path", "read_log", "verify_log"]
+
+log = logging.getLogger("recert.audit")
+
 _BATCH: Final = 256
 
 
-@dataclass(frozen=True)
-class AuditLine:
-    """One line: its number (from 1), the digest of the line before, what it holds, and its own digest."""
+class Keeps(Protocol):
+    """Where lines are kept: files (`LogFile`), or tables of a database (`LogTable`)."""
 
     seq: int
-    prev: str
+    """Number of the last line."""
+    head: str
+    """Its digest."""
+    torn: bytes
+    """What a crash left of a line that no reply had waited for."""
+
+    def ready(self) -> None:
+        """Return when the next line can go on from `seq` and `head`; else raise StoreError."""
+
+    def append(self, lines: Sequence[bytes], seq: int, head: str) -> None:
+        """Keep lines for good, all or none; else raise StoreError."""
+
+    def full(self) -> bool:
+        """Say whether `rotate` is due."""
+
+    def rotate(self) -> None:
+        """Go on in a new file; else raise StoreError, and nothing has changed."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class _Item(NamedTuple):
     kind: str
-    body: dict[str, Any]
-    sha256: str
-
-
-def checkpoint_path(path: Path) -> Path:
-    """Return where the checkpoint of a log lies: number and digest of its last line."""
-    return path.with_name(path.name + ".checkpoint")
-
-
-def read_log(path: Path) -> list[AuditLine]:
-    """
-    Return every line of a log, after checking the chain and the checkpoint.
-
-    Raises:
-        StoreError: the log or its checkpoint cannot be read.
-        RecordError: a line was changed, moved, put in or taken out, or the end is missing.
-    """
-    lines = _chain(path, read_bytes(path, "audit log"))
-    _meets_checkpoint(path, lines)
-    return lines
-
-
-def verify_log(path: Path) -> int:
-    """
-    Check a whole log; return its number of lines.
-
-    Raises:
-        StoreError: the log or its checkpoint cannot be read.
-        RecordError: a line was changed, moved, put in or taken out, or the end is missing.
-    """
-    return len(read_log(path))
-
-
-def _chain(path: Path, data: bytes) -> list[AuditLine]:
-    if data and not data.endswith(b"\n"):
-        raise RecordError("audit log ends within a line", facts={"log": path}, hint="the end was cut off")
-    lines: list[AuditLine] = []
-    prev = GENESIS
-    for number, raw in enumerate(data.split(b"\n")[:-1], start=1):
-        try:
-            value = parse_json(raw)
-            line = AuditLine(value["seq"], value["prev"], value["kind"], value["body"], sha256_bytes(raw))
-        except (RecordError, KeyError, TypeError) as exc:
-            raise RecordError(
-                "audit log has a line that is none", facts={"log": path, "line": number}
-            ) from exc
-        if line.seq != number or line.prev != prev:
-            raise RecordError(
-                "audit log is not what was written: the chain breaks",
-                facts={
-                    "log": path,
-                    "line": number,
-                    "number in the line": line.seq,
-                    "line before, by the chain": line.prev,
-                    "line before, as it is": prev,
-                },
-                hint="a line at or before this one was changed, moved, put in or taken out",
-            )
-        prev = line.sha256
-        lines.append(line)
-    return lines
-
-
-def _meets_checkpoint(path: Path, lines: list[AuditLine]) -> None:
-    try:
-        value = parse_json(read_bytes(checkpoint_path(path), "checkpoint of the audit log"))
-        seq, digest = int(value["seq"]), str(value["sha256"])
-    except (RecordError, KeyError, TypeError, ValueError) as exc:
-        raise RecordError("checkpoint of the audit log is damaged", facts={"log": path}) from exc
-    if seq > len(lines):
-        raise RecordError(
-            "audit log is shorter than its checkpoint",
-            facts={"log": path, "lines": len(lines), "checkpoint": seq},
-            hint="the end was cut off",
-        )
-    if digest != (lines[seq - 1].sha256 if seq else GENESIS):
-        raise RecordError("audit log and checkpoint differ", facts={"log": path, "line": seq})
+    body: bytes
+    texts: Mapping[str, bytes]
+    future: Future[int]
 
 
 class AuditLog:
@@ -119,91 +77,106 @@ class AuditLog:
     One process writes a log at a time. An existing log is checked before it goes on. A line that was cut by
     a crash was never acknowledged: it is taken off, and a line of kind `recovered` says so.
 
+    Args:
+        where: a file, or the URL of a PostgreSQL database, where each gateway has a chain of its own.
+        node: name of this gateway; by default `RECERT_NODE`, or the host's name.
+        rotate_bytes: size from which a file is put aside; None for never. No file is ever deleted.
+        checkpoints: who signs where the log stands, and where that is kept; None for unsigned ones only.
+        keep_texts: also keep requests and replies, apart from the log, where they can be deleted.
+
     Raises:
         StoreError: the log cannot be opened, or another process writes it.
         RecordError: the existing log is not what was written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(
+        self,
+        where: Path | str,
+        *,
+        node: str | None = None,
+        rotate_bytes: int | None = None,
+        checkpoints: CheckpointPlan | None = None,
+        keep_texts: bool = False,
+    ) -> None:
+        self.path = where
+        self.node = node or settings.node()
+        in_files = "://" not in str(where)
+        if in_files:
+            signed = marks_beside(Path(where), checkpoints.key.public) if checkpoints else {}
+            self._keeps: Keeps = LogFile(Path(where), rotate_bytes, signed)
+        else:
+            self._keeps = _table(str(where), self.node)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise StoreError(
-                "cannot open the audit log", facts={"log": path, "because": exc.strerror}
-            ) from exc
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            torn = self._take_up()
-        except BlockingIOError as exc:
-            os.close(self._file)
-            raise StoreError(
-                "another process writes this audit log", facts={"log": path}, hint="give each gateway its own"
-            ) from exc
-        except OSError as exc:
-            os.close(self._file)
-            raise StoreError(
-                "cannot open the audit log", facts={"log": path, "because": exc.strerror}
-            ) from exc
+            self._texts = TextStore(where) if keep_texts else None
+            name = Path(where).name if in_files else "database"
+            beside = signed_path(Path(where)) if in_files else None
+            self._signer = CheckpointSigner(checkpoints, self.node, name, beside) if checkpoints else None
         except BaseException:
-            os.close(self._file)
+            self._keeps.close()
             raise
-        self._queue: queue.SimpleQueue[tuple[str, bytes, Future[int]] | None] = queue.SimpleQueue()
+        if self._signer:
+            self._signer.restart(self._keeps.seq)
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
         self._writer = threading.Thread(target=self._write_loop, name="audit-log", daemon=True)
         self._writer.start()
-        if torn:
-            self._submit("recovered", orjson.dumps({"dropped_sha256": sha256_bytes(torn)})).result()
+        if self._keeps.torn:
+            torn = orjson.dumps({"dropped_sha256": sha256_bytes(self._keeps.torn)})
+            self._submit("recovered", torn, {}).result()
 
-    def _take_up(self) -> bytes:
-        data = read_bytes(self.path, "audit log")
-        whole = data[: data.rfind(b"\n") + 1]
-        lines = _chain(self.path, whole)
-        if lines or checkpoint_path(self.path).exists():
-            _meets_checkpoint(self.path, lines)
-        if len(whole) < len(data):
-            os.ftruncate(self._file, len(whole))
-        self._seq = len(lines)
-        self._head = lines[-1].sha256 if lines else GENESIS
-        self._size = len(whole)
-        self._whole = True
-        if not lines:
-            self._write_checkpoint()
-        return data[len(whole) :]
+    @property
+    def keeps_texts(self) -> bool:
+        """Whether `submit` keeps the texts that it is given."""
+        return self._texts is not None
 
-    def submit(self, record: Record) -> Future[int]:
-        """Queue a record; the future gives its line number once it is on disk, or raises StoreError."""
-        return self._submit(record.schema_name, orjson.dumps(record.to_value()))
+    @property
+    def lag(self) -> AuditLag | None:
+        """How far signed checkpoints are behind; None where none are made."""
+        return self._signer.lag(self._keeps.seq) if self._signer else None
 
-    def append(self, record: Record) -> int:
+    def submit(self, record: Record, texts: Mapping[str, bytes] | None = None) -> Future[int]:
+        """
+        Queue a record; the future gives its line number once it is on disk, or raises StoreError.
+
+        `texts`, by their digests, are kept beside the log where that was asked for, before the line is.
+        """
+        body = record.model_dump_json(exclude_none=True).encode()
+        return self._submit(record.schema_name, body, texts or {})
+
+    def append(self, record: Record, texts: Mapping[str, bytes] | None = None) -> int:
         """
         Write a record; return its line number once it is on disk.
 
         Raises:
             StoreError: the disk is full or fails; the log is as it was before.
         """
-        return self.submit(record).result()
+        return self.submit(record, texts).result()
 
-    def _submit(self, kind: str, body: bytes) -> Future[int]:
+    def _submit(self, kind: str, body: bytes, texts: Mapping[str, bytes]) -> Future[int]:
         future: Future[int] = Future()
+        future.set_running_or_notify_cancel()  # who stops waiting does not take the line back
         with self._closing:
             if self._closed:
-                future.set_exception(StoreError("the audit log is closed", facts={"log": self.path}))
+                future.set_exception(StoreError("the audit log is closed", facts={"log": self._label}))
             else:
-                self._queue.put((kind, body, future))
+                self._queue.put(_Item(kind, body, texts, future))
         return future
 
     def close(self) -> None:
-        """Write what is queued and close the file."""
+        """Write what is queued, sign where the log ends, and close it."""
         with self._closing:
             if self._closed:
                 return
             self._closed = True
             self._queue.put(None)
         self._writer.join()
-        os.close(self._file)
+        if self._signer:
+            self._signer.look(self._keeps.seq, self._keeps.head, final=True)
+            self._signer.close()
+        if self._texts:
+            self._texts.close()
+        self._keeps.close()
 
     def __enter__(self) -> AuditLog:
         return self
@@ -211,67 +184,63 @@ class AuditLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def _label(self) -> str:
+        return str(self.path).split("://", 1)[0]
+
     def _write_loop(self) -> None:
         going = True
         while going:
-            batch = [self._queue.get()]
+            batch: list[_Item | None] = []
             with contextlib.suppress(queue.Empty):
+                batch.append(self._queue.get(timeout=self._signer.wait_s() if self._signer else None))
                 while len(batch) < _BATCH:
                     batch.append(self._queue.get_nowait())
             going = None not in batch
-            self._write_batch([item for item in batch if item is not None])
+            items = [item for item in batch if item is not None]
+            if items:
+                self._write_batch(items)
+            self._after_batch()
 
-    def _write_batch(self, batch: list[tuple[str, bytes, Future[int]]]) -> None:
-        if not batch:
-            return
-        seq, head, at = self._seq, self._head, orjson.dumps(now().isoformat())
-        out = []
-        for kind, body, _ in batch:
-            seq += 1
-            raw = b'{"seq":%d,"prev":"%s","kind":"%s","at":%s,"body":%s}' % (
-                seq, head.encode(), kind.encode(), at, body
+    def _write_batch(self, batch: Sequence[_Item]) -> None:
+        try:
+            if self._texts:
+                self._texts.keep({digest: text for item in batch for digest, text in item.texts.items()})
+            self._keeps.ready()
+            before = self._keeps.seq
+            lines, seq, head = self._lines(batch)
+            self._keeps.append(lines, seq, head)
+        except Exception as exc:  # whatever it is, no reply leaves without its line
+            failed = exc if isinstance(exc, StoreError) else StoreError(
+                "cannot write the audit log", facts={"log": self._label, "because": type(exc).__name__}
             )  # fmt: skip
-            head = sha256_bytes(raw)
-            out.append(raw + b"\n")
-        data = b"".join(out)
-        before = (self._seq, self._head, self._size)
-        try:
-            if not (self._whole or self._take_back()):
-                raise OSError(errno.EIO, "an earlier line is half-written")
-            self._whole = True
-            _write_all(self._file, data)
-            os.fsync(self._file)
-            self._seq, self._head, self._size = seq, head, self._size + len(data)
-            self._write_checkpoint()
-        except OSError as exc:
-            self._seq, self._head, self._size = before
-            failed = StoreError(
-                "cannot write the audit log",
-                facts={"log": self.path, "because": exc.strerror},
-                hint="no request is answered without its line; free some space",
-            )
-            self._whole = self._take_back()
-            for _, _, future in batch:
-                future.set_exception(failed)
+            for item in batch:
+                item.future.set_exception(failed)
             return
-        for number, (_, _, future) in enumerate(batch, start=before[0] + 1):
-            future.set_result(number)
+        for number, item in enumerate(batch, start=before + 1):
+            item.future.set_result(number)
 
-    def _take_back(self) -> bool:
-        """Cut off what a failed write left; say whether that worked."""
-        try:
-            os.ftruncate(self._file, self._size)
-        except OSError:
-            return False
-        return True
+    def _lines(self, batch: Sequence[_Item]) -> tuple[list[bytes], int, str]:
+        seq, head, at = self._keeps.seq, self._keeps.head, orjson.dumps(now().isoformat())
+        lines = []
+        for item in batch:
+            raw = next_line(seq, head, item.kind, at, item.body)
+            seq, head = seq + 1, sha256_bytes(raw)
+            lines.append(raw + b"\n")
+        return lines, seq, head
 
-    def _write_checkpoint(self) -> None:
-        target = checkpoint_path(self.path)
-        temporary = target.with_name(target.name + ".new")
-        temporary.write_bytes(orjson.dumps({"seq": self._seq, "sha256": self._head}) + b"\n")
-        temporary.replace(target)
+    def _after_batch(self) -> None:
+        rotates = self._keeps.full()
+        if self._signer:
+            self._signer.look(self._keeps.seq, self._keeps.head, force=rotates)
+        if rotates:
+            try:
+                self._keeps.rotate()
+            except StoreError as exc:
+                log.warning("%s", str(exc).replace("\n", "; "))
 
 
-def _write_all(file: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(file, data) :]
+def _table(url: str, node: str) -> Keeps:
+    from recert.store.audit_table import LogTable
+
+    return LogTable(url, node)

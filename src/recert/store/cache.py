@@ -12,22 +12,9 @@ import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
 from recert.errors import StoreError
+from recert.store.sql import insert_new, is_url, open_engine, shown
+from recert.store.tables import FINGERPRINTS, META, REPLIES
 
-_META = sql.MetaData()
-_REPLIES = sql.Table(
-    "replies",
-    _META,
-    sql.Column("key", sql.String(64), primary_key=True),
-    sql.Column("text", sql.Text, nullable=False),
-    sql.Column("stop_reason", sql.String(16), nullable=False),
-    sql.Column("tokens", sql.Integer, nullable=False),
-)
-_FINGERPRINTS = sql.Table(
-    "fingerprints",
-    _META,
-    sql.Column("model", sql.String(64), primary_key=True),
-    sql.Column("fingerprint", sql.Text, nullable=False),
-)
 _AT_ONCE = 500
 
 
@@ -49,24 +36,20 @@ class GenerationCache:
     name is noticed. The file may hold harmful replies, and only its owner may read it.
 
     Args:
-        where: a file for SQLite, or a database URL such as `postgresql://...`.
+        where: a file for SQLite, or a database URL such as `postgresql://...`, made by `recert db upgrade`.
 
     Raises:
         StoreError: the database cannot be opened.
+        SettingsError: the URL is of a database that is not supported.
+        MissingExtraError: the driver for PostgreSQL is not installed.
     """
 
     def __init__(self, where: Path | str) -> None:
         self._where = str(where)
         try:
-            if "://" in self._where:
-                self._engine = sql.create_engine(self._where)
-            else:
-                path = Path(where)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch(mode=0o600)
-                self._engine = sql.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-                sql.event.listen(self._engine, "connect", _wal)
-            _META.create_all(self._engine)
+            self._engine = open_engine(where)
+            if not is_url(where) or self._engine.dialect.name == "sqlite":
+                META.create_all(self._engine, tables=[REPLIES, FINGERPRINTS])
         except (SQLAlchemyError, OSError) as exc:
             raise self._failed("open", exc) from exc
 
@@ -82,7 +65,7 @@ class GenerationCache:
             with self._engine.connect() as link:
                 for start in range(0, len(keys), _AT_ONCE):
                     some = keys[start : start + _AT_ONCE]
-                    for row in link.execute(sql.select(_REPLIES).where(_REPLIES.c.key.in_(some))):
+                    for row in link.execute(sql.select(REPLIES).where(REPLIES.c.key.in_(some))):
                         found[row.key] = CachedReply(row.text, row.stop_reason, row.tokens)
         except SQLAlchemyError as exc:
             raise self._failed("read", exc) from exc
@@ -101,7 +84,7 @@ class GenerationCache:
             for key, r in replies.items()
             if key not in present
         ]
-        self._insert(_REPLIES, rows)
+        self._insert(REPLIES, rows)
 
     def fingerprint(self, model: str) -> str | None:
         """
@@ -112,7 +95,7 @@ class GenerationCache:
         """
         try:
             with self._engine.connect() as link:
-                query = sql.select(_FINGERPRINTS.c.fingerprint).where(_FINGERPRINTS.c.model == model)
+                query = sql.select(FINGERPRINTS.c.fingerprint).where(FINGERPRINTS.c.model == model)
                 found = link.execute(query).scalar_one_or_none()
         except SQLAlchemyError as exc:
             raise self._failed("read", exc) from exc
@@ -126,7 +109,7 @@ class GenerationCache:
             StoreError: the database cannot be written.
         """
         if self.fingerprint(model) is None:
-            self._insert(_FINGERPRINTS, [{"model": model, "fingerprint": fingerprint}])
+            self._insert(FINGERPRINTS, [{"model": model, "fingerprint": fingerprint}])
 
     def close(self) -> None:
         """Let go of the database."""
@@ -144,27 +127,16 @@ class GenerationCache:
         rows = list(rows)
         if not rows:
             return
-        insert = sql.insert(table)
-        if self._engine.dialect.name == "sqlite":
-            insert = insert.prefix_with("OR IGNORE")
         try:
             with self._engine.begin() as link:
-                link.execute(insert, rows)
+                link.execute(insert_new(self._engine, table), rows)
         except (SQLAlchemyError, OSError) as exc:
             raise self._failed("write", exc) from exc
 
     def _failed(self, doing: str, exc: Exception) -> StoreError:
-        where = self._where if "://" not in self._where else self._where.split("://", 1)[0]
         because = getattr(exc, "orig", None) or exc
         return StoreError(
             f"cannot {doing} the cache of replies",
-            facts={"cache": where, "because": because},
+            facts={"cache": shown(self._where), "because": because},
             hint="free some disk space or give another file; replies kept so far are used again",
         )
-
-
-def _wal(link: Any, _: object) -> None:
-    cursor = link.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()

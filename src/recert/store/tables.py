@@ -1,0 +1,89 @@
+"""
+Every table, in one place.
+
+`recert db upgrade` makes them in a database that is named by URL; a file of SQLite gets those that it needs
+when it is opened. A test holds the migrations against this page.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sql
+
+META: Final = sql.MetaData()
+_BIG = sql.BigInteger().with_variant(sql.Integer, "sqlite")
+
+REPLIES: Final = sql.Table(
+    "replies",
+    META,
+    sql.Column("key", sql.String(64), primary_key=True),
+    sql.Column("text", sql.Text, nullable=False),
+    sql.Column("stop_reason", sql.String(16), nullable=False),
+    sql.Column("tokens", sql.Integer, nullable=False),
+)
+"""What models said, by the digest of everything that decides it."""
+
+FINGERPRINTS: Final = sql.Table(
+    "fingerprints",
+    META,
+    sql.Column("model", sql.String(64), primary_key=True),
+    sql.Column("fingerprint", sql.Text, nullable=False),
+)
+
+AUDIT_HEADS: Final = sql.Table(
+    "audit_heads",
+    META,
+    sql.Column("node", sql.String(255), primary_key=True),
+    sql.Column("seq", _BIG, nullable=False),
+    sql.Column("sha256", sql.String(64), nullable=False),
+)
+"""Where the chain of each gateway stands: its unsigned checkpoint."""
+
+AUDIT_LINES: Final = sql.Table(
+    "audit_lines",
+    META,
+    sql.Column("node", sql.String(255), primary_key=True),
+    sql.Column("seq", _BIG, primary_key=True, autoincrement=False),
+    sql.Column("line", sql.Text, nullable=False),
+)
+"""The lines of each gateway, byte for byte as in a file, without their ends."""
+
+TEXTS: Final = sql.Table(
+    "texts",
+    META,
+    sql.Column("sha256", sql.String(64), primary_key=True),
+    sql.Column("text", sql.LargeBinary, nullable=False),
+    sql.Column("kept_at", sql.String(32), nullable=False, index=True),
+)
+"""Requests and replies, where they are kept: by digest, apart from the log, so that they can be deleted."""
+
+STATUS_LISTS: Final = sql.Table(
+    "status_lists",
+    META,
+    sql.Column("name", sql.String(255), primary_key=True),
+    sql.Column("version", _BIG, primary_key=True, autoincrement=False),
+    sql.Column("envelope", sql.LargeBinary, nullable=False),
+)
+"""Signed status lists; the newest version of a name counts."""
+
+COUNTERS: Final = sql.Table(
+    "counters",
+    META,
+    sql.Column("scope", sql.String(32), primary_key=True),
+    sql.Column("key", sql.String(255), primary_key=True),
+    sql.Column("period", _BIG, primary_key=True, autoincrement=False),
+    sql.Column("used", _BIG, nullable=False),
+)
+"""What clients used of a budget in a period; several gateways add to one row."""
+
+STATES: Final = sql.Table(
+    "states",
+    META,
+    sql.Column("scope", sql.String(32), primary_key=True),
+    sql.Column("key", sql.String(255), primary_key=True),
+    sql.Column("version", _BIG, nullable=False),
+    sql.Column("value", sql.LargeBinary, nullable=False),
+    sql.Column("expires_s", _BIG, nullable=False, index=True),
+)
+"""What is remembered of a conversation, with the version that a change must name."""
