@@ -1,0 +1,163 @@
+"""The gateway's own folder: orders, private copies, and what must not be forgotten between two runs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from recert.errors import GatewayError, RecordError
+from recert.gateway.managed_files import remove
+from recert.records import now, parse_json
+from recert.records.orders import StandingOrders
+from recert.store.files import read_bytes, write_atomic
+
+ORDERS: Final = "orders.json"
+TAKEN_UP: Final = "taken-up.json"
+_LOCK: Final = "gateway.lock"
+_SEEN: Final = "seen.json"
+_COPIES: Final = "copies"
+_REMEMBER_EVERY_S: Final = 60.0
+_TRIES: Final = 10
+
+
+def require_private(folder: Path) -> None:
+    """
+    Make a folder that only this user can enter, or check that it is one: who can write in it can stop and resume.
+
+    Raises:
+        GatewayError: `state-unsafe`: it is somebody else's, open to others, or cannot be made.
+    """
+    try:
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True)
+        about = folder.lstat()
+    except OSError as exc:
+        raise GatewayError(
+            "state-unsafe", "cannot make the state folder", facts={"folder": folder, "because": exc.strerror}
+        ) from exc
+    ours = about.st_uid == os.geteuid()
+    if folder.is_symlink() or not folder.is_dir() or not ours or about.st_mode & 0o077:
+        raise GatewayError(
+            "state-unsafe",
+            "the state folder must be yours alone: who writes in it can stop and resume models",
+            facts={"folder": folder, "mode": oct(about.st_mode & 0o777), "yours": "yes" if ours else "no"},
+            hint=f"run `chmod 700 {folder}`, or give another folder with --state",
+        )
+
+
+class StateFolder:
+    """
+    The folder of one running gateway, locked while it runs.
+
+    Raises:
+        GatewayError: `state-unsafe`; `state-in-use`: another gateway has it; `state-damaged`: what was remembered
+            cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        require_private(folder)
+        self.folder = folder
+        if not (folder / _LOCK).exists() and not (folder / ORDERS).exists():
+            write_atomic(
+                folder / ORDERS, StandingOrders().to_json(), mode=0o600
+            )  # later its absence is damage
+        self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            self._take_lock()
+            self._seen = self._read_seen()
+        except BlockingIOError as exc:
+            os.close(self._lock)
+            raise GatewayError(
+                "state-in-use",
+                "another gateway uses this state folder",
+                facts={"folder": folder},
+                hint="give each gateway its own with --state",
+            ) from exc
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._written_at = now()
+        remove(self.copies)  # of a gateway that was killed
+
+    @property
+    def copies(self) -> Path:
+        """Where private copies of models go."""
+        return self.folder / _COPIES
+
+    @property
+    def latest(self) -> datetime | None:
+        """The latest time that an earlier run saw."""
+        said = self._seen.get("latest")
+        return datetime.fromisoformat(said) if said else None
+
+    def status_version(self, model: str) -> int | None:
+        """Return the highest version of a model's status list that was ever accepted here."""
+        version = self._seen["status_versions"].get(model)
+        return None if version is None else int(version)
+
+    def remember(self, model: str, status_version: int) -> None:
+        """Keep the status list's version, and now and then the time, so that no later run goes back behind them."""
+        known = self.status_version(model)
+        newer = known is None or status_version > known
+        at = now()
+        if not newer and (at - self._written_at).total_seconds() < _REMEMBER_EVERY_S:
+            return
+        versions = {**self._seen["status_versions"], **({model: status_version} if newer else {})}
+        latest = max(at, self.latest or at).isoformat()
+        self._seen = {"latest": latest, "status_versions": versions}
+        write_atomic(self.folder / _SEEN, orjson.dumps(self._seen), mode=0o600)
+        self._written_at = at
+
+    def close(self) -> None:
+        """Let go of the folder, and remove copies that are left."""
+        remove(self.copies)
+        with contextlib.suppress(OSError):
+            os.close(self._lock)
+
+    def _take_lock(self) -> None:
+        for _ in range(_TRIES):
+            with contextlib.suppress(BlockingIOError):
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(0.05)  # a command may have it for a moment, to see whether we do
+        raise BlockingIOError
+
+    def _read_seen(self) -> dict[str, Any]:
+        path = self.folder / _SEEN
+        if not path.exists():
+            return {"latest": "", "status_versions": {}}
+        try:
+            value = parse_json(read_bytes(path, "state"))
+            datetime.fromisoformat(value["latest"])
+            return {
+                "latest": value["latest"],
+                "status_versions": {str(k): int(v) for k, v in value["status_versions"].items()},
+            }
+        except (RecordError, LookupError, TypeError, ValueError, AttributeError) as exc:
+            raise GatewayError(
+                "state-damaged",
+                "what the gateway remembers of earlier runs cannot be read",
+                facts={"file": path},
+                hint="remove the file only if you know that neither clock nor status list was set back",
+            ) from exc
+
+
+def is_in_use(folder: Path) -> bool:
+    """Say whether a gateway runs on a state folder."""
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False

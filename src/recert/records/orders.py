@@ -1,0 +1,43 @@
+"""What an operator ordered a running gateway to do: stop, or go back to the stable model."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from recert.records.record import Moment, Part, Record
+
+EVERY_MODEL = "*"
+
+
+class Order(Part):
+    """One order, in force until it is lifted."""
+
+    kind: Literal["stop", "rollback"]
+    name: str = Field(min_length=1)
+    """The model or alias; `*` for every model. A rollback is of an alias."""
+    reason: str
+    by: str
+    """Who gave it: the user's name on the machine."""
+    ordered_at: Moment
+
+
+class StandingOrders(Record):
+    """Every order in force: the file that `recert stop`, `resume` and `rollback` write and a gateway watches."""
+
+    schema_name: ClassVar[str] = "standing-orders"
+
+    orders: tuple[Order, ...] = ()
+
+
+class OrderNote(Record):
+    """What became of an order: a line of the audit log."""
+
+    schema_name: ClassVar[str] = "order-note"
+
+    event: Literal["in-force", "lifted", "unreadable"]
+    """`unreadable`: the orders cannot be read, so that every model is stopped."""
+    order: Order | None = None
+    because: str = ""
+    noticed_at: Moment
