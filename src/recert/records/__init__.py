@@ -28,6 +28,7 @@ from recert.records.exchange import ControlScore, Exchange
 from recert.records.hazards import CategoryCheck
 from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSuite, Tool, UnreadEntry
 from recert.records.manifest import FileEntry, Manifest
+from recert.records.orders import Order, OrderNote, StandingOrders
 from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.rows import ChatRow
 from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
@@ -44,6 +45,8 @@ RECORDS: tuple[type[Record], ...] = (
     Certificate,
     StatusList,
     Exchange,
+    StandingOrders,
+    OrderNote,
     AuditCheckpoint,
     WatchReport,
     ImportedResults,
@@ -83,6 +86,8 @@ __all__ = [
     "Manifest",
     "Message",
     "Moment",
+    "Order",
+    "OrderNote",
     "Outcome",
     "Part",
     "Prompt",
@@ -93,6 +98,7 @@ __all__ = [
     "Sample",
     "ScreenReport",
     "Slice",
+    "StandingOrders",
     "State",
     "StatusEntry",
     "StatusList",
