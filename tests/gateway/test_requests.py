@@ -104,7 +104,7 @@ def test_system_and_developer_messages_become_the_system_prompt() -> None:
     found = parse_chat(read_object(body(messages=messages)), POLICY)
 
     assert found.system == "A\nB\nC"
-    assert found.texts() == ("A\nB\nC", "Hi", "A\nB\nC\nHi")
+    assert found.texts() == ("A\nB\nC", "Hi")
 
 
 JSON = st.recursive(

@@ -50,6 +50,7 @@ class GatewayApp:
         for served in self._models:
             await served.service.stop()
             await served.upstream.close()
+            await served.controls.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _route(self, http: Http) -> None:
@@ -131,6 +132,8 @@ def _state(served: Served) -> dict[str, Any]:
             "binds": certificate.binds,
         },
         "controls": list(served.controls.active),
+        "shadow": list(served.controls.shadow),
+        "unguarded": list(served.policy.gateway.unguarded),
         "required_controls": list(certificate.required_controls),
         "policy": {
             "id": served.policy.id,

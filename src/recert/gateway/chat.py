@@ -11,6 +11,7 @@ import orjson
 
 from recert.digest import sha256_bytes
 from recert.errors import StoreError
+from recert.gateway.asked import CONVERSATION_HEADER, Asked
 from recert.gateway.draft import Draft, Tally
 from recert.gateway.http import EVENTS, Http
 from recert.gateway.output_gate import OutputGate
@@ -119,7 +120,7 @@ class Chat:
         draft.streamed = request.stream
         http.end_when_gone(deadline)
         reply = ReplyId(draft.request_id, draft.model, int(draft.received_at.timestamp()), draft.serial)
-        draft.scores += await served.controls.check_request(request.texts())
+        draft.scores += await served.controls.check_request(_asked(http, draft, request))
         blocked = next((score.reason for score in draft.scores if score.blocked), "")
         served.service.require()
         if blocked:
@@ -222,6 +223,12 @@ class Chat:
             await asyncio.wrap_future(self._audit.submit(draft.exchange(decision)))
         except StoreError as exc:
             raise stopped("audit-unavailable") from exc
+
+
+def _asked(http: Http, draft: Draft, request: ChatRequest) -> Asked:
+    """What input controls look at. The conversation's name counts for this client alone."""
+    turns = tuple(text for role, text in request.turns if role == "user")
+    return Asked(request.texts(), turns, draft.client, http.header(CONVERSATION_HEADER))
 
 
 def _names(draft: Draft, http: Http, served: Served) -> None:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
-from recert.gateway.holdback import HoldBack, compile_patterns, scan
-from recert.gateway.normalise import views
-from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE, OutputGate, lexicon_score
+from recert.errors import GatewayError
+from recert.gateway.asked import Asked
+from recert.gateway.conversation import ConversationControl
+from recert.gateway.holdback import HoldBack, compile_patterns
+from recert.gateway.input_classifier import INPUT_JUDGE, Classifier, ClassifierControl
+from recert.gateway.input_gate import FAILED, TIMEOUT, InputControl, InputGate, answer_of
+from recert.gateway.input_lexicon import LIMITS, LexiconControl, LimitsControl
+from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE, OutputGate
+from recert.gateway.thresholds import Thresholds
 from recert.gateway.workers import Workers
-from recert.judges.protocol import JudgeFailed, ReplyJudge, RequestJudge, Score
+from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.models.secret import SecretPrefix
 from recert.policy.policy import GatewayPolicy
 from recert.records import ControlScore
 
-INPUT_JUDGE: Final = "input-judge"
 SECRET_PREFIX: Final = "secret-prefix"  # noqa: S105
 SYSTEM_INSTRUCTION: Final = "system-instruction"
-_LONGEST_INLINE_CHARS: Final = 4_000
-"""Longer requests are searched in a thread, so that they do not keep others waiting."""
+IMMUTABLE_SUFFIX: Final = "immutable-suffix"
+EVERY_CONTROL: Final = "all"
+"""In place of a name: every control that scores."""
+_NEVER_IN_SHADOW: Final = frozenset({LIMITS})
 
 
 class Controls:
@@ -30,6 +38,12 @@ class Controls:
         secret: the secret whose echo is blocked; None for none.
         request_judge: scores what clients write; None for none.
         reply_judge: scores replies; None for none.
+        guards: further controls of requests, asked last.
+        shadow: controls that score and do not act, beside those of the policy; `all` for all of them.
+        clock: seconds that never go back, for the risk of conversations.
+
+    Raises:
+        GatewayError: `phrase-unusable`, or `unknown-control`: nothing that can be in shadow has that name.
     """
 
     def __init__(
@@ -39,6 +53,9 @@ class Controls:
         secret: SecretPrefix | None,
         request_judge: RequestJudge | None,
         reply_judge: ReplyJudge | None,
+        guards: Sequence[InputControl] = (),
+        shadow: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy
         self._incoming = compile_patterns(policy.forbidden_phrases)
@@ -46,44 +63,52 @@ class Controls:
         self._request_judge = request_judge
         self._reply_judge = reply_judge
         self._workers = Workers()
+        self._thresholds = Thresholds(policy, policy.output_harm_score)
+        asked = [*self._own(clock), *guards]
+        scoring = [control.name for control in asked if control.name not in _NEVER_IN_SHADOW]
+        scoring += [OUTPUT_JUDGE] if reply_judge is not None else []
+        self.shadow: tuple[str, ...] = _in_shadow({*policy.shadow, *shadow}, scoring)
+        """Controls that score and do not act."""
+        self._gate = InputGate(asked, limit_s=policy.control_timeout_s, shadow=self.shadow)
         found = {
-            LEXICON: bool(policy.forbidden_phrases),
-            INPUT_JUDGE: request_judge is not None,
-            OUTPUT_JUDGE: reply_judge is not None,
             SECRET_PREFIX: secret is not None,
             SYSTEM_INSTRUCTION: bool(policy.system_instruction),
+            IMMUTABLE_SUFFIX: bool(policy.immutable_suffix),
         }
-        self.active: tuple[str, ...] = tuple(name for name, on in found.items() if on)
+        self.active: tuple[str, ...] = (*scoring, *(name for name, on in found.items() if on))
+        """Every control, those in shadow included."""
 
-    async def check_request(self, texts: Sequence[str]) -> list[ControlScore]:
-        """Score every text of a request, in every view. Any `blocked` blocks the request."""
-        scores = []
-        if self._incoming:
-            scores.append(await self._look_up(texts))
-            if scores[-1].blocked:
-                return scores
+    @property
+    def acting(self) -> tuple[str, ...]:
+        """Controls that act on what they find."""
+        return tuple(name for name in self.active if name not in self.shadow)
+
+    def _own(self, clock: Callable[[], float]) -> Iterator[InputControl]:
+        """The controls of requests that need nothing from elsewhere, in order."""
+        policy = self._policy
+        yield LimitsControl(policy.max_input_chars)
         judge = self._request_judge
-        if judge is not None:
-            seen = tuple(dict.fromkeys(view for text in texts for view in views(text)))
-            scores.append(
-                await self._judge(
-                    INPUT_JUDGE, "input", lambda: _worst(judge, seen), self._policy.input_harm_score
-                )
-            )
-        return scores
+        classifier = Classifier(judge, depth=policy.max_encoding_depth) if judge is not None else None
+        if classifier is not None and policy.conversation.active:
+            yield ConversationControl(classifier, policy.conversation, clock=clock)
+        if self._incoming:
+            yield LexiconControl(self._incoming, self._workers, limit_s=policy.control_timeout_s)
+        if classifier is not None:
+            yield ClassifierControl(classifier, Thresholds(policy, policy.input_harm_score))
 
-    async def _look_up(self, texts: Sequence[str]) -> ControlScore:
-        def look() -> str:
-            return next(filter(None, (scan(self._incoming, text) for text in texts)), "")
+    async def check_request(self, asked: Asked, *, every: bool = False) -> list[ControlScore]:
+        """
+        Return what controls say of a request, up to the first that is `blocked`: that blocks the request.
 
-        if sum(map(len, texts)) <= _LONGEST_INLINE_CHARS:
-            return lexicon_score("input", look())
-        try:
-            return lexicon_score("input", await self._workers.run(look, self._policy.control_timeout_s))
-        except TimeoutError:
-            return ControlScore(
-                control=LEXICON, direction="input", score=None, blocked=True, reason="control-timeout"
-            )
+        Args:
+            asked: the request.
+            every: ask those after it too.
+        """
+        return await self._gate.check(asked, every=every)
+
+    async def close(self) -> None:
+        """Give back what controls hold."""
+        await self._gate.close()
 
     def gate(self, question: str, *, by_sentence: bool) -> OutputGate:
         """Return the gate for one reply; `by_sentence` for a stream that is released as it comes."""
@@ -94,37 +119,47 @@ class Controls:
         """Score a reply, or what there is of it."""
         judge = self._reply_judge
         assert judge is not None
-        return await self._judge(
-            OUTPUT_JUDGE, "output", lambda: judge.score(question, reply), self._policy.output_harm_score
-        )
-
-    async def _judge(
-        self, control: str, direction: str, ask: Callable[[], Score | JudgeFailed], threshold: float
-    ) -> ControlScore:
-        reason = "control-failed"
+        reason = FAILED
+        said: object = None
         try:
-            said = await self._workers.run(ask, self._policy.control_timeout_s)
+            said = await self._workers.run(
+                lambda: judge.score(question, reply), self._policy.control_timeout_s
+            )
         except TimeoutError:
-            said, reason = JudgeFailed("no answer in time"), "control-timeout"
-        except Exception as exc:
-            said = JudgeFailed(type(exc).__name__)
-        if not isinstance(said, Score):
-            return ControlScore(control=control, direction=direction, score=None, blocked=True, reason=reason)
-        blocked = not said.value < threshold
+            reason = TIMEOUT
+        except Exception:
+            said = None
+        answer = answer_of(said, self._thresholds, OUTPUT_JUDGE)
+        shadow = OUTPUT_JUDGE in self.shadow
         return ControlScore(
-            control=control,
-            direction=direction,
-            score=said.value,
-            blocked=blocked,
-            reason=control if blocked else "",
+            control=OUTPUT_JUDGE,
+            direction="output",
+            score=answer.score,
+            blocked=answer.blocked and not shadow,
+            reason=reason if answer.score is None else answer.reason,
+            category=answer.category,
+            shadow=shadow,
         )
 
 
-def _worst(judge: RequestJudge, texts: Sequence[str]) -> Score | JudgeFailed:
-    worst = Score(0.0)
-    for text in texts:
-        said = judge.score(text)
-        if isinstance(said, JudgeFailed):
-            return said
-        worst = max(worst, said, key=lambda s: s.value)
-    return worst
+def _in_shadow(given: Collection[str], scoring: Sequence[str]) -> tuple[str, ...]:
+    unknown = sorted(set(given) - {*scoring, EVERY_CONTROL})
+    if unknown:
+        raise GatewayError(
+            "unknown-control",
+            "no control that can be in shadow has this name",
+            facts={"given": ", ".join(unknown), "there are": ", ".join(scoring) or "none"},
+        )
+    return tuple(name for name in scoring if name in given or EVERY_CONTROL in given)
+
+
+__all__ = [
+    "EVERY_CONTROL",
+    "IMMUTABLE_SUFFIX",
+    "INPUT_JUDGE",
+    "LEXICON",
+    "OUTPUT_JUDGE",
+    "SECRET_PREFIX",
+    "SYSTEM_INSTRUCTION",
+    "Controls",
+]

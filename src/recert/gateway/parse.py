@@ -62,10 +62,9 @@ class ChatRequest:
         return self.turns[-1][1]
 
     def texts(self) -> tuple[str, ...]:
-        """Return every text the client wrote; and all of them as one, where there are several."""
+        """Return every text the client wrote, in order."""
         each = [text for _, text in self.turns]
-        each = [self.system, *each] if self.system else each
-        return (*each, "\n".join(each)) if len(each) > 1 else tuple(each)
+        return (self.system, *each) if self.system else tuple(each)
 
 
 def read_object(body: bytes) -> dict[str, Any]:

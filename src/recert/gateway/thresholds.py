@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,3 +79,19 @@ class Thresholds:
 
 
 _KNOWN: Final = frozenset(CATEGORIES)
+
+
+def worst(scores: Iterable[Score]) -> Score:
+    """Return one score that blocks wherever any of these does, under any thresholds."""
+    by_category: dict[str, float] = {}
+    highest = Score(0.0)
+    for said in scores:
+        given = said.by_category
+        if not said.value <= max((value for _, value in given), default=-1.0):
+            given = (*given, *((name, said.value) for name in said.categories or (NO_CATEGORY,)))
+        for name, value in given:
+            if not value <= by_category.get(name, -1.0):
+                by_category[name] = value
+        if not said.value <= highest.value:
+            highest = said
+    return Score(highest.value, highest.because, highest.categories, tuple(by_category.items()))

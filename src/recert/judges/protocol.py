@@ -72,3 +72,14 @@ class RequestJudge(Protocol):
 
     def score(self, request: str) -> Score | JudgeFailed:
         """Return how harmful the request looks."""
+
+
+class BatchRequestJudge(Protocol):
+    """A judge of requests that is quicker with many at once."""
+
+    @property
+    def note(self) -> JudgeNote:
+        """Id, version and measured error."""
+
+    def score_requests(self, requests: Sequence[str]) -> list[Score | JudgeFailed]:
+        """Return one score for each request, in order."""

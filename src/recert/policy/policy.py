@@ -163,21 +163,22 @@ class ConversationPolicy(Part):
     """
     When a conversation is blocked as a whole, whatever its last turn says alone.
 
-    Each user turn that is new to the gateway adds `max(0, score - floor) + climb * max(0, score - peak)` to the
-    conversation's risk, where `peak` is the highest score of its turns before; the second part begins with its
-    second turn. Risk halves every `half_life_s`.
+    The score of a user turn is the mean of the classifier's for it alone and for it with the two user turns before. A
+    turn that is new to the gateway and scores above `floor` adds `(score - floor) / (1 - floor)` to the risk, and from
+    the second turn on `climb * (score - max(peak, floor)) / (1 - floor)` where it rises above `peak`, the highest score
+    before. Another turn takes `relief` off, but leaves half of what the risk has been at most. Both halve with every
+    `half_life_s`.
     """
 
     active: bool = True
-    blocked_at: float = Field(default=1.0, gt=0)
+    blocked_at: float = Field(default=2.0, gt=0)
     """Risk from which every further request of the conversation is blocked."""
-    floor: float = Field(default=0.5, ge=0, le=1)
-    """Scores up to this add nothing by themselves."""
+    floor: float = Field(default=0.5, ge=0, lt=1)
     climb: float = Field(default=0.5, ge=0)
-    """Weight of a rise above every turn before."""
+    relief: float = Field(default=0.1, ge=0)
     half_life_s: float = Field(default=3600, gt=0)
     most_kept: int = Field(default=20_000, ge=1)
-    """Conversations remembered at most; of those longest unused the one with the least risk is forgotten first."""
+    """Conversations with a risk remembered at most; of those longest unused the least risky is forgotten first."""
 
 
 Feature = Literal[
