@@ -13,6 +13,7 @@ import binascii
 import codecs
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -60,9 +61,19 @@ def fold_char(char: str) -> str:
 
 def fold(text: str) -> str:
     """Return a text as it looks, in lower case, every run of spaces and dashes as one space."""
-    return " ".join("".join(map(fold_char, text)).split())
+    return " ".join(_each(text, _ASCII_FOLD, fold_char).split())
 
 
+def _each(text: str, ascii_table: Mapping[int, str | None], read: Callable[[str], str]) -> str:
+    return text.translate(ascii_table) if text.isascii() else "".join(map(read, text))
+
+
+def _ascii(read: Callable[[str], str]) -> dict[int, str | None]:
+    """What a reading says of ASCII, as `str.translate` is quick with: one character or None for each."""
+    return {code: read(chr(code)) or None for code in range(128)}
+
+
+_ASCII_FOLD: Final = _ascii(fold_char)
 _LEET: Final = str.maketrans("01|!3457@$89i", "ollleastasbgl")
 
 
@@ -73,7 +84,10 @@ def fold_leet_char(char: str) -> str:
 
 def fold_leet(text: str) -> str:
     """Return `fold` of a text with digits and signs read as letters."""
-    return " ".join("".join(map(fold_leet_char, text)).split())
+    return " ".join(_each(text, _ASCII_LEET, fold_leet_char).split())
+
+
+_ASCII_LEET: Final = _ascii(fold_leet_char)
 
 
 def squeeze_char(char: str) -> str:
@@ -83,7 +97,18 @@ def squeeze_char(char: str) -> str:
 
 def squeeze(text: str) -> str:
     """Return the letters and digits of a text's fold."""
-    return "".join(map(squeeze_char, text))
+    return _each(text, _ASCII_SQUEEZED, squeeze_char)
+
+
+_ASCII_SQUEEZED: Final = _ascii(squeeze_char)
+
+
+@lru_cache(maxsize=4096)
+def visible_char(char: str) -> str:
+    """Return one character as a decoder would take it: its compatibility form, or nothing where it cannot be seen."""
+    if not fold_char(char):
+        return ""
+    return char if char.isascii() else unicodedata.normalize("NFKC", char)[:1]
 
 
 def rot13(text: str) -> str:
