@@ -9,8 +9,8 @@ that what else the machine does falls on all alike; CPU time is user and system 
 
 Before anything is timed, each front answers a request that is fine with the whole text, and is asked for a
 forbidden phrase in three ways; what it let through is in the table. NeMo Guardrails judges streams before they
-leave (`stream_first: false`). A plain request is answered with 16 tokens, and so is a streamed one, all at once;
-paced, a token comes every 5 ms on four streams.
+leave (`stream_first: false`). A plain request is answered with 16 tokens, and so is a streamed one, all at once, for
+16 clients that each ask again when they have their reply; paced, a token comes every 5 ms on four streams.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from peers.environment import NoPeer, versions_in
 from peers.page import GATEWAY, claim, claims_table, filled, machine, write_part
 
 HERE = Path(__file__).parent
-TOKENS, PACED_TOKENS, STREAMS = 16, 200, 4
+TOKENS, PACED_TOKENS = 16, 200
+CLIENTS, STREAMS = 16, 4
 DIRECT, OURS, OURS_JUDGED = "direct to the mock", "Recert", "Recert with the embedded classifier"
 BARE, GUARDED = "LiteLLM, no guardrail", "LiteLLM, keyword guard"
 IORAILS, LLMRAILS = "NeMo IORails, regex rail", "NeMo LLMRails, regex rail"
@@ -52,12 +53,16 @@ class Part:
     request: bytes
     per: float
     """Units of the figure in a second of CPU time an answer."""
+    connections: int
 
 
-PLAIN = Part("plain, ms", chat_request("bench", ORDINARY), 1e3)
-STREAMED = Part("streamed, ms", chat_request("bench", ORDINARY, stream=True), 1e3)
+PLAIN = Part("plain, ms", chat_request("bench", ORDINARY), 1e3, CLIENTS)
+STREAMED = Part("streamed, ms", chat_request("bench", ORDINARY, stream=True), 1e3, CLIENTS)
 TOKEN = Part(
-    "paced, us a token", chat_request("bench", f"{ORDINARY} {PACED}", stream=True), 1e6 / PACED_TOKENS
+    "paced, us a token",
+    chat_request("bench", f"{ORDINARY} {PACED}", stream=True),
+    1e6 / PACED_TOKENS,
+    STREAMS,
 )
 PARTS = (PLAIN, STREAMED, TOKEN)
 
@@ -158,7 +163,7 @@ def measure(part: Part, server: Server, seconds: float) -> tuple[float, list[flo
         NoPeer: an answer was no good.
     """
     before = server.cpu_s()
-    load = asyncio.run(ask_for(server.url, part.request, connections=STREAMS, seconds=seconds))
+    load = asyncio.run(ask_for(server.url, part.request, connections=part.connections, seconds=seconds))
     used = server.cpu_s() - before
     if load.bad:
         raise NoPeer(f"answers badly: {load.bad[0].status} {load.bad[0].broken} {load.bad[0].body[:80]!r}")
@@ -301,7 +306,10 @@ def main() -> int:
     lost = "; ".join(found[name].lost for name in (OURS, OURS_JUDGED) if name in found and found[name].lost)
     if lost:
         sys.exit(f"Recert: {lost}")
-    lines = claims_of(found, {"tokens": TOKENS, "streams": STREAMS, "cpu_used_by_others": round(others, 3)})
+    lines = claims_of(
+        found,
+        {"tokens": TOKENS, "clients": CLIENTS, "streams": STREAMS, "cpu_used_by_others": round(others, 3)},
+    )
     if given.write:
         intro = "\n\n".join(filled(one) for one in (__doc__ or "").strip().split("\n\n")[1:])
         said = [f"{package} {at}" for package, at in merged_versions(found).items()]
