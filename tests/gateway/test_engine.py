@@ -29,9 +29,11 @@ from recert.certification import (
     suspend,
     verify,
 )
-from recert.errors import GatewayError
+from recert.errors import GatewayError, VerificationError
 from recert.gateway.keys import ApiKeys
-from recert.gateway.launch import EmbeddedEngine, socket_folder
+from recert.gateway.managed_commands import ManagedUpstream
+from recert.gateway.managed_engine import ManagedEngine
+from recert.gateway.sockets import socket_folder
 from recert.gateway.stage import prepare
 from recert.policy import Policy
 from recert.records import Manifest, VerifiedCertificate, now
@@ -193,7 +195,7 @@ def test_the_certified_model_is_served_until_something_changes(deployment: Deplo
     assert again == choice.message.content
     assert too_long == "context_length_exceeded"
     assert label == "embedded-engine"
-    assert told == ["checking base", "checking tuned", "loading"] * 2
+    assert told == ["copying what is certified", *["checking base", "checking tuned", "loading"] * 2]
     assert crashed == "engine-down"
     assert restarted
     assert suspended == "suspended"
@@ -239,12 +241,12 @@ def wait_until_serving(url: str, within_s: float = 60) -> bool:
 
 
 def test_the_engine_refuses_files_that_changed_since_verification(deployment: Deployment) -> None:
-    """Between verification and load one bit flips: the engine itself notices, and nothing is served."""
+    """Between verification and load one bit flips: it is not copied, and nothing is started."""
     verified = deployment.verify()
     flip_one_bit(deployment.adapter)
-    engine = EmbeddedEngine(verified, limit_s=5)
+    engine = ManagedEngine({"m0": verified}, ManagedUpstream())
 
-    with pytest.raises(GatewayError) as caught:
+    with pytest.raises(VerificationError) as caught:
         engine.start()
 
     assert caught.value.reason == "file-differs"
@@ -264,7 +266,7 @@ def test_an_engine_that_cannot_load_is_an_error_with_a_reason(deployment: Deploy
         tuned=Manifest.of_folder(deployment.folder / "tuned"),
     )
     with pytest.raises(GatewayError) as caught:
-        EmbeddedEngine(verified, limit_s=5).start()
+        ManagedEngine({"m0": verified}, ManagedUpstream()).start()
 
     assert caught.value.reason == "engine-refused"
     assert "cannot load the model" in str(caught.value)
@@ -284,6 +286,6 @@ def test_a_long_temporary_folder_is_no_obstacle(tmp_path: Path, monkeypatch: pyt
     finally:
         folder.rmdir()
 
-    monkeypatch.setattr("recert.gateway.launch._LONGEST_SOCKET_PATH", 5)
+    monkeypatch.setattr("recert.gateway.sockets._LONGEST_SOCKET_PATH", 5)
     with pytest.raises(GatewayError, match="short enough"):
         socket_folder()

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from recert.errors import GatewayError
@@ -76,13 +76,20 @@ class Aliases:
     Args:
         read: gives the present ones; whatever it raises of ours means that they cannot be read.
         models: names of the models there are.
+        is_rolled_back: says whether an alias leads to its stable model alone, by order.
 
     Raises:
         RecertError: they cannot be read now.
     """
 
-    def __init__(self, read: Callable[[], Sequence[Alias]], models: Collection[str]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Sequence[Alias]],
+        models: Collection[str],
+        is_rolled_back: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._read = read
+        self.is_rolled_back = is_rolled_back
         self._models = frozenset(models)
         self._aliases: Mapping[str, Alias] = {}
         self._leading: Mapping[str, tuple[str, ...]] = {}
@@ -98,6 +105,13 @@ class Aliases:
     def names(self) -> list[str]:
         """Return the aliases' names."""
         return list(self._aliases)
+
+    def describe(self) -> list[dict[str, object]]:
+        """Return what `/status` says of each."""
+        return [
+            {**asdict(alias), "rolled_back": self.is_rolled_back(name), "reason": self.problem}
+            for name, alias in self._aliases.items()
+        ]
 
     def leading_to(self, model: str) -> tuple[str, ...]:
         """Return the aliases that lead to a model."""

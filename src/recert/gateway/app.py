@@ -88,20 +88,19 @@ class GatewayApp:
         else:
             await http.reply(200, orjson.dumps({"status": "serving"}))
 
-    async def _list(self, http: Http, _client: str) -> None:
+    async def _list(self, http: Http, client: str) -> None:
         try:
             self._models.require_any()
         except Stopped as exc:
             raise stopped(exc.reason) from exc
         data = [
             {
-                "id": served.name,
+                "id": name,
                 "object": "model",
                 "created": int(served.certificate.certified_at.timestamp()),
                 "owned_by": "recert",
             }
-            for served in self._models
-            if not served.service.reason
+            for name, served in self._models.listed(client)
         ]
         await http.reply(200, orjson.dumps({"object": "list", "data": data}))
 
@@ -114,7 +113,11 @@ class GatewayApp:
             "reason": reasons[0] if all(reasons) else "",
         }
         only = states[0] if self._models.only else {}
-        await http.reply(200, orjson.dumps({**whole, **only, "models": states}))
+        refused = [
+            {"name": name, "state": "refused", "reason": why} for name, why in self._models.refused.items()
+        ]
+        known = {"models": [*states, *refused], "aliases": self._models.aliases.describe()}
+        await http.reply(200, orjson.dumps({**whole, **only, **known}))
 
 
 def _state(served: Served) -> dict[str, Any]:
@@ -122,6 +125,7 @@ def _state(served: Served) -> dict[str, Any]:
     return {
         "state": "stopped" if reason else "serving",
         "reason": reason,
+        "name": served.name,
         "model": certificate.model_name,
         "certificate": {
             "serial": certificate.serial,

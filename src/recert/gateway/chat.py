@@ -85,7 +85,7 @@ class Chat:
         draft.request_sha256 = sha256_bytes(body)
         value = read_object(body)
         name = read_model(value)
-        served = self._models.find(name)
+        served = self._models.find(name, draft.client)
         if served is None:
             raise HttpError(
                 f"this gateway serves {self._models.names()} only",

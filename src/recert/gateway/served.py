@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from recert.errors import GatewayError
+from recert.gateway.aliases import Alias, Aliases, no_aliases
 from recert.gateway.controls import Controls
 from recert.gateway.service import Service, Stopped
 from recert.gateway.upstream import Upstream
@@ -16,13 +18,18 @@ from recert.records import Certificate
 
 @dataclass(frozen=True)
 class Served:
-    """One certified model, ready to answer."""
+    """
+    One certified model, ready to answer.
+
+    `called` is what clients call it, where that is not the name in its certificate.
+    """
 
     service: Service
     controls: Controls
     upstream: Upstream
     policy: Policy
     secret: SecretPrefix | None = None
+    called: str = ""
 
     @property
     def certificate(self) -> Certificate:
@@ -32,26 +39,41 @@ class Served:
     @property
     def name(self) -> str:
         """What clients call the model."""
-        return self.certificate.model_name
+        return self.called or self.certificate.model_name
 
 
 class ServedModels:
     """
     Every model of one gateway, by name.
 
+    Args:
+        models: those that are served.
+        aliases: further names that lead to them.
+        refused: models that were asked for and did not start, with the reason that their clients get.
+
     Raises:
         GatewayError: `no-model`, or `same-name`: two models would answer to one name.
     """
 
-    def __init__(self, models: Sequence[Served]) -> None:
+    def __init__(
+        self,
+        models: Sequence[Served],
+        *,
+        aliases: Aliases | None = None,
+        refused: Mapping[str, str] | None = None,
+    ) -> None:
         if not models:
             raise GatewayError("no-model", "a gateway needs a model to serve")
         self._models = {served.name: served for served in models}
-        if len(self._models) < len(models):
+        self.refused = dict(refused or {})
+        """Models that did not start, with the reason."""
+        self.aliases = aliases or no_aliases()
+        names = [*(served.name for served in models), *self.refused]
+        if len(set(names)) < len(names):
             raise GatewayError(
                 "same-name",
                 "two models of one gateway have the same name",
-                facts={"names": ", ".join(served.name for served in models)},
+                facts={"names": ", ".join(names)},
             )
 
     def __iter__(self) -> Iterator[Served]:
@@ -60,15 +82,52 @@ class ServedModels:
     @property
     def only(self) -> Served | None:
         """The model, where there is one; None where there are several."""
-        return next(iter(self)) if len(self._models) == 1 else None
+        return next(iter(self)) if len(self._models) == 1 and not self.refused else None
 
-    def find(self, name: str) -> Served | None:
-        """Return the model of that name."""
-        return self._models.get(name)
+    def find(self, name: str, client: str = "") -> Served | None:
+        """
+        Return the model that answers a client under a name, which may be an alias; None where there is no such name.
+
+        A client of a canary that is stopped is the stable model's until the canary is served again.
+
+        Raises:
+            Stopped: the name is known, and no model answers to it now.
+        """
+        served = self._models.get(name)
+        if served is not None:
+            return served
+        if name in self.refused:
+            raise Stopped(self.refused[name])
+        alias = self.aliases.find(name)
+        if alias is None:
+            return None
+        if self.aliases.problem:
+            raise Stopped(self.aliases.problem)
+        return self._behind(alias, client)
+
+    def _behind(self, alias: Alias, client: str) -> Served:
+        if alias.leads_to_canary(client) and not self.aliases.is_rolled_back(alias.name):
+            canary = self._models.get(alias.canary)
+            if canary is not None and not canary.service.reason:
+                return canary
+        stable = self._models.get(alias.stable)
+        if stable is None:
+            raise Stopped(self.refused.get(alias.stable, "engine-down"))
+        return stable
+
+    def listed(self, client: str) -> list[tuple[str, Served]]:
+        """Return every name under which a client is answered now, and by which model."""
+        found = [(served.name, served) for served in self if not served.service.reason]
+        for name in self.aliases.names():
+            with contextlib.suppress(Stopped):
+                served = self.find(name, client)
+                if served is not None and not served.service.reason:
+                    found.append((name, served))
+        return found
 
     def names(self) -> str:
         """Return the names, for people."""
-        return ", ".join(self._models)
+        return ", ".join([*self._models, *self.refused, *self.aliases.names()])
 
     def require_any(self) -> None:
         """

@@ -8,19 +8,25 @@ steps are in `prepare()`; what happens to a request is in `chat.py`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from recert.errors import GatewayError, VerificationError
+from recert.gateway.aliases import Alias, Aliases
 from recert.gateway.app import GatewayApp
 from recert.gateway.chat import Chat
 from recert.gateway.controls import SECRET_PREFIX, Controls
+from recert.gateway.input_gate import InputControl
 from recert.gateway.keys import ApiKeys, require_keys_beyond_loopback
-from recert.gateway.launch import EmbeddedEngine
+from recert.gateway.launch import Launched, Wanted, launch
+from recert.gateway.managed_commands import ManagedUpstream
+from recert.gateway.offers import Offer
+from recert.gateway.orders import OrderBook
 from recert.gateway.served import Served, ServedModels
 from recert.gateway.server import GatewayServer
 from recert.gateway.service import Service
-from recert.gateway.upstream import HttpUpstream, UnsafeDeclaredUpstream
+from recert.gateway.state import StateFolder
+from recert.gateway.upstream import HttpUpstream, UnsafeDeclaredUpstream, Upstream
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
@@ -41,7 +47,9 @@ def serve(
     secret: SecretPrefix | None = None,
     request_judge: RequestJudge | None = None,
     reply_judge: ReplyJudge | None = None,
-    upstream: UnsafeDeclaredUpstream | None = None,
+    guards: Sequence[InputControl] = (),
+    shadow: Collection[str] = (),
+    upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
     keys: ApiKeys | None = None,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
@@ -56,6 +64,8 @@ def serve(
         secret=secret,
         request_judge=request_judge,
         reply_judge=reply_judge,
+        guards=guards,
+        shadow=shadow,
         upstream=upstream,
         keys=keys,
         host=host,
@@ -76,7 +86,9 @@ def prepare(
     secret: SecretPrefix | None = None,
     request_judge: RequestJudge | None = None,
     reply_judge: ReplyJudge | None = None,
-    upstream: UnsafeDeclaredUpstream | None = None,
+    guards: Sequence[InputControl] = (),
+    shadow: Collection[str] = (),
+    upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
     keys: ApiKeys | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -94,8 +106,10 @@ def prepare(
         secret: the BackdoorAlign secret, when the certificate requires `secret-prefix`.
         request_judge: scores what clients write.
         reply_judge: scores replies.
-        upstream: a server that is only declared to run the model. By default the embedded engine is started
-            on the certified folders.
+        guards: further controls of requests, such as guard models, asked after the others.
+        shadow: controls that score and do not act, beside those of the policy; `all` for every one.
+        upstream: which engine is started on the certified files, by default the embedded one; or a server that is
+            only declared to run the model; or any other `Upstream`.
         keys: who may ask; by default those of `RECERT_API_KEYS`.
         host: where to listen. Beyond this machine keys are needed.
         port: 0 for a free one.
@@ -113,40 +127,133 @@ def prepare(
             facts={"given": type(certificate).__name__},
             hint="call recert.certification.verify first",
         )
+    controls = Controls(
+        policy.gateway,
+        secret=secret,
+        request_judge=request_judge,
+        reply_judge=reply_judge,
+        guards=guards,
+        shadow=shadow,
+    )
+    offer = Offer(certificate, recheck, policy, controls, secret, upstream or ManagedUpstream())
+    return prepare_models([offer], audit=audit, keys=keys, host=host, port=port, progress=progress)
+
+
+def prepare_models(
+    offers: Sequence[Offer],
+    *,
+    audit: AuditLog,
+    read_aliases: Callable[[], Sequence[Alias]] = list,
+    refused: Mapping[str, VerificationError | GatewayError] | None = None,
+    state: StateFolder | None = None,
+    keys: ApiKeys | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> GatewayServer:
+    """
+    Return a gateway for several models that is ready to run. One that does not start is refused, and keeps no other.
+
+    Args:
+        offers: the models.
+        audit: where every exchange is written before its reply leaves.
+        read_aliases: gives the aliases; read again while it runs.
+        refused: models that were refused before, by name: their clients get the reason.
+        state: the folder with orders and copies; without one there is no kill switch. It is closed at the end.
+        keys: who may ask; by default those of `RECERT_API_KEYS`.
+        host: where to listen. Beyond this machine keys are needed.
+        port: 0 for a free one.
+        progress: called with a sentence at each step of the start.
+
+    Raises:
+        GatewayError: no model can be served, an alias leads nowhere, or the address cannot be used.
+        VerificationError: no model can be served.
+    """
     keys = ApiKeys.configured() if keys is None else keys
     require_keys_beyond_loopback(host, keys)
-    _require_policy(certificate.certificate, policy)
-    _require_secret(certificate.certificate, secret)
-    controls = Controls(policy.gateway, secret=secret, request_judge=request_judge, reply_judge=reply_judge)
-    _require_controls(certificate.certificate, controls)
-
-    running = _start(certificate, upstream, limit_s=policy.gateway.upstream_timeout_s, progress=progress)
-    engine = running if isinstance(running, EmbeddedEngine) else None
+    no = dict(refused or {})
+    ready = []
+    for offer in offers:
+        try:
+            _require(offer)
+            ready.append(offer)
+        except (VerificationError, GatewayError) as exc:
+            no[offer.name] = exc
+    launched = launch(
+        [
+            Wanted(offer.name, offer.certificate, offer.upstream, offer.policy.gateway.upstream_timeout_s)
+            for offer in ready
+            if isinstance(offer.upstream, ManagedUpstream)
+        ],
+        copies=state.copies if state else None,
+        progress=progress,
+    )
+    no |= launched.refused
+    book = OrderBook(state.folder, audit.submit) if state else None
     try:
-        service = Service(certificate, recheck, recheck_s=policy.gateway.recheck_s, engine_down=running.down)
-        models = ServedModels([Served(service, controls, running, policy, secret)])
-        app = GatewayApp(models, Chat(models, audit), keys)
-        return GatewayServer(app, host, port, on_end=engine.end if engine else lambda: None)
+        for name, why in no.items():
+            log.error("model %s is not served: %s", name, why)
+        if len(no) == len(offers) + len(refused or {}):
+            raise next(iter(no.values()))
+        rolled_back = book.is_rolled_back if book else lambda _: False
+        aliases = Aliases(read_aliases, [*(offer.name for offer in ready), *no], rolled_back)
+        served = [
+            _serve_one(offer, launched, book, aliases, state) for offer in ready if offer.name not in no
+        ]
+        models = ServedModels(served, aliases=aliases, refused={name: why.reason for name, why in no.items()})
+
+        def end() -> None:
+            if book:
+                book.stop()
+            launched.end()
+            if state:
+                state.close()
+
+        server = GatewayServer(GatewayApp(models, Chat(models, audit), keys), host, port, on_end=end)
     except BaseException:
-        if engine:
-            engine.end()
+        launched.end()
         raise
+    if book:
+        book.start(aliases.look)
+    return server
 
 
-def _start(
-    certificate: VerifiedCertificate,
-    upstream: UnsafeDeclaredUpstream | None,
-    *,
-    limit_s: float,
-    progress: Callable[[str], None] | None,
-) -> HttpUpstream:
-    """The engine on the certified folders; or, where one was declared, a server that nothing checks."""
-    if upstream is None:
-        engine = EmbeddedEngine(certificate, limit_s=limit_s, progress=progress)
-        engine.start()
-        return engine
-    log.warning("upstream %s is only declared to run the certified model: nothing checks it", upstream.url)
-    return HttpUpstream(upstream.url, label="unsafe-declared", api_key=upstream.api_key, limit_s=limit_s)
+def _serve_one(
+    offer: Offer, launched: Launched, book: OrderBook | None, aliases: Aliases, state: StateFolder | None
+) -> Served:
+    limit_s, given = offer.policy.gateway.upstream_timeout_s, offer.upstream
+    upstream: Upstream
+    if isinstance(given, ManagedUpstream):
+        upstream = launched.upstreams[offer.name]
+    elif isinstance(given, UnsafeDeclaredUpstream):
+        upstream = HttpUpstream(given.url, label="unsafe-declared", api_key=given.api_key, limit_s=limit_s)
+        log.warning(
+            "UnsafeDeclaredUpstream: %s is only declared to run the certified model %s: nothing checks it",
+            given.url,
+            offer.name,
+        )
+    else:
+        upstream = given
+
+    def stopped() -> str:
+        return book.reason(offer.name, aliases.leading_to(offer.name)) if book else ""
+
+    service = Service(
+        offer.certificate,
+        offer.recheck,
+        recheck_s=offer.policy.gateway.recheck_s,
+        engine_down=upstream.down,
+        stopped=stopped,
+        latest=state.latest if state else None,
+    )
+    return Served(service, offer.controls, upstream, offer.policy, offer.secret, offer.called)
+
+
+def _require(offer: Offer) -> None:
+    certificate = offer.certificate.certificate
+    _require_policy(certificate, offer.policy)
+    _require_secret(certificate, offer.secret)
+    _require_controls(certificate, offer.controls)
 
 
 def _require_policy(certificate: Certificate, policy: Policy) -> None:
@@ -197,3 +304,13 @@ def _require_controls(certificate: Certificate, controls: Controls) -> None:
             "a control that the certificate requires is not active",
             facts={"missing": ", ".join(missing), "active": ", ".join(controls.active) or "none"},
         )
+    watching = sorted(set(certificate.required_controls) - set(controls.acting))
+    if watching:
+        raise GatewayError(
+            "control-in-shadow",
+            "a control that the certificate requires is in shadow: it would block nothing",
+            facts={"in shadow": ", ".join(watching)},
+            hint="serve without shadow for it",
+        )
+    if controls.shadow:
+        log.warning("IN SHADOW, blocking nothing: %s", ", ".join(controls.shadow))

@@ -1,0 +1,43 @@
+"""A model as it is offered to the gateway, before anything is checked or started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from recert.gateway.controls import Controls
+from recert.gateway.managed_commands import ManagedUpstream
+from recert.gateway.upstream import UnsafeDeclaredUpstream, Upstream
+from recert.models.secret import SecretPrefix
+from recert.policy import Policy
+from recert.records import VerifiedCertificate
+
+
+@dataclass(frozen=True)
+class Offer:
+    """
+    One certified model, with all that it is to be served with.
+
+    Args:
+        certificate: what `verify()` gave.
+        recheck: verifies again; whatever it raises stops this model within 5 s, running streams included.
+        policy: the policy that the certificate names.
+        controls: what guards it.
+        secret: the BackdoorAlign secret, when the certificate requires `secret-prefix`.
+        upstream: an engine that the gateway starts itself; or a server that is only declared to run the model; or any
+            other `Upstream`.
+        called: what clients call it; by default the name in its certificate.
+    """
+
+    certificate: VerifiedCertificate
+    recheck: Callable[[], VerifiedCertificate]
+    policy: Policy
+    controls: Controls
+    secret: SecretPrefix | None = None
+    upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream = field(default_factory=ManagedUpstream)
+    called: str = ""
+
+    @property
+    def name(self) -> str:
+        """What clients call the model."""
+        return self.called or self.certificate.certificate.model_name
