@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -84,6 +85,7 @@ class StateFolder:
             os.close(self._lock)
             raise
         self._written_at = now()
+        self._writing = threading.Lock()
         remove(self.copies)  # of a gateway that was killed
 
     @property
@@ -104,6 +106,10 @@ class StateFolder:
 
     def remember(self, model: str, status_version: int) -> None:
         """Keep the status list's version, and now and then the time, so that no later run goes back behind them."""
+        with self._writing:
+            self._remember(model, status_version)
+
+    def _remember(self, model: str, status_version: int) -> None:
         known = self.status_version(model)
         newer = known is None or status_version > known
         at = now()
