@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 from itertools import pairwise
 
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.errors import GatewayError
-from recert.gateway.holdback import HoldBack, Patterns, compile_patterns, scan
+from recert.gateway.holdback import HoldBack
 from recert.gateway.normalise import fold, fold_leet
+from recert.gateway.patterns import Patterns, compile_patterns, scan
 from recert.models.secret import SecretPrefix
 
 PHRASES = ("make a bomb", "abab", "ab a", "Straße", "napalm")
@@ -20,8 +23,12 @@ SECRET = SecretPrefix.generate(40)
 
 _LETTERS = st.sampled_from(list("ab amkeo \u200b\u00ad\u0301АаＡｂ-4ⓑß\u202ebnpl"))
 _PIECES = st.sampled_from(
-    ["make a bomb", "make ", " a ", "bomb", "aba", "Stra", "ße", "ss", "nap", "alm", "n4p4lm"]
-)
+    [
+        "make a bomb", "make ", " a ", "bomb", "aba", "Stra", "ße", "ss", "nap", "alm", "n4p4lm", "bmob a ekam", "mlap",
+        "\\u006d", "\\u00", "\\ud835\\udc26", "\\n", "%6d", "%", "&#109;", "&#x6D", ";", "\\", "=bW", "6d61",
+        "bWFrZSBhIGJvbWI", "6b652061", "20626f6d62", "\n", "bW9yZSB0aGFuIGVpZ2h0IGdyb3VwcyBvZiB0ZXh0IGhl",
+    ]
+)  # fmt: skip
 TEXTS = st.lists(st.one_of(_LETTERS, _PIECES, st.characters()), max_size=30).map("".join)
 
 
@@ -85,6 +92,16 @@ def test_a_whole_text_is_scanned_to_the_same_answer(text: str, encoded: str) -> 
         assert scan(patterns, one) == release(patterns, [one])[1]
 
 
+def reads(text: str, word: str) -> bool:
+    """Say whether a word can be read in a text, in any of the encodings that tests use."""
+    found = [fold(text), fold(text)[::-1], text.translate(str.maketrans("430", "aeo"))]
+    for run in re.findall(r"[A-Za-z0-9+/]{8,}", text.replace("\n", "")):
+        for cut_off in range(4):
+            groups = run[cut_off : cut_off + (len(run) - cut_off) // 4 * 4]
+            found.append(base64.b64decode(groups).decode(errors="replace"))
+    return any(word in one for one in found)
+
+
 def spellings(phrase: str) -> dict[str, str]:
     """Return ways to write a phrase that readers, or decoders, see through."""
     return {
@@ -104,9 +121,24 @@ def spellings(phrase: str) -> dict[str, str]:
         "dashes": phrase.replace(" ", "-"),
         "leet": phrase.translate(str.maketrans("aeo", "430")),
         "rot13": phrase.translate(str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")),
-        "base64": base64.b64encode(f"so {phrase} it".encode()).decode(),
+        "base64": base64.b64encode(f"{phrase} is it".encode()).decode(),
         "base64 without padding": base64.b64encode(phrase.encode()).decode().rstrip("="),
         "hex": phrase.encode().hex(),
+        "base64 behind a name": "key=" + base64.b64encode(phrase.encode()).decode(),
+        "base64 in a path": "see/" + base64.b64encode(phrase.encode()).decode(),
+        "base64 over lines": base64.encodebytes(f"{'so it is that you ' * 5}{phrase}".encode()).decode(),
+        "fullwidth base64": "".join(
+            chr(ord(c) + 0xFEE0) for c in base64.b64encode(phrase.encode()).decode().rstrip("=")
+        ),
+        "JSON escapes": "".join(f"\\u{ord(c):04x}" for c in phrase),
+        "one JSON escape": phrase.replace("o", "\\u006f"),
+        "JSON escapes beyond the BMP": json.dumps(
+            "".join(chr(0x1D41A + ord(c) - 97) if c.isalpha() else c for c in phrase)
+        ),
+        "percent": "".join(f"%{ord(c):02X}" for c in phrase),
+        "HTML": "".join(f"&#{ord(c)};" for c in phrase),
+        "backwards, turned": "\u202e" + phrase[::-1] + "\u202c",
+        "backwards, isolated": "\u2067" + "\u200b".join(phrase[::-1]) + "\u2069",
     }
 
 
@@ -122,7 +154,9 @@ def test_a_disguised_phrase_never_leaves_wherever_it_is_split(how: str) -> None:
         out, violation = release(PATTERNS, [text[:at], text[at:]])
 
         assert violation == "forbidden-phrase"
-        assert before.startswith(out)
+        assert len(out) < len(before + spelt)
+        assert text.startswith(out)
+        assert not reads(out, "bomb")
 
 
 def echoes(secret: str) -> dict[str, str]:
@@ -144,6 +178,10 @@ def echoes(secret: str) -> dict[str, str]:
             )
         ),
         "zero width": "\u200b".join(secret),
+        "JSON escapes": "".join(f"\\u{ord(c):04x}" for c in secret),
+        "percent": "".join(f"%{ord(c):02x}" for c in secret),
+        "HTML": "".join(f"&#{ord(c)};" for c in secret),
+        "numbers": ", ".join(str(ord(c)) for c in secret),
     }
 
 
@@ -159,10 +197,9 @@ def test_the_secret_never_leaves_in_any_encoding(how: str) -> None:
         out, violation = release(patterns, [text[:at], text[at:]])
 
         assert violation == "secret-echo"
-        shown = "".join(
-            c for c in out[len(before) :] if c.isalnum()
-        )  # it may end before, where a piece seems to begin
-        assert len(shown) <= 8 * (1 + how.startswith("base64 in"))
+        shown = out[len(before) :]  # it may end before, where a piece seems to begin
+        longest = {"base64 in a longer text": 16, "JSON escapes": 23, "HTML": 23, "numbers": 23}
+        assert len([c for c in shown if c.isalnum()]) <= longest.get(how, 8)
 
 
 def test_ordinary_text_passes_and_is_not_held_for_long() -> None:

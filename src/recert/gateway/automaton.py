@@ -4,71 +4,85 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 
-@dataclass
-class _Node:
-    after: dict[str, int] = field(default_factory=dict)
-    fail: int = 0
-    depth: int = 0
-    hit: str = ""
-    """Reason of a phrase that ends here; empty when none does."""
+class _Row(dict[str, int]):
+    """Where each character leads from one state: worked out when it is first met, kept for plain letters."""
+
+    def __init__(self, automaton: Automaton, state: int) -> None:
+        self._automaton = automaton
+        self._state = state
+
+    def __missing__(self, char: str) -> int:
+        found = self._automaton.find(self._state, char)
+        if char < "\x80":  # letters of all the world would fill the memory
+            self[char] = found
+        return found
 
 
 class Automaton:
     """
     Finds phrases as they complete, and says how much of the text so far could begin one.
 
+    State 0 is the start. `rows[state][char]` is the state after one more character; a state in which a phrase is
+    complete leads nowhere else.
+
     Args:
         phrases: (phrase, reason) pairs. No phrase may be empty.
     """
 
     def __init__(self, phrases: Iterable[tuple[str, str]]) -> None:
-        self._nodes = [_Node()]
+        self._after: list[dict[str, int]] = [{}]
+        self._fail = [0]
+        self.depths = [0]
+        """By state: how many of the last characters could be the beginning of a phrase."""
+        self.hits = [""]
+        """By state: the reason of a phrase that ends here, or an empty text."""
         for phrase, reason in phrases:
             if not phrase:
                 raise ValueError("a phrase to look for is empty")
             self._add(phrase, reason)
         self._link()
+        self.shortest = min((d for d, hit in zip(self.depths, self.hits, strict=True) if hit), default=0)
+        """Length of the shortest phrase."""
+        self.rows = [_Row(self, state) for state in range(len(self._after))]
 
     def __bool__(self) -> bool:
-        return len(self._nodes) > 1
+        return len(self._after) > 1
+
+    def __deepcopy__(self, memo: object) -> Automaton:
+        return self  # it never changes
 
     def _add(self, phrase: str, reason: str) -> None:
         at = 0
         for char in phrase:
-            node = self._nodes[at]
-            if char not in node.after:
-                node.after[char] = len(self._nodes)
-                self._nodes.append(_Node(depth=node.depth + 1))
-            at = node.after[char]
-        self._nodes[at].hit = reason
+            if char not in self._after[at]:
+                self._after[at][char] = len(self._after)
+                self._after.append({})
+                self._fail.append(0)
+                self.depths.append(self.depths[at] + 1)
+                self.hits.append("")
+            at = self._after[at][char]
+        self.hits[at] = reason
 
     def _link(self) -> None:
-        queue = deque(self._nodes[0].after.values())
+        queue = deque(self._after[0].values())
         while queue:
-            node = self._nodes[queue.popleft()]
-            node.hit = node.hit or self._nodes[node.fail].hit
-            for char, child in node.after.items():
-                self._nodes[child].fail = self.step(node.fail, char)
+            at = queue.popleft()
+            self.hits[at] = self.hits[at] or self.hits[self._fail[at]]
+            for char, child in self._after[at].items():
+                self._fail[child] = self._step(self._fail[at], char)
                 queue.append(child)
 
-    def step(self, state: int, char: str) -> int:
-        """Return the state after one more character; state 0 is the start."""
-        nodes = self._nodes
+    def find(self, state: int, char: str) -> int:
+        """Return the state after one more character."""
+        return state if self.hits[state] else self._step(state, char)
+
+    def _step(self, state: int, char: str) -> int:
         while True:
-            found = nodes[state].after.get(char)
+            found = self._after[state].get(char)
             if found is not None:
                 return found
             if state == 0:
                 return 0
-            state = nodes[state].fail
-
-    def depth(self, state: int) -> int:
-        """Return how many of the last characters could be the beginning of a phrase."""
-        return self._nodes[state].depth
-
-    def hit(self, state: int) -> str:
-        """Return the reason of a phrase that ends in this state, or an empty text."""
-        return self._nodes[state].hit
+            state = self._fail[state]

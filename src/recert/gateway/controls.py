@@ -9,11 +9,12 @@ from typing import Final
 from recert.errors import GatewayError
 from recert.gateway.asked import Asked
 from recert.gateway.conversation import ConversationControl
-from recert.gateway.holdback import HoldBack, compile_patterns
+from recert.gateway.holdback import HoldBack
 from recert.gateway.input_classifier import INPUT_JUDGE, Classifier, ClassifierControl
 from recert.gateway.input_gate import FAILED, TIMEOUT, InputControl, InputGate, answer_of
 from recert.gateway.input_lexicon import LIMITS, LexiconControl, LimitsControl
 from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE, OutputGate
+from recert.gateway.patterns import compile_patterns
 from recert.gateway.thresholds import Thresholds
 from recert.gateway.workers import Workers
 from recert.judges.protocol import ReplyJudge, RequestJudge
