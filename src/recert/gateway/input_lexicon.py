@@ -8,7 +8,7 @@ from typing import Final
 from recert.gateway.asked import Asked
 from recert.gateway.input_gate import Answer
 from recert.gateway.output_gate import LEXICON
-from recert.gateway.holdback import Patterns, scan
+from recert.gateway.patterns import Patterns, scan
 from recert.gateway.workers import Workers
 
 LIMITS: Final = "limits"
