@@ -80,6 +80,11 @@ def fetch_command() -> str:
     return os.environ.get("RECERT_FETCH", "")
 
 
+def moderation_key() -> str | None:
+    """Return the API key for the moderation API: `RECERT_MODERATION_KEY`, or None."""
+    return os.environ.get("RECERT_MODERATION_KEY") or None
+
+
 def step_summary() -> Path | None:
     """Return the file that a CI runner shows as the job's summary: `GITHUB_STEP_SUMMARY`, or None."""
     given = os.environ.get("GITHUB_STEP_SUMMARY", "")

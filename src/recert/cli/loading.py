@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from recert.evaluation.scoring import Judges
+    from recert.gateway.input_gate import InputControl
     from recert.models import Model
     from recert.models.secret import SecretPrefix
+    from recert.policy import Policy
     from recert.records import ChatRow, EvidenceNote, Record, Suite
 
     AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -92,6 +94,23 @@ def load_judges(given: Sequence[str], errors: Sequence[Path]) -> Judges:
             )
         also[at] = MeasuredJudge(also[at], counted)
     return Judges(also=tuple(also))
+
+
+def load_guards(given: Sequence[str], policy: Policy) -> list[InputControl]:
+    """
+    Return the controls of requests that are given as NAME or NAME=openai:URL#model.
+
+    Raises:
+        InputError: there is no such judge, or it is not given an endpoint.
+    """
+    from recert.gateway.input_remote import RemoteControl
+    from recert.judges.naming import remote_judge
+
+    guards: list[InputControl] = []
+    for entry in given:
+        name, _, spec = entry.partition("=")
+        guards.append(RemoteControl(name, remote_judge(name, spec), policy.gateway))
+    return guards
 
 
 def load_secret(path: Path | None) -> SecretPrefix | None:

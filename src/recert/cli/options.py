@@ -49,4 +49,22 @@ JudgeErrors = Annotated[
         "--judge-error", help="Counts of a judge's errors on labelled data, from `bench/judge_error.py`."
     ),
 ]
+Guards = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--judge",
+        metavar="NAME[=MODEL]",
+        help="Another control of requests: `moderation-api` (key in `RECERT_MODERATION_KEY`), or a guard such as "
+        "`llama-guard-3=openai:URL#model` (key in `RECERT_ENDPOINT_KEY`).",
+    ),
+]
+Shadow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shadow",
+        metavar="NAME",
+        help="A control that scores and does not act, such as `input-judge`; `all` for every one. The audit log says "
+        "what it would have done. Not for controls that the certificate requires.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]

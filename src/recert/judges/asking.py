@@ -41,7 +41,7 @@ def ask_each(
         if len(gone) == _FAILED_IN_A_ROW and all(isinstance(a, JudgeFailed) for a in gone):
             out += [gone[-1]] * (len(chats) - len(out))
             break
-    return [a if isinstance(a, JudgeFailed) else _text(a, whole=whole) for a in out]
+    return [a if isinstance(a, JudgeFailed) else answer_text(a, whole=whole) for a in out]
 
 
 def _one_by_one(model: Model, chats: Sequence[Chat], sampling: Sampling) -> list[Generation | JudgeFailed]:
@@ -68,7 +68,8 @@ def _ask(model: Model, chats: Sequence[Chat], sampling: Sampling) -> list[Genera
     return answers
 
 
-def _text(answer: Generation, *, whole: bool) -> str | JudgeFailed:
+def answer_text(answer: Generation, *, whole: bool) -> str | JudgeFailed:
+    """Return what a model answered, or why it is no answer; `whole`: one that was cut is none."""
     if answer.stop_reason == "length" and whole:
         return JudgeFailed(f"the answer was cut after {answer.tokens} tokens")
     if answer.stop_reason == "content_filter":

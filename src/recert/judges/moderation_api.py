@@ -148,10 +148,20 @@ class ModerationJudge:
             return thread.submit(asyncio.run, self._ask_all(texts)).result()
 
     async def _ask_all(self, texts: Sequence[str]) -> list[Score | JudgeFailed]:
+        async with self.session() as session:
+            return await self.ask_all(session, texts)
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return what `ask_all` sends through; to be closed by whoever asked for it."""
         headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+        return aiohttp.ClientSession(headers=headers, timeout=self._timeout, trust_env=True)
+
+    async def ask_all(
+        self, session: aiohttp.ClientSession, texts: Sequence[str]
+    ) -> list[Score | JudgeFailed]:
+        """Return how harmful each text is to the API, in order, within a running event loop."""
         free = asyncio.Semaphore(self._concurrency)
-        async with aiohttp.ClientSession(headers=headers, timeout=self._timeout, trust_env=True) as session:
-            return list(await asyncio.gather(*(self._ask(session, free, text) for text in texts)))
+        return list(await asyncio.gather(*(self._ask(session, free, text) for text in texts)))
 
     async def _ask(
         self, session: aiohttp.ClientSession, free: asyncio.Semaphore, text: str

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
+from recert import settings
 from recert.errors import InputError
 from recert.judges.coherence import CoherenceJudge
 from recert.judges.encoder import EncoderRequestJudge
-from recert.judges.guards import GUARDS, GuardJudge, GuardRequestJudge, guard_form
+from recert.judges.guards import GUARDS, AsyncGuard, GuardJudge, GuardRequestJudge, guard_form
 from recert.judges.harm import ComplianceJudge
+from recert.judges.moderation_api import ModerationJudge
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.judges.refusal import RefusalJudge
 from recert.judges.request import EmbeddedRequestJudge
 from recert.judges.rubric import RubricJudge
+from recert.models.endpoint import EndpointModel
+from recert.models.engines import open_model, read_spec
 from recert.models.protocol import Model
 
 REPLY_JUDGES = ("refusal", "compliance", "coherence", "rubric", *GUARDS)
 """Names of judges of replies; from `rubric` on they read with a model."""
 REQUEST_JUDGES = ("request", "encoder", *GUARDS)
 """Names of judges of requests; guards read with a model."""
+MODERATION = "moderation-api"
+REMOTE_JUDGES = (MODERATION, *GUARDS)
+"""Names of judges of requests that are asked at an endpoint from within an event loop."""
 
 
 def reply_judge(name: str, model: Model | None = None) -> ReplyJudge:
@@ -64,6 +72,33 @@ def request_judge(name: str, model: Model | None = None) -> RequestJudge:
         return plain[name]()
     form = guard_form(name)
     return GuardRequestJudge(_needed(name, model), form)
+
+
+def remote_judge(name: str, spec: str = "") -> AsyncGuard | ModerationJudge:
+    """
+    Return a judge of requests that is asked at an endpoint.
+
+    Args:
+        name: one of `REMOTE_JUDGES`, or the hub id of a guard model.
+        spec: `openai:URL#model`; without one the moderation API is OpenAI's.
+
+    Raises:
+        InputError: no judge has that name, or it is not given an endpoint.
+    """
+    if name == MODERATION and not spec:
+        return ModerationJudge(settings.moderation_key())
+    form = None if name == MODERATION else guard_form(name)
+    found = read_spec(spec) if spec else None
+    url, _, model = found.what.rpartition("#") if found else ("", "", "")
+    if found is None or found.engine != "openai" or not url or "batch" in found.settings:
+        raise InputError(
+            "this judge is asked at an endpoint",
+            facts={"judge": name, "given": spec or "nothing"},
+            hint=f"give its address and the model's name there: {name}=openai:URL#model",
+        )
+    if form is None:
+        return ModerationJudge(settings.moderation_key(), url=url, model=model)
+    return AsyncGuard(cast(EndpointModel, open_model(spec)), form)
 
 
 def _needed(name: str, model: Model | None) -> Model:

@@ -133,7 +133,7 @@ class EndpointModel:
                 if failures:
                     return
                 try:
-                    made[place] = await self._ask(session, one, sampling)
+                    made[place] = await self.ask(session, one, sampling)
                 except EndpointError as exc:
                     failures.append(exc)
 
@@ -145,7 +145,17 @@ class EndpointModel:
             raise failures[0]
         return [made[place] for place in range(len(chats))]
 
-    async def _ask(self, session: aiohttp.ClientSession, one: Chat, sampling: Sampling) -> Generation:
+    def session(self) -> aiohttp.ClientSession:
+        """Return what `ask` sends through; to be closed by whoever asked for it."""
+        return self._client.session()
+
+    async def ask(self, session: aiohttp.ClientSession, one: Chat, sampling: Sampling) -> Generation:
+        """
+        Return one reply, within a running event loop.
+
+        Raises:
+            EndpointError: the request was refused, failed in every attempt, or is beyond the budget.
+        """
         body = self._body(one, sampling)
         expected = self._expected(one, sampling)
         if not self.spending.begin(*expected):

@@ -25,6 +25,19 @@ _LEAST_MASS: Final = 0.5
 _AT_ONCE: Final = 32
 
 
+def why_broken(form: GuardForm, said: Sequence[GuardVerdict | JudgeFailed]) -> JudgeFailed | None:
+    """Return why a guard that said this of `PROBES` is not to be believed; None where it is."""
+    for (request, harmful), verdict in zip(PROBES, said, strict=True):
+        if isinstance(verdict, JudgeFailed):
+            return verdict
+        if (verdict.unsafe >= 0.5) != harmful:
+            return JudgeFailed(
+                f"{form.name} does not work as it is loaded: it finds {request!r} "
+                f"{'harmless' if harmful else 'harmful'}; look at its chat template"
+            )
+    return None
+
+
 class _Guard:
     """A model, the form of its family, and whether it is asked for probabilities."""
 
@@ -61,16 +74,9 @@ class _Guard:
             if self._works:
                 return None
             said = self._ask([(request, None) for request, _ in PROBES])
-            for (request, harmful), verdict in zip(PROBES, said, strict=True):
-                if isinstance(verdict, JudgeFailed):
-                    return verdict
-                if (verdict.unsafe >= 0.5) != harmful:
-                    return JudgeFailed(
-                        f"{self.form.name} does not work as it is loaded: it finds {request!r} "
-                        f"{'harmless' if harmful else 'harmful'}; look at its chat template"
-                    )
-            self._works = True
-            return None
+            broken = why_broken(self.form, said)
+            self._works = broken is None
+            return broken
 
     def _ask(self, items: Sequence[tuple[str, str | None]]) -> list[GuardVerdict | JudgeFailed]:
         asked = [self.form.ask(*item) for item in items]
