@@ -44,7 +44,8 @@ class Controls:
         clock: seconds that never go back, for the risk of conversations.
 
     Raises:
-        GatewayError: `phrase-unusable`, or `unknown-control`: nothing that can be in shadow has that name.
+        GatewayError: `phrase-unusable`; `same-control`: two have one name; or `unknown-control`: nothing that can
+            be in shadow has that name.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Controls:
         self._workers = Workers()
         self._thresholds = Thresholds(policy, policy.output_harm_score)
         asked = [*self._own(clock), *guards]
+        _require_different([control.name for control in asked])
         scoring = [control.name for control in asked if control.name not in _NEVER_IN_SHADOW]
         scoring += [OUTPUT_JUDGE] if reply_judge is not None else []
         self.shadow: tuple[str, ...] = _in_shadow({*policy.shadow, *shadow}, scoring)
@@ -140,6 +142,13 @@ class Controls:
             reason=reason if answer.score is None else answer.reason,
             category=answer.category,
             shadow=shadow,
+        )
+
+
+def _require_different(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise GatewayError(
+            "same-control", "two controls have the same name", facts={"names": ", ".join(names)}
         )
 
 
