@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import orjson
 
@@ -27,7 +27,10 @@ from recert.store.audit_checkpoints import (
 )
 from recert.store.audit_file import LogFile, checkpoint_path
 from recert.store.audit_reading import read_log, verify_log
-from recert.store.audit_texts import TextStore
+from recert.store.places import is_url, shown
+
+if TYPE_CHECKING:
+    from recert.store.audit_texts import TextStore
 
 __all__ = ["GENESIS", "AuditLine", "AuditLog", "checkpoint_path", "read_log", "verify_log"]
 
@@ -100,14 +103,14 @@ class AuditLog:
     ) -> None:
         self.path = where
         self.node = node or settings.node()
-        in_files = "://" not in str(where)
+        in_files = not is_url(where)
         if in_files:
             signed = marks_beside(Path(where), checkpoints.key.public) if checkpoints else {}
             self._keeps: Keeps = LogFile(Path(where), rotate_bytes, signed)
         else:
             self._keeps = _table(str(where), self.node)
         try:
-            self._texts = TextStore(where) if keep_texts else None
+            self._texts = _texts(where) if keep_texts else None
             name = Path(where).name if in_files else "database"
             beside = signed_path(Path(where)) if in_files else None
             self._signer = CheckpointSigner(checkpoints, self.node, name, beside) if checkpoints else None
@@ -186,7 +189,7 @@ class AuditLog:
 
     @property
     def _label(self) -> str:
-        return str(self.path).split("://", 1)[0]
+        return shown(self.path)
 
     def _write_loop(self) -> None:
         going = True
@@ -238,6 +241,12 @@ class AuditLog:
                 self._keeps.rotate()
             except StoreError as exc:
                 log.warning("%s", str(exc).replace("\n", "; "))
+
+
+def _texts(where: Path | str) -> TextStore:
+    from recert.store.audit_texts import TextStore
+
+    return TextStore(where)
 
 
 def _table(url: str, node: str) -> Keeps:

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from recert.errors import RecordError, StoreError
 from recert.records import AuditCheckpoint, now
-from recert.store.audit_export import Exporter, append_line
-from recert.store.files import read_bytes
+from recert.store.files import append_line, read_bytes
+
+if TYPE_CHECKING:
+    from recert.store.audit_export import Exporter
 
 log = logging.getLogger("recert.audit")
 
@@ -94,7 +96,7 @@ class CheckpointSigner:
         self._node = node
         self._name = name
         self._beside = beside
-        self._exporters = [Exporter(place, f"{node}.{name}") for place in plan.to]
+        self._exporters = [_exporter(place, f"{node}.{name}") for place in plan.to]
         self._signed = 0
         self._waiting_since: float | None = None
         self._problem = ""
@@ -161,6 +163,12 @@ class CheckpointSigner:
         """Let exporters deliver what waits, for a few seconds."""
         for exporter in self._exporters:
             exporter.close()
+
+
+def _exporter(place: str | Path, name: str) -> Exporter:
+    from recert.store.audit_export import Exporter  # with an HTTP client, which most gateways do without
+
+    return Exporter(place, name)
 
 
 def is_signed(checkpoint: AuditCheckpoint, keys: Sequence[Checks]) -> bool:

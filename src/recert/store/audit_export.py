@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
@@ -18,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from recert import settings
 from recert.errors import SettingsError
 from recert.records import AuditCheckpoint
+from recert.store.files import append_line
 
 log = logging.getLogger("recert.audit")
 
@@ -143,28 +143,3 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 
 
 _OPENER: Final = urllib.request.build_opener(_StayHere)
-
-
-def append_line(path: Path, line: bytes) -> None:
-    """
-    Append a line to a file and sync it. What a crash left of an earlier line is cut off.
-
-    Raises:
-        OSError: the disk is full or fails; the file is as it was before.
-    """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        end = os.lseek(file, 0, os.SEEK_END)
-        tail = os.pread(file, 65536, max(0, end - 65536))
-        whole = end - len(tail) + tail.rfind(b"\n") + 1
-        os.ftruncate(file, whole)
-        try:
-            os.lseek(file, whole, os.SEEK_SET)
-            while line:
-                line = line[os.write(file, line) :]
-            os.fsync(file)
-        except OSError:
-            os.ftruncate(file, whole)
-            raise
-    finally:
-        os.close(file)

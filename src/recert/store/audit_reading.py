@@ -16,7 +16,9 @@ from recert.store.audit_file import (
     read_checkpoint,
     require_long_enough,
     require_met,
+    require_signed,
 )
+from recert.store.places import is_url, shown
 
 
 @dataclass(frozen=True)
@@ -92,27 +94,25 @@ def check_log(
         RecordError: the log is not what was written, or a checkpoint is not signed by one of the keys.
     """
     rows = _rows(where, source)
+    label = shown(where)
     signed = _signed(where, keys, copies, source) if keys else []
     wanted = rows.unsigned(optional=bool(signed))
     marks = {c.seq: c.sha256 for c in signed}
     if len({(c.seq, c.sha256) for c in signed}) > len(marks):
-        raise RecordError("two signed checkpoints say different things of one line", facts={"log": where})
+        raise RecordError("two signed checkpoints say different things of one line", facts={"log": label})
     first = last = 0
     met: str | None = GENESIS
-    for line in walk(rows.lines, where, prev=None):
+    for line in walk(rows.lines, label, prev=None):
         if not first:
             first = line.seq
-            _require_start(where, line, marks)
-        if marks.get(line.seq, line.sha256) != line.sha256:
-            raise RecordError(
-                "audit log and signed checkpoint differ", facts={"log": where, "line": line.seq}
-            )
+            _require_start(label, line, marks)
+        require_signed(label, marks, line.seq, line.sha256)
         last = line.seq
         if wanted and wanted[0] == last:
             met = line.sha256
     if wanted:
-        require_met(where, wanted, last, met)
-    require_long_enough(where, marks, last)
+        require_met(label, wanted, last, met)
+    require_long_enough(label, marks, last)
     newest = max(signed, key=lambda c: (c.seq, c.final), default=None)
     return LogCheck(
         first, last, len(signed), newest.seq if newest else 0, newest is not None and newest.final
@@ -144,7 +144,7 @@ class _Rows:
 
 
 def _rows(where: Path | str, source: str) -> _Rows:
-    if "://" not in str(where):
+    if not is_url(where):
         return _Rows(raw_lines(Path(where)), Path(where))
     from recert.store.audit_table import read_table
 
@@ -156,9 +156,9 @@ def _signed(
     where: Path | str, keys: Sequence[Checks], copies: Sequence[Path], source: str
 ) -> list[AuditCheckpoint]:
     beside = signed_path(Path(where))
-    places = [*([beside] if "://" not in str(where) and beside.exists() else []), *copies]
+    places = [*([beside] if not is_url(where) and beside.exists() else []), *copies]
     found = [checkpoint for place in places for checkpoint in read_checkpoints(place, keys)]
-    name = Path(where).name if "://" not in str(where) else "database"
+    name = Path(where).name if not is_url(where) else "database"
     sources = {c.source for c in found}
     if not source and len(sources) > 1:
         sources = {s for s in sources if s.partition("/")[2] == name}
@@ -167,10 +167,21 @@ def _signed(
     if len(sources) != 1:
         raise RecordError(
             "no signed checkpoint of this log" if not sources else "checkpoints are of several logs",
-            facts={"log": where, "there are": ", ".join(sorted({c.source for c in found})) or "none"},
+            facts={"log": shown(where), "there are": ", ".join(sorted({c.source for c in found})) or "none"},
             hint="say with --of NODE/LOG which ones count" if found else "give a folder with its checkpoints",
         )
     return [c for c in found if c.source in sources]
+
+
+def open_log(where: Path | str, source: str = "") -> Iterator[AuditLine]:
+    """
+    Yield the lines of a log, each checked to go on from the one before; the first that is there may be any.
+
+    Raises:
+        StoreError: the log cannot be read.
+        RecordError: a line was changed, moved, put in or taken out, or there is no such log.
+    """
+    return walk(_rows(where, source).lines, shown(where), prev=None)
 
 
 def select(

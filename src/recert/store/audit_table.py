@@ -14,11 +14,12 @@ import sqlalchemy as sql
 
 from recert.errors import RecordError, SettingsError, StoreError
 from recert.store.audit_chain import GENESIS, walk
-from recert.store.sql import STATEMENT_S, failing, open_engine, shown
+from recert.store.places import shown
+from recert.store.sql import STATEMENT_S, failing, open_engine
 from recert.store.tables import AUDIT_HEADS, AUDIT_LINES
 
 _LOCK: Final = sql.text("SELECT pg_try_advisory_lock(hashtextextended('recert audit ' || :node, 0))")
-_LOCK_S: Final = 5.0
+_LOCK_S: Final = 2.0
 _ADVANCE: Final = sql.text(
     """
     WITH head AS (
@@ -33,6 +34,7 @@ _ADVANCE: Final = sql.text(
 )
 """Moves the head and adds the lines, or does neither: it adds none where the head is not what we know."""
 _LOOKED_AT: Final = 1000
+_AT_ONCE: Final = 5000
 _BETWEEN_TRIES_S: Final = 0.25
 
 
@@ -229,10 +231,21 @@ def read_table(url: str, node: str) -> tuple[tuple[int, str], Iterator[bytes]]:
 
 
 def _raw(engine: sql.Engine, url: str, node: str) -> Iterator[bytes]:
-    query = sql.select(AUDIT_LINES.c.line).where(AUDIT_LINES.c.node == node).order_by(AUDIT_LINES.c.seq)
-    with failing("read the audit log", url), engine.connect() as link:
-        for row in link.execution_options(yield_per=1000).execute(query):
+    seq = 0
+    while True:
+        query = (
+            sql.select(AUDIT_LINES.c.seq, AUDIT_LINES.c.line)
+            .where(AUDIT_LINES.c.node == node, AUDIT_LINES.c.seq > seq)
+            .order_by(AUDIT_LINES.c.seq)
+            .limit(_AT_ONCE)
+        )
+        with failing("read the audit log", url), engine.connect() as link:
+            rows = link.execute(query).all()
+        for row in rows:
             yield row.line.encode() + b"\n"
+        if len(rows) < _AT_ONCE:
+            return
+        seq = rows[-1].seq
 
 
 @contextmanager

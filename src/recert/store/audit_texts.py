@@ -7,8 +7,10 @@ from pathlib import Path
 
 import sqlalchemy as sql
 
+from recert.errors import StoreError
 from recert.records import now
-from recert.store.sql import failing, insert_new, is_url, open_engine
+from recert.store.places import is_url
+from recert.store.sql import failing, insert_new, open_engine
 from recert.store.tables import META, TEXTS
 
 _AT_ONCE = 500
@@ -25,13 +27,16 @@ class TextStore:
 
     Args:
         where: the audit log's file, beside which they lie in a SQLite file of mode 0600, or a database URL.
+        existing: make no file where there is none.
 
     Raises:
-        StoreError: the database cannot be opened.
+        StoreError: the database cannot be opened, or there is none.
     """
 
-    def __init__(self, where: Path | str) -> None:
+    def __init__(self, where: Path | str, *, existing: bool = False) -> None:
         self._where = where if is_url(where) else texts_path(Path(where))
+        if existing and not is_url(where) and not Path(self._where).exists():
+            raise StoreError("no requests and replies were kept with this log", facts={"log": where})
         self._engine = open_engine(self._where)
         if not is_url(where):
             with failing("open the texts of the audit log", self._where):

@@ -12,7 +12,8 @@ import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
 from recert.errors import StoreError
-from recert.store.sql import insert_new, is_url, open_engine, shown
+from recert.store.places import is_url, shown
+from recert.store.sql import insert_new, open_engine
 from recert.store.tables import FINGERPRINTS, META, REPLIES
 
 _AT_ONCE = 500

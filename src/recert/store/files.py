@@ -91,3 +91,28 @@ def read_bytes(path: Path, what: str = "file") -> bytes:
         return path.read_bytes()
     except OSError as exc:
         raise StoreError(f"cannot read {what}", facts={"file": path, "because": exc.strerror}) from exc
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """
+    Append a line to a file and sync it. What a crash left of an earlier line is cut off.
+
+    Raises:
+        OSError: the disk is full or fails; the file is as it was before.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        end = os.lseek(file, 0, os.SEEK_END)
+        tail = os.pread(file, 65536, max(0, end - 65536))
+        whole = end - len(tail) + tail.rfind(b"\n") + 1
+        os.ftruncate(file, whole)
+        try:
+            os.lseek(file, whole, os.SEEK_SET)
+            while line:
+                line = line[os.write(file, line) :]
+            os.fsync(file)
+        except OSError:
+            os.ftruncate(file, whole)
+            raise
+    finally:
+        os.close(file)

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from recert.errors import MissingExtraError, SettingsError, StoreError
+from recert.store.places import is_url, shown
 
 _CONNECT_S: Final = 3
 STATEMENT_S: Final = 5
@@ -22,22 +23,6 @@ _POSTGRESQL: Final = {
     "options": f"-c statement_timeout={STATEMENT_S * 1000} -c synchronous_commit=on"
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
 }
-
-
-def is_url(where: Path | str) -> bool:
-    """Say whether this names a database by URL, and not a file."""
-    return "://" in str(where)
-
-
-def shown(where: Path | str) -> str:
-    """Return what errors and logs may show of a file or URL: no user, no password."""
-    if not is_url(where):
-        return str(where)
-    try:
-        url = sql.make_url(str(where))
-    except SQLAlchemyError:
-        return str(where).split("://", 1)[0]
-    return f"{url.get_backend_name()}://{url.host or ''}/{url.database or ''}"
 
 
 def open_engine(where: Path | str, *, one_link: bool = False) -> sql.Engine:
