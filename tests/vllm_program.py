@@ -8,6 +8,7 @@ files that it was given, so that a test sees which bytes were loaded. `make_vllm
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import json
 import os
@@ -19,6 +20,8 @@ from typing import Any
 
 from aiohttp import web
 
+SLOWLY = "Answer slowly."
+"""Asked this, it says a word twenty times a second, for a minute."""
 FLAGS = ("--enable-lora", "--disable-fastapi-docs", "--disable-uvicorn-access-log", "--enforce-eager")
 VALUES = (
     "--served-model-name", "--uds", "--load-format", "--dtype", "--generation-config", "--max-lora-rank",
@@ -90,6 +93,10 @@ class _Server:
             return web.json_response({"error": {"message": "no such model", "code": 404}}, status=404)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
+        if asked["messages"][-1]["content"] == SLOWLY:
+            for _ in range(1200):
+                await _send(response, {"delta": {"content": "word "}, "finish_reason": None})
+                await asyncio.sleep(0.05)
         pieces = ["loaded ", self.models[asked["model"]]["said"], " on ", self.models[self.base]["said"]]
         for piece in pieces:
             await _send(response, {"delta": {"content": piece}, "finish_reason": None})

@@ -16,9 +16,9 @@ from recert.records import Certificate, VerifiedCertificate
 TICK_S: Final = 0.25
 LONGEST_UNCHECKED_S: Final = 4.5
 """A recheck that gives no answer for this long stops service: within the 5 s that a stop may take."""
-_MOST_BETWEEN_S: Final = 2.0
-_CLOCK_TOLERANCE_S: Final = 300.0
+CLOCK_TOLERANCE_S: Final = 300.0
 """How far the clock may be set back, as time servers do, before nothing is believed that depends on it."""
+_MOST_BETWEEN_S: Final = 2.0
 
 
 class Stopped(Exception):
@@ -43,7 +43,7 @@ class _Clock:
     def look(self) -> tuple[float, bool]:
         """Return the time, and whether the machine's clock was set back by more than time servers do."""
         wall, at_least = time.time(), self._ahead + time.monotonic()
-        return max(wall, at_least), wall < at_least - _CLOCK_TOLERANCE_S
+        return max(wall, at_least), wall < at_least - CLOCK_TOLERANCE_S
 
 
 class Service:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
-from recert.errors import GatewayError, VerificationError
+from recert.errors import GatewayError, RecertError, VerificationError
 from recert.gateway.aliases import Alias, Aliases
 from recert.gateway.app import GatewayApp
 from recert.gateway.chat import Chat
@@ -144,8 +145,9 @@ def prepare_models(
     *,
     audit: AuditLog,
     read_aliases: Callable[[], Sequence[Alias]] = list,
-    refused: Mapping[str, VerificationError | GatewayError] | None = None,
+    refused: Mapping[str, RecertError] | None = None,
     state: StateFolder | None = None,
+    copies: Path | None = None,
     keys: ApiKeys | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -160,6 +162,7 @@ def prepare_models(
         read_aliases: gives the aliases; read again while it runs.
         refused: models that were refused before, by name: their clients get the reason.
         state: the folder with orders and copies; without one there is no kill switch. It is closed at the end.
+        copies: folder for private copies of the models where there is no `state`; by default a temporary one.
         keys: who may ask; by default those of `RECERT_API_KEYS`.
         host: where to listen. Beyond this machine keys are needed.
         port: 0 for a free one.
@@ -171,7 +174,7 @@ def prepare_models(
     """
     keys = ApiKeys.configured() if keys is None else keys
     require_keys_beyond_loopback(host, keys)
-    no = dict(refused or {})
+    no: dict[str, RecertError] = dict(refused or {})
     ready = []
     for offer in offers:
         try:
@@ -185,7 +188,7 @@ def prepare_models(
             for offer in ready
             if isinstance(offer.upstream, ManagedUpstream)
         ],
-        copies=state.copies if state else None,
+        copies=state.copies if state else copies,
         progress=progress,
     )
     no |= launched.refused
@@ -200,7 +203,9 @@ def prepare_models(
         served = [
             _serve_one(offer, launched, book, aliases, state) for offer in ready if offer.name not in no
         ]
-        models = ServedModels(served, aliases=aliases, refused={name: why.reason for name, why in no.items()})
+        models = ServedModels(
+            served, aliases=aliases, refused={name: _reason(why) for name, why in no.items()}
+        )
 
         def end() -> None:
             if book:
@@ -216,6 +221,10 @@ def prepare_models(
     if book:
         book.start(aliases.look)
     return server
+
+
+def _reason(why: RecertError) -> str:
+    return why.reason if isinstance(why, VerificationError | GatewayError) else "unreadable"
 
 
 def _serve_one(

@@ -7,14 +7,16 @@ import fcntl
 import os
 import threading
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from recert.digest import sha256_bytes
 from recert.errors import GatewayError, RecordError
 from recert.gateway.managed_files import remove
+from recert.gateway.service import CLOCK_TOLERANCE_S
 from recert.records import now, parse_json
 from recert.records.orders import StandingOrders
 from recert.store.files import read_bytes, write_atomic
@@ -57,14 +59,21 @@ class StateFolder:
     """
     The folder of one running gateway, locked while it runs.
 
+    Args:
+        folder: made where there is none.
+        copies: another folder for private copies, with room for the models.
+
     Raises:
         GatewayError: `state-unsafe`; `state-in-use`: another gateway has it; `state-damaged`: what was remembered
             cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, copies: Path | None = None) -> None:
         require_private(folder)
         self.folder = folder
+        ours = _COPIES if copies is None else f"{_COPIES}-{sha256_bytes(bytes(folder.resolve()))[:12]}"
+        self.copies = (copies or folder) / ours
+        """Where private copies of models go."""
         if not (folder / _LOCK).exists() and not (folder / ORDERS).exists():
             write_atomic(
                 folder / ORDERS, StandingOrders().to_json(), mode=0o600
@@ -89,15 +98,14 @@ class StateFolder:
         remove(self.copies)  # of a gateway that was killed
 
     @property
-    def copies(self) -> Path:
-        """Where private copies of models go."""
-        return self.folder / _COPIES
-
-    @property
     def latest(self) -> datetime | None:
         """The latest time that an earlier run saw."""
         said = self._seen.get("latest")
         return datetime.fromisoformat(said) if said else None
+
+    def is_behind(self) -> bool:
+        """Say whether the machine's clock is behind what an earlier run saw, by more than time servers set it back."""
+        return self.latest is not None and now() < self.latest - timedelta(seconds=CLOCK_TOLERANCE_S)
 
     def status_version(self, model: str) -> int | None:
         """Return the highest version of a model's status list that was ever accepted here."""
@@ -123,9 +131,10 @@ class StateFolder:
 
     def close(self) -> None:
         """Let go of the folder, and remove copies that are left."""
-        remove(self.copies)
-        with contextlib.suppress(OSError):
+        if self._lock >= 0:
+            remove(self.copies)
             os.close(self._lock)
+            self._lock = -1
 
     def _take_lock(self) -> None:
         for _ in range(_TRIES):

@@ -1,24 +1,62 @@
-"""From a certificate to a server: verify, start the engine on exactly those files, keep verifying."""
+"""From certificates to a server: verify, start engines on exactly those files, keep verifying."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from recert.certification.trust import TrustStore
-from recert.certification.verify import recheck as recheck_status
 from recert.certification.verify import verify
-from recert.digest import sha256_bytes
-from recert.errors import VerificationError
+from recert.errors import RecertError, VerificationError
+from recert.gateway.aliases import Alias
+from recert.gateway.controls import Controls
+from recert.gateway.input_gate import InputControl
+from recert.gateway.managed_commands import ManagedUpstream
+from recert.gateway.offers import Offer
 from recert.gateway.server import GatewayServer
-from recert.gateway.stage import prepare
+from recert.gateway.stage import prepare_models
+from recert.gateway.state import StateFolder
+from recert.gateway.upstream import UnsafeDeclaredUpstream, Upstream
+from recert.judges.protocol import RequestJudge
 from recert.judges.request import EmbeddedRequestJudge
 from recert.models.secret import SecretPrefix
+from recert.pipeline.rechecking import Recheck
 from recert.policy import Policy
-from recert.records import VerifiedCertificate, now
 from recert.store.audit import AuditLog
 from recert.store.files import read_bytes
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """
+    What one model is deployed from.
+
+    Args:
+        certificate: its file; read again while the model is served.
+        base_dir: the base model's folder.
+        tuned_dir: the tuned model's folder.
+        trust: whose signatures count.
+        status: the status list's file; read again while the model is served.
+        policy: the policy that the certificate names.
+        secret: the BackdoorAlign secret, when the certificate requires `secret-prefix`.
+        upstream: what runs the model; by default the embedded engine.
+        called: what clients call it; by default the name in its certificate.
+        guards: further controls of requests, asked after the others.
+        shadow: controls that score and do not act.
+    """
+
+    certificate: Path
+    base_dir: Path
+    tuned_dir: Path
+    trust: TrustStore
+    status: Path
+    policy: Policy
+    secret: SecretPrefix | None = None
+    upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream = field(default_factory=ManagedUpstream)
+    called: str = ""
+    guards: Sequence[InputControl] = ()
+    shadow: Collection[str] = ()
 
 
 def deploy(
@@ -31,94 +69,136 @@ def deploy(
     policy: Policy,
     audit: AuditLog,
     secret: SecretPrefix | None = None,
+    guards: Sequence[InputControl] = (),
+    shadow: Collection[str] = (),
+    upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
+    state: Path | None = None,
+    copies: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> GatewayServer:
+    """Return a gateway for one model that is ready to run; see `Deployment` and `deploy_models`."""
+    one = Deployment(
+        certificate_path,
+        base_dir,
+        tuned_dir,
+        trust,
+        status_path,
+        policy,
+        secret,
+        upstream or ManagedUpstream(),
+        guards=guards,
+        shadow=shadow,
+    )
+    return deploy_models(
+        [one], audit=audit, state=state, copies=copies, host=host, port=port, progress=progress
+    )
+
+
+def deploy_models(
+    models: Sequence[Deployment],
+    *,
+    audit: AuditLog,
+    read_aliases: Callable[[], Sequence[Alias]] = list,
+    state: Path | None = None,
+    copies: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> GatewayServer:
     """
-    Return a gateway that is ready to run, for a certificate that holds now.
+    Return a gateway that is ready to run, for every certificate that holds now.
 
-    While it runs, the certificate, the status list and the sizes and times of the files are looked at again
-    every `policy.gateway.recheck_s`; what has changed is hashed again.
+    While it runs, each certificate, status list, and the sizes and times of its files are looked at again every
+    `recheck_s` of its policy; what has changed is hashed again. Of several models, one that is refused keeps none from
+    being served: its clients get the reason.
+
+    Args:
+        models: what to serve.
+        audit: where every exchange is written before its reply leaves.
+        read_aliases: gives the aliases; called again while it runs.
+        state: folder for orders and copies, this user's alone; without one there is no kill switch.
+        copies: folder for private copies of the models; by default in `state`.
+        host: where to listen. Beyond this machine `RECERT_API_KEYS` is needed.
+        port: 0 for a free one.
+        progress: called with a sentence at each step of the start.
 
     Raises:
-        VerificationError: the certificate, the status list or a file is refused; `reason` says why.
+        VerificationError: no certificate, status list or file is accepted; `reason` says why.
         GatewayError: the gateway cannot start; `reason` says why.
         RecertError: something could not be read.
     """
-    envelope = read_bytes(certificate_path, "certificate")
-    verified = verify(
-        envelope,
-        base_dir=base_dir,
-        tuned_dir=tuned_dir,
-        trust=trust,
-        status=read_bytes(status_path, "status list"),
-        policy=policy,
-    )
-    again = _Recheck(verified, certificate_path, status_path, trust, policy)
-    return prepare(
-        verified,
-        recheck=again,
-        policy=policy,
-        audit=audit,
-        secret=secret,
-        request_judge=EmbeddedRequestJudge(),
-        host=host,
-        port=port,
-        progress=progress,
-    )
-
-
-class _Recheck:
-    """Verifies again, cheaply while nothing on disk has changed."""
-
-    def __init__(
-        self,
-        verified: VerifiedCertificate,
-        certificate: Path,
-        status: Path,
-        trust: TrustStore,
-        policy: Policy,
-    ) -> None:
-        self._verified = verified
-        self._certificate = certificate
-        self._status = status
-        self._trust = trust
-        self._policy = policy
-        self._stats = self._look()
-
-    def __call__(self) -> VerifiedCertificate:
-        status = read_bytes(self._status, "status list")
-        envelope = read_bytes(self._certificate, "certificate")
-        stats = self._look()
-        if stats != self._stats or sha256_bytes(envelope) != self._verified.envelope_sha256:
-            self._verified = verify(
-                envelope,
-                base_dir=self._verified.base_dir,
-                tuned_dir=self._verified.tuned_dir,
-                trust=self._trust,
-                status=status,
-                policy=self._policy,
-                last_status_version=self._verified.status_version,
-            )
-            self._stats = stats
-            return self._verified
-        seen = recheck_status(
-            self._verified.certificate,
-            trust=self._trust,
-            status=status,
-            last_status_version=self._verified.status_version,
+    held = StateFolder(state, copies) if state else None
+    try:
+        judge = EmbeddedRequestJudge()
+        offers: list[Offer] = []
+        refused: dict[str, RecertError] = {}
+        for number, model in enumerate(models, start=1):
+            try:
+                offers.append(_offer(model, judge, held))
+            except RecertError as exc:
+                if len(models) == 1:
+                    raise
+                refused[model.called or f"model {number}"] = exc
+        return prepare_models(
+            offers,
+            audit=audit,
+            read_aliases=read_aliases,
+            refused=refused,
+            state=held,
+            copies=copies,
+            host=host,
+            port=port,
+            progress=progress,
         )
-        self._verified = replace(self._verified, verified_at=now(), status_version=seen.version)
-        return self._verified
+    except BaseException:
+        if held:
+            held.close()
+        raise
 
-    def _look(self) -> tuple[tuple[str, int, int, int], ...]:
-        folders = (self._verified.base_dir, self._verified.tuned_dir)
-        try:
-            paths = sorted(p for folder in folders for p in folder.rglob("*"))
-            seen = [(str(p), p.stat()) for p in paths]
-        except OSError as exc:
-            raise VerificationError(
-                "file-missing", "a file of the model cannot be looked at", facts={"because": exc}
-            ) from exc
-        return tuple((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in seen)
+
+def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) -> Offer:
+    """Verify a model, and say what it is to be served with."""
+    called = model.called or str(model.certificate)
+    if state and state.is_behind():
+        raise VerificationError(
+            "clock-behind",
+            "the clock is behind what an earlier run has seen",
+            facts={"seen": state.latest},
+            hint="set this machine's clock",
+        )
+    verified = verify(
+        read_bytes(model.certificate, "certificate"),
+        base_dir=model.base_dir,
+        tuned_dir=model.tuned_dir,
+        trust=model.trust,
+        status=read_bytes(model.status, "status list"),
+        policy=model.policy,
+        last_status_version=state.status_version(called) if state else None,
+    )
+    if state:
+        state.remember(called, verified.status_version)
+    return Offer(
+        verified,
+        Recheck(
+            verified,
+            certificate=model.certificate,
+            status=model.status,
+            trust=model.trust,
+            policy=model.policy,
+            accepted=(lambda version: state.remember(called, version)) if state else lambda _: None,
+        ),
+        model.policy,
+        Controls(
+            model.policy.gateway,
+            secret=model.secret,
+            request_judge=judge,
+            reply_judge=None,
+            guards=model.guards,
+            shadow=model.shadow,
+        ),
+        model.secret,
+        model.upstream,
+        model.called,
+    )

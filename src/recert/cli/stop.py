@@ -1,0 +1,143 @@
+"""`recert stop`, `resume` and `rollback`: orders to a running gateway, which obeys within seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from recert.records import Order, StandingOrders
+
+State = Annotated[
+    Path, typer.Option(help="The gateway's state folder; `recert-state` beside its audit log by default.")
+]
+Name = Annotated[
+    str | None, typer.Argument(metavar="MODEL", help="A model, or an alias: all that it leads to.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="Every model of the gateway.")]
+DEFAULT_STATE = Path("recert-state")
+
+
+def stop(
+    *,
+    model: Name = None,
+    everything: Everything = False,
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the audit log.")] = "",
+    state: State = DEFAULT_STATE,
+) -> None:
+    """
+    Stop serving a model, or all, within seconds, running streams included; until `recert resume`.
+
+    Exit 0: it is served no more, 2: that is not sure.
+    """
+    name = _named(model, everything)
+
+    def change(orders: list[Order]) -> list[Order]:
+        from recert.gateway.orders import make_order
+
+        return [*_without(orders, "stop", name), make_order("stop", name, reason)]
+
+    _give(state, change, done=f"stopped {_words(name)}", anew=everything)
+
+
+def resume(
+    *,
+    model: Name = None,
+    everything: Everything = False,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """
+    Serve again what was stopped, where its certificate still holds. `--all` also begins anew where orders are damaged.
+
+    Exit 0: the stop is lifted, 2: it is not, or there was none.
+    """
+    from recert.errors import InputError
+
+    name = _named(model, everything)
+
+    def change(orders: list[Order]) -> list[Order]:
+        stopped = {order.name for order in orders if order.kind == "stop"}
+        if name != "*" and "*" in stopped:
+            raise InputError("every model is stopped, not this one alone", hint="run `recert resume --all`")
+        if name != "*" and name not in stopped:
+            raise InputError(
+                "it was not stopped", facts={"given": name, "stopped": ", ".join(sorted(stopped))}
+            )
+        return [o for o in orders if o.kind != "stop" or name not in (o.name, "*")]
+
+    _give(state, change, done=f"resumed {_words(name)}", anew=everything)
+
+
+def rollback(
+    *,
+    alias: Annotated[str, typer.Argument(help="The alias.")],
+    lift: Annotated[bool, typer.Option("--lift", help="Let the canary answer its share again.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the audit log.")] = "",
+    state: State = DEFAULT_STATE,
+) -> None:
+    """
+    Lead all clients of an alias to its stable model, within seconds; until lifted.
+
+    Exit 0: done, 2: that is not sure.
+    """
+
+    def change(orders: list[Order]) -> list[Order]:
+        from recert.gateway.orders import make_order
+
+        rest = _without(orders, "rollback", alias)
+        return rest if lift else [*rest, make_order("rollback", alias, reason)]
+
+    _give(state, change, done=f"{'lifted the rollback of' if lift else 'rolled back'} {alias}")
+
+
+def _named(model: str | None, everything: bool) -> str:  # noqa: FBT001
+    from recert.errors import InputError
+
+    if (model is None) == (not everything):
+        raise InputError("say which model, or --all", hint="one of the two")
+    return model or "*"
+
+
+def _words(name: str) -> str:
+    return "every model" if name == "*" else name
+
+
+def _without(orders: list[Order], kind: str, name: str) -> list[Order]:
+    return [order for order in orders if (order.kind, order.name) != (kind, name)]
+
+
+def _give(
+    state: Path, change: Callable[[list[Order]], list[Order]], *, done: str, anew: bool = False
+) -> None:
+    from recert.errors import GatewayError, InputError, RecordError, StoreError
+    from recert.gateway.orders import give, read_orders
+    from recert.records import StandingOrders
+
+    if not state.is_dir():
+        raise InputError(
+            "no such state folder: nobody was told",
+            facts={"state": state},
+            hint="give the folder that the gateway was started with: --state",
+        )
+    try:
+        orders: StandingOrders = read_orders(state)
+    except (RecordError, StoreError) as exc:
+        if not anew:
+            raise RecordError(
+                exc.message,
+                facts={"state": state, **exc.facts},
+                hint="while they are damaged nothing is served; `recert resume --all` begins anew, without any order",
+            ) from exc
+        orders = StandingOrders()
+    confirmed = give(state, orders.model_copy(update={"orders": tuple(change(list(orders.orders)))}))
+    if confirmed is False:
+        raise GatewayError(
+            "not-confirmed",
+            "the order is written, and the gateway has not said that it obeys",
+            facts={"state": state},
+            hint="look at its /status; end the process if in doubt",
+        )
+    typer.echo(done if confirmed else f"{done}: no gateway runs here; it holds from its next start")

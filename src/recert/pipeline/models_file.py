@@ -1,0 +1,180 @@
+"""Several models behind one gateway, and the aliases that lead to them: a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recert import settings
+from recert.certification.trust import TrustStore
+from recert.errors import InputError, StoreError
+from recert.gateway.aliases import Alias
+from recert.gateway.managed_commands import EMBEDDED, ManagedUpstream
+from recert.gateway.upstream import UnsafeDeclaredUpstream
+from recert.models.embedded import ALIGNED, resolve
+from recert.models.secret import SecretPrefix
+from recert.pipeline.deploy import Deployment
+from recert.policy import load_policy
+from recert.store.files import read_bytes
+
+STATUS_NAME: Final = "status.json"
+
+
+class _Strict(BaseModel):
+    """A part of the file. A misspelt name would silently be the default: it is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelEntry(_Strict):
+    """One model. Paths are relative to the file's folder."""
+
+    certificate: str
+    model: str
+    """The tuned model's folder."""
+    base: str = ALIGNED
+    trust: str
+    status: str = ""
+    """By default `status.json` beside the certificate."""
+    policy: str = "default"
+    """A shipped profile or a TOML file."""
+    secret: str = ""
+    upstream: str = EMBEDDED
+    arguments: tuple[str, ...] = ()
+    program: str = ""
+    unsafe_declared_upstream: str = ""
+
+
+class AliasEntry(_Strict):
+    """A further name for a model, with a canary or without."""
+
+    stable: str
+    canary: str = ""
+    canary_share: float = Field(default=0.0, ge=0, le=1)
+
+
+class ModelsFile(_Strict):
+    """The whole file. What stands in `defaults` holds for every model that does not say otherwise."""
+
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    models: dict[str, dict[str, Any]] = Field(min_length=1)
+    aliases: dict[str, AliasEntry] = Field(default_factory=dict)
+
+
+def read_models(path: Path) -> list[Deployment]:
+    """
+    Return the models of a file, ready to be deployed.
+
+    Raises:
+        InputError: it is not TOML, or a name or value in it is none.
+        StoreError, PolicyError, SigningKeyError, ModelError, SettingsError: what it names cannot be read or used.
+    """
+    file = _read(path)
+    store, policy = cache(TrustStore.load), cache(load_policy)
+    found = []
+    for name, given in file.models.items():
+        entry = _entry(path, name, {**file.defaults, **given})
+        folder = path.parent
+        certificate = folder / entry.certificate
+        found.append(
+            Deployment(
+                certificate=certificate,
+                base_dir=_base(folder, entry.base),
+                tuned_dir=folder / entry.model,
+                trust=store(folder / entry.trust),
+                status=folder / entry.status if entry.status else certificate.parent / STATUS_NAME,
+                policy=policy(_policy(folder, entry.policy)),
+                secret=SecretPrefix.read(folder / entry.secret) if entry.secret else None,
+                upstream=upstream_of(
+                    entry.upstream, entry.arguments, entry.program, entry.unsafe_declared_upstream
+                ),
+                called=name,
+            )
+        )
+    return found
+
+
+class AliasesOf:
+    """The aliases of a file, parsed again when the file has changed; its models are looked at for their form only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._looked: tuple[int, ...] = ()
+        self._aliases: list[Alias] = []
+
+    def __call__(self) -> list[Alias]:
+        """
+        Return the present aliases.
+
+        Raises:
+            InputError: the file is not TOML, or a name or value in it is none.
+            StoreError: it cannot be read.
+        """
+        try:
+            about = self._path.stat()
+        except OSError as exc:
+            raise StoreError(
+                "cannot read models file", facts={"file": self._path, "because": exc.strerror}
+            ) from exc
+        looked = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+        if looked != self._looked:
+            self._aliases = [
+                Alias(name, entry.stable, entry.canary, entry.canary_share)
+                for name, entry in _read(self._path).aliases.items()
+            ]
+            self._looked = looked
+        return self._aliases
+
+
+def upstream_of(
+    engine: str, arguments: tuple[str, ...], program: str, unsafe_declared_upstream: str
+) -> ManagedUpstream | UnsafeDeclaredUpstream:
+    """
+    Return what is to run a model: an engine of our own, or a server that is only declared to run it.
+
+    Raises:
+        SettingsError: there is no such engine, or it takes no such argument.
+        InputError: a declared server is given beside an engine.
+    """
+    if not unsafe_declared_upstream:
+        return ManagedUpstream(engine, arguments, program)
+    if engine != EMBEDDED or arguments or program:
+        raise InputError(
+            "an engine is started, or a server is declared: not both",
+            facts={"engine": engine, "declared": unsafe_declared_upstream},
+        )
+    return UnsafeDeclaredUpstream(unsafe_declared_upstream, settings.endpoint_key() or "")
+
+
+def _read(path: Path) -> ModelsFile:
+    try:
+        return ModelsFile.model_validate(tomllib.loads(read_bytes(path, "models file").decode()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise InputError("models file is not TOML", facts={"file": path, "because": exc}) from exc
+    except ValidationError as exc:
+        raise _invalid(path, exc) from exc
+
+
+def _entry(path: Path, name: str, given: dict[str, Any]) -> ModelEntry:
+    try:
+        return ModelEntry.model_validate(given)
+    except ValidationError as exc:
+        raise _invalid(path, exc, f"models.{name}.") from exc
+
+
+def _invalid(path: Path, exc: ValidationError, where: str = "") -> InputError:
+    first = exc.errors()[0]
+    field = where + ".".join(map(str, first["loc"]))
+    return InputError("models file is invalid", facts={"file": path, "field": field, "because": first["msg"]})
+
+
+def _base(folder: Path, given: str) -> Path:
+    return folder / given if (folder / given).is_dir() else resolve(given)
+
+
+def _policy(folder: Path, given: str) -> str:
+    return str(folder / given) if given.endswith(".toml") else given
