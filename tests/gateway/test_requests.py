@@ -107,13 +107,154 @@ def test_system_and_developer_messages_become_the_system_prompt() -> None:
     assert found.texts() == ("A\nB\nC", "Hi")
 
 
+EVERYTHING = ("choices", "logprobs", "names", "prefill", "reasoning", "response_format", "stop", "tools")
+OPEN = GatewayPolicy(max_new_tokens=100, allow=EVERYTHING)
+CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "\\u0074he map"}'}}
+SCHEMA = {
+    "type": "object",
+    "properties": {"where": {"type": "string", "enum": ["north"], "description": "a side"}},
+}
+TOOL = {"type": "function", "function": {"name": "look", "description": "looks around", "parameters": SCHEMA}}
+FULL: dict[str, Any] = {
+    "messages": [
+        {"role": "system", "content": "Be kind."},
+        {"role": "developer", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "One"}, {"type": "text", "text": "Two"}],
+            "name": "ann",
+        },
+        {"role": "assistant", "content": None, "tool_calls": [CALL], "reasoning_content": "I should look."},
+        {"role": "tool", "tool_call_id": "c1", "content": "a lake"},
+        {"role": "assistant", "content": "So"},
+    ],
+    "tools": [TOOL],
+    "tool_choice": {"type": "function", "function": {"name": "look"}},
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {"name": "place", "description": "where it is", "schema": {"required": ["lake"]}},
+    },
+    "stop": ["END"],
+    "n": 2,
+    "logprobs": True,
+    "reasoning_effort": "low",
+    "parallel_tool_calls": False,
+}
+
+
+def test_every_text_of_every_field_is_known_to_the_controls() -> None:
+    """All roles, parts, names, reasoning, calls (as they stand and decoded), tools, schemas, formats, stop texts."""
+    found = "\n".join(parse_chat(read_object(body(**FULL)), OPEN).texts())
+
+    for text in (
+        "Be kind.", "Be brief.", "One", "Two", "ann", "look", "the map", "I should look.", "a lake", "So",
+        "looks around", "a side", "north", "where", "properties", "place", "where it is", "required", "lake", "END",
+    ):  # fmt: skip
+        assert text in found
+
+
+def test_what_the_policy_allows_goes_to_the_model_as_it_was_understood() -> None:
+    """Each allowed field arrives; what was not understood does not."""
+    request = parse_chat(read_object(body(**FULL)), OPEN)
+    sent = [message.to_value() for message in request.messages]
+
+    assert sent == [
+        {"role": "user", "content": "One\nTwo", "name": "ann"},
+        {"role": "assistant", "content": None, "reasoning_content": "I should look.", "tool_calls": [CALL]},
+        {"role": "tool", "content": "a lake", "tool_call_id": "c1"},
+        {"role": "assistant", "content": "So"},
+    ]
+    assert request.prefill == "So"
+    assert request.question == "One\nTwo"
+    assert request.wishes.to_value() == {
+        **{
+            name: FULL[name] for name in ("n", "stop", "tools", "tool_choice", "logprobs", "reasoning_effort")
+        },
+        "parallel_tool_calls": False,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": FULL["response_format"]["json_schema"] | {"strict": False},
+        },
+    }
+
+
+@pytest.mark.parametrize("feature", EVERYTHING)
+def test_each_feature_is_refused_where_the_policy_does_not_allow_it(feature: str) -> None:
+    """With everything else allowed, the request that uses it all is refused for the one that is missing."""
+    policy = GatewayPolicy(allow=tuple(one for one in EVERYTHING if one != feature))
+
+    with pytest.raises(BadRequest):
+        parse_chat(read_object(body(**FULL)), policy)
+
+
+HI = GOOD["messages"]
+BAD_WISHES: list[tuple[str, dict[str, Any], str]] = [
+    ("n too large", {"n": 9}, "n"),
+    ("n of nothing", {"n": 0}, "n"),
+    ("alternatives", {"logprobs": True, "top_logprobs": 2}, "top_logprobs"),
+    ("five stops", {"stop": list("abcde")}, "stop"),
+    ("an empty stop", {"stop": [""]}, "stop"),
+    ("a long stop", {"stop": "x" * 300}, "stop"),
+    ("effort", {"reasoning_effort": "endless"}, "reasoning_effort"),
+    ("a tool that is no function", {"tools": [{"type": "web_search"}]}, "tools[0].type"),
+    ("an unknown field in a tool", {"tools": [{**TOOL, "defer": True}]}, "tools[0].defer"),
+    ("two tools of one name", {"tools": [TOOL, TOOL]}, "tools"),
+    ("a tool's name", {"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+    ("a choice without tools", {"tool_choice": "auto"}, "tool_choice"),
+    ("a choice that is not offered", {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "x"}}},
+     "tool_choice"),
+    ("a format", {"response_format": {"type": "xml"}}, "response_format.type"),
+    ("a format without a schema", {"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    ("an answer to no call", {"messages": [*HI, {"role": "tool", "tool_call_id": "c9", "content": "x"}]},
+     "messages[1].tool_call_id"),
+    ("a call's field", {"messages": [*HI, {"role": "assistant", "tool_calls": [{**CALL, "x": 1}]}, HI[0]]},
+     "messages[1].tool_calls[0].x"),
+    ("an empty beginning", {"messages": [*HI, {"role": "assistant", "content": ""}]}, "messages"),
+    ("no user", {"messages": [{"role": "assistant", "content": "Sure"}]}, "messages"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wish", "param"), [w[1:] for w in BAD_WISHES], ids=[w[0] for w in BAD_WISHES])
+def test_allowed_fields_are_read_as_strictly(wish: dict[str, Any], param: str) -> None:
+    """An allowed feature is no licence: values out of bounds and unknown parts are refused, naming the field."""
+    with pytest.raises(BadRequest) as caught:
+        parse_chat(read_object(body(**wish)), OPEN)
+
+    assert param == caught.value.param
+
+
+def test_a_schema_may_not_be_nested_without_end() -> None:
+    """A schema deeper than can be read quickly is refused."""
+    deep: dict[str, Any] = {}
+    for _ in range(100):
+        deep = {"a": deep}
+    tool = {"type": "function", "function": {"name": "look", "parameters": deep}}
+
+    with pytest.raises(BadRequest) as caught:
+        parse_chat(read_object(body(tools=[tool])), OPEN)
+
+    assert caught.value.param == "tools[0].function.parameters"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=10,
 )
 FIELDS = st.sampled_from(
-    ["model", "messages", "stream", "temperature", "max_tokens", "n", "stop", "seed", "user"]
+    [
+        "model",
+        "messages",
+        "stream",
+        "temperature",
+        "max_tokens",
+        "n",
+        "stop",
+        "seed",
+        "user",
+        "tools",
+        "response_format",
+    ]
 )
 
 
@@ -122,7 +263,7 @@ FIELDS = st.sampled_from(
 def test_any_body_is_read_or_refused(value: Any, noise: bytes) -> None:
     """Whatever arrives, the answer is a request or a BadRequest, never another error."""
     try:
-        found = parse_chat(read_object(json.dumps(value).encode() + noise), POLICY)
+        found = parse_chat(read_object(json.dumps(value).encode() + noise), OPEN)
     except BadRequest as exc:
         assert exc.status == 400
         return

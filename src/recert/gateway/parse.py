@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from recert.errors import RecordError
+from recert.gateway.messages import ChatMessage, read_messages
 from recert.gateway.replies import BadRequest
+from recert.gateway.tools import (
+    ResponseFormat,
+    Tool,
+    read_response_format,
+    read_tool_choice,
+    read_tools,
+)
+from recert.gateway.values import invalid, read_boolean, read_integer, read_number, read_text
 from recert.policy.policy import GatewayPolicy
 from recert.records import parse_json
 
-_MAX_MESSAGES: Final = 256
-_MAX_PARTS: Final = 64
+_MOST_CHOICES: Final = 8
+_MOST_STOPS: Final = 4
+_LONGEST_STOP_CHARS: Final = 256
+_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 _KNOWN_NOT_CERTIFIED: Final = frozenset(
     {
-        "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs", "metadata",
-        "modalities", "n", "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
-        "reasoning_effort", "response_format", "safety_identifier", "service_tier", "stop", "store",
-        "tool_choice", "tools", "top_logprobs", "verbosity", "web_search_options",
+        "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "metadata", "modalities",
+        "prediction", "presence_penalty", "prompt_cache_key", "safety_identifier", "service_tier", "store", "verbosity",
+        "web_search_options",
     }
 )  # fmt: skip
+_OPENED_BY: Final = {
+    "logprobs": "logprobs",
+    "n": "choices",
+    "parallel_tool_calls": "tools",
+    "reasoning_effort": "reasoning",
+    "response_format": "response_format",
+    "stop": "stop",
+    "tool_choice": "tools",
+    "tools": "tools",
+    "top_logprobs": "logprobs",
+}
+"""Fields that are read where the policy allows what stands behind them."""
 _HARMLESS: Final[dict[str, tuple[object, ...]]] = {
     "n": (1,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logprobs": (False,),
+    "top_logprobs": (0,),
+    "response_format": ({"type": "text"},),
     "stop": ([],),
     "store": (False,),
+    "tool_choice": ("none",),
     "tools": ([],),
 }
 """Values of fields outside the certificate that ask for nothing."""
@@ -39,32 +65,77 @@ _READ: Final = frozenset(
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """What a request asks for beyond plain chat: nothing, where the policy allows nothing."""
+
+    choices: int = 1
+    stop: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    logprobs: bool = False
+    reasoning_effort: str = ""
+
+    def texts(self) -> tuple[str, ...]:
+        """Return every text of it."""
+        form = (self.response_format.text(),) if self.response_format else ()
+        return (*(tool.text() for tool in self.tools), *filter(None, form), *self.stop)
+
+    def to_value(self) -> dict[str, Any]:
+        """Return the fields that the model gets."""
+        found = {
+            "n": self.choices if self.choices > 1 else None,
+            "stop": list(self.stop) or None,
+            "tools": [tool.to_value() for tool in self.tools] or None,
+            "tool_choice": self.tool_choice,
+            "parallel_tool_calls": self.parallel_tool_calls,
+            "response_format": self.response_format.value if self.response_format else None,
+            "logprobs": self.logprobs or None,
+            "reasoning_effort": self.reasoning_effort or None,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """
     One request, as understood. `system` is the client's own system prompt, None when there is none.
 
-    `turns` are (role, text) pairs of `user` and `assistant`, ending with the user.
+    `messages` are the turns after it. The last is the user's, or, where the policy allows them, a tool's answer or the
+    beginning of the reply.
     """
 
     model: str
     system: str | None
-    turns: tuple[tuple[str, str], ...]
+    messages: tuple[ChatMessage, ...]
     stream: bool
     include_usage: bool
     max_new_tokens: int
     temperature: float
     top_p: float
     seed: int
+    wishes: Wishes = field(default_factory=Wishes)
 
     @property
     def question(self) -> str:
         """The last user message."""
-        return self.turns[-1][1]
+        return next(message.text for message in reversed(self.messages) if message.role == "user")
+
+    @property
+    def turns(self) -> tuple[tuple[str, str], ...]:
+        """(role, text) of each message."""
+        return tuple((message.role, message.text) for message in self.messages)
+
+    @property
+    def prefill(self) -> str:
+        """The beginning of the reply, where the client wrote it."""
+        return self.messages[-1].text if self.messages[-1].role == "assistant" else ""
 
     def texts(self) -> tuple[str, ...]:
         """Return every text the client wrote, in order."""
-        each = [text for _, text in self.turns]
-        return (self.system, *each) if self.system else tuple(each)
+        said = (text for message in self.messages for text in message.texts())
+        return (*((self.system,) if self.system else ()), *said, *self.wishes.texts())
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -90,7 +161,7 @@ def read_model(value: dict[str, Any]) -> str:
     Raises:
         BadRequest: there is none.
     """
-    return _text(value.get("model"), "model")
+    return read_text(value.get("model"), "model")
 
 
 def parse_chat(value: dict[str, Any], policy: GatewayPolicy) -> ChatRequest:
@@ -101,95 +172,73 @@ def parse_chat(value: dict[str, Any], policy: GatewayPolicy) -> ChatRequest:
         BadRequest: it has an unknown field or a value that is not certified.
     """
     for name, given in value.items():
-        if name in _KNOWN_NOT_CERTIFIED:
-            _refuse_unless_harmless(name, given)
-        elif name not in _READ:
+        if name in _KNOWN_NOT_CERTIFIED or (name in _OPENED_BY and _OPENED_BY[name] not in policy.allow):
+            _refuse_unless_harmless(name, given, policy.allow)
+        elif name not in _READ and name not in _OPENED_BY:
             raise BadRequest(f"unknown field: {name[:80]}", param=name[:80], code="unknown_field")
-    system, turns = _messages(value.get("messages"))
-    stream = _boolean(value, "stream")
+    system, messages = read_messages(value.get("messages"), policy.allow)
+    stream = read_boolean(value, "stream")
     return ChatRequest(
         model=read_model(value),
         system=system,
-        turns=turns,
+        messages=messages,
         stream=stream,
         include_usage=_stream_options(value.get("stream_options"), stream=stream),
         max_new_tokens=_max_tokens(value, policy.max_new_tokens),
-        temperature=_number(value, "temperature", 0.0, 0.0, policy.max_temperature),
-        top_p=_number(value, "top_p", 1.0, 0.0, 1.0),
-        seed=_integer(value.get("seed"), "seed", 0, -(2**63), 2**63 - 1) or 0,
+        temperature=read_number(value, "temperature", 0.0, 0.0, policy.max_temperature),
+        top_p=read_number(value, "top_p", 1.0, 0.0, 1.0),
+        seed=read_integer(value.get("seed"), "seed", 0, -(2**63), 2**63 - 1) or 0,
+        wishes=_wishes(value) if policy.allow else Wishes(),
     )
 
 
-def _refuse_unless_harmless(name: str, given: object) -> None:
+def _refuse_unless_harmless(name: str, given: object, allow: Collection[str]) -> None:
     harmless = _HARMLESS.get(name, ())
     if given is None or any(type(given) is type(h) and given == h for h in harmless):
         return
     if name.endswith("_penalty") and given == 0 and not isinstance(given, bool):
         return
+    beyond = f"plain chat and {', '.join(sorted(allow))}" if allow else "plain chat"
     raise BadRequest(
-        f"{name} is not certified: this gateway serves plain chat only", param=name, code="not_certified"
+        f"{name} is not certified: this gateway serves {beyond} only", param=name, code="not_certified"
     )
 
 
-def _messages(value: Any) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    if not isinstance(value, list) or not value:
-        raise BadRequest("messages must be a non-empty list", param="messages", code="invalid_type")
-    if len(value) > _MAX_MESSAGES:
-        raise BadRequest(f"at most {_MAX_MESSAGES} messages", param="messages", code="too_many_messages")
-    system: list[str] = []
-    turns: list[tuple[str, str]] = []
-    for at, message in enumerate(value):
-        where = f"messages[{at}]"
-        if not isinstance(message, dict):
-            raise BadRequest(f"{where} must be an object", param=where, code="invalid_type")
-        for name, given in message.items():
-            if name not in ("role", "content") and given is not None:
-                raise BadRequest(
-                    f"unknown field: {where}.{name[:80]}", param=f"{where}.{name[:80]}", code="unknown_field"
-                )
-        role = message.get("role")
-        content = _content(message.get("content"), f"{where}.content")
-        if role in ("system", "developer"):
-            if turns:
-                _not_certified(f"{where}.role", "a system message after the first turn")
-            system.append(content)
-        elif role in ("user", "assistant"):
-            turns.append((role, content))
-        else:
-            _not_certified(f"{where}.role", f"the role {str(role)[:40]!r}")
-    if not turns or turns[-1][0] != "user":
-        _not_certified("messages", "a conversation that does not end with a user message")
-    return ("\n".join(system) if system else None), tuple(turns)
+def _wishes(value: dict[str, Any]) -> Wishes:
+    tools = read_tools(value.get("tools"))
+    effort = value.get("reasoning_effort")
+    if effort is not None and effort not in _EFFORTS:
+        raise BadRequest(
+            f"reasoning_effort must be one of {', '.join(_EFFORTS)}",
+            param="reasoning_effort",
+            code="invalid_value",
+        )
+    read_integer(value.get("top_logprobs"), "top_logprobs", 0, 0, 0)
+    together = value.get("parallel_tool_calls")
+    return Wishes(
+        choices=read_integer(value.get("n"), "n", 1, 1, _MOST_CHOICES) or 1,
+        stop=_stop(value.get("stop")),
+        tools=tools,
+        tool_choice=read_tool_choice(value.get("tool_choice"), tools),
+        parallel_tool_calls=read_boolean(value, "parallel_tool_calls")
+        if together is not None and tools
+        else None,
+        response_format=read_response_format(value.get("response_format")),
+        logprobs=read_boolean(value, "logprobs"),
+        reasoning_effort=effort or "",
+    )
 
 
-def _content(value: Any, where: str) -> str:
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, list) or not value or len(value) > _MAX_PARTS:
-        raise BadRequest(f"{where} must be a text or a list of text parts", param=where, code="invalid_type")
-    texts = []
-    for part in value:
-        if not isinstance(part, dict) or part.get("type") != "text" or set(part) != {"type", "text"}:
-            _not_certified(where, "a part that is not plain text")
-        texts.append(_text(part["text"], where, empty=True))
-    return "\n".join(texts)
-
-
-def _not_certified(param: str, what: str) -> NoReturn:
-    raise BadRequest(f"{param}: {what} is not certified", param=param, code="not_certified")
-
-
-def _text(value: Any, name: str, *, empty: bool = False) -> str:
-    if not isinstance(value, str) or not (value or empty):
-        raise BadRequest(f"{name} must be a text", param=name, code="invalid_type")
-    return value
-
-
-def _boolean(value: dict[str, Any], name: str) -> bool:
-    given = value.get(name)
-    if given is not None and not isinstance(given, bool):
-        raise BadRequest(f"{name} must be true or false", param=name, code="invalid_type")
-    return bool(given)
+def _stop(value: Any) -> tuple[str, ...]:
+    given = [value] if isinstance(value, str) else value or []
+    if not isinstance(given, list) or len(given) > _MOST_STOPS:
+        invalid("stop", f"a text or a list of at most {_MOST_STOPS} texts")
+    found = tuple(read_text(one, "stop") for one in given)
+    if any(len(one) > _LONGEST_STOP_CHARS for one in found):
+        raise BadRequest(
+            f"stop texts have at most {_LONGEST_STOP_CHARS} characters", param="stop", code="invalid_value"
+        )
+    return found
 
 
 def _stream_options(value: Any, *, stream: bool) -> bool:
@@ -201,7 +250,7 @@ def _stream_options(value: Any, *, stream: bool) -> bool:
         if name not in ("include_usage", "include_obfuscation"):
             where = f"stream_options.{name[:80]}"
             raise BadRequest(f"unknown field: {where}", param=where, code="unknown_field")
-    return _boolean(value, "include_usage")
+    return read_boolean(value, "include_usage")
 
 
 def _max_tokens(value: dict[str, Any], limit: int) -> int:
@@ -209,25 +258,6 @@ def _max_tokens(value: dict[str, Any], limit: int) -> int:
     asked = [
         found
         for name in ("max_tokens", "max_completion_tokens")
-        if (found := _integer(value.get(name), name, None, 1, 2**31)) is not None
+        if (found := read_integer(value.get(name), name, None, 1, 2**31)) is not None
     ]
     return min([limit, *asked])
-
-
-def _integer(value: Any, name: str, default: int | None, low: int, high: int) -> int | None:
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise BadRequest(
-            f"{name} must be a whole number from {low} to {high}", param=name, code="invalid_value"
-        )
-    return value
-
-
-def _number(value: dict[str, Any], name: str, default: float, low: float, high: float) -> float:
-    given = value.get(name)
-    if given is None:
-        return default
-    if not isinstance(given, int | float) or isinstance(given, bool) or not low <= given <= high:
-        raise BadRequest(f"{name} must be a number from {low} to {high}", param=name, code="invalid_value")
-    return float(given)
