@@ -34,6 +34,7 @@ from recert.cli.revoke import revoke, status_list
 from recert.cli.run import run
 from recert.cli.screen import screen
 from recert.cli.serve import serve
+from recert.cli.stop import resume, rollback, stop
 from recert.cli.tune import tune
 from recert.cli.verify import verify
 from recert.cli.watch import watch
@@ -124,6 +125,7 @@ _STAGES: dict[str, Callable[..., None]] = {
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
 _TOOLS: dict[str, Callable[..., None]] = {"import": import_, "compare": compare, "export": export}
+_RUNNING: dict[str, Callable[..., None]] = {"stop": stop, "resume": resume, "rollback": rollback}
 _ELSEWHERE: dict[str, Callable[..., None]] = {"attest": attest, "attest-storage": attest_storage}
 _AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_list}
 
@@ -131,6 +133,7 @@ for panel, commands in (
     ("The stages, in the order data flows", _STAGES),
     ("All of it", _WHOLE),
     ("With other tools", _TOOLS),
+    ("A running gateway", _RUNNING),
     ("Model servers of your own", _ELSEWHERE),
     ("Around them", _AROUND),
 ):

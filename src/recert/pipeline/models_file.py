@@ -13,12 +13,15 @@ from recert import settings
 from recert.certification.trust import TrustStore
 from recert.errors import InputError, StoreError
 from recert.gateway.aliases import Alias
+from recert.gateway.input_gate import InputControl
+from recert.gateway.input_remote import RemoteControl
 from recert.gateway.managed_commands import EMBEDDED, ManagedUpstream
 from recert.gateway.upstream import UnsafeDeclaredUpstream
+from recert.judges.naming import remote_judge
 from recert.models.embedded import ALIGNED, resolve
 from recert.models.secret import SecretPrefix
 from recert.pipeline.deploy import Deployment
-from recert.policy import load_policy
+from recert.policy import Policy, load_policy
 from recert.store.files import read_bytes
 
 STATUS_NAME: Final = "status.json"
@@ -47,6 +50,10 @@ class ModelEntry(_Strict):
     arguments: tuple[str, ...] = ()
     program: str = ""
     unsafe_declared_upstream: str = ""
+    judges: tuple[str, ...] = ()
+    """Further controls of requests: `moderation-api`, or a guard as `llama-guard-3=openai:URL#model`."""
+    shadow: tuple[str, ...] = ()
+    """Controls that score and do not act."""
 
 
 class AliasEntry(_Strict):
@@ -80,6 +87,7 @@ def read_models(path: Path) -> list[Deployment]:
         entry = _entry(path, name, {**file.defaults, **given})
         folder = path.parent
         certificate = folder / entry.certificate
+        bounds = policy(_policy(folder, entry.policy))
         found.append(
             Deployment(
                 certificate=certificate,
@@ -87,12 +95,14 @@ def read_models(path: Path) -> list[Deployment]:
                 tuned_dir=folder / entry.model,
                 trust=store(folder / entry.trust),
                 status=folder / entry.status if entry.status else certificate.parent / STATUS_NAME,
-                policy=policy(_policy(folder, entry.policy)),
+                policy=bounds,
                 secret=SecretPrefix.read(folder / entry.secret) if entry.secret else None,
                 upstream=upstream_of(
                     entry.upstream, entry.arguments, entry.program, entry.unsafe_declared_upstream
                 ),
                 called=name,
+                guards=[_guard(given, bounds) for given in entry.judges],
+                shadow=entry.shadow,
             )
         )
     return found
@@ -174,6 +184,11 @@ def _invalid(path: Path, exc: ValidationError, where: str = "") -> InputError:
 
 def _base(folder: Path, given: str) -> Path:
     return folder / given if (folder / given).is_dir() else resolve(given)
+
+
+def _guard(given: str, policy: Policy) -> InputControl:
+    name, _, spec = given.partition("=")
+    return RemoteControl(name, remote_judge(name, spec), policy.gateway)
 
 
 def _policy(folder: Path, given: str) -> str:
