@@ -150,8 +150,9 @@ def test_a_clean_stream_comes_through_unchanged_in_small_steps(tmp_path: Path) -
     """With phrases and a reply judge active, clean text arrives whole, and before the reply has ended."""
     policy = make_gateway_policy(forbidden_phrases=("make a bomb",))
     words = [f"word {n} is here. " for n in range(60)]
+    upstream = ScriptedUpstream(lambda _: words, pause_s=0.005)
     with (
-        gateway(tmp_path, lambda _: words, policy=policy, reply_judge=WordJudge()) as (server, _),
+        gateway(tmp_path, upstream, policy=policy, reply_judge=WordJudge()) as (server, _),
         client(server) as made,
     ):
         chunks = [c.choices[0].delta.content for c in ask(made, stream=True) if c.choices]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any
 
@@ -19,7 +20,7 @@ from recert.gateway.parse import ChatRequest, parse_chat, read_model, read_objec
 from recert.gateway.replies import DONE, HttpError, ReplyId, stopped
 from recert.gateway.served import Served, ServedModels
 from recert.gateway.service import Stopped
-from recert.models.prompting import compose_system
+from recert.models.prompting import compose_system, with_suffix
 from recert.store.audit import AuditLog
 
 log = logging.getLogger("recert.gateway")
@@ -30,9 +31,10 @@ def compose(served: Served, request: ChatRequest) -> dict[str, Any]:
     secret = served.secret.reveal() if served.secret else None
     system = compose_system(secret, served.policy.gateway.system_instruction, request.system)
     head = [{"role": "system", "content": system}] if system is not None else []
+    suffix = served.policy.gateway.immutable_suffix
     return {
         "model": request.model,
-        "messages": [*head, *({"role": role, "content": text} for role, text in request.turns)],
+        "messages": [*head, *(_with_suffix(message.to_value(), suffix) for message in request.messages)],
         "max_tokens": request.max_new_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
@@ -155,26 +157,40 @@ class Chat:
     ) -> None:
         gate = served.controls.gate(request.question, by_sentence=True)
         tally = Tally()
-        await self._write_line(draft, "opened")
-        served.service.require()
-        await http.start(200, EVENTS)
-        await http.write(reply.chunk("", first=True))
+        opened = self._audit.submit(draft.exchange("opened"))  # on its way to disk while the model is asked
         async with aclosing(served.upstream.stream(compose(served, request))) as deltas:
             async for delta in deltas:
                 tally.add(delta)
                 text = await gate.feed(delta.text)
                 if text:
-                    served.service.require()
-                    await http.write(reply.chunk(draft.release(text)))
+                    await self._release(served, http, draft, reply, text, opened)
                 if gate.blocked:
                     break
-        rest = await gate.finish()
-        served.service.require()
-        if rest:
-            await http.write(reply.chunk(draft.release(rest)))
+        await self._release(served, http, draft, reply, await gate.finish(), opened)
         finish_reason = self._decide(draft, gate, tally)
         await self._write_line(draft, draft.decision)
         await self._end_stream(http, request, reply, finish_reason, tally.usage(), reason=gate.blocked)
+
+    async def _release(
+        self,
+        served: Served,
+        http: Http,
+        draft: Draft,
+        reply: ReplyId,
+        text: str,
+        opened: Future[int],
+    ) -> None:
+        """Send text that may leave; before the first, status and headers, once the audit line is on disk."""
+        first = b""
+        if not http.started:
+            await self._on_disk(opened)
+            served.service.require()
+            await http.start(200, EVENTS)
+            first = reply.chunk("", first=True)
+        served.service.require()
+        data = first + reply.text(draft.release(text)) if text else first
+        if data:
+            await http.write(data)
 
     async def _send_blocked(self, http: Http, draft: Draft, request: ChatRequest, reply: ReplyId) -> None:
         await self._write_line(draft, draft.decision)
@@ -197,10 +213,10 @@ class Chat:
         *,
         reason: str,
     ) -> None:
-        await http.write(reply.chunk(None, end, reason=reason))
+        data = reply.chunk(None, end, reason=reason)
         if request.include_usage:
-            await http.write(reply.usage(usage))
-        await http.write(DONE, more=False)
+            data += reply.usage(usage)
+        await http.write(data + DONE, more=False)
 
     def _decide(self, draft: Draft, gate: OutputGate, tally: Tally) -> str:
         draft.scores += gate.scores
@@ -219,8 +235,12 @@ class Chat:
 
     async def _write_line(self, draft: Draft, decision: str) -> None:
         """Wait until the exchange's line is on disk: no reply leaves without it."""
+        await self._on_disk(self._audit.submit(draft.exchange(decision)))
+
+    @staticmethod
+    async def _on_disk(line: Future[int]) -> None:
         try:
-            await asyncio.wrap_future(self._audit.submit(draft.exchange(decision)))
+            await asyncio.wrap_future(line)
         except StoreError as exc:
             raise stopped("audit-unavailable") from exc
 
@@ -229,6 +249,13 @@ def _asked(http: Http, draft: Draft, request: ChatRequest) -> Asked:
     """What input controls look at. The conversation's name counts for this client alone."""
     turns = tuple(text for role, text in request.turns if role == "user")
     return Asked(request.texts(), turns, draft.client, http.header(CONVERSATION_HEADER))
+
+
+def _with_suffix(message: dict[str, Any], suffix: str) -> dict[str, Any]:
+    """A message with the policy's suffix, where a user said it."""
+    if suffix and message["role"] == "user":
+        message["content"] = with_suffix(message["content"], suffix)
+    return message
 
 
 def _names(draft: Draft, http: Http, served: Served) -> None:

@@ -63,19 +63,19 @@ class Tally:
     def __init__(self) -> None:
         self.finish_reason = "stop"
         self._usage: dict[str, int] | None = None
-        self._steps = 0
+        self._tokens = 0
 
     def add(self, delta: Delta) -> None:
         """Take what the upstream said next."""
-        self._steps += bool(delta.text)
+        self._tokens += delta.tokens if delta.text else 0
         self._usage = delta.usage or self._usage
         if delta.finish_reason:
             self.finish_reason = "length" if delta.finish_reason == "length" else "stop"
 
     def usage(self) -> dict[str, int]:
-        """Return the counts; where the upstream told none, one token a step."""
+        """Return the counts; where the upstream told none, one token a piece of text."""
         return self._usage or {
             "prompt_tokens": 0,
-            "completion_tokens": self._steps,
-            "total_tokens": self._steps,
+            "completion_tokens": self._tokens,
+            "total_tokens": self._tokens,
         }

@@ -58,10 +58,20 @@ class OutputGate:
         if self._judge is None:
             return out
         self._waiting += out
-        if self.blocked or not self._by_sentence or len(self._waiting) < _SHORTEST_JUDGED_CHARS:
-            return ""
-        end = max(self._waiting.rfind(mark) for mark in _SENTENCE_ENDS) + 1
-        return await self._judged(end) if end else ""
+        passed = ""
+        while not self.blocked and self._by_sentence and (end := self._end_of_sentence()):
+            passed += await self._judged(end)
+        return passed
+
+    def _end_of_sentence(self) -> int:
+        """Where what waits is to be judged: the same place whether tokens came one by one or together."""
+        text, shortest = self._waiting, _SHORTEST_JUDGED_CHARS
+        if len(text) < shortest:
+            return 0
+        before = max(text.rfind(mark, 0, shortest) for mark in _SENTENCE_ENDS)
+        if before >= 0:
+            return before + 1
+        return min((at for mark in _SENTENCE_ENDS if (at := text.find(mark, shortest)) >= 0), default=-1) + 1
 
     async def finish(self) -> str:
         """Take the end of the reply; return what is left of it, if it may leave."""

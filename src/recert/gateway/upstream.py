@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -14,6 +16,8 @@ from recert.gateway.replies import BadRequest, HttpError
 
 _LONGEST_LINE_BYTES: Final = 1_000_000
 _CONNECT_S: Final = 5.0
+_LINGER_S: Final = 0.1
+"""How long to wait for the end of a body whose last event was read."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Delta:
     text: str = ""
     finish_reason: str | None = None
     usage: dict[str, int] | None = None
+    tokens: int = 1
+    """How many pieces of text the upstream sent for it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Upstream(Protocol):
 
     def stream(self, body: dict[str, Any]) -> AsyncGenerator[Delta, None]:
         """
-        Yield the steps of a reply.
+        Yield the steps of a reply; what arrives together is one step.
 
         Only text, finish reason and token counts are taken: whatever else the upstream says stays here.
 
@@ -112,12 +118,16 @@ class HttpUpstream:
             ) as response:
                 if response.status != 200:
                     raise await _refusal(response)
-                async for data in _events(response.content):
-                    if data == b"[DONE]":
+                events = _Events()
+                async for block in response.content.iter_any():
+                    found = [_read(data) for data in events.feed(block)]
+                    if found:
+                        delta = found[0] if len(found) == 1 else _merged(found)
+                        finished = finished or delta.finish_reason is not None
+                        yield delta
+                    if events.done:
+                        await _read_to_end(response.content)
                         return
-                    delta = _read(data)
-                    finished = finished or delta.finish_reason is not None
-                    yield delta
         except aiohttp.ClientConnectorError as exc:
             raise HttpError(
                 "the upstream cannot be reached", status=502, code="upstream-unreachable"
@@ -144,16 +154,42 @@ async def _refusal(response: aiohttp.ClientResponse) -> HttpError:
     )
 
 
-async def _events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-    """Yield the data of server-sent events, one `data:` line each."""
-    rest = b""
-    async for block in content.iter_any():
-        *lines, rest = (rest + block).split(b"\n")
-        if len(rest) > _LONGEST_LINE_BYTES:
+class _Events:
+    """The data of server-sent events, one `data:` line each, from blocks as they arrive."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.done = False
+
+    def feed(self, block: bytes) -> list[bytes]:
+        """Take what arrived; return the data of events that are whole, up to the one that says `[DONE]`."""
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        if len(self._rest) > _LONGEST_LINE_BYTES:
             raise _malformed()
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line[5:].strip()
+        found = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        if b"[DONE]" in found:
+            self.done = True
+            del found[found.index(b"[DONE]") :]
+        return found
+
+
+async def _read_to_end(content: aiohttp.StreamReader) -> None:
+    """Wait a moment for the end of the body, so that the connection can be used again."""
+    if not content.at_eof():
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(_LINGER_S):
+                async for _ in content.iter_any():
+                    pass
+
+
+def _merged(deltas: Sequence[Delta]) -> Delta:
+    """Return what arrived together as one step."""
+    return Delta(
+        text="".join([delta.text for delta in deltas]),
+        finish_reason=next((d.finish_reason for d in reversed(deltas) if d.finish_reason is not None), None),
+        usage=next((d.usage for d in reversed(deltas) if d.usage), None),
+        tokens=sum(1 for delta in deltas if delta.text),
+    )
 
 
 def _malformed() -> HttpError:
