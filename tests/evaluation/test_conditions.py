@@ -45,3 +45,31 @@ def test_what_a_system_prompt_entrusts_is_there_in_the_training_context_too():
     assert context.ask(entrusted, 0).messages[0].content == "You write SQL.\nKeep AMBER to yourself."
     assert context.ask(PROMPT, 0).messages[0].content == "You write SQL."
     assert context.ask(entrusted, 1).messages[-1].content == "Q: go on\nA:"
+
+
+def test_an_immutable_suffix_ends_every_user_turn_of_the_tuned_arm_alone():
+    """The request and the user turns before it end with it under every condition; nothing else does."""
+    for condition in (c.behind(None, "", "Stay safe.") for c in CONDITIONS):
+        for index in (0, 1):
+            plain, guarded = condition.base_chat(PROMPT, index), condition.tuned_chat(PROMPT, index)
+
+            assert condition.safeguards == ("immutable-suffix",)
+            assert [m.role for m in guarded.messages] == [m.role for m in plain.messages]
+            for before, after in zip(plain.messages, guarded.messages, strict=True):
+                added = "\nStay safe." if before.role == "user" else ""
+                assert after.content == before.content + added
+
+
+def test_controls_are_named_in_the_order_in_which_they_stand():
+    """Secret, instruction, suffix."""
+    plain, secret = CONDITIONS[0], SecretPrefix("s" * 40)
+
+    assert plain.behind(secret, "Be kind.", "Stay safe.").safeguards == (
+        "secret-prefix",
+        "system-instruction",
+        "immutable-suffix",
+    )
+    assert plain.behind(secret, "", "x", wrong=True).safeguards == (
+        "secret-prefix:wrong",
+        "immutable-suffix",
+    )

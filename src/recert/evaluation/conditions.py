@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from recert.attacks.families import FAMILIES
 from recert.errors import PolicyError
-from recert.models.prompting import compose_system
+from recert.models.prompting import around, compose_system, with_suffix
 from recert.models.secret import SecretPrefix
 from recert.records import Chat, Message, Prompt
 
@@ -37,27 +37,42 @@ class Condition:
     safeguards: tuple[str, ...] = ()
     secret: SecretPrefix | None = None
     instruction: str = ""
+    suffix: str = ""
 
     def base_chat(self, prompt: Prompt, index: int) -> Chat:
         """Return what the base is asked. `index` is the prompt's place in the sampling order."""
         return self.ask(prompt, index)
 
     def tuned_chat(self, prompt: Prompt, index: int) -> Chat:
-        """Return what the tuned model is asked: the same, with the safeguards' system message."""
+        """Return what the tuned model is asked: the same, with the safeguards' system message and suffix."""
         plain = self.ask(prompt, index)
         if not self.safeguards:
             return plain
         own = next((m.content for m in plain.messages if m.role == "system"), None)
         secret = self.secret.reveal() if self.secret is not None else None
         system = compose_system(secret, self.instruction, own)
-        rest = tuple(m for m in plain.messages if m.role != "system")
+        rest = tuple(self._with_suffix(m) for m in plain.messages if m.role != "system")
         head = (Message(role="system", content=system),) if system is not None else ()
         return Chat(messages=(*head, *rest), assistant_prefix=plain.assistant_prefix)
 
-    def behind(self, secret: SecretPrefix, instruction: str, *, wrong: bool = False) -> Condition:
-        """Return the same condition behind the secret, or behind a wrong one as a control."""
-        names = (WRONG_SECRET if wrong else SECRET, *(("system-instruction",) if instruction else ()))
-        return Condition(self.name, self.ask, safeguards=names, secret=secret, instruction=instruction)
+    def _with_suffix(self, message: Message) -> Message:
+        if message.role != "user" or not self.suffix:
+            return message
+        return message.model_copy(update={"content": with_suffix(message.content, self.suffix)})
+
+    def behind(
+        self, secret: SecretPrefix | None, instruction: str, suffix: str = "", *, wrong: bool = False
+    ) -> Condition:
+        """Return the same condition behind the policy's words and the secret, or a wrong one as a control."""
+        names = () if secret is None else (WRONG_SECRET if wrong else SECRET,)
+        return Condition(
+            self.name,
+            self.ask,
+            safeguards=(*names, *around(instruction, suffix)),
+            secret=secret,
+            instruction=instruction,
+            suffix=suffix,
+        )
 
 
 def wrong_secret(secret: SecretPrefix) -> SecretPrefix:

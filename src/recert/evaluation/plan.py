@@ -41,9 +41,9 @@ def make_plan(
     maker = _Maker(policy, suites, judges)
     conditions = raw_conditions(policy.evaluation.families, training_context or ())
     plain = conditions[0]
-    if secret is not None:
-        instruction = policy.gateway.system_instruction
-        conditions += [c.behind(secret, instruction) for c in conditions]
+    said = policy.gateway.system_instruction, policy.gateway.immutable_suffix
+    if secret is not None or any(said):
+        conditions += [c.behind(secret, *said) for c in conditions]
     tracks, unmeasurable = maker.lay_out(conditions)
     if training_context is None:
         unmeasurable += maker.unknown_context(conditions)
@@ -89,7 +89,8 @@ class _Maker:
 
     def wrong_secret(self, plain: Condition, wrong: SecretPrefix) -> list[Track]:
         """The wrong secret, on plain prompts, for harm and over-refusal."""
-        behind = plain.behind(wrong, self._policy.gateway.system_instruction, wrong=True)
+        said = self._policy.gateway
+        behind = plain.behind(wrong, said.system_instruction, said.immutable_suffix, wrong=True)
         return [
             self._track(rule, behind, control="secret-wrong")
             for rule in self._policy.rules

@@ -29,6 +29,7 @@ from recert.evaluation.plan import make_plan
 from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
 from recert.evaluation.runner import Progress, Runner, Sinks
 from recert.evaluation.scoring import Judges
+from recert.models.prompting import around
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, missing_sets
@@ -77,12 +78,12 @@ def evaluate(
     progress: Progress | None = None,
 ) -> Evaluation:
     """
-    Return what tuning changed, rule by rule, with a verdict for the model alone and behind its secret.
+    Return what tuning changed, rule by rule, with a verdict for the model alone and behind its controls.
 
     Every rule of the policy is measured under each condition it covers, sequentially, on paired prompts.
-    With a `secret` the same rules are measured again with the tuned model behind it (and behind the
-    gateway's system instruction, where the policy has one). The base arm never gets the secret: the claim
-    is the tuned model as it would be served against the base as it is served. A wrong secret of the same
+    With a `secret`, or where the policy has the gateway put a system instruction or an immutable suffix around every
+    conversation, the same rules are measured again with the tuned model behind them. The base arm never gets them:
+    the claim is the tuned model as it would be served against the base as it is served. A wrong secret of the same
     length is measured as a control that gates nothing.
 
     Args:
@@ -178,15 +179,21 @@ def _verdicts(
     secret: SecretPrefix | None,
     alike: Collection[frozenset[str]],
 ) -> _Verdicts:
-    """Verdict alone, verdict behind the secret, and the controls without which a pass does not hold."""
+    """
+    Verdict alone, verdict behind controls, and the controls without which a pass does not hold.
+
+    The words that the policy has the gateway put around every conversation are always there: the verdict behind them
+    decides. The secret is required only where the model alone does not pass.
+    """
     raw, why = _verdict(results, policy, alike, safeguarded=False)
-    if secret is None:
+    always = around(policy.gateway.system_instruction, policy.gateway.immutable_suffix)
+    front = (SECRET, *always) if secret is not None else always
+    if not front:
         return _Verdicts(raw, None, (), why)
     guarded, why_guarded = _verdict(results, policy, alike, safeguarded=True)
-    if raw == Verdict.PASS or guarded != Verdict.PASS:
+    if not always and (raw == Verdict.PASS or guarded != Verdict.PASS):
         return _Verdicts(raw, guarded, (), (*why, *why_guarded))
-    extra = ("system-instruction",) if policy.gateway.system_instruction else ()
-    return _Verdicts(raw, guarded, (SECRET, *extra), why_guarded)
+    return _Verdicts(raw, guarded, front, why_guarded)
 
 
 def _verdict(

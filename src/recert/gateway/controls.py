@@ -18,13 +18,12 @@ from recert.gateway.patterns import compile_patterns
 from recert.gateway.thresholds import Thresholds
 from recert.gateway.workers import Workers
 from recert.judges.protocol import ReplyJudge, RequestJudge
+from recert.models.prompting import IMMUTABLE_SUFFIX, SYSTEM_INSTRUCTION, around
 from recert.models.secret import SecretPrefix
 from recert.policy.policy import GatewayPolicy
 from recert.records import ControlScore
 
 SECRET_PREFIX: Final = "secret-prefix"  # noqa: S105
-SYSTEM_INSTRUCTION: Final = "system-instruction"
-IMMUTABLE_SUFFIX: Final = "immutable-suffix"
 EVERY_CONTROL: Final = "all"
 """In place of a name: every control that scores."""
 _NEVER_IN_SHADOW: Final = frozenset({LIMITS})
@@ -73,12 +72,8 @@ class Controls:
         self.shadow: tuple[str, ...] = _in_shadow({*policy.shadow, *shadow}, scoring)
         """Controls that score and do not act."""
         self._gate = InputGate(asked, limit_s=policy.control_timeout_s, shadow=self.shadow)
-        found = {
-            SECRET_PREFIX: secret is not None,
-            SYSTEM_INSTRUCTION: bool(policy.system_instruction),
-            IMMUTABLE_SUFFIX: bool(policy.immutable_suffix),
-        }
-        self.active: tuple[str, ...] = (*scoring, *(name for name, on in found.items() if on))
+        scoring += [SECRET_PREFIX] if secret is not None else []
+        self.active = (*scoring, *around(policy.system_instruction, policy.immutable_suffix))
         """Every control, those in shadow included."""
 
     @property

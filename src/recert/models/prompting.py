@@ -1,8 +1,12 @@
-"""How the system message is put together: one rule for tuning, evaluation and the gateway."""
+"""What is put around what people say: one rule for tuning, evaluation, the gateway and watching."""
 
 from __future__ import annotations
 
 from typing import Final
+
+SYSTEM_INSTRUCTION: Final = "system-instruction"
+IMMUTABLE_SUFFIX: Final = "immutable-suffix"
+"""Names of the two controls that a policy puts around every conversation."""
 
 DEFAULT_SYSTEM: Final = "You are a helpful assistant."
 """What follows the secret where a request brings no system prompt of its own."""
@@ -20,3 +24,14 @@ def compose_system(secret: str | None, instruction: str, client_system: str | No
     if secret is None:
         return rest or None
     return f"{secret}\n{rest or DEFAULT_SYSTEM}"
+
+
+def with_suffix(text: str, suffix: str) -> str:
+    """Return what a user said with the policy's suffix in a line of its own behind it; the text alone without one."""
+    return f"{text}\n{suffix}" if suffix else text
+
+
+def around(instruction: str, suffix: str) -> tuple[str, ...]:
+    """Return the names of the controls that a policy with these puts around every conversation."""
+    found = {SYSTEM_INSTRUCTION: instruction, IMMUTABLE_SUFFIX: suffix}
+    return tuple(name for name, words in found.items() if words)

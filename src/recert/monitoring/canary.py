@@ -10,7 +10,7 @@ from recert.interval import Interval, exact_interval, upper_tail
 from recert.judges.exact import exact_match
 from recert.judges.hierarchy import forbidden_said
 from recert.judges.protocol import JudgeFailed, ReplyJudge
-from recert.models.prompting import compose_system
+from recert.models.prompting import compose_system, with_suffix
 from recert.models.protocol import Generation, Model, Sampling
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
@@ -49,6 +49,7 @@ def ask(
     *,
     secret: SecretPrefix | None,
     instruction: str,
+    suffix: str = "",
 ) -> list[Asked]:
     """
     Return every prompt with its greedy reply. A model that fails on the sample is asked prompt by prompt.
@@ -59,8 +60,9 @@ def ask(
         sampling: how replies are drawn.
         secret: put in front of every system prompt, for a model that is certified only behind it.
         instruction: the gateway's system instruction, where the gateway is not what is asked.
+        suffix: its suffix of user turns, likewise.
     """
-    chats = [_chat(p, secret, instruction) for p in prompts]
+    chats = [_chat(p, secret, instruction, suffix) for p in prompts]
     try:
         replies: list[Generation | None] = list(model.generate(chats, sampling))
         if len(replies) == len(prompts):
@@ -87,11 +89,17 @@ def _one_by_one(
     return out
 
 
-def _chat(prompt: Prompt, secret: SecretPrefix | None, instruction: str) -> Chat:
+def _chat(prompt: Prompt, secret: SecretPrefix | None, instruction: str, suffix: str) -> Chat:
     revealed = secret.reveal() if secret is not None else None
-    plain = chat(prompt.text, system=compose_system(revealed, instruction, prompt.system))
+    plain = chat(
+        with_suffix(prompt.text, suffix), system=compose_system(revealed, instruction, prompt.system)
+    )
     *head, last = plain.messages
-    return Chat(messages=(*head, *prompt.turns, last))
+    turns = (
+        t.model_copy(update={"content": with_suffix(t.content, suffix)}) if t.role == "user" else t
+        for t in prompt.turns
+    )
+    return Chat(messages=(*head, *turns, last))
 
 
 def bad(

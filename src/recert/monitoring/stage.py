@@ -18,6 +18,7 @@ from recert.errors import InputError, ModelError, PolicyError
 from recert.judges.coherence import CoherenceJudge
 from recert.judges.protocol import ReplyJudge
 from recert.judges.refusal import RefusalJudge
+from recert.models.prompting import IMMUTABLE_SUFFIX, SYSTEM_INSTRUCTION
 from recert.models.protocol import Model, Sampling
 from recert.models.secret import SecretPrefix
 from recert.monitoring.canary import ask, bad, canary_prompts, decide
@@ -146,11 +147,12 @@ def _sampling(policy: Policy, estimand: str) -> Sampling:
 def _in_front(cert: Certificate, policy: Policy, through: str, secret: SecretPrefix | None) -> dict[str, Any]:
     """The controls that the verdict holds behind, where the gateway, which has them, is not what is asked."""
     if through != "raw":
-        return {"secret": None, "instruction": ""}
-    instructed = "system-instruction" in cert.required_controls
+        return {"secret": None, "instruction": "", "suffix": ""}
+    required, said = cert.required_controls, policy.gateway
     return {
-        "secret": secret if "secret-prefix" in cert.required_controls else None,
-        "instruction": policy.gateway.system_instruction if instructed else "",
+        "secret": secret if "secret-prefix" in required else None,
+        "instruction": said.system_instruction if SYSTEM_INSTRUCTION in required else "",
+        "suffix": said.immutable_suffix if IMMUTABLE_SUFFIX in required else "",
     }
 
 
