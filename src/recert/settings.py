@@ -80,6 +80,30 @@ def fetch_command() -> str:
     return os.environ.get("RECERT_FETCH", "")
 
 
+def attestation_off() -> bool:
+    """
+    Say whether a model server may start without a certificate: `RECERT_ATTEST` is `unsafe-off`.
+
+    Raises:
+        SettingsError: the variable has another value.
+    """
+    given = os.environ.get("RECERT_ATTEST", "")
+    if given not in ("", "unsafe-off"):
+        raise SettingsError("RECERT_ATTEST is `unsafe-off` or not set", facts={"given": given})
+    return bool(given)
+
+
+def unsafe_allowed() -> frozenset[str]:
+    """
+    Return what a model server may be given though it changes what was evaluated: `RECERT_UNSAFE_ALLOW`, with commas.
+
+    Names of its arguments, such as `quantization`, or of its variables. Whoever sets it answers for it.
+    """
+    return frozenset(
+        name.strip() for name in os.environ.get("RECERT_UNSAFE_ALLOW", "").split(",") if name.strip()
+    )
+
+
 def moderation_key() -> str | None:
     """Return the API key for the moderation API: `RECERT_MODERATION_KEY`, or None."""
     return os.environ.get("RECERT_MODERATION_KEY") or None

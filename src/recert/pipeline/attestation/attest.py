@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from recert.certification.clock import moment
 from recert.certification.verify import require_files
+from recert.digest import list_folder
 from recert.errors import InputError
 from recert.pipeline.attestation.copying import copy_certified
 from recert.pipeline.attestation.holding import CertificateFiles, Held
@@ -71,6 +72,22 @@ def require_whole(certificate: Certificate, folders: Mapping[Arm, Path]) -> None
 def manifest_of(certificate: Certificate, arm: Arm) -> Manifest:
     """Return what an arm's folder must hold."""
     return certificate.base if arm == "base" else certificate.tuned
+
+
+def likeliest(choices: Sequence[tuple[Held, Arm]], folder: Path) -> tuple[Held, Arm]:
+    """
+    Return the certificate and arm whose file names and sizes are most like a folder's; bytes decide afterwards.
+
+    Raises:
+        InputError: there is no such folder, or it holds links.
+    """
+    found = {(name, (folder / name).stat().st_size) for name in list_folder(folder)}
+
+    def likeness(choice: tuple[Held, Arm]) -> float:
+        wanted = {(f.name, f.size_bytes) for f in manifest_of(choice[0].certificate, choice[1]).files}
+        return len(found & wanted) / len(found | wanted)
+
+    return max(choices, key=likeness)
 
 
 def note(held: Held, placed: Mapping[Arm, Path], at: datetime, *, copied: bool) -> Attestation:

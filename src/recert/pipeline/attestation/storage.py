@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from recert.certification.clock import moment
-from recert.digest import list_folder
 from recert.errors import InputError, StoreError
-from recert.pipeline.attestation.attest import Arm, manifest_of, note
+from recert.pipeline.attestation.attest import Arm, likeliest, manifest_of, note
 from recert.pipeline.attestation.copying import (
     STAGING,
     adopt_certified,
@@ -29,7 +28,7 @@ from recert.pipeline.attestation.copying import (
     is_filled,
     require_filled,
 )
-from recert.pipeline.attestation.holding import CertificateFiles, Held
+from recert.pipeline.attestation.holding import CertificateFiles
 from recert.records import Attestation
 
 _MOUNTED: Final = ("file://", "recert://")
@@ -59,35 +58,24 @@ def place_certified(
         StoreError: a download failed, or a file cannot be written.
     """
     at = moment(now)
-    held = files.read(at)
+    choices = [(one, arm) for one in files.read(at) for arm in _ARMS]
     done = []
     for address, target in pairs:
         if is_filled(target):
-            one, arm = _which(held, target)
+            one, arm = likeliest(choices, target)
             require_filled(arm, manifest_of(one.certificate, arm), target)
             done.append(note(one, {arm: target}, at, copied=False))
             continue
         mounted = next((Path(address.removeprefix(p)) for p in _MOUNTED if address.startswith(p)), None)
         if mounted is not None:
-            one, arm = _which(held, mounted)
+            one, arm = likeliest(choices, mounted)
             copy_certified(arm, manifest_of(one.certificate, arm), mounted, target)
         else:
             with _fetched(address, target, fetch) as folder:
-                one, arm = _which(held, folder)
+                one, arm = likeliest(choices, folder)
                 adopt_certified(arm, manifest_of(one.certificate, arm), folder, target)
         done.append(note(one, {arm: target}, at, copied=True))
     return done
-
-
-def _which(held: Sequence[Held], folder: Path) -> tuple[Held, Arm]:
-    """The certificate and arm whose file names and sizes are most like a folder's; bytes decide afterwards."""
-    found = {(name, (folder / name).stat().st_size) for name in list_folder(folder)}
-
-    def likeness(choice: tuple[Held, Arm]) -> float:
-        wanted = {(f.name, f.size_bytes) for f in manifest_of(choice[0].certificate, choice[1]).files}
-        return len(found & wanted) / len(found | wanted)
-
-    return max(((one, arm) for one in held for arm in _ARMS), key=likeness)
 
 
 @contextmanager
