@@ -128,6 +128,38 @@ def test_a_defended_model_is_certified_with_its_control_only(world):
 
 
 @pytest.mark.parametrize(
+    ("control", "words"),
+    [
+        ("immutable-suffix", {"immutable_suffix": "Stay safe."}),
+        ("system-instruction", {"system_instruction": "Stay safe."}),
+    ],
+)
+def test_words_that_the_gateway_adds_are_measured_and_required(world, control, words):
+    """
+    Under a policy with words around every conversation, a pass without them is certified by nobody and verified by
+    nobody; one behind them requires them.
+    """
+    policy = make_policy(gateway=words)
+    behind: dict[str, Any] = {
+        "policy": policy,
+        "rules": (*make_rules(), *make_rules(safeguards=(control,))),
+        "verdict_safeguarded": Verdict.PASS,
+        "required_controls": (control,),
+    }
+
+    envelope = world.certify(eval_report=make_eval_report(**behind), policy=policy).envelope
+    assert read_unverified(envelope).required_controls == (control,)
+    assert world.verify(envelope=approve(envelope, world.keys["approver"]), policy=policy)
+    without = make_eval_report(policy=policy)
+    assert f"{control}, and the verdict does not" in reasons(world, eval_report=without, policy=policy)
+    partly = (*make_rules(safeguards=(control,))[1:], make_rule("harm", "plain", safeguards=("other",)))
+    other = make_eval_report(**behind | {"rules": partly, "required_controls": (control, "other")})
+    assert f"harm under plain was measured without {control}" in reasons(
+        world, eval_report=other, policy=policy
+    )
+
+
+@pytest.mark.parametrize(
     ("words", "changes"),
     [
         ("wrong-policy", {"policy": make_policy(version="2")}),

@@ -317,7 +317,7 @@ def guarded_policy(**words: str) -> Policy:
 
 
 def test_a_suffix_is_measured_without_any_secret_and_required():
-    """Alone the model fails, with the policy's suffix it passes; the report requires the suffix, and no wrong secret."""
+    """Alone the model fails, with the policy's suffix it passes: the report requires the suffix, and no secret."""
     base, tuned = model("base"), model("suffixed", suffixed)
     report = run(tuned, base=base, policy=guarded_policy(immutable_suffix=SUFFIX)).report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from recert.models.prompting import around
 from recert.policy import Policy, missing_sets
 from recert.records import RuleResult, Verdict
 
@@ -28,7 +29,8 @@ def why_not_pass(
         safeguarded: verdict behind the required controls, where that was measured.
         required_controls: controls without which the verdict does not hold.
         results: one per rule and condition, with the controls that were active.
-        policy: where given, each of its rules must have been measured, on the sets of prompts that a pass needs.
+        policy: where given, each of its rules must have been measured, on the sets of prompts that a pass needs, and
+            behind the words that it has the gateway put around every conversation.
     """
     return tuple(_reasons(raw, safeguarded, required_controls, results, policy))
 
@@ -61,6 +63,7 @@ def _reasons(
             yield f"rule {result.rule_id} under {result.condition} is {result.verdict}"
         if set(result.safeguards) - set(required_controls):
             yield f"rule {result.rule_id} was measured behind controls that are not required"
+    yield from _without_words(deciding, required_controls, policy) if policy else ()
     for rule in policy.rules if policy else ():
         if not any(r.rule_id == rule.id for r in deciding):
             yield f"rule {rule.id} was not measured"
@@ -69,6 +72,18 @@ def _reasons(
             yield f"rule {rule_id} under {condition} was not measured"
     if policy is not None:
         yield from missing_sets(deciding, policy)
+
+
+def _without_words(
+    deciding: Sequence[RuleResult], required_controls: Sequence[str], policy: Policy
+) -> Iterator[str]:
+    """What was measured without the words around every conversation is not what will be served."""
+    for name in around(policy.gateway.system_instruction, policy.gateway.immutable_suffix):
+        if name not in required_controls:
+            yield f"the policy has the gateway apply {name}, and the verdict does not require it"
+        for result in deciding:
+            if name not in result.safeguards:
+                yield f"rule {result.rule_id} under {result.condition} was measured without {name}"
 
 
 def _wanted(policy: Policy) -> Iterator[tuple[str, str]]:

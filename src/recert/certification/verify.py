@@ -303,7 +303,7 @@ def _require_policy(certificate: Certificate, policy: Policy | str | None) -> No
 
 
 def _require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
-    # 6.1, 6.2, 6.3, 6.4
+    # 6.1, 6.2, 6.3, 6.4, 6.5
     reasons = why_not_pass(
         raw=certificate.verdict_raw,
         safeguarded=certificate.verdict_safeguarded,
