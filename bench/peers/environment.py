@@ -8,10 +8,13 @@ is in its figures.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2] / "build" / "peers"
@@ -40,11 +43,24 @@ class NoPeer(Exception):
 
 def python_of(peer: str) -> Path:
     """
-    Return the Python of a peer's environment, which is made where it is not there yet.
+    Return the Python of a peer's environment, which is made where it is not there yet, by one process at a time.
 
     Raises:
         NoPeer: it does not install, or does not import afterwards.
     """
+    with _alone(peer):
+        return _made(peer)
+
+
+@contextmanager
+def _alone(peer: str) -> Iterator[None]:
+    ROOT.mkdir(parents=True, exist_ok=True)
+    with (ROOT / f"{peer}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _made(peer: str) -> Path:
     folder = ROOT / peer
     python = folder / "bin" / "python"
     done = folder / "installed"
