@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from builders import NOW, make_policy
+from builders import NOW, make_eval_report, make_policy
 from recert.certification import (
     Envelope,
     TrustStore,
+    approve,
     generate_key,
     issue_status,
+    read_unverified,
     recheck,
     reinstate,
     revoke,
@@ -237,6 +242,53 @@ def test_signers_who_agree_cannot_sign_past_the_rules(world, reason, changes):
     What a certificate must say is checked even when the right people signed something else.
     """
     assert world.refusal(envelope=resigned(world, **changes)).reason == reason
+
+
+def verified_by_command(world: Any) -> str:
+    """Return what `recert verify` prints of a certificate that holds today."""
+    folder = world.base_dir.parent
+    (folder / "certificate.json").write_bytes(world.envelope)
+    (folder / "status.json").write_bytes(world.status)
+    options = ["--base", world.base_dir, "--model", world.tuned_dir, "--trust", folder / "keys"]
+    done = subprocess.run(
+        [sys.executable, "-m", "recert", "verify", folder / "certificate.json", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_what_the_gateway_lets_pass_is_said_in_the_certificate(world):
+    """
+    Categories without blocking and controls in shadow stand among the limitations; a certificate that hides one is
+    refused by whoever has the policy.
+    """
+    policy = make_policy(
+        gateway={"thresholds": {"hate": "none", "privacy": "off"}, "shadow": ("input-judge",)}
+    )
+    today = datetime.now(UTC).replace(microsecond=0)
+    status = issue_status(None, key=world.keys["status"], trust=world.trust, validity_hours=24, now=today)
+    world = replace(world, now=today, status=status)
+    draft = world.certify(eval_report=make_eval_report(policy=policy), policy=policy).envelope
+    envelope = approve(draft, world.keys["approver"])
+    limitations = read_unverified(envelope).limitations
+
+    assert [words for words in limitations if words.startswith("the gateway")] == [
+        "the gateway scores harm of the category hate and blocks none of it",
+        "the gateway does not score harm of the category privacy",
+        "the gateway's control input-judge is in shadow: it scores and blocks nothing",
+    ]
+    assert world.verify(envelope=envelope, policy=policy)
+    shown = verified_by_command(replace(world, envelope=envelope))
+    assert all(words in shown for words in policy.gateway.unguarded)
+    for hidden in policy.gateway.unguarded:
+        changed = resigned(
+            replace(world, envelope=envelope), limitations=tuple(w for w in limitations if w != hidden)
+        )
+        assert world.refusal(envelope=changed, policy=policy).reason == "wrong-policy"
 
 
 def test_a_rule_left_out_is_refused(world):

@@ -60,6 +60,8 @@ def test_a_control_in_shadow_is_said_too() -> None:
     (said,) = GatewayPolicy(shadow=("input-judge",)).unguarded
 
     assert said == "the gateway's control input-judge is in shadow: it scores and blocks nothing"
+    (said,) = GatewayPolicy(shadow=("lexicon", "all")).unguarded
+    assert said == "every control of the gateway is in shadow: it scores and blocks nothing"
 
 
 @given(bounds=st.lists(st.floats(0.01, 1), min_size=3, max_size=3), score=st.floats(0, 1))

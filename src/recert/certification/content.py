@@ -72,7 +72,15 @@ def draft(
         evidence_sha256=evidence_sha256,
         canary=canary_rates(report),
         fingerprint=next(a.fingerprint_at_end for a in report.arms if a.arm == "tuned"),
-        limitations=(*report.limitations, *_limitations(report, tune_report, screen_report)),
+        limitations=tuple(
+            dict.fromkeys(
+                (
+                    *report.limitations,
+                    *policy.gateway.unguarded,
+                    *_limitations(report, tune_report, screen_report),
+                )
+            )
+        ),
         invalid_when=INVALID_WHEN,
         approvals=approvals,
         trainer_key_id=trainer_key_id,

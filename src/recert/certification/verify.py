@@ -300,6 +300,14 @@ def _require_policy(certificate: Certificate, policy: Policy | str | None) -> No
                 "certificate holds for longer than its policy allows",
                 facts={"at most": longest, "actual": certificate.expires_at - certificate.not_before},
             )
+        # 5.3
+        unsaid = [words for words in policy.gateway.unguarded if words not in certificate.limitations]
+        if unsaid:
+            raise VerificationError(
+                "wrong-policy",
+                "certificate does not say what the gateway lets pass by its policy",
+                facts={str(number): words for number, words in enumerate(unsaid, start=1)},
+            )
 
 
 def _require_pass(certificate: Certificate, policy: Policy | str | None) -> None:

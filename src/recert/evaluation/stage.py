@@ -135,7 +135,7 @@ def evaluate(
         judges=judges.notes,
         samples=examples.drawn(),
         outcomes_sha256=outcomes.sha256,
-        limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm)),
+        limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm), *policy.gateway.unguarded),
         **_time_fields(started, began),
         **_verdict_fields(verdicts, secret),
         **_policy_fields(policy),

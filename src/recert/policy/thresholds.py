@@ -75,7 +75,7 @@ def unguarded(thresholds: Mapping[str, Threshold], shadow: Sequence[str]) -> tup
             said.append(f"the gateway scores harm of the category {name} and blocks none of it")
         elif threshold == "off":
             said.append(f"the gateway does not score harm of the category {name}")
-    said += [
-        f"the gateway's control {name} is in shadow: it scores and blocks nothing" for name in sorted(shadow)
-    ]
+    for name in ["all"] if "all" in shadow else sorted(shadow):
+        which = "every control of the gateway" if name == "all" else f"the gateway's control {name}"
+        said.append(f"{which} is in shadow: it scores and blocks nothing")
     return tuple(said)
