@@ -55,7 +55,9 @@ def renew(
     old, _ = read_signed(envelope, trust=trust, policy=policy, now=at)
     recheck(old, trust=trust, status=status, now=at, last_status_version=last_status_version)
     expires_at = watch_report.watched_at + timedelta(hours=policy.certification.validity_hours)
-    reason = _why_not_clean(old, envelope, watch_report, expires_at=expires_at, now=at)
+    reason = why_not_of(old, envelope, watch_report, now=at) or why_not_clean(watch_report)
+    if not reason and expires_at <= old.expires_at:
+        reason = "it would not lengthen the certificate's life"
     if reason:
         raise VerificationError(
             "not-clean",
@@ -77,9 +79,8 @@ def renew(
     return sign(PAYLOAD_TYPE, statement_bytes(renewed), signers).to_json()
 
 
-def _why_not_clean(
-    old: Certificate, envelope: bytes, watch: WatchReport, *, expires_at: datetime, now: datetime
-) -> str:
+def why_not_clean(watch: WatchReport) -> str:
+    """Return what a watch found that keeps its certificate from going on, in words, or an empty text."""
     checks = (
         (watch.outcome is not WatchOutcome.RENEW, f"its outcome is {watch.outcome}"),
         (not watch.canaries, "it asked no canary"),
@@ -89,14 +90,20 @@ def _why_not_clean(
             watch.through == "raw" and not watch.fingerprint_matches,
             "it did not compare the model's fingerprint",
         ),
-        (watch.serial != old.serial, f"it watched {watch.serial}"),
+    )
+    return next((words for failed, words in checks if failed), "")
+
+
+def why_not_of(certificate: Certificate, envelope: bytes, watch: WatchReport, *, now: datetime) -> str:
+    """Return why a watch is none of this certificate, in words, or an empty text."""
+    checks = (
+        (watch.serial != certificate.serial, f"it watched {watch.serial}"),
         (
-            watch.certificate_sha256 not in (old.digest, sha256_bytes(envelope)),
+            watch.certificate_sha256 not in (certificate.digest, sha256_bytes(envelope)),
             "it watched a certificate of other content",
         ),
         (watch.watched_at > now, "it was made in the future"),
-        (watch.started_at < old.not_before, "it was made before the certificate"),
-        (expires_at <= old.expires_at, "it would not lengthen the certificate's life"),
+        (watch.started_at < certificate.not_before, "it was made before the certificate"),
     )
     return next((words for failed, words in checks if failed), "")
 

@@ -34,7 +34,7 @@ from recert.cli.revoke import revoke, status_list
 from recert.cli.run import run
 from recert.cli.screen import screen
 from recert.cli.serve import serve
-from recert.cli.stop import resume, rollback, stop
+from recert.cli.stop import promote, resume, rollback, stop
 from recert.cli.tune import tune
 from recert.cli.verify import verify
 from recert.cli.watch import watch
@@ -125,7 +125,12 @@ _STAGES: dict[str, Callable[..., None]] = {
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
 _TOOLS: dict[str, Callable[..., None]] = {"import": import_, "compare": compare, "export": export}
-_RUNNING: dict[str, Callable[..., None]] = {"stop": stop, "resume": resume, "rollback": rollback}
+_RUNNING: dict[str, Callable[..., None]] = {
+    "stop": stop,
+    "resume": resume,
+    "rollback": rollback,
+    "promote": promote,
+}
 _ELSEWHERE: dict[str, Callable[..., None]] = {"attest": attest, "attest-storage": attest_storage}
 _AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_list}
 

@@ -1,4 +1,4 @@
-"""`recert stop`, `resume` and `rollback`: orders to a running gateway, which obeys within seconds."""
+"""`recert stop`, `resume`, `rollback` and `promote`: orders to a running gateway, which obeys within seconds."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ def stop(
 
     def change(orders: list[Order]) -> list[Order]:
         from recert.gateway.orders import make_order
+        from recert.pipeline.promotion import with_order
 
-        return [*_without(orders, "stop", name), make_order("stop", name, reason)]
+        return with_order(orders, make_order("stop", name, reason))
 
     _give(state, change, done=f"stopped {_words(name)}", anew=everything)
 
@@ -86,11 +87,60 @@ def rollback(
 
     def change(orders: list[Order]) -> list[Order]:
         from recert.gateway.orders import make_order
+        from recert.pipeline.promotion import with_order
 
-        rest = _without(orders, "rollback", alias)
-        return rest if lift else [*rest, make_order("rollback", alias, reason)]
+        if lift:
+            return _without(orders, "rollback", alias)
+        return with_order(orders, make_order("rollback", alias, reason))
 
     _give(state, change, done=f"{'lifted the rollback of' if lift else 'rolled back'} {alias}")
+
+
+def promote(
+    *,
+    alias: Annotated[str, typer.Argument(help="The alias.")],
+    certificate: Annotated[Path | None, typer.Option(help="The canary's certificate.")] = None,
+    watch_report: Annotated[
+        Path | None, typer.Option(help="Report of a `recert watch` of the canary, which decides.")
+    ] = None,
+    lift: Annotated[
+        bool, typer.Option("--lift", help="Let stable model and canary answer their shares again.")
+    ] = False,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """
+    Lead all clients of an alias to its canary where a watch of it is clean, else to the stable model, within seconds.
+
+    Exit 0: promoted, or lifted, 1: rolled back, 2: nothing is sure to have changed.
+    """
+    from recert.cli.loading import load_record
+    from recert.cli.printing import NO, YES
+    from recert.errors import InputError
+    from recert.records import WatchReport
+    from recert.store.files import read_bytes
+
+    if lift:
+        return _give(
+            state, lambda orders: _without(orders, "promote", alias), done=f"lifted the promotion of {alias}"
+        )
+    if certificate is None or watch_report is None:
+        raise InputError("say what was watched", hint="--certificate and --watch-report; or --lift")
+    signed, report = read_bytes(certificate, "certificate"), load_record(WatchReport, watch_report)
+    decided: list[Order] = []
+
+    def change(orders: list[Order]) -> list[Order]:
+        from recert.pipeline.promotion import order_by_watch, with_order
+
+        decided.append(order_by_watch(alias, signed, report, standing=orders))
+        return with_order(orders, decided[0])
+
+    _give(state, change, done=lambda: _said(decided[0]))
+    raise typer.Exit(YES if decided[0].kind == "promote" else NO)
+
+
+def _said(order: Order) -> str:
+    did = "promoted the canary of" if order.kind == "promote" else "rolled back"
+    return f"{did} {order.name}: {order.reason} ({order.serial})"
 
 
 def _named(model: str | None, everything: bool) -> str:  # noqa: FBT001
@@ -110,7 +160,11 @@ def _without(orders: list[Order], kind: str, name: str) -> list[Order]:
 
 
 def _give(
-    state: Path, change: Callable[[list[Order]], list[Order]], *, done: str, anew: bool = False
+    state: Path,
+    change: Callable[[list[Order]], list[Order]],
+    *,
+    done: str | Callable[[], str],
+    anew: bool = False,
 ) -> None:
     from recert.errors import GatewayError, InputError, RecordError, StoreError
     from recert.gateway.orders import give, read_orders
@@ -140,4 +194,5 @@ def _give(
             facts={"state": state},
             hint="look at its /status; end the process if in doubt",
         )
-    typer.echo(done if confirmed else f"{done}: no gateway runs here; it holds from its next start")
+    said = done if isinstance(done, str) else done()
+    typer.echo(said if confirmed else f"{said}: no gateway runs here; it holds from its next start")

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from recert.errors import GatewayError
 
@@ -69,6 +69,16 @@ def require_aliases(aliases: Sequence[Alias], models: Collection[str]) -> None:
             )
 
 
+class AliasOrders(Protocol):
+    """What an operator ordered of aliases."""
+
+    def is_rolled_back(self, alias: str) -> bool:
+        """Say whether an alias leads to its stable model alone."""
+
+    def promoted(self, alias: str) -> str:
+        """Return which files lead an alias's clients to its canary, as their manifest's sha256, or an empty text."""
+
+
 class Aliases:
     """
     The aliases in force, read again while the gateway runs. When they cannot be read, none is followed.
@@ -76,7 +86,7 @@ class Aliases:
     Args:
         read: gives the present ones; whatever it raises of ours means that they cannot be read.
         models: names of the models there are.
-        is_rolled_back: says whether an alias leads to its stable model alone, by order.
+        orders: what was ordered of them, if anything can be.
 
     Raises:
         RecertError: they cannot be read now.
@@ -86,10 +96,10 @@ class Aliases:
         self,
         read: Callable[[], Sequence[Alias]],
         models: Collection[str],
-        is_rolled_back: Callable[[str], bool] = lambda _: False,
+        orders: AliasOrders | None = None,
     ) -> None:
         self._read = read
-        self.is_rolled_back = is_rolled_back
+        self._orders = orders
         self._models = frozenset(models)
         self._aliases: Mapping[str, Alias] = {}
         self._leading: Mapping[str, tuple[str, ...]] = {}
@@ -97,6 +107,14 @@ class Aliases:
         self.problem = ""
         """Why none is followed, or an empty text."""
         self._take_up(self._valid())
+
+    def is_rolled_back(self, alias: str) -> bool:
+        """Say whether an alias leads to its stable model alone."""
+        return self._orders is not None and self._orders.is_rolled_back(alias)
+
+    def promoted(self, alias: str) -> str:
+        """Return which files lead an alias's clients to its canary, as their manifest's sha256, or an empty text."""
+        return self._orders.promoted(alias) if self._orders is not None else ""
 
     def find(self, name: str) -> Alias | None:
         """Return the alias of that name."""
@@ -106,10 +124,15 @@ class Aliases:
         """Return the aliases' names."""
         return list(self._aliases)
 
-    def describe(self) -> list[dict[str, object]]:
+    def describe(self, is_promoted: Callable[[Alias], bool]) -> list[dict[str, object]]:
         """Return what `/status` says of each."""
         return [
-            {**asdict(alias), "rolled_back": self.is_rolled_back(name), "reason": self.problem}
+            {
+                **asdict(alias),
+                "rolled_back": self.is_rolled_back(name),
+                "promoted": is_promoted(alias),
+                "reason": self.problem,
+            }
             for name, alias in self._aliases.items()
         ]
 

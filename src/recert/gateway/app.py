@@ -116,7 +116,10 @@ class GatewayApp:
         refused = [
             {"name": name, "state": "refused", "reason": why} for name, why in self._models.refused.items()
         ]
-        known = {"models": [*states, *refused], "aliases": self._models.aliases.describe()}
+        known = {
+            "models": [*states, *refused],
+            "aliases": self._models.aliases.describe(self._models.is_promoted),
+        }
         await http.reply(200, orjson.dumps({**whole, **only, **known}))
 
 

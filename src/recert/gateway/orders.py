@@ -48,6 +48,7 @@ class OrderBook:
         self._orders: frozenset[Order] = frozenset()
         self._stopped: frozenset[str] = frozenset()
         self._rolled_back: frozenset[str] = frozenset()
+        self._promoted: dict[str, str] = {}
         self._problem = ""
         self._looked_at = time.monotonic()
         self._taken_up = b""
@@ -67,6 +68,10 @@ class OrderBook:
     def is_rolled_back(self, alias: str) -> bool:
         """Say whether an alias leads to its stable model alone."""
         return alias in self._rolled_back
+
+    def promoted(self, alias: str) -> str:
+        """Return which files lead an alias's clients to its canary, as their manifest's sha256, or an empty text."""
+        return "" if alias in self._rolled_back else self._promoted.get(alias, "")
 
     def look(self) -> None:
         """Read the orders. Called twice a second; never raises."""
@@ -103,6 +108,7 @@ class OrderBook:
         before, self._orders = self._orders, orders
         self._stopped = frozenset(order.name for order in orders if order.kind == "stop")
         self._rolled_back = frozenset(order.name for order in orders if order.kind == "rollback")
+        self._promoted = {o.name: o.tuned_sha256 or "" for o in orders if o.kind == "promote"}
         self._problem, self._taken_up = "", data
         for event, some in (("in-force", orders - before), ("lifted", before - orders)):
             for order in sorted(some, key=lambda order: order.ordered_at):
@@ -161,13 +167,14 @@ def give(folder: Path, orders: StandingOrders) -> bool | None:
     return None
 
 
-def make_order(kind: str, name: str, reason: str) -> Order:
-    """Return an order of this user's, given now."""
+def make_order(kind: str, name: str, reason: str, **about: str) -> Order:
+    """Return an order of this user's, given now; `about` the certificate and watch that it was decided on."""
     try:
         by = getpass.getuser()
     except (KeyError, OSError):
         by = str(os.geteuid())
-    return Order.model_validate({"kind": kind, "name": name, "reason": reason, "by": by, "ordered_at": now()})
+    given = {"kind": kind, "name": name, "reason": reason, "by": by, "ordered_at": now()}
+    return Order.model_validate(given | about)
 
 
 def _read(folder: Path) -> bytes:

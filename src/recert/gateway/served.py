@@ -105,8 +105,14 @@ class ServedModels:
             raise Stopped(self.aliases.problem)
         return self._behind(alias, client)
 
+    def is_promoted(self, alias: Alias) -> bool:
+        """Say whether all clients of an alias are its canary's: by order, and with the files that the order names."""
+        canary = self._models.get(alias.canary)
+        return canary is not None and self.aliases.promoted(alias.name) == canary.certificate.tuned.digest
+
     def _behind(self, alias: Alias, client: str) -> Served:
-        if alias.leads_to_canary(client) and not self.aliases.is_rolled_back(alias.name):
+        tries = alias.leads_to_canary(client) or self.is_promoted(alias)
+        if tries and not self.aliases.is_rolled_back(alias.name):
             canary = self._models.get(alias.canary)
             if canary is not None and not canary.service.reason:
                 return canary

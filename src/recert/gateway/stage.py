@@ -198,22 +198,14 @@ def prepare_models(
             log.error("model %s is not served: %s", name, why)
         if len(no) == len(offers) + len(refused or {}):
             raise next(iter(no.values()))
-        rolled_back = book.is_rolled_back if book else lambda _: False
-        aliases = Aliases(read_aliases, [*(offer.name for offer in ready), *no], rolled_back)
+        aliases = Aliases(read_aliases, [*(offer.name for offer in ready), *no], book)
         served = [
             _serve_one(offer, launched, book, aliases, state) for offer in ready if offer.name not in no
         ]
         models = ServedModels(
             served, aliases=aliases, refused={name: _reason(why) for name, why in no.items()}
         )
-
-        def end() -> None:
-            if book:
-                book.stop()
-            launched.end()
-            if state:
-                state.close()
-
+        end = _ending(book, launched, state)
         server = GatewayServer(GatewayApp(models, Chat(models, audit), keys), host, port, on_end=end)
     except BaseException:
         launched.end()
@@ -221,6 +213,17 @@ def prepare_models(
     if book:
         book.start(aliases.look)
     return server
+
+
+def _ending(book: OrderBook | None, launched: Launched, state: StateFolder | None) -> Callable[[], None]:
+    def end() -> None:
+        if book:
+            book.stop()
+        launched.end()
+        if state:
+            state.close()
+
+    return end
 
 
 def _reason(why: RecertError) -> str:

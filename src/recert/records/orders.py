@@ -1,4 +1,4 @@
-"""What an operator ordered a running gateway to do: stop, or go back to the stable model."""
+"""What an operator ordered a running gateway to do: stop, go back to the stable model, or on to the canary."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from recert.records.manifest import Sha256
 from recert.records.record import Moment, Part, Record
 
 EVERY_MODEL = "*"
@@ -14,17 +15,23 @@ EVERY_MODEL = "*"
 class Order(Part):
     """One order, in force until it is lifted."""
 
-    kind: Literal["stop", "rollback"]
+    kind: Literal["stop", "rollback", "promote"]
     name: str = Field(min_length=1)
-    """The model or alias; `*` for every model. A rollback is of an alias."""
+    """The model or alias; `*` for every model. Rollbacks and promotions are of an alias."""
     reason: str
     by: str
     """Who gave it: the user's name on the machine."""
     ordered_at: Moment
+    serial: str = ""
+    """Of the canary's certificate, where a watch of it was decided on."""
+    tuned_sha256: Sha256 | None = None
+    """What is promoted: the canary with these files, and no other."""
+    watch_report_sha256: Sha256 | None = None
+    """The watch that was decided on."""
 
 
 class StandingOrders(Record):
-    """Every order in force: the file that `recert stop`, `resume` and `rollback` write and a gateway watches."""
+    """Every order in force: the file that `recert stop`, `resume`, `rollback` and `promote` write."""
 
     schema_name: ClassVar[str] = "standing-orders"
 

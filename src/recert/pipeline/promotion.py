@@ -1,0 +1,63 @@
+"""A canary's watch decides: all clients go on to it, or all go back to the stable model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recert.certification.renew import why_not_clean, why_not_of
+from recert.certification.stage import read_unverified
+from recert.errors import InputError
+from recert.gateway.orders import make_order
+from recert.records import Order, WatchReport, now
+
+
+def order_by_watch(
+    alias: str, certificate: bytes, report: WatchReport, *, standing: Sequence[Order] = ()
+) -> Order:
+    """
+    Return the order that a watch of an alias's canary leads to: `promote` where it is clean, else `rollback`.
+
+    A promotion is of the certified files alone: with other files behind the alias's canary, or a certificate that the
+    gateway does not accept, it has no effect.
+
+    Args:
+        alias: whose clients are led.
+        certificate: the canary's, in its envelope. The gateway verifies what it serves; nothing is verified here.
+        report: a watch of it.
+        standing: the orders in force.
+
+    Raises:
+        InputError: the watch is not of this certificate, the certificate has ended, or the alias was rolled back after
+            the watch began. Nothing is to change then.
+        RecordError: it is no certificate's envelope.
+    """
+    content, at = read_unverified(certificate), now()
+    rolled_back = max(
+        (o.ordered_at for o in standing if (o.kind, o.name) == ("rollback", alias)), default=None
+    )
+    because = why_not_of(content, certificate, report, now=at)
+    if not because and at >= content.expires_at:
+        because = "the certificate has expired"
+    if not because and rolled_back is not None and report.started_at <= rolled_back:
+        because = "the alias was rolled back after the watch began"
+    if because:
+        raise InputError(
+            "this watch decides nothing about the canary",
+            facts={"alias": alias, "serial": content.serial, "because": because},
+            hint="give the canary's certificate, and a new watch of it",
+        )
+    found = why_not_clean(report)
+    return make_order(
+        "rollback" if found else "promote",
+        alias,
+        found or "the watch is clean",
+        serial=content.serial,
+        tuned_sha256=content.tuned.digest,
+        watch_report_sha256=report.digest,
+    )
+
+
+def with_order(standing: Sequence[Order], order: Order) -> list[Order]:
+    """Return the orders with a new one, in place of what it changes: of an alias the last word holds."""
+    same = {"rollback", "promote"} if order.kind in ("rollback", "promote") else {order.kind}
+    return [*(old for old in standing if old.kind not in same or old.name != order.name), order]
