@@ -186,6 +186,7 @@ def gateway(
     certificate: dict[str, Any] | None = None,
     secret: SecretPrefix | None = None,
     keys: ApiKeys | None = None,
+    keep_texts: bool = False,
     **judges: Any,
 ) -> Iterator[tuple[GatewayServer, ScriptedUpstream]]:
     """Run a gateway in front of a scripted upstream; the audit log is `tmp_path/audit.jsonl`."""
@@ -195,7 +196,7 @@ def gateway(
     if isinstance(recheck.answer, VerifiedCertificate):
         verified = recheck.answer
     upstream = script if isinstance(script, ScriptedUpstream) else ScriptedUpstream(script)
-    with upstream.running(), AuditLog(tmp_path / "audit.jsonl") as audit:
+    with upstream.running(), AuditLog(tmp_path / "audit.jsonl", keep_texts=keep_texts) as audit:
         server = prepare(
             verified,
             recheck=recheck,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from recert.digest import sha256_bytes
 from recert.errors import RecertError, RecordError, StoreError
 from recert.records import Exchange, now
 from recert.store.audit import AuditLog, checkpoint_path, read_log, verify_log
+from recert.store.audit_texts import TextStore, texts_path
 
 
 def exchange(number: int = 1) -> Exchange:
@@ -73,6 +75,47 @@ def test_every_exchange_has_its_line_and_the_chain_holds(tmp_path: Path) -> None
     )
     assert path.stat().st_mode & 0o077 == 0
     assert "fine words" not in path.read_text()
+
+
+def test_texts_are_kept_beside_the_log_where_that_was_asked_for(tmp_path: Path) -> None:
+    """The digests of every line lead to the request as it came and to exactly what was released, streams included."""
+    policy = make_gateway_policy(forbidden_phrases=("napalm",))
+
+    def script(messages: list[dict[str, str]]) -> list[str]:
+        return ["Here: ", messages[-1]["content"], " napalm", " and more"]
+
+    with (
+        gateway(tmp_path, script, policy=policy, keep_texts=True) as (server, _),
+        client(server) as made,
+    ):
+        ask(made, "first words")
+        ask_stream(made, "second words")
+        ask(made, "napalm")
+    with (
+        pytest.raises(openai.BadRequestError),
+        gateway(tmp_path, script) as (server, _),
+        client(server) as made,
+    ):
+        ask(made, "not kept", extra_body={"best_of": 2})
+    path = tmp_path / "audit.jsonl"
+    kept = TextStore(path, existing=True)
+    found = []
+    for line in read_log(path):
+        texts = kept.read([line.body["request_sha256"], line.body["reply_sha256"]])
+        request = texts.get(line.body["request_sha256"])
+        asked = json.loads(request)["messages"][-1]["content"] if request else None
+        found.append((line.body["decision"], asked, texts.get(line.body["reply_sha256"])))
+    kept.close()
+
+    assert found == [
+        ("blocked-output", "first words", b""),
+        ("opened", "second words", b""),
+        ("blocked-output", "second words", b"Here: second words "),
+        ("blocked-input", "napalm", b""),
+        ("refused", None, b""),
+    ]
+    assert texts_path(path).stat().st_mode & 0o777 == 0o600
+    assert "words" not in path.read_text()
 
 
 @settings(max_examples=150, deadline=None)

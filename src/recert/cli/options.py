@@ -67,4 +67,12 @@ Shadow = Annotated[
         "what it would have done. Not for controls that the certificate requires.",
     ),
 ]
+KeepTexts = Annotated[
+    bool,
+    typer.Option(
+        "--keep-texts",
+        help="Also keep requests and replies, beside the audit log and not in it: for `recert backtest` and "
+        "`recert audit show --texts`, until `recert audit forget`. By default their digests alone are kept.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]

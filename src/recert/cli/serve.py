@@ -11,6 +11,7 @@ from recert.cli.options import (
     DEFAULT_BASE,
     Base,
     Guards,
+    KeepTexts,
     PolicyName,
     Secret,
     Shadow,
@@ -58,6 +59,7 @@ def serve(
     audit: Annotated[
         Path, typer.Option(help="Audit log; every exchange is written before its reply leaves.")
     ] = Path("audit.jsonl"),
+    keep_texts: KeepTexts = False,
     state: Annotated[
         Path | None,
         typer.Option(
@@ -109,7 +111,7 @@ def serve(
     if models is not None and certificate is not None:
         raise InputError("give a certificate or --models, not both")
     console = talk()
-    with AuditLog(audit) as log:
+    with AuditLog(audit, keep_texts=keep_texts) as log:
         server = deploy_models(
             read_models(models) if models is not None else [one()],
             audit=log,

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from recert.digest import sha256_bytes
 from recert.errors import StoreError
 from recert.gateway.asked import CONVERSATION_HEADER, Asked
 from recert.gateway.draft import Draft, Tally
@@ -60,7 +59,7 @@ class Chat:
         → audit line → reply.
         Whatever goes wrong ends in an audit line and an error.
         """
-        draft = Draft(http.request_id, client)
+        draft = Draft(http.request_id, client, self._audit.keeps_texts)
         error: HttpError | None = None
         try:
             served, value = await self._choose(http, draft)
@@ -84,7 +83,7 @@ class Chat:
             _names(draft, http, self._models.only)
         self._models.require_any()
         body = await http.body(self._max_body_bytes)
-        draft.request_sha256 = sha256_bytes(body)
+        draft.read(body)
         value = read_object(body)
         name = read_model(value)
         served = self._models.find(name, draft.client)
@@ -157,7 +156,8 @@ class Chat:
     ) -> None:
         gate = served.controls.gate(request.question, by_sentence=True)
         tally = Tally()
-        opened = self._audit.submit(draft.exchange("opened"))  # on its way to disk while the model is asked
+        # on its way to disk while the model is asked
+        opened = self._audit.submit(draft.exchange("opened"), draft.texts())
         async with aclosing(served.upstream.stream(compose(served, request))) as deltas:
             async for delta in deltas:
                 tally.add(delta)
@@ -235,7 +235,7 @@ class Chat:
 
     async def _write_line(self, draft: Draft, decision: str) -> None:
         """Wait until the exchange's line is on disk: no reply leaves without it."""
-        await self._on_disk(self._audit.submit(draft.exchange(decision)))
+        await self._on_disk(self._audit.submit(draft.exchange(decision), draft.texts()))
 
     @staticmethod
     async def _on_disk(line: Future[int]) -> None:

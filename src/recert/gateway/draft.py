@@ -19,11 +19,14 @@ class Draft:
 
     request_id: str
     client: str
+    keeps_texts: bool = False
+    """Whether request and reply are kept beside the audit log, not their digests alone."""
     serial: str = ""
     """Of the certificate that answers; empty while it is not known which."""
     model: str = ""
     received_at: datetime = field(default_factory=now)
     started: float = field(default_factory=time.monotonic)
+    request: bytes = b""
     request_sha256: str = sha256_bytes(b"")
     decision: str = "failed"
     reason: str = ""
@@ -31,12 +34,29 @@ class Draft:
     streamed: bool = False
     released_chars: int = 0
     reply: Any = field(default_factory=hashlib.sha256)
+    released: list[str] = field(default_factory=list)
+    """What left, where it is kept."""
+
+    def read(self, body: bytes) -> None:
+        """Take the request as it was received."""
+        self.request_sha256 = sha256_bytes(body)
+        if self.keeps_texts:
+            self.request = body
 
     def release(self, text: str) -> str:
         """Count text that leaves, and return it."""
         self.released_chars += len(text)
         self.reply.update(text.encode())
+        if self.keeps_texts:
+            self.released.append(text)
         return text
+
+    def texts(self) -> dict[str, bytes]:
+        """Return request and reply so far by digest, as the exchange names them; nothing where they are not kept."""
+        if not self.keeps_texts:
+            return {}
+        reply = "".join(self.released).encode()
+        return {self.request_sha256: self.request, self.reply.hexdigest(): reply}
 
     def exchange(self, decision: str) -> Exchange:
         """Return the record as it is now."""
