@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from recert.gateway.upstream import Delta, HttpUpstream
+from recert.gateway.deltas import Delta
+from recert.gateway.upstream import HttpUpstream
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 WORDS = ("The", " library", " opens", " at", " nine")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any
@@ -12,11 +13,13 @@ import orjson
 
 from recert.errors import StoreError
 from recert.gateway.asked import CONVERSATION_HEADER, Asked
+from recert.gateway.bodies import DONE, FILTERED, ChatBodies, End, Rating, Said
 from recert.gateway.draft import Draft, Tally
 from recert.gateway.http import EVENTS, Http
 from recert.gateway.output_gate import OutputGate
 from recert.gateway.parse import ChatRequest, parse_chat, read_model, read_object
-from recert.gateway.replies import DONE, HttpError, ReplyId, stopped
+from recert.gateway.replies import HttpError, stopped
+from recert.gateway.reply_gate import ReplyGate, whole
 from recert.gateway.served import Served, ServedModels
 from recert.gateway.service import Stopped
 from recert.models.prompting import compose_system, with_suffix
@@ -40,6 +43,7 @@ def compose(served: Served, request: ChatRequest) -> dict[str, Any]:
         "seed": request.seed,
         "stream": True,
         "stream_options": {"include_usage": True},
+        **request.wishes.to_value(),
     }
 
 
@@ -120,7 +124,9 @@ class Chat:
         request = parse_chat(value, served.policy.gateway)
         draft.streamed = request.stream
         http.end_when_gone(deadline)
-        reply = ReplyId(draft.request_id, draft.model, int(draft.received_at.timestamp()), draft.serial)
+        created = int(draft.received_at.timestamp())
+        levels = served.policy.gateway.levels
+        reply = ChatBodies(draft.request_id, draft.model, created, draft.serial, levels)
         draft.scores += await served.controls.check_request(_asked(http, draft, request))
         blocked = next((score.reason for score in draft.scores if score.blocked), "")
         served.service.require()
@@ -133,95 +139,72 @@ class Chat:
             await self._plain(served, http, draft, request, reply)
 
     async def _plain(
-        self, served: Served, http: Http, draft: Draft, request: ChatRequest, reply: ReplyId
+        self, served: Served, http: Http, draft: Draft, request: ChatRequest, reply: ChatBodies
     ) -> None:
-        gate = served.controls.gate(request.question, by_sentence=False)
+        gate = _gate(served, draft, request)
         tally = Tally()
-        text = []
+        steps = []
         async with aclosing(served.upstream.stream(compose(served, request))) as deltas:
             async for delta in deltas:
                 tally.add(delta)
-                text.append(await gate.feed(delta.text))
-                if gate.blocked:
+                said = await gate.feed(delta)
+                if said:
+                    steps.append(said)
+                if gate.over:
                     break
-        text.append(await gate.finish())
+        steps += await gate.finish()
         served.service.require()
-        finish_reason = self._decide(draft, gate, tally)
-        released = draft.release("" if gate.blocked else "".join(text))
+        ends = _decide(draft, gate)
+        released = [draft.release(said) for said in whole(steps, ends)]
         await self._write_line(draft, draft.decision)
-        await http.reply(200, reply.completion(released, finish_reason, tally.usage(), gate.blocked))
+        await http.reply(200, reply.completion(released, ends, tally.usage()))
 
     async def _stream(
-        self, served: Served, http: Http, draft: Draft, request: ChatRequest, reply: ReplyId
+        self, served: Served, http: Http, draft: Draft, request: ChatRequest, reply: ChatBodies
     ) -> None:
-        gate = served.controls.gate(request.question, by_sentence=True)
+        gate = _gate(served, draft, request)
         tally = Tally()
         # on its way to disk while the model is asked
         opened = self._audit.submit(draft.exchange("opened"), draft.texts())
+        opening = reply.opening(request.wishes.choices)
         async with aclosing(served.upstream.stream(compose(served, request))) as deltas:
             async for delta in deltas:
                 tally.add(delta)
-                text = await gate.feed(delta.text)
-                if text:
-                    await self._release(served, http, draft, reply, text, opened)
-                if gate.blocked:
+                said = await gate.feed(delta)
+                if said:
+                    await self._release(served, http, opened, opening, reply.piece(draft.release(said)))
+                if gate.over:
                     break
-        await self._release(served, http, draft, reply, await gate.finish(), opened)
-        finish_reason = self._decide(draft, gate, tally)
+        rest = b"".join([reply.piece(draft.release(said)) for said in await gate.finish()])
+        await self._release(served, http, opened, opening, rest)
+        ends = _decide(draft, gate)
         await self._write_line(draft, draft.decision)
-        await self._end_stream(http, request, reply, finish_reason, tally.usage(), reason=gate.blocked)
+        await _end_stream(http, request, reply, ends, tally.usage())
 
     async def _release(
-        self,
-        served: Served,
-        http: Http,
-        draft: Draft,
-        reply: ReplyId,
-        text: str,
-        opened: Future[int],
+        self, served: Served, http: Http, opened: Future[int], opening: bytes, data: bytes
     ) -> None:
-        """Send text that may leave; before the first, status and headers, once the audit line is on disk."""
-        first = b""
+        """Send what may leave; before the first, status and headers, once the audit line is on disk."""
         if not http.started:
             await self._on_disk(opened)
             served.service.require()
             await http.start(200, EVENTS)
-            first = reply.chunk("", first=True)
+            data = opening + data
         served.service.require()
-        data = first + reply.text(draft.release(text)) if text else first
         if data:
             await http.write(data)
 
-    async def _send_blocked(self, http: Http, draft: Draft, request: ChatRequest, reply: ReplyId) -> None:
+    async def _send_blocked(self, http: Http, draft: Draft, request: ChatRequest, reply: ChatBodies) -> None:
+        ratings = tuple(Rating(score) for score in draft.scores)
+        ends = [End(FILTERED, draft.reason, ratings)] * request.wishes.choices
         await self._write_line(draft, draft.decision)
         if request.stream:
             await http.start(200, EVENTS)
-            await http.write(reply.chunk("", first=True))
-            await self._end_stream(
-                http, request, reply, "content_filter", Tally().usage(), reason=draft.reason
-            )
+            await http.write(reply.opening(len(ends)))
+            await _end_stream(http, request, reply, ends, Tally().usage())
         else:
-            await http.reply(200, reply.completion("", "content_filter", Tally().usage(), draft.reason))
-
-    async def _end_stream(
-        self,
-        http: Http,
-        request: ChatRequest,
-        reply: ReplyId,
-        end: str,
-        usage: dict[str, int],
-        *,
-        reason: str,
-    ) -> None:
-        data = reply.chunk(None, end, reason=reason)
-        if request.include_usage:
-            data += reply.usage(usage)
-        await http.write(data + DONE, more=False)
-
-    def _decide(self, draft: Draft, gate: OutputGate, tally: Tally) -> str:
-        draft.scores += gate.scores
-        draft.decision, draft.reason = ("blocked-output", gate.blocked) if gate.blocked else ("released", "")
-        return "content_filter" if gate.blocked else tally.finish_reason
+            nothing = [Said(at, {}) for at in range(len(ends))]
+            await http.reply(200, reply.completion(nothing, ends, Tally().usage()))
 
     async def _fail(self, http: Http, draft: Draft, error: HttpError) -> None:
         refused = error.status < 500 or error.status == 503
@@ -243,6 +226,29 @@ class Chat:
             await asyncio.wrap_future(line)
         except StoreError as exc:
             raise stopped("audit-unavailable") from exc
+
+
+async def _end_stream(
+    http: Http, request: ChatRequest, reply: ChatBodies, ends: Sequence[End], usage: dict[str, int]
+) -> None:
+    data = reply.ending(ends)
+    if request.include_usage:
+        data += reply.usage(usage)
+    await http.write(data + DONE, more=False)
+
+
+def _gate(served: Served, draft: Draft, request: ChatRequest) -> ReplyGate:
+    def make(prefill: str) -> OutputGate:
+        return served.controls.gate(request.question, by_sentence=request.stream, prefill=prefill)
+
+    allow = served.policy.gateway.allow
+    return ReplyGate(make, request.wishes, allow, request_id=draft.request_id, prefill=request.prefill)
+
+
+def _decide(draft: Draft, gate: ReplyGate) -> list[End]:
+    draft.scores += gate.scores
+    draft.decision, draft.reason = ("blocked-output", gate.blocked) if gate.blocked else ("released", "")
+    return gate.ends()
 
 
 def _asked(http: Http, draft: Draft, request: ChatRequest) -> Asked:

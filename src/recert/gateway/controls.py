@@ -108,10 +108,11 @@ class Controls:
         """Give back what controls hold."""
         await self._gate.close()
 
-    def gate(self, question: str, *, by_sentence: bool) -> OutputGate:
-        """Return the gate for one reply; `by_sentence` for a stream that is released as it comes."""
+    def gate(self, question: str, *, by_sentence: bool, prefill: str = "") -> OutputGate:
+        """Return the gate for one text of a reply; see `OutputGate` for the arguments."""
         judge = None if self._reply_judge is None else self.judge_reply
-        return OutputGate(judge, HoldBack(self._outgoing), question, by_sentence=by_sentence)
+        holdback = HoldBack(self._outgoing)
+        return OutputGate(judge, holdback, question, by_sentence=by_sentence, prefill=prefill)
 
     async def judge_reply(self, question: str, reply: str) -> ControlScore:
         """Score a reply, or what there is of it."""

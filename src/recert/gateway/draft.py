@@ -9,8 +9,26 @@ from datetime import datetime
 from typing import Any
 
 from recert.digest import sha256_bytes
-from recert.gateway.upstream import Delta
+from recert.gateway.bodies import Said
+from recert.gateway.deltas import CONTENT, TOOL_CALLS, Delta
 from recert.records import ControlScore, Exchange, now
+
+
+@dataclass
+class _Released:
+    """Text of one field that left: its digest, and where it is kept, itself."""
+
+    digest: Any = field(default_factory=hashlib.sha256)
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def sha256(self) -> str:
+        """Of the text so far."""
+        return str(self.digest.hexdigest())
+
+    def whole(self) -> bytes:
+        """Return the text, where it is kept."""
+        return "".join(self.texts).encode()
 
 
 @dataclass
@@ -33,9 +51,8 @@ class Draft:
     scores: list[ControlScore] = field(default_factory=list)
     streamed: bool = False
     released_chars: int = 0
-    reply: Any = field(default_factory=hashlib.sha256)
-    released: list[str] = field(default_factory=list)
-    """What left, where it is kept."""
+    _released: dict[tuple[int, str], _Released] = field(default_factory=dict)
+    """What left, by choice and field."""
 
     def read(self, body: bytes) -> None:
         """Take the request as it was received."""
@@ -43,20 +60,45 @@ class Draft:
         if self.keeps_texts:
             self.request = body
 
-    def release(self, text: str) -> str:
-        """Count text that leaves, and return it."""
-        self.released_chars += len(text)
-        self.reply.update(text.encode())
+    def release(self, said: Said) -> Said:
+        """Count what leaves, and return it."""
+        for name, text in said.texts.items():
+            self._take(said.choice, name, text)
+        for call in said.calls:
+            self._take(said.choice, TOOL_CALLS, f"{call.name}\n{call.arguments}\n")
+        return said
+
+    def _take(self, choice: int, name: str, text: str) -> None:
+        there = self._released.get((choice, name))
+        if there is None:
+            there = self._released[choice, name] = _Released()
+        there.digest.update(text.encode())
         if self.keeps_texts:
-            self.released.append(text)
-        return text
+            there.texts.append(text)
+        self.released_chars += len(text)
+
+    def _is_plain(self) -> bool:
+        return not self._released.keys() - {(0, CONTENT)}
+
+    def _index(self) -> bytes:
+        """One line for each field of each choice that was released, with the digest of its text."""
+        found = sorted(self._released.items())
+        return "".join(f"{at} {name} {there.sha256}\n" for (at, name), there in found).encode()
+
+    @property
+    def reply_sha256(self) -> str:
+        """Of the text that left; where that was more than the text of one choice, of a line for each field."""
+        if self._is_plain():
+            return next(iter(self._released.values()), _Released()).sha256
+        return sha256_bytes(self._index())
 
     def texts(self) -> dict[str, bytes]:
         """Return request and reply so far by digest, as the exchange names them; nothing where they are not kept."""
         if not self.keeps_texts:
             return {}
-        reply = "".join(self.released).encode()
-        return {self.request_sha256: self.request, self.reply.hexdigest(): reply}
+        replies = {there.sha256: there.whole() for there in self._released.values()}
+        whole = b"" if self._is_plain() else self._index()
+        return {self.request_sha256: self.request, self.reply_sha256: whole, **replies}
 
     def exchange(self, decision: str) -> Exchange:
         """Return the record as it is now."""
@@ -66,7 +108,7 @@ class Draft:
             certificate_serial=self.serial,
             model_name=self.model,
             request_sha256=self.request_sha256,
-            reply_sha256=self.reply.hexdigest(),
+            reply_sha256=self.reply_sha256,
             decision=decision,
             reason=self.reason,
             scores=tuple(self.scores),
@@ -78,19 +120,16 @@ class Draft:
 
 
 class Tally:
-    """Token counts and the finish reason of a reply, as the upstream told them."""
+    """Token counts of a reply, as the upstream told them."""
 
     def __init__(self) -> None:
-        self.finish_reason = "stop"
         self._usage: dict[str, int] | None = None
         self._tokens = 0
 
     def add(self, delta: Delta) -> None:
         """Take what the upstream said next."""
-        self._tokens += delta.tokens if delta.text else 0
+        self._tokens += delta.tokens if delta.text or delta.beside or delta.calls else 0
         self._usage = delta.usage or self._usage
-        if delta.finish_reason:
-            self.finish_reason = "length" if delta.finish_reason == "length" else "stop"
 
     def usage(self) -> dict[str, int]:
         """Return the counts; where the upstream told none, one token a piece of text."""

@@ -19,11 +19,12 @@ from typing import IO, Any, Final
 
 from recert.errors import GatewayError, VerificationError
 from recert.gateway import managed_child
+from recert.gateway.deltas import Delta
 from recert.gateway.managed_commands import Command, ManagedUpstream, Place, command
 from recert.gateway.managed_files import PrivateCopy
 from recert.gateway.managed_probe import is_up, models_of
 from recert.gateway.sockets import socket_folder
-from recert.gateway.upstream import Delta, HttpUpstream
+from recert.gateway.upstream import HttpUpstream
 from recert.records import Manifest, VerifiedCertificate
 
 DOWN: Final = "engine-down"

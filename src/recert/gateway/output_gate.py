@@ -1,4 +1,4 @@
-"""The gate of one reply: what may leave, and when."""
+"""The gate of one text of a reply: what may leave of it, and when."""
 
 from __future__ import annotations
 
@@ -31,20 +31,35 @@ def lexicon_score(direction: str, reason: str) -> ControlScore:
 
 class OutputGate:
     """
-    Lets one reply out, up to the first thing that may not leave.
+    Lets one text out, up to the first thing that may not leave.
 
     Text passes the hold-back first and the reply judge (where there is one) after it: whole, or sentence by
     sentence with everything before. `blocked` is the reason once something was found; nothing leaves after.
+
+    Args:
+        judge: scores the text; None for no judge.
+        holdback: looks for what may never leave.
+        question: what was asked, for the judge.
+        by_sentence: True for a stream that is released as it comes.
+        prefill: the beginning of the text, which the client wrote: it is judged too, and does not leave.
     """
 
     def __init__(
-        self, judge: ReplyScorer | None, holdback: HoldBack, question: str, *, by_sentence: bool
+        self,
+        judge: ReplyScorer | None,
+        holdback: HoldBack,
+        question: str,
+        *,
+        by_sentence: bool,
+        prefill: str = "",
     ) -> None:
         self._judge = judge
         self._holdback = holdback
         self._question = question
         self._by_sentence = by_sentence
-        self._passed = ""
+        self._passed = prefill
+        if prefill:
+            holdback.prime(prefill)
         self._waiting = ""
         self.blocked = ""
         self.scores: list[ControlScore] = []

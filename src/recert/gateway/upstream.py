@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -12,23 +12,14 @@ from typing import Any, Final, Protocol
 import aiohttp
 import orjson
 
+from recert.gateway.deltas import Delta, Events, malformed, read_deltas, read_whole
 from recert.gateway.replies import BadRequest, HttpError
 
-_LONGEST_LINE_BYTES: Final = 1_000_000
+_LARGEST_REPLY_BYTES: Final = 16_000_000
+"""Of a reply that is no stream."""
 _CONNECT_S: Final = 5.0
 _LINGER_S: Final = 0.1
 """How long to wait for the end of a body whose last event was read."""
-
-
-@dataclass(frozen=True)
-class Delta:
-    """One step of a reply: text, and at the end the finish reason and token counts."""
-
-    text: str = ""
-    finish_reason: str | None = None
-    usage: dict[str, int] | None = None
-    tokens: int = 1
-    """How many pieces of text the upstream sent for it."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +54,9 @@ class Upstream(Protocol):
 
     def stream(self, body: dict[str, Any]) -> AsyncGenerator[Delta, None]:
         """
-        Yield the steps of a reply; what arrives together is one step.
+        Yield the steps of a reply; what arrives together is one step a choice.
 
-        Only text, finish reason and token counts are taken: whatever else the upstream says stays here.
+        Only what `Delta` names is taken: whatever else the upstream says stays here.
 
         Raises:
             HttpError: it does not answer, refuses, or does not speak the protocol.
@@ -111,19 +102,22 @@ class HttpUpstream:
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[Delta, None]:
         """Yield the steps of a reply; see `Upstream`."""
         assert self._session is not None
-        finished = False
+        ended: set[int] = set()
         try:
             async with self._session.post(
                 self._url, data=orjson.dumps(body), headers=self._headers, allow_redirects=False
             ) as response:
                 if response.status != 200:
                     raise await _refusal(response)
-                events = _Events()
+                if response.content_type == "application/json":
+                    for delta in read_whole(await _body(response)):
+                        yield delta
+                    return
+                events = Events()
                 async for block in response.content.iter_any():
-                    found = [_read(data) for data in events.feed(block)]
-                    if found:
-                        delta = found[0] if len(found) == 1 else _merged(found)
-                        finished = finished or delta.finish_reason is not None
+                    for delta in read_deltas(events.feed(block)):
+                        if delta.finish_reason is not None:
+                            ended.add(delta.choice)
                         yield delta
                     if events.done:
                         await _read_to_end(response.content)
@@ -134,7 +128,7 @@ class HttpUpstream:
             ) from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise HttpError("the upstream broke off", status=502, code="upstream-cut") from exc
-        if not finished:
+        if len(ended) < body.get("n", 1):
             raise HttpError("the upstream broke off", status=502, code="upstream-cut")
 
 
@@ -154,23 +148,15 @@ async def _refusal(response: aiohttp.ClientResponse) -> HttpError:
     )
 
 
-class _Events:
-    """The data of server-sent events, one `data:` line each, from blocks as they arrive."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self.done = False
-
-    def feed(self, block: bytes) -> list[bytes]:
-        """Take what arrived; return the data of events that are whole, up to the one that says `[DONE]`."""
-        *lines, self._rest = (self._rest + block).split(b"\n")
-        if len(self._rest) > _LONGEST_LINE_BYTES:
-            raise _malformed()
-        found = [line[5:].strip() for line in lines if line.startswith(b"data:")]
-        if b"[DONE]" in found:
-            self.done = True
-            del found[found.index(b"[DONE]") :]
-        return found
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body of a reply that is no stream."""
+    parts, size = [], 0
+    async for block in response.content.iter_any():
+        parts.append(block)
+        size += len(block)
+        if size > _LARGEST_REPLY_BYTES:
+            raise malformed()
+    return b"".join(parts)
 
 
 async def _read_to_end(content: aiohttp.StreamReader) -> None:
@@ -180,39 +166,3 @@ async def _read_to_end(content: aiohttp.StreamReader) -> None:
             async with asyncio.timeout(_LINGER_S):
                 async for _ in content.iter_any():
                     pass
-
-
-def _merged(deltas: Sequence[Delta]) -> Delta:
-    """Return what arrived together as one step."""
-    return Delta(
-        text="".join([delta.text for delta in deltas]),
-        finish_reason=next((d.finish_reason for d in reversed(deltas) if d.finish_reason is not None), None),
-        usage=next((d.usage for d in reversed(deltas) if d.usage), None),
-        tokens=sum(1 for delta in deltas if delta.text),
-    )
-
-
-def _malformed() -> HttpError:
-    return HttpError("the upstream does not speak the protocol", status=502, code="upstream-malformed")
-
-
-def _read(data: bytes) -> Delta:
-    try:
-        value = orjson.loads(data)
-        if "error" in value:
-            raise HttpError("the upstream failed", status=502, code="upstream-failed")
-        usage = value.get("usage")
-        counts = (
-            {k: usage[k] for k in ("prompt_tokens", "completion_tokens", "total_tokens")} if usage else None
-        )
-        choices = value["choices"]
-        if not choices:
-            return Delta(usage=counts)
-        (choice,) = choices
-        text = choice["delta"].get("content") or ""
-        reason = choice.get("finish_reason")
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise _malformed() from exc
-    if not isinstance(text, str) or not all(isinstance(n, int) for n in (counts or {}).values()):
-        raise _malformed()
-    return Delta(text=text, finish_reason=None if reason is None else str(reason), usage=counts)

@@ -36,7 +36,7 @@ class Exchange(Record):
     model_name: str
     request_sha256: Sha256
     reply_sha256: Sha256
-    """Digest of the text that was released."""
+    """Digest of the text that was released; `spec/audit-log.md` says how where that is more than one text."""
     decision: str
     """
     `released`, `blocked-input`, `blocked-output`, `refused` (bad request, stopped service) or `failed`.
