@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 
 from recert.gateway.chat import Chat
+from recert.gateway.connections import RETRY_S
+from recert.gateway.front import Front
 from recert.gateway.http import Http, Receive, Scope, Send
 from recert.gateway.keys import ApiKeys, is_loopback
 from recert.gateway.replies import BadRequest, HttpError, stopped
@@ -18,8 +20,14 @@ from recert.gateway.service import Stopped
 class GatewayApp:
     """Serves certified models. Unknown routes are refused."""
 
-    def __init__(self, models: ServedModels, chat: Chat, keys: ApiKeys) -> None:
+    def __init__(
+        self, models: ServedModels, chat: Chat, keys: ApiKeys, front: Front | None = None
+    ) -> None:
+        self.limits = (front or Front()).limits
+        """Bounds of the server that runs this."""
         self._models = models
+        self._draining = False
+        self._running = 0
         self._chat = chat
         self._keys = keys
         self._routes = {
@@ -34,11 +42,23 @@ class GatewayApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            http = Http(scope, receive, send, secrets.token_hex(12))
+            http = Http(scope, receive, send, secrets.token_hex(12), self.limits.body_s)
+            self._running += 1
             try:
                 await self._route(http)
             except HttpError as exc:
                 await http.error(exc)
+            finally:
+                self._running -= 1
+
+    def drain(self) -> None:
+        """Say at `/healthz` that no more requests should be sent here; those that come are still answered."""
+        self._draining = True
+
+    def end_streams(self) -> None:
+        """End every reply that is under way with an error, and answer no more."""
+        for served in self._models:
+            served.service.end("stopping")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -61,6 +81,11 @@ class GatewayApp:
             raise BadRequest(f"unknown route: {http.path[:120]}", code="unknown_route", status=404)
         if http.method != method:
             raise BadRequest(f"{http.path} takes {method} only", code="method_not_allowed", status=405)
+        if self._running > self.limits.requests and handler != self._health:
+            raise HttpError(
+                "the gateway answers as many requests as it can", status=503, kind="service_unavailable",
+                code="overloaded", retry_after_s=RETRY_S,
+            )  # fmt: skip
         client = "" if handler == self._health else self._authenticate(http)
         await handler(http, client)
 
@@ -81,8 +106,8 @@ class GatewayApp:
         return client
 
     async def _health(self, http: Http, _client: str) -> None:
-        """Healthy while any model may answer."""
-        reasons = [served.service.reason for served in self._models]
+        """Healthy while any model may answer and the gateway is not about to end."""
+        reasons = ["stopping" if self._draining else served.service.reason for served in self._models]
         if all(reasons):
             await http.reply(503, orjson.dumps({"status": "stopped", "reason": reasons[0]}))
         else:

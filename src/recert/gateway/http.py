@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -14,7 +14,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_BODY_TIMEOUT_S: Final = 20.0
 JSON: Final = b"application/json"
 EVENTS: Final = b"text/event-stream; charset=utf-8"
 
@@ -23,10 +22,12 @@ class Http:
     """
     One request. Sends at most one reply.
 
-    `gone` says that the client went away.
+    `gone` says that the client went away. The body must arrive within `body_s`.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, body_s: float = 20.0
+    ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.request_id = request_id
@@ -34,6 +35,7 @@ class Http:
         self.started = False
         self.gone = False
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._body_s = body_s
         self._receive = receive
         self._send = send
         self._watcher: asyncio.Task[None] | None = None
@@ -68,7 +70,7 @@ class Http:
             raise self.too_large(limit_bytes)
         parts, size, more = [], 0, True
         try:
-            async with asyncio.timeout(_BODY_TIMEOUT_S):
+            async with asyncio.timeout(self._body_s):
                 while more:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
@@ -107,7 +109,11 @@ class Http:
             self._watcher.cancel()
 
     async def start(
-        self, status: int, content_type: bytes, length: int | None = None, extra: bytes = b""
+        self,
+        status: int,
+        content_type: bytes,
+        length: int | None = None,
+        extra: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         """Send status and headers."""
         headers = [
@@ -120,8 +126,7 @@ class Http:
             headers.append((b"x-recert-certificate", self.serial.encode("latin-1", "replace")))
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
-        if extra:
-            headers.append((extra, b"false"))
+        headers += extra
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
@@ -129,9 +134,9 @@ class Http:
         """Send a part of the body; the last with `more=False`."""
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
-    async def reply(self, status: int, data: bytes, *, retry: bool = True) -> None:
-        """Send a whole JSON reply. `retry=False` tells OpenAI clients that asking again does not help."""
-        await self.start(status, JSON, len(data), b"" if retry else b"x-should-retry")
+    async def reply(self, status: int, data: bytes, extra: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Send a whole JSON reply, with further headers."""
+        await self.start(status, JSON, len(data), extra)
         await self.write(data, more=False)
 
     async def error(self, error: HttpError) -> None:
@@ -140,4 +145,4 @@ class Http:
         if self.started:
             await self.write(b"data: " + data + b"\n\n", more=False)
         else:
-            await self.reply(error.status, data, retry=error.status < 500)
+            await self.reply(error.status, data, error.headers())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -13,10 +14,58 @@ import uvicorn
 
 from recert.errors import GatewayError
 from recert.gateway.app import GatewayApp
+from recert.gateway.connections import Connections
+from recert.gateway.limits import ServerLimits, within_open_files
+from recert.gateway.wire import GuardedHttp
 
 _START_S: Final = 20.0
-_DRAIN_S: Final = 5
-_MOST_CONNECTIONS: Final = 4096
+_BACKLOG: Final = 1024
+_LAST_WORDS_S: Final = 2
+"""How long replies may take to end after they were told to."""
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, with our protocol on each connection and an end in steps."""
+
+    def __init__(self, config: uvicorn.Config, app: GatewayApp, limits: ServerLimits) -> None:
+        super().__init__(config)
+        self._app = app
+        self._limits = limits
+        self.connections = Connections(limits)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on `sockets`, once the application is ready."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            self.should_exit = True
+            return
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> GuardedHttp:
+            return GuardedHttp(self.connections, self.config, self.server_state, self.lifespan.state, loop)
+
+        self.connections.start()
+        self.servers = [
+            await loop.create_server(protocol, sock=sock, backlog=self.config.backlog)
+            for sock in sockets or []
+        ]
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say that it ends, take no more, let replies end for a while, and end what is left with an error."""
+        self._app.drain()
+        await self._wait(self._limits.notice_s)
+        ending = asyncio.get_running_loop().call_later(self._limits.drain_s, self._app.end_streams)
+        await super().shutdown(sockets)
+        ending.cancel()
+        await self.connections.stop()
+
+    async def _wait(self, limit_s: float) -> None:
+        """Wait, unless told to end at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while not self.force_exit:
+                    await asyncio.sleep(0.05)
 
 
 class GatewayServer:
@@ -35,10 +84,14 @@ class GatewayServer:
 
     def __init__(self, app: GatewayApp, host: str, port: int, on_end: Callable[[], None]) -> None:
         self._on_end = on_end
+        limits = within_open_files(app.limits)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = socket.create_server((host.strip("[]"), port), family=family, backlog=1024)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: else 40 ms a reply
+            self._socket = socket.create_server((host.strip("[]"), port), family=family, backlog=_BACKLOG)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.reader_bytes)
+            self._socket.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )  # inherited: else 40 ms a reply
         except OSError as exc:
             raise GatewayError(
                 "cannot-listen", "cannot listen", facts={"host": host, "port": port, "because": exc.strerror}
@@ -56,19 +109,32 @@ class GatewayServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_MOST_CONNECTIONS,
-            timeout_graceful_shutdown=_DRAIN_S,
+            backlog=_BACKLOG,
+            timeout_keep_alive=limits.idle_s,  # type: ignore[arg-type]  # a timer, for which fractions do
+            timeout_graceful_shutdown=limits.drain_s + _LAST_WORDS_S,  # type: ignore[arg-type]  # likewise
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Uvicorn(config, app, limits)
         self._thread: threading.Thread | None = None
 
+    @property
+    def connections(self) -> Connections:
+        """The connections that are open, and how many were refused or cut."""
+        return self._server.connections
+
     def run(self) -> None:
-        """Serve until interrupted or terminated; replies that are under way are ended first."""
+        """
+        Serve until interrupted or terminated; replies that are under way are ended first.
+
+        Raises:
+            GatewayError: `start-failed`.
+        """
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped on purpose, as by Ctrl-C
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 self._server.run(sockets=[self._socket])
+            if not self._server.started:
+                raise GatewayError("start-failed", "the gateway did not start")
         finally:
             self._end()
 

@@ -76,6 +76,7 @@ class Service:
         self._stopped = stopped
         self._clock = _Clock(latest)
         self._refused = ""
+        self._ending = ""
         self._last_answer = time.monotonic()
         self._running: set[asyncio.Timeout] = set()
         self._ended = threading.Event()
@@ -91,7 +92,8 @@ class Service:
         """Why service is stopped now, or an empty text. Asked for every text that leaves: about a microsecond."""
         at, behind = self._clock.look()
         return (
-            self._stopped()
+            self._ending
+            or self._stopped()
             or ("clock-behind" if behind else "")
             or ("expired" if at >= self._ends_at else "not-yet-valid" if at < self._begins_at else "")
             or self._refused
@@ -118,6 +120,10 @@ class Service:
             yield
         finally:
             self._running.discard(deadline)
+
+    def end(self, reason: str) -> None:
+        """Stop service for good, because the gateway itself ends."""
+        self._ending = reason
 
     def start(self) -> None:
         """Begin to recheck (in a thread) and to watch the clock (in the running event loop)."""

@@ -17,6 +17,7 @@ from recert.gateway.aliases import Alias, Aliases
 from recert.gateway.app import GatewayApp
 from recert.gateway.chat import Chat
 from recert.gateway.controls import SECRET_PREFIX, Controls
+from recert.gateway.front import Front
 from recert.gateway.input_gate import InputControl
 from recert.gateway.keys import ApiKeys, require_keys_beyond_loopback
 from recert.gateway.launch import Launched, Wanted, launch
@@ -52,6 +53,7 @@ def serve(
     shadow: Collection[str] = (),
     upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
     keys: ApiKeys | None = None,
+    front: Front | None = None,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
     progress: Callable[[str], None] | None = None,
@@ -69,6 +71,7 @@ def serve(
         shadow=shadow,
         upstream=upstream,
         keys=keys,
+        front=front,
         host=host,
         port=port,
         progress=progress,
@@ -91,6 +94,7 @@ def prepare(
     shadow: Collection[str] = (),
     upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
     keys: ApiKeys | None = None,
+    front: Front | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -112,6 +116,7 @@ def prepare(
         upstream: which engine is started on the certified files, by default the embedded one; or a server that is
             only declared to run the model; or any other `Upstream`.
         keys: who may ask; by default those of `RECERT_API_KEYS`.
+        front: how it meets its clients: limits and the like.
         host: where to listen. Beyond this machine keys are needed.
         port: 0 for a free one.
         progress: called with a sentence at each step of the start.
@@ -137,7 +142,9 @@ def prepare(
         shadow=shadow,
     )
     offer = Offer(certificate, recheck, policy, controls, secret, upstream or ManagedUpstream())
-    return prepare_models([offer], audit=audit, keys=keys, host=host, port=port, progress=progress)
+    return prepare_models(
+        [offer], audit=audit, keys=keys, front=front, host=host, port=port, progress=progress
+    )
 
 
 def prepare_models(
@@ -149,6 +156,7 @@ def prepare_models(
     state: StateFolder | None = None,
     copies: Path | None = None,
     keys: ApiKeys | None = None,
+    front: Front | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -164,6 +172,7 @@ def prepare_models(
         state: the folder with orders and copies; without one there is no kill switch. It is closed at the end.
         copies: folder for private copies of the models where there is no `state`; by default a temporary one.
         keys: who may ask; by default those of `RECERT_API_KEYS`.
+        front: how it meets its clients: limits and the like.
         host: where to listen. Beyond this machine keys are needed.
         port: 0 for a free one.
         progress: called with a sentence at each step of the start.
@@ -206,7 +215,8 @@ def prepare_models(
             served, aliases=aliases, refused={name: _reason(why) for name, why in no.items()}
         )
         end = _ending(book, launched, state)
-        server = GatewayServer(GatewayApp(models, Chat(models, audit), keys), host, port, on_end=end)
+        app = GatewayApp(models, Chat(models, audit), keys, front)
+        server = GatewayServer(app, host, port, on_end=end)
     except BaseException:
         launched.end()
         raise

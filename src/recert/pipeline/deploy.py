@@ -11,6 +11,7 @@ from recert.certification.verify import verify
 from recert.errors import RecertError, VerificationError
 from recert.gateway.aliases import Alias
 from recert.gateway.controls import Controls
+from recert.gateway.front import Front
 from recert.gateway.input_gate import InputControl
 from recert.gateway.managed_commands import ManagedUpstream
 from recert.gateway.offers import Offer
@@ -74,6 +75,7 @@ def deploy(
     upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
     state: Path | None = None,
     copies: Path | None = None,
+    front: Front | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -92,7 +94,7 @@ def deploy(
         shadow=shadow,
     )
     return deploy_models(
-        [one], audit=audit, state=state, copies=copies, host=host, port=port, progress=progress
+        [one], audit=audit, state=state, copies=copies, front=front, host=host, port=port, progress=progress
     )
 
 
@@ -103,6 +105,7 @@ def deploy_models(
     read_aliases: Callable[[], Sequence[Alias]] = list,
     state: Path | None = None,
     copies: Path | None = None,
+    front: Front | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -120,6 +123,7 @@ def deploy_models(
         read_aliases: gives the aliases; called again while it runs.
         state: folder for orders and copies, this user's alone; without one there is no kill switch.
         copies: folder for private copies of the models; by default in `state`.
+        front: how the gateway meets its clients: limits and the like.
         host: where to listen. Beyond this machine `RECERT_API_KEYS` is needed.
         port: 0 for a free one.
         progress: called with a sentence at each step of the start.
@@ -148,6 +152,7 @@ def deploy_models(
             refused=refused,
             state=held,
             copies=copies,
+            front=front,
             host=host,
             port=port,
             progress=progress,

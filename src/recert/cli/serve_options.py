@@ -1,0 +1,57 @@
+"""Options that only `recert serve` has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Certificate = Annotated[
+    Path | None, typer.Argument(help="The certificate's file; with --models there is none.")
+]
+Tuned = Annotated[
+    Path | None, typer.Option("--model", help="Tuned model: an adapter's folder, or merged weights.")
+]
+Trust = Annotated[
+    Path | None, typer.Option(help="Trusted keys: a `.pub` file, a folder of them, or a JSON list.")
+]
+Models = Annotated[
+    Path | None,
+    typer.Option(help="Several models and their aliases: a TOML file, instead of one certificate."),
+]
+Engine = Annotated[
+    str, typer.Option(help="Engine that is started on private copies: `embedded`, `llama.cpp` or `vllm`.")
+]
+EngineArguments = Annotated[
+    list[str] | None,
+    typer.Option(help="More for that engine, as `--max-model-len=8192`; only what cannot change the model."),
+]
+EngineProgram = Annotated[
+    str, typer.Option(help="Path of `llama-server` or `vllm`; by default it is looked for.")
+]
+UnsafeDeclared = Annotated[
+    str,
+    typer.Option(help="URL of a server that is only SAID to run the model: nothing checks its weights."),
+]
+Audit = Annotated[Path, typer.Option(help="Audit log; every exchange is written before its reply leaves.")]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for orders and copies, yours alone; `recert-state` beside the audit log by default."
+    ),
+]
+Copies = Annotated[
+    Path | None,
+    typer.Option(help="Folder with room for private copies of the models; by default --state."),
+]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=NUMBER",
+        help="A bound of connections and their times, as `headers_s=5`; the guide has the table.",
+    ),
+]
+Host = Annotated[str, typer.Option(help="Where to listen. Beyond this machine `RECERT_API_KEYS` is needed.")]
+Port = Annotated[int, typer.Option(help="0 for a free one.")]
