@@ -1,0 +1,169 @@
+"""
+The controls for those who serve elsewhere: LiteLLM's Generic Guardrail API.
+
+LiteLLM posts what it is asked, and what a model said, to `ROUTE`; the answer is `NONE` or `BLOCKED`. Whatever
+keeps the controls from answering is `BLOCKED` too, with status 200: LiteLLM can be told to go on after an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+
+from recert.errors import StoreError
+from recert.gateway.asked import Asked
+from recert.gateway.draft import Draft
+from recert.gateway.guardrail_texts import REQUEST, Posted, read_posted
+from recert.gateway.http import Http
+from recert.gateway.output_gate import OutputGate
+from recert.gateway.parse import read_object
+from recert.gateway.replies import BadRequest, HttpError, stopped
+from recert.gateway.served import Served, ServedModels
+from recert.gateway.service import Stopped
+from recert.store.audit import AuditLog
+
+log = logging.getLogger("recert.gateway")
+
+ROUTE: Final = "/beta/litellm_basic_guardrail_api"
+KEY_HEADER: Final = b"x-api-key"
+"""Where LiteLLM puts the key of a guardrail."""
+_MODELS: Final = "/models/"
+_ALLOWED: Final = ("allowed-input", "allowed-output")
+_STEP_CHARS: Final = 4_000
+"""Others are answered between two pieces of a long reply."""
+
+
+def is_guardrail(path: str) -> bool:
+    """Say whether a path is the guardrail's: `ROUTE`, or `/models/NAME` before it where several are served."""
+    before = path.removesuffix(ROUTE)
+    return before != path and (not before or (before.startswith(_MODELS) and len(before) > len(_MODELS)))
+
+
+def path_for(model: str) -> str:
+    """Return the path of one model's controls."""
+    return f"{_MODELS}{quote(model, safe='')}{ROUTE}"
+
+
+class Guardrail:
+    """
+    Answers LiteLLM's guardrail requests with the controls of a certified model.
+
+    Which model that is stands in the address, so that nobody who asks LiteLLM can choose it.
+    """
+
+    def __init__(self, models: ServedModels, audit: AuditLog) -> None:
+        self._models = models
+        self._audit = audit
+
+    async def answer(self, http: Http, client: str) -> None:
+        """
+        Answer one request of an authenticated client: model → body → certificate → controls → audit line → answer.
+
+        Whatever goes wrong is a line of the audit log and `BLOCKED`.
+        """
+        draft = Draft(http.request_id, client, self._audit.keeps_texts)
+        held: list[int] = []
+        try:
+            held = await self._judge(http, draft)
+        except Stopped as exc:
+            _refuse(draft, stopped(exc.reason))
+        except HttpError as exc:
+            _refuse(draft, exc)
+        except TimeoutError:
+            _refuse(draft, HttpError("the controls did not answer in time", code="control-timeout"))
+        except Exception as exc:
+            log.error(orjson.dumps({"request_id": draft.request_id, "error": type(exc).__name__}).decode())
+            _refuse(draft, HttpError("the gateway failed", code="internal"))
+        line = draft.exchange(draft.decision)
+        try:
+            await asyncio.wrap_future(self._audit.submit(line, draft.texts()))
+        except StoreError:
+            _refuse(draft, stopped("audit-unavailable"))
+        log.info(line.to_json().decode())
+        if not http.gone:
+            await http.reply(200, _body(draft, held))
+
+    async def _judge(self, http: Http, draft: Draft) -> list[int]:
+        """Put the decision into the draft; return how much of each text of a stream is to be held back."""
+        served = self._choose(http.path, draft.client)
+        draft.serial = http.serial = served.certificate.serial
+        draft.model = served.name
+        served.service.require()
+        body = await http.body(served.policy.gateway.max_body_bytes)
+        draft.read(body)
+        posted = read_posted(read_object(body))
+        held: list[int] = []
+        try:
+            async with asyncio.timeout(served.policy.gateway.upstream_timeout_s) as deadline:
+                with served.service.running(deadline):
+                    if posted.direction == REQUEST:
+                        await _judge_request(served, draft, posted)
+                    else:
+                        held = await _judge_response(served, draft, posted)
+        except TimeoutError:
+            served.service.require()
+            raise
+        served.service.require()
+        return held
+
+    def _choose(self, path: str, client: str) -> Served:
+        named = path.removesuffix(ROUTE).removeprefix(_MODELS)
+        found = self._models.find(named, client) if named else self._models.only
+        if found is None:
+            raise BadRequest("no such model: name one in api_base", code="model_not_found", status=404)
+        return found
+
+
+async def _judge_request(served: Served, draft: Draft, posted: Posted) -> None:
+    asked = Asked(posted.texts, posted.turns, f"{draft.client}\n{posted.key}", posted.person.encode())
+    draft.scores += await served.controls.check_request(asked)
+    blocked = next((score.reason for score in draft.scores if score.blocked), "")
+    draft.decision, draft.reason = ("blocked-input", blocked) if blocked else ("allowed-input", "")
+
+
+async def _judge_response(served: Served, draft: Draft, posted: Posted) -> list[int]:
+    """Judge each text by itself, and all as one: a tool's name and arguments are read together."""
+    held: list[int] = []
+    whole = "\n".join(posted.texts)
+    for number, text in enumerate([*posted.streamed, *posted.texts, whole]):
+        if number >= len(posted.streamed) and text in posted.streamed:
+            continue
+        gate = served.controls.gate(posted.question, by_sentence=True)
+        out = await _let_through(gate, text)
+        if number < len(posted.streamed):
+            held.append(len(text) - out)
+        await gate.finish()
+        draft.scores += gate.scores
+        if gate.blocked:
+            draft.decision, draft.reason = "blocked-output", gate.blocked
+            return []
+    draft.decision, draft.reason = "allowed-output", ""
+    return held
+
+
+async def _let_through(gate: OutputGate, text: str) -> int:
+    """Feed a gate; return how many characters may leave before more is known."""
+    out = 0
+    for start in range(0, len(text), _STEP_CHARS):
+        out += len(await gate.feed(text[start : start + _STEP_CHARS]))
+        await asyncio.sleep(0)
+    return out
+
+
+def _refuse(draft: Draft, error: HttpError) -> None:
+    draft.decision, draft.reason = "refused", error.code
+
+
+def _body(draft: Draft, held: list[int]) -> bytes:
+    answer: dict[str, Any]
+    if draft.decision in _ALLOWED:
+        answer = {"action": "NONE"}
+        if held:
+            answer["stream_holdback_chars"] = held
+    else:
+        answer = {"action": "BLOCKED", "blocked_reason": f"blocked by Recert: {draft.reason}"}
+    return orjson.dumps(answer | {"recert": {"certificate": draft.serial, "request_id": draft.request_id}})
