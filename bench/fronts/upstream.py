@@ -3,7 +3,9 @@ What stands behind every front: an OpenAI-compatible server that streams ordinar
 
 It runs in a process of its own and needs nothing but the standard library. What a request's text says decides how it
 is answered: with `PACED`, a token every `--pace-ms`; with `FORBIDDEN`, with a forbidden phrase in the middle; with the
-name of a fault in `FAULTS`, wrongly; else with all tokens at once. It prints its URL and serves until its input ends.
+name of a fault in `FAULTS`, wrongly; else with all tokens at once. A paced reply to a request with a ticket has its
+number as first and last token, so that a client sees whether the whole reply is its own. It prints its URL and serves
+until its input ends.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ PHRASES = (
 )
 """What every front has to keep from passing; nothing of it means anything."""
 CUT_AFTER_TOKENS = 5
+GIANT_BYTES = 4_000_000
 
 _TEXT = (
     "The library opens at nine and closes at six on weekdays . Bring a card , or ask at the desk for one ; it takes"
@@ -40,6 +43,7 @@ _TEXT = (
 _WORDS = _TEXT.split()
 
 _STREAMED = re.compile(rb'"stream"\s*:\s*true')
+_TICKET = re.compile(rb"ticket (\d+)")
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 _EVENT_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -47,6 +51,11 @@ _EVENT_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer
 def words(tokens: int) -> list[str]:
     """Return the tokens of a reply."""
     return [(" " if at else "") + _WORDS[at % len(_WORDS)] for at in range(tokens)]
+
+
+def with_ticket(ticket: str, tokens: int) -> str:
+    """Return the text of a paced reply to a request that names a ticket."""
+    return f"{ticket}: {''.join(words(tokens))} {ticket}"
 
 
 def forbidden_words(tokens: int) -> list[str]:
@@ -116,8 +125,10 @@ class Upstream(asyncio.Protocol):
         self._got = b""
         self._sending: Iterator[bytes] = iter(())
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._due = 0.0
+        self._paused = False
+        self._endless: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep what to write to."""
@@ -129,6 +140,16 @@ class Upstream(asyncio.Protocol):
         del exc
         if self._timer:
             self._timer.cancel()
+
+    def pause_writing(self) -> None:
+        """Wait until the other side reads: an endless reply must not fill this process's memory."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._paused = False
+        if self._endless:
+            self._more()
 
     def data_received(self, data: bytes) -> None:
         """Answer each request once it is whole."""
@@ -143,17 +164,23 @@ class Upstream(asyncio.Protocol):
             self._answer(rest[:length])
 
     def _answer(self, body: bytes) -> None:
+        if self._timer:
+            self._timer.cancel()  # of the reply before: it would double the pace
         fault = next((one for name, one in FAULTS.items() if name.encode() in body), None)
         paced = PACED.encode() in body
         reply = self._replies.paced if paced else self._replies.short
         reply = self._replies.forbidden if FORBIDDEN.encode() in body else reply
-        if fault:
+        if ENDLESS.encode() in body:
+            self._transport.write(reply.first)
+            self._endless = reply.events
+            self._more()
+        elif fault:
             fault(self._transport, reply)
         elif not _STREAMED.search(body):
             self._transport.write(reply.whole)
         elif paced:
             self._transport.write(reply.first)
-            self._sending = iter([*reply.events, reply.last + reply.end])
+            self._sending = iter([*_events(body, reply), reply.last + reply.end])
             self._due = self._loop.time()
             self._next()
         else:
@@ -166,6 +193,21 @@ class Upstream(asyncio.Protocol):
         self._transport.write(data)
         self._due += self._pace_s
         self._timer = self._loop.call_at(self._due, self._next)
+
+    def _more(self) -> None:
+        """Send as much again; others get their turn in between."""
+        if not self._paused and not self._transport.is_closing():
+            self._transport.write(b"".join(self._endless))
+            self._timer = self._loop.call_soon(self._more)
+
+
+def _events(body: bytes, reply: Reply) -> list[bytes]:
+    found = _TICKET.search(body)
+    if not found:
+        return reply.events
+    ticket = found[1].decode()
+    first, last = (_http_chunk(_token({"content": text})) for text in (f"{ticket}: ", f" {ticket}"))
+    return [first, *reply.events, last]
 
 
 def _some(reply: Reply) -> bytes:
@@ -213,6 +255,23 @@ def _malformed(transport: asyncio.Transport, reply: Reply) -> None:
     )
 
 
+def _giant(transport: asyncio.Transport, reply: Reply) -> None:
+    transport.write(_some(reply) + _http_chunk(b"data: " + b"x" * GIANT_BYTES) + reply.end)
+
+
+def _no_text(transport: asyncio.Transport, reply: Reply) -> None:
+    event = _token({"content": "The"}).replace(b"The", b"\xff\xfe\xc3")
+    transport.write(_some(reply) + _http_chunk(event) + reply.last + reply.end)
+
+
+def _page(transport: asyncio.Transport, reply: Reply) -> None:
+    del reply
+    body = b"<html><body>The library opens at nine.</body></html>"
+    transport.write(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    )
+
+
 FAULTS: dict[str, Callable[[asyncio.Transport, Reply], None]] = {
     "upstream is killed": _killed,
     "upstream cuts a token": _cut,
@@ -221,8 +280,13 @@ FAULTS: dict[str, Callable[[asyncio.Transport, Reply], None]] = {
     "upstream claims more": _lying,
     "upstream claims less": _short,
     "upstream is malformed": _malformed,
+    "upstream sends a giant line": _giant,
+    "upstream sends no text": _no_text,
+    "upstream sends a page": _page,
 }
 """In the text of a request: how to misbehave."""
+ENDLESS = "upstream never ends"
+"""Likewise: text for as long as somebody takes it."""
 
 
 async def serve(replies: Replies, pace_s: float) -> None:
