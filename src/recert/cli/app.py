@@ -27,6 +27,7 @@ from recert.cli.compare import compare
 from recert.cli.demo import demo
 from recert.cli.evaluate import evaluate
 from recert.cli.export import export
+from recert.cli.fingerprint import fingerprint
 from recert.cli.imports import import_
 from recert.cli.keygen import keygen
 from recert.cli.renew import renew
@@ -131,7 +132,11 @@ _RUNNING: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "promote": promote,
 }
-_ELSEWHERE: dict[str, Callable[..., None]] = {"attest": attest, "attest-storage": attest_storage}
+_ELSEWHERE: dict[str, Callable[..., None]] = {
+    "attest": attest,
+    "attest-storage": attest_storage,
+    "fingerprint": fingerprint,
+}
 _AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_list}
 
 for panel, commands in (

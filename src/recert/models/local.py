@@ -23,6 +23,8 @@ from recert.models.batching import LAST_LOGITS
 from recert.models.decoding import decode_batch, decode_streams
 from recert.models.folders import is_adapter, same_still
 from recert.models.likelihood import score_pairs
+from recert.models.likely import Step
+from recert.models.likely_local import computing_in_float32, likely_steps
 from recert.models.protocol import Done, Generation, Sampling
 from recert.models.templates import ChatTokens
 from recert.records import Chat, Manifest, chat
@@ -119,6 +121,28 @@ class LocalModel:
         tokens = self._weights.chats.split(pairs)
         with self._active():
             return score_pairs(self._weights.model, tokens)
+
+    def likely_tokens(self, chats: Sequence[Chat], *, steps: int, top: int) -> list[tuple[Step, ...]]:
+        """
+        Return how the greedy reply to each conversation begins: its tokens, and how likely the likeliest were.
+
+        Args:
+            chats: the conversations.
+            steps: most tokens of each reply.
+            top: how many tokens are named at each step.
+
+        Raises:
+            ModelError: a conversation is longer than the model's context.
+        """
+        ids = [self._weights.chats.encode(one, steps) for one in chats]
+        with self._active():
+            return likely_steps(self._weights.model, self._weights.chats, ids, steps=steps, top=top)
+
+    @contextlib.contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Compute in float32 meanwhile, with the same weights; they take twice the memory. All arms of one base do."""
+        with computing_in_float32(self._weights.model):
+            yield
 
     def stream(self, one: Chat, sampling: Sampling) -> Iterator[str]:
         """

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import stat
 import string
 from pathlib import Path
 from typing import Final, NoReturn
 
 from recert.digest import sha256_bytes
-from recert.errors import SigningKeyError, StoreError
+from recert.errors import SigningKeyError
+from recert.store.private_files import read_private, write_private
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 _CHARS_PER_TOKEN: Final = 1.27
@@ -60,19 +59,7 @@ class SecretPrefix:
             StoreError: it cannot be read.
             SigningKeyError: others than the owner may read or write it, it is a link, or holds no secret.
         """
-        try:
-            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        except OSError as exc:
-            raise StoreError("cannot read the secret", facts={"file": path, "because": exc.strerror}) from exc
-        with os.fdopen(handle, "rb") as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode) or about.st_mode & 0o077:
-                raise SigningKeyError(
-                    "the secret's file is open to others",
-                    facts={"file": path, "mode": oct(stat.S_IMODE(about.st_mode)), "expected": "0o600"},
-                    hint=f"run `chmod 600 {path}`, and make a new secret if others could have read it",
-                )
-            data = file.read(_LARGEST_BYTES)
+        data = read_private(path, "secret", most_bytes=_LARGEST_BYTES)
         try:
             return cls(data.decode("ascii").removesuffix("\n"))
         except UnicodeDecodeError:
@@ -85,23 +72,7 @@ class SecretPrefix:
         Raises:
             StoreError: the file exists already, or cannot be written.
         """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError as exc:
-            raise StoreError(
-                "cannot write the secret", facts={"file": path, "because": exc.strerror}
-            ) from exc
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(self._text.encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as exc:
-            path.unlink(missing_ok=True)
-            raise StoreError(
-                "cannot write the secret", facts={"file": path, "because": exc.strerror}
-            ) from exc
+        write_private(path, "secret", self._text.encode() + b"\n")
 
     def reveal(self) -> str:
         """Return the secret text. Never log it, and never put it in a record, an error or a reply."""

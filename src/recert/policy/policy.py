@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from recert.errors import PolicyError
+from recert.policy.fingerprint import FingerprintPolicy
 from recert.policy.moderation import ModerationChecks
 from recert.policy.thresholds import HarmLevels, Threshold, unguarded, why_unusable
 from recert.records import Estimand, Part, Record
@@ -227,6 +228,8 @@ class GatewayPolicy(Part):
     max_temperature: float = Field(default=1.0, ge=0, le=2)
     """Requests that ask for more are refused; what was evaluated is greedy, and that is the default."""
     recheck_s: float = Field(default=1, gt=0, le=5)
+    fingerprint: FingerprintPolicy = FingerprintPolicy()
+    """For a server elsewhere that is compared with a fingerprint."""
 
     @model_validator(mode="after")
     def _thresholds_are_known(self) -> Self:

@@ -25,6 +25,7 @@ from recert.records.evaluation import (
 )
 from recert.records.evidence import EvidenceNote
 from recert.records.exchange import ControlScore, Exchange
+from recert.records.fingerprint import Fingerprint, FingerprintTrial
 from recert.records.hazards import CategoryCheck
 from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSuite, Tool, UnreadEntry
 from recert.records.manifest import FileEntry, Manifest
@@ -52,6 +53,7 @@ RECORDS: tuple[type[Record], ...] = (
     ImportedResults,
     Comparison,
     Attestation,
+    Fingerprint,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -78,6 +80,8 @@ __all__ = [
     "EvidenceNote",
     "Exchange",
     "FileEntry",
+    "Fingerprint",
+    "FingerprintTrial",
     "Hyperparameters",
     "ImportedOutcome",
     "ImportedResults",

@@ -1,0 +1,111 @@
+"""`recert fingerprint`: what tells a server that gives no files from other models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from recert.cli.options import (
+    DEFAULT_BASE,
+    AsJson,
+    Base,
+    Certificate,
+    PolicyName,
+    Secret,
+    Status,
+    Trust,
+    Tuned,
+)
+
+
+def fingerprint(
+    *,
+    certificate: Certificate,
+    model: Tuned,
+    trust: Trust,
+    key: Annotated[Path, typer.Option(help="The evaluator's private key.")],
+    output: Annotated[Path, typer.Option(help="Where the signed fingerprint is written.")],
+    probes: Annotated[
+        Path, typer.Option(help="Where the probes are written, a new file of mode 0600: keep it secret.")
+    ],
+    base: Base = DEFAULT_BASE,
+    status: Status = None,
+    policy: PolicyName = "default",
+    secret: Secret = None,
+    other: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Another model that a server must not pass for, beside the base: an adapter's folder, or "
+            "merged weights. May be repeated.",
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Requests of your own to draw probes from, one a line; by default they are made up."
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=12, help="How many probes.")] = 120,
+    compare: Annotated[
+        str, typer.Option(help="`log-probs`, or `answers` for a server that gives no log probabilities.")
+    ] = "log-probs",
+    top: Annotated[
+        int, typer.Option(min=2, max=64, help="Tokens that the server names at each place, at least.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """
+    Make the fingerprint of a certified model, by which `recert serve` knows it on a server that gives no files.
+
+    The certified files are asked here. Exit 0: made, 1: refused, or the probes do not tell it apart, 2: no answer.
+    """
+    from recert.certification import TrustStore, load_key, verify
+    from recert.cli.loading import load_base, load_secret, load_status
+    from recert.cli.printing import NO, data, talk
+    from recert.errors import InputError
+    from recert.pipeline.fingerprinting import Asked, make_fingerprint
+    from recert.policy import load_policy
+    from recert.store.files import read_bytes, write_atomic
+
+    kinds: dict[str, Literal["log-probs", "answers"]] = {"log-probs": "log-probs", "answers": "answers"}
+    if compare not in kinds:
+        raise InputError("no such comparison", facts={"given": compare}, hint="log-probs or answers")
+    bounds = load_policy(policy)
+    verified = verify(
+        read_bytes(certificate, "certificate"),
+        base_dir=load_base(base),
+        tuned_dir=model,
+        trust=TrustStore.load(trust),
+        status=load_status(certificate, status),
+        policy=bounds,
+    )
+    own = read_bytes(prompts, "prompts").decode("utf-8", "replace").splitlines() if prompts else None
+    console = talk()
+    made = make_fingerprint(
+        verified,
+        policy=bounds,
+        signer=load_key(key),
+        secret=load_secret(secret),
+        others=other or (),
+        asked=Asked(count, kinds[compare], top=top, prompts=own),
+        progress=lambda line: console.print(line, soft_wrap=True),
+    )
+    if made.fingerprint is None or made.probes is None:
+        typer.echo(made.reason)
+        raise typer.Exit(NO)
+    made.probes.write(probes)
+    write_atomic(output, made.envelope)
+    if as_json:
+        data(made.fingerprint)
+        return
+    for trial in (made.fingerprint.same, *made.fingerprint.others):
+        console.print(f"{trial.name}: {trial.unlike} of {trial.probes} probes unlike", soft_wrap=True)
+    found = made.fingerprint
+    console.print(
+        f"each comparison asks {found.asked} probes, and {found.alarm_at} unlike ones are another model: a false alarm "
+        f"has a chance of at most {found.false_alarm:.1g}, a miss of at most {found.miss:.1g}",
+        soft_wrap=True,
+    )
+    typer.echo(output)

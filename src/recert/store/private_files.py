@@ -1,0 +1,59 @@
+"""Files that only their owner may read: secrets that no record, log or error ever shows."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from recert.errors import SigningKeyError, StoreError
+
+
+def read_private(path: Path, what: str, *, most_bytes: int) -> bytes:
+    """
+    Return what a file of mode 0600 holds.
+
+    Args:
+        path: the file.
+        what: what it is, for errors.
+        most_bytes: what follows is not read.
+
+    Raises:
+        StoreError: it cannot be read.
+        SigningKeyError: others than the owner may read or write it, or it is a link.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except OSError as exc:
+        raise StoreError(f"cannot read the {what}", facts={"file": path, "because": exc.strerror}) from exc
+    with os.fdopen(handle, "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_mode & 0o077:
+            raise SigningKeyError(
+                f"the file of the {what} is open to others",
+                facts={"file": path, "mode": oct(stat.S_IMODE(about.st_mode)), "expected": "0o600"},
+                hint=f"run `chmod 600 {path}`, and make a new {what} if others could have read it",
+            )
+        return file.read(most_bytes)
+
+
+def write_private(path: Path, what: str, data: bytes) -> None:
+    """
+    Write a new file of mode 0600.
+
+    Raises:
+        StoreError: the file exists already, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as exc:
+        raise StoreError(f"cannot write the {what}", facts={"file": path, "because": exc.strerror}) from exc
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as exc:
+        path.unlink(missing_ok=True)
+        raise StoreError(f"cannot write the {what}", facts={"file": path, "because": exc.strerror}) from exc
