@@ -87,6 +87,8 @@ def read_deltas(events: Sequence[bytes]) -> list[Delta]:
     Raises:
         HttpError: `upstream-malformed`, or `upstream-failed` where they say so.
     """
+    if len(events) == 1:
+        return _read(events[0], "delta")
     found = [delta for data in events for delta in _read(data, "delta")]
     if len(found) < 2 or any(delta.logprobs for delta in found):
         return found
@@ -150,12 +152,14 @@ def _choice(value: dict[str, Any], said: dict[str, Any]) -> Delta:
         given = said.get(TOOL_CALLS)
         calls = _calls(given) if given else ()
     return Delta(
-        text=_text(text) if text else "",
-        finish_reason=None if reason is None else _text(reason),
-        choice=_whole(index, _MOST_CHOICES) if index else 0,
-        beside=beside,
-        calls=calls,
-        logprobs=_logprobs(logprobs) if logprobs else (),
+        _text(text) if text else "",
+        None if reason is None else _text(reason),
+        None,
+        1,
+        _whole(index, _MOST_CHOICES) if index else 0,
+        beside,
+        calls,
+        _logprobs(logprobs) if logprobs else (),
     )
 
 

@@ -18,6 +18,7 @@ _BEGINNINGS: Final = frozenset("+/-_=")
 """Encoded text may also begin after one of these, as in `key=...`."""
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _BASE64, _HEX = 4, 2
+_UTF8: Final = codecs.getincrementaldecoder("utf-8")
 _SHORT: Final = 6
 """Less than a group says at most two characters, which may look like three each."""
 _WRAPPED_GROUPS: Final = 8
@@ -41,7 +42,7 @@ class _Decoding:
 
     def __init__(self, automaton: Automaton, size: int) -> None:
         self._reading = FoldReading(automaton)
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("strict")
+        self._utf8 = _UTF8("strict")
         self._pending = ""
         self._from: int | None = None
         self.size = size

@@ -81,7 +81,11 @@ class Reading(Protocol):
         """Take a piece whose first character is at a place, and the state that `ahead` gave."""
 
 
-_LOOKS: Final[dict[Any, str]] = {fold_char: "plain", fold_leet_char: "leet", squeeze_char: "squeezed"}
+_LOOKS: Final[dict[Any, Callable[[Piece], Look]]] = {
+    fold_char: attrgetter("plain"),
+    fold_leet_char: attrgetter("leet"),
+    squeeze_char: attrgetter("squeezed"),
+}
 
 
 class FoldReading:
@@ -96,7 +100,7 @@ class FoldReading:
     def __init__(self, automaton: Automaton, read: Callable[[str], str] = fold_char) -> None:
         self._automaton = automaton
         self._read = read
-        self._look: Callable[[Piece], Look] = attrgetter(_LOOKS[read])
+        self._look = _LOOKS[read]
         self._state = 0
         self._spaced = True
         self._origins: list[int] = []
@@ -111,19 +115,23 @@ class FoldReading:
 
     def push(self, char: str, place: int) -> str:
         """See `Reading`."""
-        automaton = self._automaton
+        automaton, origins = self._automaton, self._origins
         for seen in self._read(char):
             if seen == " " and self._spaced:
                 continue
             self._spaced = seen == " "
-            self._state = automaton.rows[self._state][seen]
-            self._origins.append(place)
-            del self._origins[: len(self._origins) - automaton.depths[self._state]]
-            reason = automaton.hits[self._state]
-            if reason:
-                self.hold = self._origins[0]
-                return reason
-        self.hold = self._origins[0] if self._origins else place + 1
+            state = self._state = automaton.rows[self._state][seen]
+            depth = automaton.depths[state]
+            if not depth:
+                origins.clear()
+                continue
+            origins.append(place)
+            if len(origins) > depth:
+                del origins[: len(origins) - depth]
+            if automaton.hits[state]:
+                self.hold = origins[0]
+                return automaton.hits[state]
+        self.hold = origins[0] if origins else place + 1
         return ""
 
     def end(self) -> str:

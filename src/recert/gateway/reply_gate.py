@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from recert.gateway.bodies import FILTERED, End, Rating, Said
@@ -62,16 +62,16 @@ class ReplyGate:
             for at in range(wishes.choices)
         ]
 
-    async def feed(self, delta: Delta) -> Said | None:
+    def feed(self, delta: Delta) -> Awaitable[Said | None]:
         """
-        Take the next step; return what may leave now, or None.
+        Take the next step; return what may leave now, or None. It is to be awaited before the next step.
 
         Raises:
             HttpError: `upstream-malformed`: it is of a choice that was not asked for.
         """
         if delta.choice >= len(self._choices):
             raise malformed()
-        return await self._choices[delta.choice].feed(delta)
+        return self._choices[delta.choice].feed(delta)
 
     async def finish(self) -> list[Said]:
         """Take the end of the reply; return what is left of each choice, if it may leave."""
@@ -80,7 +80,7 @@ class ReplyGate:
     @property
     def over(self) -> bool:
         """True where nothing more can leave."""
-        return all(choice.blocked for choice in self._choices)
+        return bool(self._choices[0].blocked) and all(choice.blocked for choice in self._choices)
 
     @property
     def blocked(self) -> str:
@@ -132,8 +132,9 @@ class _ChoiceGate:
             return None
         texts = await self._feed_beside(delta.beside) if delta.beside else {}
         if delta.text and not self.blocked:
-            out = await self._content.feed(delta.text)
-            self.blocked = self._content.blocked
+            content = self._content
+            out = await content.feed(delta.text)
+            self.blocked = content.blocked
             if out:
                 texts[CONTENT] = out
         if delta.calls and self._offered:
