@@ -22,6 +22,7 @@ from recert import __version__
 from recert.cli import audit, database, policy
 from recert.cli.approve import approve
 from recert.cli.attest import attest, attest_storage
+from recert.cli.backtest import backtest
 from recert.cli.certify import certify
 from recert.cli.compare import compare
 from recert.cli.demo import demo
@@ -131,6 +132,7 @@ _RUNNING: dict[str, Callable[..., None]] = {
     "resume": resume,
     "rollback": rollback,
     "promote": promote,
+    "backtest": backtest,
 }
 _ELSEWHERE: dict[str, Callable[..., None]] = {
     "attest": attest,

@@ -2,6 +2,13 @@
 
 from recert.records.attestation import Attestation, AttestedFolder
 from recert.records.audit import AuditCheckpoint
+from recert.records.backtest import (
+    BacktestBound,
+    BacktestReport,
+    CategoryChange,
+    ChangedExchange,
+    ControlChange,
+)
 from recert.records.certificate import (
     Approval,
     Certificate,
@@ -54,6 +61,7 @@ RECORDS: tuple[type[Record], ...] = (
     Comparison,
     Attestation,
     Fingerprint,
+    BacktestReport,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -65,15 +73,20 @@ __all__ = [
     "Attestation",
     "AttestedFolder",
     "AuditCheckpoint",
+    "BacktestBound",
+    "BacktestReport",
     "CanaryResult",
+    "CategoryChange",
     "CategoryCheck",
     "CategoryCount",
     "Certificate",
+    "ChangedExchange",
     "Chat",
     "ChatRow",
     "ComparedRule",
     "ComparedSide",
     "Comparison",
+    "ControlChange",
     "ControlScore",
     "Estimand",
     "EvalReport",

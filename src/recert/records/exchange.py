@@ -14,8 +14,8 @@ class ControlScore(Part):
     control: str
     direction: str
     """`input` or `output`."""
-    score: float | None
-    """None when the control failed, which blocks."""
+    score: float | None = None
+    """None, or not there, when the control failed, which blocks."""
     blocked: bool
     reason: str = ""
     """Why it blocked; in shadow, why it would have."""
@@ -39,7 +39,8 @@ class Exchange(Record):
     """Digest of the text that was released; `spec/audit-log.md` says how where that is more than one text."""
     decision: str
     """
-    `released`, `blocked-input`, `blocked-output`, `refused` (bad request, stopped service) or `failed`.
+    `released`, `blocked-input`, `blocked-output`, `refused` (bad request, stopped service) or `failed`; and where
+    LiteLLM asked about a request or a reply elsewhere `allowed-input` or `allowed-output`.
 
     A streamed reply has an earlier line with `opened`, written before its first byte.
     """

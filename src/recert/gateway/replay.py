@@ -1,0 +1,172 @@
+"""A stored exchange under another policy: what each control says of it now, and what would come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from recert.gateway.asked import Asked
+from recert.gateway.controls import Controls
+from recert.gateway.input_gate import InputControl
+from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE
+from recert.gateway.parse import ChatRequest, parse_chat, read_object
+from recert.gateway.patterns import ECHO
+from recert.gateway.replies import BadRequest
+from recert.gateway.stored import Stored
+from recert.gateway.thresholds import Thresholds
+from recert.judges.protocol import ReplyJudge, RequestJudge, Score
+from recert.policy.policy import GatewayPolicy
+from recert.records import ControlScore, Exchange
+
+RELEASED: Final = "released"
+BLOCKED_INPUT: Final = "blocked-input"
+BLOCKED_OUTPUT: Final = "blocked-output"
+REFUSED: Final = "refused"
+UNDECIDED: Final = "undecided"
+BLOCKED: Final = frozenset({BLOCKED_INPUT, BLOCKED_OUTPUT, REFUSED})
+NOTHING_FOUND: Final = ControlScore(control=LEXICON, direction="output", score=0.0, blocked=False)
+"""What a search of a reply that found nothing would have said: it says nothing."""
+DECIDED: Final = frozenset({RELEASED, BLOCKED_INPUT, BLOCKED_OUTPUT})
+"""Decisions of controls: what is compared."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """
+    What would come of a stored exchange.
+
+    `decision` is that of the gateway, or `undecided` where the reply was cut and nothing objects to what there is of
+    it. `scores` are those of every control that is asked now, also of those after the first that blocks. `blocking` is
+    the control that decides and `reason` its reason; for `refused`, the code of the error.
+    """
+
+    decision: str
+    scores: tuple[ControlScore, ...] = ()
+    blocking: ControlScore | None = None
+    reason: str = ""
+
+
+def objects(score: ControlScore) -> bool:
+    """Say whether a control blocked, or in shadow would have."""
+    return score.blocked or bool(score.reason)
+
+
+def first_blocking(scores: Iterable[ControlScore]) -> ControlScore | None:
+    """Return the score that blocks, or None."""
+    return next((score for score in scores if score.blocked), None)
+
+
+class Replay:
+    """
+    Asks a policy's controls about stored exchanges, which must come in the order of their log.
+
+    The risk of conversations is kept as it would have been, by the times of the log. The secret is not needed: replies
+    that echoed it stay blocked, and the others do not hold it.
+
+    Args:
+        policy: what is tried.
+        request_judge: scores requests; None for none.
+        reply_judge: scores replies; None for none.
+        guards: further controls of requests.
+
+    Raises:
+        GatewayError: the policy's controls cannot be made; see `Controls`.
+    """
+
+    def __init__(
+        self,
+        policy: GatewayPolicy,
+        *,
+        request_judge: RequestJudge | None,
+        reply_judge: ReplyJudge | None = None,
+        guards: Sequence[InputControl] = (),
+    ) -> None:
+        self._policy = policy
+        self._now = 0.0
+        self._outgoing = Thresholds(policy, policy.output_harm_score)
+        self.controls = Controls(
+            policy,
+            secret=None,
+            request_judge=request_judge,
+            reply_judge=reply_judge,
+            guards=guards,
+            clock=lambda: self._now,
+        )
+
+    async def look(self, stored: Stored) -> Replayed | None:
+        """Return what would come of an exchange whose request is there; None where that is no chat."""
+        assert stored.request is not None
+        self._now = max(self._now, stored.exchange.received_at.timestamp())
+        try:
+            value = read_object(stored.request)
+            if "messages" not in value:
+                return None
+            request = self._read(value, len(stored.request))
+        except BadRequest as exc:
+            return Replayed(REFUSED, reason=exc.code)
+        asked = Asked(
+            request.texts(),
+            tuple(text for role, text in request.turns if role == "user"),
+            stored.exchange.client,
+        )
+        scores = await self.controls.check_request(asked, every=True)
+        blocking = first_blocking(scores)
+        if blocking is not None or stored.exchange.decision == BLOCKED_INPUT:
+            decision = BLOCKED_INPUT if blocking else RELEASED
+            return Replayed(decision, tuple(scores), blocking, blocking.reason if blocking else "")
+        return await self._look_at_reply(stored, request, scores)
+
+    async def close(self) -> None:
+        """Give back what the controls hold."""
+        await self.controls.close()
+
+    def _read(self, value: dict[str, Any], body_bytes: int) -> ChatRequest:
+        if body_bytes > self._policy.max_body_bytes:
+            raise BadRequest("the body is too large", code="body_too_large")
+        return parse_chat(value, self._policy)
+
+    async def _look_at_reply(
+        self, stored: Stored, request: ChatRequest, scores: list[ControlScore]
+    ) -> Replayed:
+        exchange = stored.exchange
+        if stored.replies is None:
+            return Replayed(UNDECIDED, tuple(scores))
+        said: list[ControlScore] = []
+        for text in stored.replies:
+            gate = self.controls.gate(
+                request.question, by_sentence=exchange.streamed, prefill=request.prefill
+            )
+            await gate.feed(text)
+            await gate.finish()
+            said += gate.scores
+        if exchange.decision != RELEASED:
+            return self._cut(exchange, scores, said)
+        if self._policy.forbidden_phrases and all(score.control != LEXICON for score in said):
+            scores.append(NOTHING_FOUND)
+        scores += said
+        blocking = first_blocking(said)
+        if blocking is not None:
+            return Replayed(BLOCKED_OUTPUT, tuple(scores), blocking, blocking.reason)
+        return Replayed(RELEASED, tuple(scores))
+
+    def _cut(self, exchange: Exchange, scores: list[ControlScore], said: Sequence[ControlScore]) -> Replayed:
+        """Of a reply that was cut: only what objects is known."""
+        said = [score for score in said if objects(score)]
+        again = (self._again(score) for score in exchange.scores)
+        said = said or list(filter(None, again))[:1]
+        blocking = first_blocking(said)
+        decision = BLOCKED_OUTPUT if blocking else UNDECIDED
+        return Replayed(decision, (*scores, *said), blocking, blocking.reason if blocking else "")
+
+    def _again(self, before: ControlScore) -> ControlScore | None:
+        """What was said of text that never left, under this policy's thresholds; None where that is not known."""
+        if before.direction != "output" or not before.blocked:
+            return None
+        if before.reason == ECHO or before.control not in (LEXICON, OUTPUT_JUDGE):
+            return before  # no policy changes what it finds
+        if before.control == LEXICON or before.score is None or before.control in self.controls.shadow:
+            return None
+        names = (before.category,) if before.category else ()
+        found = self._outgoing.judge(Score(before.score, categories=names))
+        return before if found.blocked else None
