@@ -60,7 +60,6 @@ class Controls:
     ) -> None:
         self._policy = policy
         self._incoming = compile_patterns(policy.forbidden_phrases)
-        self._outgoing = compile_patterns(policy.forbidden_phrases, secret)
         self._request_judge = request_judge
         self._reply_judge = reply_judge
         self._workers = Workers()
@@ -71,6 +70,9 @@ class Controls:
         scoring += [OUTPUT_JUDGE] if reply_judge is not None else []
         self.shadow: tuple[str, ...] = _in_shadow({*policy.shadow, *shadow}, scoring)
         """Controls that score and do not act."""
+        phrases = () if LEXICON in self.shadow else policy.forbidden_phrases
+        self._outgoing = compile_patterns(phrases, secret)
+        self._watched = self._incoming if LEXICON in self.shadow else None
         self._gate = InputGate(asked, limit_s=policy.control_timeout_s, shadow=self.shadow)
         scoring += [SECRET_PREFIX] if secret is not None else []
         self.active = (*scoring, *around(policy.system_instruction, policy.immutable_suffix))
@@ -112,7 +114,10 @@ class Controls:
         """Return the gate for one text of a reply; see `OutputGate` for the arguments."""
         judge = None if self._reply_judge is None else self.judge_reply
         holdback = HoldBack(self._outgoing)
-        return OutputGate(judge, holdback, question, by_sentence=by_sentence, prefill=prefill)
+        watching = HoldBack(self._watched) if self._watched else None
+        return OutputGate(
+            judge, holdback, question, by_sentence=by_sentence, prefill=prefill, watching=watching
+        )
 
     async def judge_reply(self, question: str, reply: str) -> ControlScore:
         """Score a reply, or what there is of it."""

@@ -18,14 +18,15 @@ ReplyScorer = Callable[[str, str], Awaitable[ControlScore]]
 """Scores a reply, or what there is of it: question and reply in, score out."""
 
 
-def lexicon_score(direction: str, reason: str) -> ControlScore:
+def lexicon_score(direction: str, reason: str, *, shadow: bool = False) -> ControlScore:
     """Return the score of a search for forbidden text: 1 where there is a reason to block."""
     return ControlScore(
         control=LEXICON,
         direction=direction,
         score=1.0 if reason else 0.0,
-        blocked=bool(reason),
+        blocked=bool(reason) and not shadow,
         reason=reason,
+        shadow=shadow,
     )
 
 
@@ -42,6 +43,7 @@ class OutputGate:
         question: what was asked, for the judge.
         by_sentence: True for a stream that is released as it comes.
         prefill: the beginning of the text, which the client wrote: it is judged too, and does not leave.
+        watching: looks for what would be kept back, and is let out: phrases in shadow.
     """
 
     def __init__(
@@ -52,14 +54,19 @@ class OutputGate:
         *,
         by_sentence: bool,
         prefill: str = "",
+        watching: HoldBack | None = None,
     ) -> None:
         self._judge = judge
         self._holdback = holdback
         self._question = question
         self._by_sentence = by_sentence
         self._passed = prefill
-        if prefill:
-            holdback.prime(prefill)
+        self._watching = watching
+        for search in (holdback, watching) if prefill else ():
+            if search is not None:
+                search.prime(prefill)
+        self._objected = False
+        """Whether a judge in shadow would have ended the text: then it is not asked again."""
         self._waiting = ""
         self.blocked = ""
         self.scores: list[ControlScore] = []
@@ -68,6 +75,8 @@ class OutputGate:
         """Take the next piece; return what may leave now."""
         if self.blocked:
             return ""
+        if self._watching is not None:
+            self._watching.feed(piece)
         out = self._holdback.feed(piece)
         self._look()
         if self._judge is None:
@@ -92,6 +101,8 @@ class OutputGate:
         """Take the end of the reply; return what is left of it, if it may leave."""
         if self.blocked:
             return ""
+        if self._watching is not None:
+            self._watching.finish()
         out = self._holdback.finish()
         self._look()
         if self._judge is None:
@@ -103,14 +114,19 @@ class OutputGate:
         if self._holdback.violation:
             self.blocked = self._holdback.violation
             self.scores.append(lexicon_score("output", self.blocked))
+        if self._watching is not None and self._watching.violation:
+            self.scores.append(lexicon_score("output", self._watching.violation, shadow=True))
+            self._watching = None
 
     async def _judged(self, end: int) -> str:
         assert self._judge is not None
-        score = await self._judge(self._question, self._passed + self._waiting[:end])
-        self.scores = [s for s in self.scores if s.control != OUTPUT_JUDGE] + [score]
-        if score.blocked:
-            self.blocked = score.reason
-            return ""
+        if not self._objected:
+            score = await self._judge(self._question, self._passed + self._waiting[:end])
+            self.scores = [s for s in self.scores if s.control != OUTPUT_JUDGE] + [score]
+            self._objected = bool(score.reason)
+            if score.blocked:
+                self.blocked = score.reason
+                return ""
         out, self._waiting = self._waiting[:end], self._waiting[end:]
         self._passed += out
         return out
