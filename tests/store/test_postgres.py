@@ -21,7 +21,7 @@ from recert.store.audit_reading import check_log, open_log
 from recert.store.audit_texts import TextStore
 from recert.store.cache import CachedReply, GenerationCache
 from recert.store.database import require_current, upgrade
-from recert.store.shared import Counters, States
+from recert.store.shared import Claim, Counters, States
 from recert.store.sql import open_engine
 from recert.store.status_lists import let_go, read_status, write_status
 from recert.store.tables import META
@@ -305,6 +305,19 @@ def test_sums_lose_nothing_when_many_add(url: str) -> None:
     assert gateways[0].read("tokens", "team-a", 7) == 100
     assert gateways[0].read("tokens", "team-a", 8) == 0
     assert gateways[0].forget("tokens", 8) == 1
+    for gateway in gateways:
+        gateway.close()
+
+
+def test_several_sums_are_taken_together_or_not_at_all(url: str) -> None:
+    """Eight threads of two gateways take of two budgets: none is overdrawn, what is refused takes nothing."""
+    gateways = [Counters(url), Counters(url)]
+    claims = [Claim("requests", "team-a", 7, 1, 100), Claim("tokens", "team-a", 7, 10, 55)]
+    with ThreadPoolExecutor(8) as pool:
+        over = [one for _, one in pool.map(lambda n: gateways[n % 2].take(claims), range(40))]
+
+    assert (over.count(None), over.count(claims[1])) == (5, 35)
+    assert [gateways[0].read(scope, "team-a", 7) for scope in ("requests", "tokens")] == [5, 50]
     for gateway in gateways:
         gateway.close()
 

@@ -39,6 +39,7 @@ def serve(
     keep_texts: KeepTexts = False,
     state: only.State = None,
     copies: only.Copies = None,
+    keys: only.Keys = None,
     limits: only.Limits = None,
     host: only.Host = "127.0.0.1",
     port: only.Port = 8000,
@@ -80,7 +81,7 @@ def serve(
 
     if models is not None and certificate is not None:
         raise InputError("give a certificate or --models, not both")
-    front = Front(limits=ServerLimits.parse(limits or ()))
+    front = Front(limits=ServerLimits.parse(limits or ()), keys_file=keys)
     console = talk()
     with AuditLog(audit, keep_texts=keep_texts) as log:
         server = deploy_models(

@@ -45,6 +45,13 @@ Copies = Annotated[
     Path | None,
     typer.Option(help="Folder with room for private copies of the models; by default --state."),
 ]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of API keys, each with what it may and how much, beside `RECERT_API_KEYS`; `recert keys new` "
+        "makes one.",
+    ),
+]
 Limits = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,9 +7,12 @@ from typing import Any
 
 import orjson
 
+from recert.gateway.budgets import Budgets
 from recert.gateway.chat import Chat
 from recert.gateway.connections import RETRY_S
 from recert.gateway.front import Front
+from recert.gateway.grants import CHAT, GUARDRAIL, MODELS, STATUS, Grant
+from recert.gateway.guardrail import KEY_HEADER, Guardrail, is_guardrail
 from recert.gateway.http import Http, Receive, Scope, Send
 from recert.gateway.keys import ApiKeys, is_loopback
 from recert.gateway.replies import BadRequest, HttpError, stopped
@@ -21,7 +24,13 @@ class GatewayApp:
     """Serves certified models. Unknown routes are refused."""
 
     def __init__(
-        self, models: ServedModels, chat: Chat, keys: ApiKeys, front: Front | None = None
+        self,
+        models: ServedModels,
+        chat: Chat,
+        keys: ApiKeys,
+        front: Front | None = None,
+        guardrail: Guardrail | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.limits = (front or Front()).limits
         """Bounds of the server that runs this."""
@@ -30,11 +39,13 @@ class GatewayApp:
         self._running = 0
         self._chat = chat
         self._keys = keys
+        self._guardrail = guardrail
+        self._budgets = budgets
         self._routes = {
-            "/healthz": ("GET", self._health),
-            "/status": ("GET", self._status),
-            "/v1/models": ("GET", self._list),
-            "/v1/chat/completions": ("POST", self._chat.answer),
+            "/healthz": ("GET", self._health, ""),
+            "/status": ("GET", self._status, STATUS),
+            "/v1/models": ("GET", self._list, MODELS),
+            "/v1/chat/completions": ("POST", self._chat.answer, CHAT),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,12 +82,16 @@ class GatewayApp:
             await served.service.stop()
             await served.upstream.close()
             await served.controls.close()
+        if self._budgets:
+            self._budgets.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _route(self, http: Http) -> None:
         if self._models.only:
             http.serial = self._models.only.certificate.serial
-        method, handler = self._routes.get(http.path, ("", None))
+        method, handler, scope = self._routes.get(http.path, ("", None, ""))
+        if self._guardrail and is_guardrail(http.path):
+            method, handler, scope = "POST", self._guardrail.answer, GUARDRAIL
         if handler is None:
             raise BadRequest(f"unknown route: {http.path[:120]}", code="unknown_route", status=404)
         if http.method != method:
@@ -86,24 +101,37 @@ class GatewayApp:
                 "the gateway answers as many requests as it can", status=503, kind="service_unavailable",
                 code="overloaded", retry_after_s=RETRY_S,
             )  # fmt: skip
-        client = "" if handler == self._health else self._authenticate(http)
-        await handler(http, client)
+        if scope:
+            http.grant = self._authenticate(http)
+            if scope not in http.grant.routes:
+                raise HttpError(
+                    f"this key may not ask for {http.path}", status=403, kind="invalid_request_error",
+                    code="route_not_allowed",
+                )  # fmt: skip
+        await handler(http, http.grant.client)
 
-    def _authenticate(self, http: Http) -> str:
-        """Return who asks. Without keys a foreign Host is refused: a web page could rebind its name to us."""
+    def _authenticate(self, http: Http) -> Grant:
+        """
+        Return who asks, and what it may.
+
+        Without keys a foreign Host is refused: a web page could rebind its name to us.
+        """
         if not self._keys and not is_loopback(_hostname(http.header(b"host"))):
             raise HttpError(
                 "host is not this machine", status=403, kind="invalid_request_error", code="foreign_host"
             )
-        client = self._keys.client(http.header(b"authorization"))
-        if client is None:
+        given = http.header(b"authorization")
+        if self._guardrail and is_guardrail(http.path) and not given:
+            given = b"Bearer " + http.header(KEY_HEADER)
+        grant = self._keys.grant(given)
+        if grant is None:
             raise HttpError(
                 "API key is missing or not known",
                 status=401,
                 kind="invalid_request_error",
                 code="invalid_api_key",
             )
-        return client
+        return grant
 
     async def _health(self, http: Http, _client: str) -> None:
         """Healthy while any model may answer and the gateway is not about to end."""
@@ -126,6 +154,7 @@ class GatewayApp:
                 "owned_by": "recert",
             }
             for name, served in self._models.listed(client)
+            if http.grant.may_ask(name)
         ]
         await http.reply(200, orjson.dumps({"object": "list", "data": data}))
 

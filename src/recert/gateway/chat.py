@@ -7,13 +7,14 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final, Protocol
 
 import orjson
 
 from recert.errors import StoreError
 from recert.gateway.asked import CONVERSATION_HEADER, Asked
 from recert.gateway.bodies import DONE, FILTERED, ChatBodies, End, Rating, Said
+from recert.gateway.budgets import Budgets
 from recert.gateway.draft import Draft, Tally
 from recert.gateway.http import EVENTS, Http
 from recert.gateway.output_gate import OutputGate
@@ -23,12 +24,28 @@ from recert.gateway.reply_gate import ReplyGate, whole
 from recert.gateway.served import Served, ServedModels
 from recert.gateway.service import Stopped
 from recert.models.prompting import compose_system, with_suffix
+from recert.models.secret import SecretPrefix
+from recert.policy import Policy
 from recert.store.audit import AuditLog
 
 log = logging.getLogger("recert.gateway")
 
+_CHARS_A_TOKEN: Final = 3
 
-def compose(served: Served, request: ChatRequest) -> dict[str, Any]:
+
+class Around(Protocol):
+    """What stands around the requests to a model."""
+
+    @property
+    def policy(self) -> Policy:
+        """The certificate's policy."""
+
+    @property
+    def secret(self) -> SecretPrefix | None:
+        """Its secret prefix, where it has one."""
+
+
+def compose(served: Around, request: ChatRequest) -> dict[str, Any]:
     """Return the body for the upstream: made anew, so that only what was understood goes on."""
     secret = served.secret.reveal() if served.secret else None
     system = compose_system(secret, served.policy.gateway.system_instruction, request.system)
@@ -47,19 +64,25 @@ def compose(served: Served, request: ChatRequest) -> dict[str, Any]:
     }
 
 
+def estimate(request: ChatRequest) -> int:
+    """Return about how many tokens a prompt has, rather too many than too few."""
+    return sum(map(len, request.texts())) // _CHARS_A_TOKEN + 1
+
+
 class Chat:
     """Answers chat completions of certified models, the one that the request names."""
 
-    def __init__(self, models: ServedModels, audit: AuditLog) -> None:
+    def __init__(self, models: ServedModels, audit: AuditLog, budgets: Budgets | None = None) -> None:
         self._models = models
         self._audit = audit
+        self._budgets = budgets or Budgets()
         self._max_body_bytes = max(served.policy.gateway.max_body_bytes for served in models)
 
     async def answer(self, http: Http, client: str) -> None:
         """
         Answer one request of an authenticated client.
 
-        model → certificate → parse → input controls → secret and instruction → upstream → output controls
+        model → certificate → parse → budget → input controls → secret and instruction → upstream → output controls
         → audit line → reply.
         Whatever goes wrong ends in an audit line and an error.
         """
@@ -77,6 +100,8 @@ class Chat:
             error = HttpError("the gateway failed", status=500, code="internal")
         finally:
             http.stop_watching()
+            if draft.taken:
+                self._budgets.settle(draft.taken, draft.tally.tokens)
         if error:
             await self._fail(http, draft, error)
         log.info(orjson.dumps(draft.exchange(draft.decision).to_value()).decode())
@@ -90,10 +115,11 @@ class Chat:
         draft.read(body)
         value = read_object(body)
         name = read_model(value)
-        served = self._models.find(name, draft.client)
+        may_ask = http.grant.may_ask
+        served = self._models.find(name, draft.client) if may_ask(name) else None
         if served is None:
             raise HttpError(
-                f"this gateway serves {self._models.names()} only",
+                f"this gateway serves {self._models.names(may_ask) or 'nothing that this key may ask'} only",
                 status=404, kind="invalid_request_error", param="model", code="model_not_found",
             )  # fmt: skip
         _names(draft, http, served)
@@ -124,6 +150,9 @@ class Chat:
         request = parse_chat(value, served.policy.gateway)
         draft.streamed = request.stream
         http.end_when_gone(deadline)
+        most = estimate(request) + request.max_new_tokens * request.wishes.choices
+        draft.taken = await self._budgets.take(http.grant, most)
+        http.about_budget = draft.taken.headers
         created = int(draft.received_at.timestamp())
         levels = served.policy.gateway.levels
         reply = ChatBodies(draft.request_id, draft.model, created, draft.serial, levels)
@@ -142,7 +171,7 @@ class Chat:
         self, served: Served, http: Http, draft: Draft, request: ChatRequest, reply: ChatBodies
     ) -> None:
         gate = _gate(served, draft, request)
-        tally = Tally()
+        draft.tally = tally = Tally(estimate(request))
         steps = []
         async with aclosing(served.upstream.stream(compose(served, request))) as deltas:
             async for delta in deltas:
@@ -163,7 +192,7 @@ class Chat:
         self, served: Served, http: Http, draft: Draft, request: ChatRequest, reply: ChatBodies
     ) -> None:
         gate = _gate(served, draft, request)
-        tally = Tally()
+        draft.tally = tally = Tally(estimate(request))
         # on its way to disk while the model is asked
         opened = self._audit.submit(draft.exchange("opened"), draft.texts())
         opening = reply.opening(request.wishes.choices)

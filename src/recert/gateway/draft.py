@@ -10,6 +10,7 @@ from typing import Any
 
 from recert.digest import sha256_bytes
 from recert.gateway.bodies import Said
+from recert.gateway.budgets import Taken
 from recert.gateway.deltas import CONTENT, TOOL_CALLS, Delta
 from recert.records import ControlScore, Exchange, now
 
@@ -29,6 +30,37 @@ class _Released:
     def whole(self) -> bytes:
         """Return the text, where it is kept."""
         return "".join(self.texts).encode()
+
+
+class Tally:
+    """
+    Token counts of a reply, as the upstream told them.
+
+    `prompt_tokens` is an estimate, for budgets where the upstream told nothing.
+    """
+
+    def __init__(self, prompt_tokens: int = 0) -> None:
+        self._prompt_tokens = prompt_tokens
+        self._usage: dict[str, int] | None = None
+        self._tokens = 0
+
+    def add(self, delta: Delta) -> None:
+        """Take what the upstream said next."""
+        self._tokens += delta.tokens if delta.text or delta.beside or delta.calls else 0
+        self._usage = delta.usage or self._usage
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens count for a budget."""
+        return self._usage["total_tokens"] if self._usage else self._prompt_tokens + self._tokens
+
+    def usage(self) -> dict[str, int]:
+        """Return the counts; where the upstream told none, one token a piece of text."""
+        return self._usage or {
+            "prompt_tokens": 0,
+            "completion_tokens": self._tokens,
+            "total_tokens": self._tokens,
+        }
 
 
 @dataclass
@@ -51,6 +83,9 @@ class Draft:
     scores: list[ControlScore] = field(default_factory=list)
     streamed: bool = False
     released_chars: int = 0
+    taken: Taken | None = None
+    """What it took of its client's budget."""
+    tally: Tally = field(default_factory=Tally)
     _released: dict[tuple[int, str], _Released] = field(default_factory=dict)
     """What left, by choice and field."""
 
@@ -117,24 +152,3 @@ class Draft:
             seconds=round(time.monotonic() - self.started, 6),
             received_at=self.received_at,
         )
-
-
-class Tally:
-    """Token counts of a reply, as the upstream told them."""
-
-    def __init__(self) -> None:
-        self._usage: dict[str, int] | None = None
-        self._tokens = 0
-
-    def add(self, delta: Delta) -> None:
-        """Take what the upstream said next."""
-        self._tokens += delta.tokens if delta.text or delta.beside or delta.calls else 0
-        self._usage = delta.usage or self._usage
-
-    def usage(self) -> dict[str, int]:
-        """Return the counts; where the upstream told none, one token a piece of text."""
-        return self._usage or {
-            "prompt_tokens": 0,
-            "completion_tokens": self._tokens,
-            "total_tokens": self._tokens,
-        }

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from recert.gateway.grants import Grant
 from recert.gateway.replies import BadRequest, HttpError
 
 Scope = MutableMapping[str, Any]
@@ -34,6 +35,10 @@ class Http:
         self.serial = ""
         self.started = False
         self.gone = False
+        self.grant = Grant("")
+        """Who asks, and what it may."""
+        self.about_budget: tuple[tuple[bytes, bytes], ...] = ()
+        """Headers of the reply that say how much is left."""
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._body_s = body_s
         self._receive = receive
@@ -126,7 +131,7 @@ class Http:
             headers.append((b"x-recert-certificate", self.serial.encode("latin-1", "replace")))
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
-        headers += extra
+        headers += [*self.about_budget, *extra]
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 

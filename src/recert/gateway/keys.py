@@ -1,20 +1,26 @@
-"""API keys: who may ask. Without keys the gateway is open to this machine alone."""
+"""API keys: who may ask, and what. Without keys the gateway is open to this machine alone."""
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import ipaddress
+import logging
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from recert.errors import GatewayError, SettingsError
-from recert.store.files import read_bytes
+from recert.errors import GatewayError, RecertError, SettingsError
+from recert.gateway.grants import Grant
+from recert.gateway.keys_file import read_keys_file
+from recert.gateway.replies import HttpError
+
+log = logging.getLogger("recert.gateway")
 
 KEYS_VARIABLE: Final = "RECERT_API_KEYS"
 _SHORTEST: Final = 16
+_LOOK_EVERY_S: Final = 1.0
 LOCAL: Final = "local"
 """The client's name where no keys are configured."""
 
@@ -24,58 +30,106 @@ class ApiKeys:
     The keys that may ask, kept as digests. Empty: no key is asked for.
 
     Args:
-        keys: each a key, or `name:key`. The name stands for the client in the audit log.
+        keys: each a key, or `name:key`. The name stands for the client in the audit log. They may do everything.
+        file: further keys, with what each may. It is read again when it changes; while it cannot be read, nobody
+            may ask.
+
+    Raises:
+        StoreError: the file cannot be read.
+        SettingsError: a key is too short, or the file has none, or is not valid, or can be written by others.
     """
 
-    def __init__(self, keys: Iterable[str] = ()) -> None:
-        self._names: dict[bytes, str] = {}
+    def __init__(self, keys: Iterable[str] = (), file: Path | None = None) -> None:
+        self._given: dict[bytes, Grant] = {}
         for given in keys:
             name, colon, key = given.partition(":")
             key = key if colon else name
             if len(key) < _SHORTEST:
                 raise SettingsError("an API key is too short", facts={"at least": f"{_SHORTEST} characters"})
             digest = hashlib.sha256(key.encode()).digest()
-            self._names[digest] = name if colon else f"key-{digest.hex()[:8]}"
+            self._given[digest] = Grant(name if colon else f"key-{digest.hex()[:8]}")
+        self._file = file
+        self._grants = self._given
+        self._problem = ""
+        self._looked = 0.0
+        self._stamp: tuple[int, ...] = ()
+        if file is not None:
+            self._stamp = _stamp(file)
+            self._read(file)
+            self._looked = time.monotonic()
+            if not self._grants:
+                raise SettingsError(
+                    "file of API keys has none", facts={"file": file}, hint="run `recert keys new NAME`"
+                )
 
     @classmethod
-    def configured(cls, path: Path | None = None) -> ApiKeys:
+    def configured(cls, file: Path | None = None) -> ApiKeys:
         """
-        Read keys: one a line from a file, else those of `RECERT_API_KEYS`, separated by commas.
+        Return the keys of `RECERT_API_KEYS`, separated by commas, and those of a file beside them.
 
         Raises:
             StoreError: the file cannot be read.
-            SettingsError: others may read the file, it has no key, or a key is too short.
+            SettingsError: see `ApiKeys`.
         """
-        if path is None:
-            return cls(filter(None, map(str.strip, os.environ.get(KEYS_VARIABLE, "").split(","))))
-        data = read_bytes(path, "file of API keys")
-        if path.stat().st_mode & 0o077:
-            raise SettingsError(
-                "file of API keys is open to others", facts={"file": path}, hint=f"run `chmod 600 {path}`"
-            )
-        lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
-        keys = cls(line for line in lines if line and not line.startswith("#"))
-        if not keys:
-            raise SettingsError("file of API keys has none", facts={"file": path})
-        return keys
+        given = filter(None, map(str.strip, os.environ.get(KEYS_VARIABLE, "").split(",")))
+        return cls(given, file)
 
     def __bool__(self) -> bool:
-        return bool(self._names)
+        return bool(self._given) or self._file is not None
 
     def __repr__(self) -> str:
-        return f"ApiKeys({len(self._names)})"
+        return f"ApiKeys({len(self._grants)})"
 
-    def client(self, authorization: bytes) -> str | None:
-        """Return the client's name for an Authorization header; None when it may not ask."""
-        if not self._names:
-            return LOCAL
+    @property
+    def may_have_budgets(self) -> bool:
+        """Whether there is a file of keys, and so a place needed where budgets are counted."""
+        return self._file is not None
+
+    def grant(self, authorization: bytes) -> Grant | None:
+        """
+        Return what a client may for an Authorization header; None where it may not ask.
+
+        Raises:
+            HttpError: the file of keys cannot be read.
+        """
+        if not self:
+            return Grant(LOCAL)
+        self._look()
+        if self._problem:
+            raise HttpError(
+                "the gateway's file of API keys cannot be read", status=503, kind="service_unavailable",
+                code="keys-unreadable",
+            )  # fmt: skip
         scheme, _, key = authorization.partition(b" ")
-        digest = hashlib.sha256(key.strip()).digest()
-        found = None
-        for known, name in self._names.items():
-            if hmac.compare_digest(known, digest):
-                found = name
-        return found if scheme.lower() == b"bearer" else None
+        found = self._grants.get(hashlib.sha256(key.strip()).digest())
+        return found if scheme.lower() == b"bearer" and found is not None and not found.ended else None
+
+    def _look(self) -> None:
+        """Read the file again where it has changed; at most once a second."""
+        if self._file is None or time.monotonic() - self._looked < _LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        try:
+            stamp = _stamp(self._file)
+            if stamp != self._stamp or self._problem:
+                self._read(self._file)
+                self._stamp, self._problem = stamp, ""
+        except (RecertError, OSError) as exc:
+            if not self._problem:
+                log.error("nobody may ask: %s", exc)
+            self._problem = "keys-unreadable"
+
+    def _read(self, file: Path) -> None:
+        found = {bytes.fromhex(key.sha256): key.grant() for key in read_keys_file(file).keys}
+        self._grants = {**found, **self._given}
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    try:
+        about = file.stat()
+    except FileNotFoundError:
+        return ()
+    return about.st_mtime_ns, about.st_size, about.st_ino, about.st_mode
 
 
 def is_loopback(host: str) -> bool:
@@ -100,5 +154,5 @@ def require_keys_beyond_loopback(host: str, keys: ApiKeys) -> None:
             "open-bind",
             "refusing to listen beyond this machine without API keys",
             facts={"host": host},
-            hint=f"set {KEYS_VARIABLE}, or give a file of keys, or listen on 127.0.0.1",
+            hint=f"set {KEYS_VARIABLE}, or give a file of keys with --keys, or listen on 127.0.0.1",
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+_WORTH_WAITING_S: Final = 60
 
 
 @dataclass
@@ -20,6 +22,8 @@ class HttpError(Exception):
     param: str | None = None
     code: str = ""
     retry_after_s: int = 0
+    further: tuple[tuple[bytes, bytes], ...] = ()
+    """More headers, such as how much is left."""
 
     def __str__(self) -> str:
         return self.message
@@ -27,8 +31,11 @@ class HttpError(Exception):
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return the headers that tell clients whether and when to ask again."""
         if self.retry_after_s:
-            return [(b"retry-after", str(self.retry_after_s).encode())]
-        return [(b"x-should-retry", b"false")] if self.status >= 500 else []
+            found = [(b"retry-after", str(self.retry_after_s).encode()), *self.further]
+            return (
+                found if self.retry_after_s <= _WORTH_WAITING_S else [*found, (b"x-should-retry", b"false")]
+            )
+        return [(b"x-should-retry", b"false"), *self.further] if self.status >= 500 else [*self.further]
 
     def value(self) -> dict[str, Any]:
         """Return the error object that OpenAI clients read."""
@@ -55,6 +62,7 @@ _STOP_WORDS = {
     "expired": "the certificate of this model has expired",
     "engine-down": "the engine that runs the model is down",
     "audit-unavailable": "the audit log cannot be written",
+    "budget-unavailable": "what this key has used cannot be counted",
     "stopping": "the gateway is being stopped",
 }
 

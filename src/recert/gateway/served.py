@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from recert.errors import GatewayError
@@ -131,9 +131,9 @@ class ServedModels:
                     found.append((name, served))
         return found
 
-    def names(self) -> str:
-        """Return the names, for people."""
-        return ", ".join([*self._models, *self.refused, *self.aliases.names()])
+    def names(self, may_ask: Callable[[str], bool] = lambda _: True) -> str:
+        """Return the names that one may ask for, for people."""
+        return ", ".join(filter(may_ask, [*self._models, *self.refused, *self.aliases.names()]))
 
     def require_any(self) -> None:
         """

@@ -14,8 +14,7 @@ from typing import Final
 
 from recert.errors import GatewayError, RecertError, VerificationError
 from recert.gateway.aliases import Alias, Aliases
-from recert.gateway.app import GatewayApp
-from recert.gateway.chat import Chat
+from recert.gateway.building import build_app
 from recert.gateway.controls import SECRET_PREFIX, Controls
 from recert.gateway.front import Front
 from recert.gateway.input_gate import InputControl
@@ -180,8 +179,11 @@ def prepare_models(
     Raises:
         GatewayError: no model can be served, an alias leads nowhere, or the address cannot be used.
         VerificationError: no model can be served.
+        StoreError: the file of keys, or the place where their use is counted, cannot be read.
+        SettingsError: the file of keys is not valid.
     """
-    keys = ApiKeys.configured() if keys is None else keys
+    front = front or Front()
+    keys = ApiKeys.configured(front.keys_file) if keys is None else keys
     require_keys_beyond_loopback(host, keys)
     no: dict[str, RecertError] = dict(refused or {})
     ready = []
@@ -215,8 +217,7 @@ def prepare_models(
             served, aliases=aliases, refused={name: _reason(why) for name, why in no.items()}
         )
         end = _ending(book, launched, state)
-        app = GatewayApp(models, Chat(models, audit), keys, front)
-        server = GatewayServer(app, host, port, on_end=end)
+        server = GatewayServer(build_app(models, audit, keys, front, state), host, port, on_end=end)
     except BaseException:
         launched.end()
         raise

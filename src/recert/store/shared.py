@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from recert.store.places import is_url
 from recert.store.sql import failing, open_engine
 from recert.store.tables import COUNTERS, META, STATES
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An amount that is to be added to a sum, which may not grow beyond a limit."""
+
+    scope: str
+    key: str
+    period: int
+    amount: int
+    limit: int
 
 
 class Counters:
@@ -40,13 +52,40 @@ class Counters:
         Raises:
             StoreError: the database cannot be written; then nothing was added, as far as is known.
         """
+        with failing("write the counters", self._where), self._engine.begin() as link:
+            return self._add(link, scope, key, period, amount)
+
+    def take(self, claims: Sequence[Claim]) -> tuple[list[int], Claim | None]:
+        """
+        Add all of several amounts, or none where one sum would grow beyond its limit.
+
+        Returns:
+            What the sums are then, up to and with the one that would be too large, and that claim; None where all
+            were added. Of what was not added the sums are as they would have been.
+
+        Raises:
+            StoreError: the database cannot be written; then nothing was added, as far as is known.
+        """
+        sums: list[int] = []
+        with (
+            failing("write the counters", self._where),
+            self._engine.connect() as link,
+            link.begin() as change,
+        ):
+            for claim in claims:
+                sums.append(self._add(link, claim.scope, claim.key, claim.period, claim.amount))
+                if sums[-1] > claim.limit:
+                    change.rollback()
+                    return sums, claim
+        return sums, None
+
+    def _add(self, link: sql.Connection, scope: str, key: str, period: int, amount: int) -> int:
         insert = (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(COUNTERS)
         change: Any = insert.on_conflict_do_update(
             index_elements=["scope", "key", "period"], set_={"used": COUNTERS.c.used + insert.excluded.used}
         ).returning(COUNTERS.c.used)
         row = {"scope": scope, "key": key, "period": period, "used": amount}
-        with failing("write the counters", self._where), self._engine.begin() as link:
-            return int(link.execute(change, row).scalar_one())
+        return int(link.execute(change, row).scalar_one())
 
     def read(self, scope: str, key: str, period: int) -> int:
         """
