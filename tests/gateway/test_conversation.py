@@ -239,6 +239,33 @@ def test_a_long_conversation_takes_bounded_memory() -> None:
     assert len(one.keys) <= 1024
 
 
+def test_many_long_conversations_take_bounded_memory() -> None:
+    """A client that fills every conversation with turns gets fewer of them remembered, not more memory."""
+    server = Server(ConversationPolicy(most_kept=20, blocked_at=1e9))
+    for n in range(30):
+        turns = [f"suspicious turn number {turn} of the long conversation {n}" for turn in range(40)]
+        server.ask(*turns, client=f"client-{n}")
+    kept = server.control._conversations
+    held = sum(len(one.counted) + len(one.keys) for one in kept._kept)
+
+    assert held == kept._digests <= 20 * 16
+    assert {one for one in kept._found.values()} == set(kept._kept)
+    assert server.risk(turns[0], client="client-29") > 20
+
+
+def test_a_conversation_is_forgotten_once_its_risk_is_over() -> None:
+    """Ten half-lives later nothing of it is left, and a recent one is still there."""
+    server = Server(ConversationPolicy(half_life_s=60))
+    grown(server, SOFT[:4])
+    server.clock.now_s += 600
+    server.ask(SOFT[5], client="team-b")
+    kept = server.control._conversations
+
+    assert len(kept) == 1
+    assert kept._digests == sum(len(one.counted) + len(one.keys) for one in kept._kept)
+    assert server.risk(SOFT[5], client="team-b") == pytest.approx(0.6)
+
+
 def test_a_turn_without_a_score_blocks_and_leaves_no_trace() -> None:
     """What the classifier cannot read is not let through, and does not count against the conversation either."""
     server = Server()

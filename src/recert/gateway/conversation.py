@@ -32,6 +32,8 @@ _CONTEXT_TURNS: Final = 2
 _MOST_TURNS: Final = 512
 _FORGOTTEN_BELOW: Final = 0.01
 _LOOKED_AT: Final = 8
+_DIGESTS_EACH: Final = 16
+"""Digests of turns that are remembered for each of the policy's `most_kept` conversations, on average."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Conversation:
     """Turns that were counted, each by its digest."""
     keys: dict[int, None] = field(default_factory=dict)
     """What leads here."""
+    digests: int = 0
+    """How many of both there were when it was last kept."""
 
     def decay(self, now: float, half_life_s: float) -> None:
         """Let the time since the last look take its share."""
@@ -78,6 +82,8 @@ class Conversation:
 class Conversations:
     """
     The conversations that carry a risk, of every client. Those without are not kept: their turns are scored anew.
+    Nothing of what was said is kept but digests, under a key that ends with the process. A conversation is forgotten
+    once its risk has come down to next to nothing, or where there are more, or longer ones, than are kept.
 
     Without a name from the client a conversation is told by any of its longer turns, so that a history with turns
     left out, changed or put in leads to it all the same. With a name it is that of the client's alone.
@@ -93,6 +99,7 @@ class Conversations:
         self._seed = secrets.token_bytes(16)
         self._kept: OrderedDict[Conversation, None] = OrderedDict()
         self._found: dict[int, Conversation] = {}
+        self._digests = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -154,8 +161,22 @@ class Conversations:
         for key in list(of.keys)[: max(0, len(of.keys) - 2 * _MOST_TURNS)]:
             del of.keys[key], self._found[key]
         self._kept[of] = None
-        while len(self._kept) > self._policy.most_kept:
+        self._digests += len(of.counted) + len(of.keys) - of.digests
+        of.digests = len(of.counted) + len(of.keys)
+        most = self._policy.most_kept
+        while len(self._kept) > most or (self._digests > most * _DIGESTS_EACH and len(self._kept) > 1):
             self._forget(self._least())
+        self._forget_what_is_over()
+
+    def _forget_what_is_over(self) -> None:
+        """Of those longest unused, what has no risk left."""
+        now = self._clock()
+        while self._kept:
+            oldest = next(iter(self._kept))
+            oldest.decay(now, self._policy.half_life_s)
+            if oldest.highest >= _FORGOTTEN_BELOW:
+                return
+            self._forget(oldest)
 
     def _least(self) -> Conversation:
         """Of those longest unused the one with the least risk: many new ones do not push out a risky one first."""
@@ -167,6 +188,8 @@ class Conversations:
 
     def _forget(self, one: Conversation) -> None:
         self._kept.pop(one, None)
+        self._digests -= one.digests
+        one.digests = 0
         for key in one.keys:
             if self._found.get(key) is one:
                 del self._found[key]
