@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,41 +19,51 @@ from recert.cli.options import (
     Tuned,
 )
 
+if TYPE_CHECKING:
+    from recert.records import Fingerprint
+
+Key = Annotated[Path, typer.Option(help="The evaluator's private key.")]
+Output = Annotated[Path, typer.Option(help="Where the signed fingerprint is written.")]
+Probes = Annotated[
+    Path, typer.Option(help="Where the probes are written, a new file of mode 0600: keep it secret.")
+]
+Others = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Another model that a server must not pass for, beside the base: an adapter's folder, or merged weights. "
+        "May be repeated.",
+    ),
+]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(help="Requests of your own to draw probes from, one a line; by default they are made up."),
+]
+Count = Annotated[int, typer.Option(min=12, help="How many probes.")]
+Compare = Annotated[
+    str, typer.Option(help="`log-probs`, or `answers` for a server that gives no log probabilities.")
+]
+Top = Annotated[
+    int, typer.Option(min=2, max=64, help="Tokens that the server names at each place, at least.")
+]
+
 
 def fingerprint(
     *,
     certificate: Certificate,
     model: Tuned,
     trust: Trust,
-    key: Annotated[Path, typer.Option(help="The evaluator's private key.")],
-    output: Annotated[Path, typer.Option(help="Where the signed fingerprint is written.")],
-    probes: Annotated[
-        Path, typer.Option(help="Where the probes are written, a new file of mode 0600: keep it secret.")
-    ],
+    key: Key,
+    output: Output,
+    probes: Probes,
     base: Base = DEFAULT_BASE,
     status: Status = None,
     policy: PolicyName = "default",
     secret: Secret = None,
-    other: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Another model that a server must not pass for, beside the base: an adapter's folder, or "
-            "merged weights. May be repeated.",
-        ),
-    ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            help="Requests of your own to draw probes from, one a line; by default they are made up."
-        ),
-    ] = None,
-    count: Annotated[int, typer.Option(min=12, help="How many probes.")] = 120,
-    compare: Annotated[
-        str, typer.Option(help="`log-probs`, or `answers` for a server that gives no log probabilities.")
-    ] = "log-probs",
-    top: Annotated[
-        int, typer.Option(min=2, max=64, help="Tokens that the server names at each place, at least.")
-    ] = 20,
+    other: Others = None,
+    prompts: Prompts = None,
+    count: Count = 120,
+    compare: Compare = "log-probs",
+    top: Top = 20,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -100,12 +110,14 @@ def fingerprint(
     if as_json:
         data(made.fingerprint)
         return
-    for trial in (made.fingerprint.same, *made.fingerprint.others):
-        console.print(f"{trial.name}: {trial.unlike} of {trial.probes} probes unlike", soft_wrap=True)
-    found = made.fingerprint
-    console.print(
-        f"each comparison asks {found.asked} probes, and {found.alarm_at} unlike ones are another model: a false alarm "
-        f"has a chance of at most {found.false_alarm:.1g}, a miss of at most {found.miss:.1g}",
-        soft_wrap=True,
-    )
+    console.print(_said(made.fingerprint), soft_wrap=True)
     typer.echo(output)
+
+
+def _said(found: Fingerprint) -> str:
+    trials = [f"{t.name}: {t.unlike} of {t.probes} probes unlike" for t in (found.same, *found.others)]
+    chances = (
+        f"each comparison asks {found.asked} probes, and {found.alarm_at} unlike ones are another model: a false alarm "
+        f"has a chance of at most {found.false_alarm:.1g}, a miss of at most {found.miss:.1g}"
+    )
+    return "\n".join([*trials, chances])

@@ -34,6 +34,8 @@ def serve(
     upstream: only.Engine = "embedded",
     engine_argument: only.EngineArguments = None,
     engine_program: only.EngineProgram = "",
+    fingerprint: only.Fingerprint = None,
+    probes: only.Probes = None,
     unsafe_declared_upstream: only.UnsafeDeclared = "",
     audit: only.Audit = Path("audit.jsonl"),
     keep_texts: KeepTexts = False,
@@ -64,6 +66,7 @@ def serve(
         if certificate is None or model is None or trust is None:
             raise InputError("say what to serve", hint="CERTIFICATE, --model and --trust; or --models FILE")
         bounds = load_policy(policy)
+        engine = (upstream, tuple(engine_argument or ()), engine_program, unsafe_declared_upstream)
         return Deployment(
             certificate,
             base_dir=load_base(base),
@@ -72,9 +75,7 @@ def serve(
             status=status_path(certificate, status),
             policy=bounds,
             secret=load_secret(secret),
-            upstream=upstream_of(
-                upstream, tuple(engine_argument or ()), engine_program, unsafe_declared_upstream
-            ),
+            upstream=upstream_of(*engine, fingerprint=fingerprint, probes=probes),
             guards=load_guards(judges or [], bounds),
             shadow=shadow or (),
         )

@@ -21,7 +21,11 @@ Models = Annotated[
     typer.Option(help="Several models and their aliases: a TOML file, instead of one certificate."),
 ]
 Engine = Annotated[
-    str, typer.Option(help="Engine that is started on private copies: `embedded`, `llama.cpp` or `vllm`.")
+    str,
+    typer.Option(
+        help="Engine that is started on private copies: `embedded`, `llama.cpp` or `vllm`. Or "
+        "`fingerprint=URL#model`, a server elsewhere that is known by its answers only (key in `RECERT_ENDPOINT_KEY`)."
+    ),
 ]
 EngineArguments = Annotated[
     list[str] | None,
@@ -30,6 +34,10 @@ EngineArguments = Annotated[
 EngineProgram = Annotated[
     str, typer.Option(help="Path of `llama-server` or `vllm`; by default it is looked for.")
 ]
+Fingerprint = Annotated[
+    Path | None, typer.Option(help="For a server elsewhere: what `recert fingerprint` signed.")
+]
+Probes = Annotated[Path | None, typer.Option(help="Its secret probes: a file of mode 0600.")]
 UnsafeDeclared = Annotated[
     str,
     typer.Option(help="URL of a server that is only SAID to run the model: nothing checks its weights."),

@@ -10,6 +10,7 @@ import orjson
 from recert.gateway.budgets import Budgets
 from recert.gateway.chat import Chat
 from recert.gateway.connections import RETRY_S
+from recert.gateway.fingerprint import FingerprintUpstream
 from recert.gateway.front import Front
 from recert.gateway.grants import CHAT, GUARDRAIL, MODELS, STATUS, Grant
 from recert.gateway.guardrail import KEY_HEADER, Guardrail, is_guardrail
@@ -202,7 +203,13 @@ def _state(served: Served) -> dict[str, Any]:
             "sha256": certificate.policy_sha256,
         },
         "upstream": served.upstream.label,
+        **_compared(served),
     }
+
+
+def _compared(served: Served) -> dict[str, Any]:
+    known = served.upstream
+    return {"fingerprint": known.describe()} if isinstance(known, FingerprintUpstream) else {}
 
 
 def _hostname(header: bytes) -> str:

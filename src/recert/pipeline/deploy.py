@@ -11,6 +11,7 @@ from recert.certification.verify import verify
 from recert.errors import RecertError, VerificationError
 from recert.gateway.aliases import Alias
 from recert.gateway.controls import Controls
+from recert.gateway.fingerprint import Serving
 from recert.gateway.front import Front
 from recert.gateway.input_gate import InputControl
 from recert.gateway.managed_commands import ManagedUpstream
@@ -22,10 +23,15 @@ from recert.gateway.upstream import UnsafeDeclaredUpstream, Upstream
 from recert.judges.protocol import RequestJudge
 from recert.judges.request import EmbeddedRequestJudge
 from recert.models.secret import SecretPrefix
+from recert.pipeline.fingerprinted import FingerprintedUpstream, compare_first
 from recert.pipeline.rechecking import Recheck
 from recert.policy import Policy
+from recert.records import VerifiedCertificate
 from recert.store.audit import AuditLog
 from recert.store.files import read_bytes
+
+Runs = ManagedUpstream | FingerprintedUpstream | UnsafeDeclaredUpstream | Upstream
+"""What runs a model."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Deployment:
     status: Path
     policy: Policy
     secret: SecretPrefix | None = None
-    upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream = field(default_factory=ManagedUpstream)
+    upstream: Runs = field(default_factory=ManagedUpstream)
     called: str = ""
     guards: Sequence[InputControl] = ()
     shadow: Collection[str] = ()
@@ -72,7 +78,7 @@ def deploy(
     secret: SecretPrefix | None = None,
     guards: Sequence[InputControl] = (),
     shadow: Collection[str] = (),
-    upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
+    upstream: Runs | None = None,
     state: Path | None = None,
     copies: Path | None = None,
     front: Front | None = None,
@@ -204,6 +210,16 @@ def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) ->
             shadow=model.shadow,
         ),
         model.secret,
-        model.upstream,
+        _upstream(model, verified),
         model.called,
     )
+
+
+def _upstream(
+    model: Deployment, verified: VerifiedCertificate
+) -> ManagedUpstream | UnsafeDeclaredUpstream | Upstream:
+    if not isinstance(model.upstream, FingerprintedUpstream):
+        return model.upstream
+    certificate = verified.certificate
+    serving = Serving(model.called or certificate.model_name, model.policy, model.secret)
+    return compare_first(model.upstream, certificate, model.trust, serving)

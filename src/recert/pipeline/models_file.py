@@ -21,6 +21,7 @@ from recert.judges.naming import remote_judge
 from recert.models.embedded import ALIGNED, resolve
 from recert.models.secret import SecretPrefix
 from recert.pipeline.deploy import Deployment
+from recert.pipeline.fingerprinted import FINGERPRINT, FingerprintedUpstream, fingerprinted
 from recert.policy import Policy, load_policy
 from recert.store.files import read_bytes
 
@@ -49,6 +50,9 @@ class ModelEntry(_Strict):
     upstream: str = EMBEDDED
     arguments: tuple[str, ...] = ()
     program: str = ""
+    fingerprint: str = ""
+    """For `upstream = "fingerprint=URL#model"`: what the server is known by, and the file of secret probes."""
+    probes: str = ""
     unsafe_declared_upstream: str = ""
     judges: tuple[str, ...] = ()
     """Further controls of requests: `moderation-api`, or a guard as `llama-guard-3=openai:URL#model`."""
@@ -98,7 +102,12 @@ def read_models(path: Path) -> list[Deployment]:
                 policy=bounds,
                 secret=SecretPrefix.read(folder / entry.secret) if entry.secret else None,
                 upstream=upstream_of(
-                    entry.upstream, entry.arguments, entry.program, entry.unsafe_declared_upstream
+                    entry.upstream,
+                    entry.arguments,
+                    entry.program,
+                    entry.unsafe_declared_upstream,
+                    fingerprint=folder / entry.fingerprint if entry.fingerprint else None,
+                    probes=folder / entry.probes if entry.probes else None,
                 ),
                 called=name,
                 guards=[_guard(given, bounds) for given in entry.judges],
@@ -141,15 +150,32 @@ class AliasesOf:
 
 
 def upstream_of(
-    engine: str, arguments: tuple[str, ...], program: str, unsafe_declared_upstream: str
-) -> ManagedUpstream | UnsafeDeclaredUpstream:
+    engine: str,
+    arguments: tuple[str, ...],
+    program: str,
+    unsafe_declared_upstream: str,
+    *,
+    fingerprint: Path | None = None,
+    probes: Path | None = None,
+) -> ManagedUpstream | FingerprintedUpstream | UnsafeDeclaredUpstream:
     """
-    Return what is to run a model: an engine of our own, or a server that is only declared to run it.
+    Return what is to run a model: an engine of our own, a server known by its answers, or one only declared to run it.
 
     Raises:
         SettingsError: there is no such engine, or it takes no such argument.
-        InputError: a declared server is given beside an engine.
+        InputError: a declared server is given beside an engine, or a server elsewhere without its fingerprint.
     """
+    remote = engine.startswith(FINGERPRINT)
+    if (remote and (arguments or program or unsafe_declared_upstream)) or (
+        not remote and (fingerprint or probes)
+    ):
+        raise InputError(
+            "a fingerprint goes with a server elsewhere, and with nothing else",
+            facts={"upstream": engine},
+            hint="--upstream fingerprint=URL#model --fingerprint FILE --probes FILE",
+        )
+    if remote:
+        return fingerprinted(engine, fingerprint, probes, settings.endpoint_key() or "")
     if not unsafe_declared_upstream:
         return ManagedUpstream(engine, arguments, program)
     if engine != EMBEDDED or arguments or program:
