@@ -17,6 +17,11 @@ from recert.gateway.replies import BadRequest, HttpError
 
 _LARGEST_REPLY_BYTES: Final = 16_000_000
 """Of a reply that is no stream."""
+_STREAM_BYTES: Final = 1_000_000
+_EVENT_BYTES: Final = 4_096
+"""More than any server sends for a token."""
+_TOKENS_UNSAID: Final = 16_384
+"""Where a request does not say how many it wants."""
 _CONNECT_S: Final = 5.0
 _LINGER_S: Final = 0.1
 """How long to wait for the end of a body whose last event was read."""
@@ -113,8 +118,15 @@ class HttpUpstream:
                     for delta in read_whole(await _body(response)):
                         yield delta
                     return
-                events = Events()
+                events, left_bytes = Events(), _most_bytes(body)
                 async for block in response.content.iter_any():
+                    left_bytes -= len(block)
+                    if left_bytes < 0:
+                        raise HttpError(
+                            "the upstream sends more than it was asked for",
+                            status=502,
+                            code="upstream-endless",
+                        )
                     for delta in read_deltas(events.feed(block)):
                         if delta.finish_reason is not None:
                             ended.add(delta.choice)
@@ -130,6 +142,12 @@ class HttpUpstream:
             raise HttpError("the upstream broke off", status=502, code="upstream-cut") from exc
         if len(ended) < body.get("n", 1):
             raise HttpError("the upstream broke off", status=502, code="upstream-cut")
+
+
+def _most_bytes(body: dict[str, Any]) -> int:
+    """Return how long a stream may be: one that never ends must not fill memory until its time is up."""
+    tokens = int(body.get("max_tokens", _TOKENS_UNSAID)) * int(body.get("n", 1))
+    return _STREAM_BYTES + tokens * _EVENT_BYTES
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> HttpError:
