@@ -98,6 +98,11 @@ class Server:
         """Return what it said on its error output."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
+    def kill(self) -> None:
+        """End it as a crash would."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait(timeout=10)
+
     def stop(self) -> None:
         """End it and its children."""
         for sent in (signal.SIGTERM, signal.SIGKILL):

@@ -9,6 +9,7 @@ from pathlib import Path
 from fronts.certified import make_certified
 from fronts.client import KEY
 from fronts.upstream import PHRASES
+from recert.gateway.front import Front
 from recert.gateway.keys import ApiKeys
 from recert.gateway.stage import prepare
 from recert.gateway.upstream import UnsafeDeclaredUpstream
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("upstream", help="URL of what runs the model")
     parser.add_argument("folder", type=Path, help="an empty folder for the model, the keys and the audit log")
     parser.add_argument("--classifier", action="store_true", help="let the embedded judge see requests too")
+    parser.add_argument("--guardrail", action="store_true", help="answer LiteLLM's guardrail requests")
     parser.add_argument("--upstream-timeout-s", type=float, default=120.0)
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -40,6 +42,7 @@ def main() -> None:
             request_judge=judge,
             upstream=UnsafeDeclaredUpstream(given.upstream),
             keys=ApiKeys([KEY]),
+            front=Front(guardrail=given.guardrail),
         )
         print(server.url, flush=True)
         server.run()

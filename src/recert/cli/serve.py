@@ -43,6 +43,7 @@ def serve(
     copies: only.Copies = None,
     keys: only.Keys = None,
     limits: only.Limits = None,
+    guardrail: only.ForLiteLLM = False,
     host: only.Host = "127.0.0.1",
     port: only.Port = 8000,
 ) -> None:
@@ -82,7 +83,7 @@ def serve(
 
     if models is not None and certificate is not None:
         raise InputError("give a certificate or --models, not both")
-    front = Front(limits=ServerLimits.parse(limits or ()), keys_file=keys)
+    front = Front(limits=ServerLimits.parse(limits or ()), keys_file=keys, guardrail=guardrail)
     console = talk()
     with AuditLog(audit, keep_texts=keep_texts) as log:
         server = deploy_models(

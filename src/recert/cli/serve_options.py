@@ -68,5 +68,11 @@ Limits = Annotated[
         help="A bound of connections and their times, as `headers_s=5`; the guide has the table.",
     ),
 ]
+ForLiteLLM = Annotated[
+    bool,
+    typer.Option(
+        "--guardrail", help="Answer LiteLLM's guardrail requests with the controls of what is served."
+    ),
+]
 Host = Annotated[str, typer.Option(help="Where to listen. Beyond this machine `RECERT_API_KEYS` is needed.")]
 Port = Annotated[int, typer.Option(help="0 for a free one.")]

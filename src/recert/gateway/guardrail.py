@@ -83,13 +83,13 @@ class Guardrail:
             await asyncio.wrap_future(self._audit.submit(line, draft.texts()))
         except StoreError:
             _refuse(draft, stopped("audit-unavailable"))
-        log.info(line.to_json().decode())
+        log.info(orjson.dumps(draft.exchange(draft.decision).to_value()).decode())
         if not http.gone:
             await http.reply(200, _body(draft, held))
 
     async def _judge(self, http: Http, draft: Draft) -> list[int]:
         """Put the decision into the draft; return how much of each text of a stream is to be held back."""
-        served = self._choose(http.path, draft.client)
+        served = self._choose(http, draft.client)
         draft.serial = http.serial = served.certificate.serial
         draft.model = served.name
         served.service.require()
@@ -110,10 +110,10 @@ class Guardrail:
         served.service.require()
         return held
 
-    def _choose(self, path: str, client: str) -> Served:
-        named = path.removesuffix(ROUTE).removeprefix(_MODELS)
+    def _choose(self, http: Http, client: str) -> Served:
+        named = http.path.removesuffix(ROUTE).removeprefix(_MODELS)
         found = self._models.find(named, client) if named else self._models.only
-        if found is None:
+        if found is None or not http.grant.may_ask(named or found.name):
             raise BadRequest("no such model: name one in api_base", code="model_not_found", status=404)
         return found
 
