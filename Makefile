@@ -15,7 +15,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	bench-gateway bench-gateway-load clean
+	bench-gateway bench-gateway-load bench-leaks clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +66,9 @@ bench-evaluation: $(INSTALLED)  ## Measure evaluation, other tools beside; `make
 
 bench-gateway: $(INSTALLED)  ## Measure what the gateway costs, other gateways beside
 	$(BIN)/python bench/gateway.py
+
+bench-leaks: $(INSTALLED)  ## Say what must not leave in every field and disguise, other gateways beside
+	$(BIN)/python bench/leaks.py
 
 bench-gateway-load: $(INSTALLED)  ## Put 1,000 streams, faults and slow clients on the gateway
 	$(BIN)/python bench/gateway_load.py

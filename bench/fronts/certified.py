@@ -39,7 +39,7 @@ class Certified:
     recheck: Callable[[], VerifiedCertificate]
 
 
-def make_certified(folder: Path, phrases: Sequence[str], **gateway: Any) -> Certified:
+def make_certified(folder: Path, phrases: Sequence[str], secret: SecretPrefix, **gateway: Any) -> Certified:
     """Write a certified model into an empty folder, and return what serves it; `gateway` are policy settings."""
     base, tuned = folder / "base", folder / "tuned"
     for made in (base, tuned):
@@ -48,7 +48,6 @@ def make_certified(folder: Path, phrases: Sequence[str], **gateway: Any) -> Cert
     (tuned / "adapter_config.json").write_bytes(b'{"peft_type": "LORA"}')
     (tuned / "adapter_model.safetensors").write_bytes(b"adapter weights")
     policy = _policy(phrases, gateway)
-    secret = SecretPrefix.generate()
     keys = {
         role: generate_key(folder / "keys" / f"{role}.pem", role, role)
         for role in ("trainer", "evaluator", "approver", "status")

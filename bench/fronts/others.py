@@ -23,9 +23,11 @@ def free_port() -> int:
         return int(tried.getsockname()[1])
 
 
-def start_litellm(upstream: str, folder: Path, *, guard: bool) -> Server:
+def start_litellm(upstream: str, folder: Path, *, guard: bool, words: Sequence[str] = PHRASES) -> Server:
     """
     Start LiteLLM's proxy with one worker; `guard` with its own content filter on what comes in and what goes out.
+
+    It keeps `words` from passing.
 
     Raises:
         NoPeer: it does not install or start.
@@ -41,12 +43,12 @@ def start_litellm(upstream: str, folder: Path, *, guard: bool) -> Server:
         "general_settings": {"master_key": KEY},
     }
     if guard:
-        words = [{"keyword": phrase, "action": "BLOCK"} for phrase in PHRASES]
+        blocked = [{"keyword": word, "action": "BLOCK"} for word in words]
         params = {
             "guardrail": "litellm_content_filter",
             "mode": ["pre_call", "post_call"],
             "default_on": True,
-            "blocked_words": words,
+            "blocked_words": blocked,
         }
         config["guardrails"] = [{"guardrail_name": "keywords", "litellm_params": params}]  # type: ignore[assignment]
     file = folder / "config.yaml"
@@ -56,16 +58,16 @@ def start_litellm(upstream: str, folder: Path, *, guard: bool) -> Server:
     return _start([*command, "--num_workers", "1"], folder, port, {"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
 
 
-def start_nemo(upstream: str, folder: Path, *, iorails: bool) -> Server:
+def start_nemo(upstream: str, folder: Path, *, iorails: bool, words: Sequence[str] = PHRASES) -> Server:
     """
-    Start NeMo Guardrails' server with a regex rail on what comes in and what goes out.
+    Start NeMo Guardrails' server with a regex rail on what comes in and what goes out; it keeps `words` from passing.
 
     Streams are judged before they leave (`stream_first: false`); with its default they are judged after.
 
     Raises:
         NoPeer: it does not install or start.
     """
-    pattern = "(?i)" + "|".join(map(re.escape, PHRASES))
+    pattern = "(?i)" + "|".join(map(re.escape, words))
     config = {
         "models": [
             {

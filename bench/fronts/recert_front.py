@@ -13,6 +13,7 @@ from recert.gateway.front import Front
 from recert.gateway.keys import ApiKeys
 from recert.gateway.stage import prepare
 from recert.gateway.upstream import UnsafeDeclaredUpstream
+from recert.models.secret import SecretPrefix
 from recert.store.audit import AuditLog
 
 
@@ -22,6 +23,8 @@ def main() -> None:
     parser.add_argument("upstream", help="URL of what runs the model")
     parser.add_argument("folder", type=Path, help="an empty folder for the model, the keys and the audit log")
     parser.add_argument("--classifier", action="store_true", help="let the embedded judge see requests too")
+    parser.add_argument("--secret", type=Path, help="file with the secret; by default a new one")
+    parser.add_argument("--allow", action="append", default=[], help="what requests may ask for beyond plain chat")
     parser.add_argument("--guardrail", action="store_true", help="answer LiteLLM's guardrail requests")
     parser.add_argument("--upstream-timeout-s", type=float, default=120.0)
     given = parser.parse_args()
@@ -31,7 +34,9 @@ def main() -> None:
         from recert.judges.request import EmbeddedRequestJudge
 
         judge = EmbeddedRequestJudge()
-    certified = make_certified(given.folder, PHRASES, upstream_timeout_s=given.upstream_timeout_s)
+    secret = SecretPrefix.read(given.secret) if given.secret else SecretPrefix.generate()
+    settings = {"upstream_timeout_s": given.upstream_timeout_s, "allow": tuple(given.allow)}
+    certified = make_certified(given.folder, PHRASES, secret, **settings)
     with AuditLog(given.folder / "audit.jsonl") as audit:
         server = prepare(
             certified.verified,

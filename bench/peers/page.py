@@ -51,6 +51,16 @@ that was missed says so.
 """,
     ("gateway", "gateway_load"),
 )
+LEAKS = Page(
+    "gateway-leaks.md",
+    """\
+# What the gateway lets through
+
+Made by `bench/leaks.py` with `--write`; `make bench-leaks` runs it. The same matrix is a test:
+`tests/gateway/test_leaks.py`.
+""",
+    ("leaks",),
+)
 
 
 def machine() -> str:
