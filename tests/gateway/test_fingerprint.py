@@ -16,7 +16,7 @@ import pytest
 
 from certified_folders import Certified
 from certified_tiny import certify_tiny
-from gateways import client, make_gateway_policy
+from gateways import client, gateway, make_gateway_policy
 from model_server import ModelServer, Weights
 from recert.certification import verify
 from recert.certification.fingerprint import read_fingerprint
@@ -280,3 +280,12 @@ def test_what_was_not_compared_yet_is_not_served(tiny) -> None:
     assert (
         FingerprintUpstream("http://a", found, probes, Serving("tiny", POLICY)).down() == "fingerprint-unread"
     )
+
+
+def test_a_server_that_is_only_declared_is_called_unsafe(tmp_path, caplog) -> None:
+    """Nothing checks it: the log says so by the name `UnsafeDeclaredUpstream` at the start, and /status by its label."""
+    with caplog.at_level("WARNING"), gateway(tmp_path, lambda _: ["hi"]) as (server, upstream):
+        said = _state(server)
+
+    assert f"UnsafeDeclaredUpstream: {upstream.url} is only declared to run" in caplog.text
+    assert (said["upstream"], "fingerprint" in said) == ("unsafe-declared", False)
