@@ -283,7 +283,7 @@ def test_what_was_not_compared_yet_is_not_served(tiny) -> None:
 
 
 def test_a_server_that_is_only_declared_is_called_unsafe(tmp_path, caplog) -> None:
-    """Nothing checks it: the log says so by the name `UnsafeDeclaredUpstream` at the start, and /status by its label."""
+    """Nothing checks it: the log says so by its name, `UnsafeDeclaredUpstream`, and /status by its label."""
     with caplog.at_level("WARNING"), gateway(tmp_path, lambda _: ["hi"]) as (server, upstream):
         said = _state(server)
 
