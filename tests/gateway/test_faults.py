@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from gateways import MODEL, Recheck, make_gateway_policy, make_verified
+from asking import CHUNKED, END, BareUpstream, ask, chunk, event, replying, sent, served
 from recert.digest import sha256_bytes
-from recert.gateway.keys import ApiKeys
-from recert.gateway.server import GatewayServer
-from recert.gateway.stage import prepare
-from recert.gateway.upstream import UnsafeDeclaredUpstream
-from recert.store.audit import AuditLog, read_log
+from recert.store.audit import read_log
 
 TEXT = "The library opens at nine and closes at six."
 LIMIT_S = 1.0
-STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-CHUNKED = STREAM + b"transfer-encoding: chunked\r\n\r\n"
-
-
-def event(text: str, finish_reason: str | None = None) -> bytes:
-    """Return one server-sent event."""
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
-    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
-
-
-def chunk(data: bytes) -> bytes:
-    """Return data in its transfer encoding."""
-    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 SOME = b"".join(chunk(event(f"{word} ")) for word in TEXT.split()[:4])
-END = chunk(event("", "stop") + b"data: [DONE]\n\n") + b"0\r\n\r\n"
-
-
-def sent(connection: socket.socket, *parts: bytes) -> None:
-    """Send parts, as far as the other side takes them."""
-    for part in parts:
-        connection.sendall(part)
 
 
 def killed(connection: socket.socket) -> None:
@@ -72,11 +42,6 @@ def endless(connection: socket.socket) -> None:
     more = chunk(event("more ") * 50)
     while True:
         connection.sendall(more)
-
-
-def replying(*parts: bytes) -> Callable[[socket.socket], None]:
-    """Send these bytes, and close the connection."""
-    return lambda connection: sent(connection, *parts)
 
 
 def with_length(body: bytes, length: int, kind: bytes = b"text/event-stream") -> bytes:
@@ -139,103 +104,18 @@ FAULTS: dict[str, tuple[Callable[[socket.socket], None], str]] = {
 }
 
 
-class FaultyUpstream:
-    """A server on bare sockets that does what the last message names, and answers every other one in order."""
-
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                asked = self._read(connection)
-                fault = FAULTS.get(asked, (replying(CHUNKED, chunk(event(TEXT)), END), ""))[0]
-                fault(connection)
-            except OSError:  # the other side had enough
-                return
-
-    @staticmethod
-    def _read(connection: socket.socket) -> str:
-        got = b""
-        while b"\r\n\r\n" not in got:
-            got += connection.recv(65_536)
-        head, _, body = got.partition(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        while len(body) < length:
-            body += connection.recv(65_536)
-        return str(json.loads(body)["messages"][-1]["content"])
-
-    def close(self) -> None:
-        """Stop to listen."""
-        self._socket.close()
-
-
-@contextmanager
-def served(where: Path | str, upstream: str, **options: Any) -> Iterator[GatewayServer]:
-    """Run a gateway with its audit log somewhere."""
-    policy = make_gateway_policy(**options)
-    verified = make_verified(policy)
-    with AuditLog(where, node="a") as audit:
-        server = prepare(
-            verified,
-            recheck=Recheck(verified),
-            policy=policy,
-            audit=audit,
-            upstream=UnsafeDeclaredUpstream(upstream),
-            keys=ApiKeys(),
-        )
-        with server:
-            yield server
-
-
-@dataclass
-class Got:
-    """What a client got."""
-
-    status: int
-    text: str = ""
-    finish_reason: str = ""
-    error: str = ""
-    done: bool = False
-    request_id: str = ""
-
-
-def ask(url: str, text: str, *, stream: bool) -> Got:
-    """Ask on a connection of one's own, and read whatever comes."""
-    body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "stream": stream}
-    found = httpx.post(url + "/v1/chat/completions", json=body, timeout=20)
-    got = Got(found.status_code, request_id=found.headers["x-request-id"])
-    lines = [line[5:].strip() for line in found.text.splitlines() if line.startswith("data:")]
-    for line in lines or [found.text]:
-        if line == "[DONE]":
-            got.done = True
-            continue
-        value = json.loads(line)
-        got.error = value["error"]["code"] if "error" in value else got.error
-        for choice in value.get("choices", ()):
-            got.text += choice.get("delta", choice.get("message")).get("content") or ""
-            got.finish_reason = choice["finish_reason"] or got.finish_reason
-    return got
-
-
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A gateway before a faulty upstream, and its audit log."""
     path = tmp_path_factory.mktemp("faults") / "audit.jsonl"
-    upstream = FaultyUpstream()
-    with served(path, upstream.url, upstream_timeout_s=LIMIT_S) as server:
+    answers = {name: fault for name, (fault, _) in FAULTS.items()}
+    with (
+        BareUpstream(
+            answers | {"an ordinary question": replying(CHUNKED, chunk(event(TEXT)), END)}
+        ) as upstream,
+        served(path, upstream.url, upstream_timeout_s=LIMIT_S) as server,
+    ):
         yield server.url, path
-    upstream.close()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])

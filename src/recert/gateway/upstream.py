@@ -23,6 +23,8 @@ _EVENT_BYTES: Final = 4_096
 _TOKENS_UNSAID: Final = 16_384
 """Where a request does not say how many it wants."""
 _CONNECT_S: Final = 5.0
+_KEEP_S: Final = 4.0
+"""Shorter than the 5 s after which uvicorn and llama.cpp close a connection: one that they just closed is not used."""
 _LINGER_S: Final = 0.1
 """How long to wait for the end of a body whose last event was read."""
 
@@ -90,9 +92,9 @@ class HttpUpstream:
     async def open(self) -> None:
         """Make the connection pool."""
         connector = (
-            aiohttp.UnixConnector(path=str(self._socket), limit=0)
+            aiohttp.UnixConnector(path=str(self._socket), limit=0, keepalive_timeout=_KEEP_S)
             if self._socket
-            else aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+            else aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_S)
         )
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=self._limit_s)
         self._session = aiohttp.ClientSession(
