@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from click.testing import Result
@@ -24,6 +25,8 @@ from recert.cli.app import app
 from recert.digest import sha256_bytes
 from recert.errors import InputError
 from recert.gateway.backtest import backtest
+from recert.gateway.front import Front
+from recert.gateway.guardrail import ROUTE
 from recert.gateway.replay import Replay
 from recert.judges.protocol import JudgeFailed, Score
 from recert.policy import Policy, load_policy
@@ -129,8 +132,8 @@ def test_a_policy_is_tried_on_the_log_of_a_gateway(tmp_path: Path) -> None:
         ask(made, "Where is castle rock?")
         with pytest.raises(openai.BadRequestError):
             ask(made, "Good night", extra_body={"best_of": 2})
+        done = run("backtest", log, "--policy", new, "--json")
 
-    done = run("backtest", log, "--policy", new, "--json")
     report = BacktestReport.from_json(done.stdout.encode())
     shown = invoked("backtest", log, "--policy", new, "--texts", "--max-newly-blocked", 0.9)
     bounded = invoked("backtest", log, "--policy", new, "--max-newly-released", 0.1)
@@ -317,6 +320,53 @@ def test_the_risk_of_conversations_is_replayed(tmp_path: Path) -> None:
     (risk,) = [c for c in report.controls if c.control == "conversation"]
     assert (risk.asked, risk.objects_before, risk.objects) == (4, 0, 2)
     assert {e.reason for e in report.examples} == {"conversation-risk"}
+
+
+def test_people_behind_one_client_are_told_apart_in_the_log(tmp_path: Path) -> None:
+    """By the digest of the name that the client gave: what one of them said is no risk of another's."""
+    with (
+        gateway(tmp_path, echo, policy=make_gateway_policy(), keep_texts=True, request_judge=Harm()) as (
+            server,
+            _,
+        ),
+        client(server) as made,
+    ):
+        both = "a longer turn that all of them say, harm:0.6"
+        for name, text in (("alice", "a longer turn, harm:0.7"), ("alice", both), ("bob", both)):
+            ask(made, text, extra_headers={"x-recert-conversation": name})
+
+    path = tmp_path / "audit.jsonl"
+    named = [line.body["conversation_sha256"] for line in open_log(path)]
+    report = replayed(path, make_gateway_policy(conversation={"blocked_at": 0.5}))
+
+    assert named[0] == named[1] != named[2]
+    assert "alice" not in path.read_text()
+    (risk,) = [c for c in report.controls if c.control == "conversation"]
+    assert (risk.asked, risk.objects_before, risk.objects) == (3, 0, 1)
+
+
+def test_what_litellm_asked_about_is_asked_again(tmp_path: Path) -> None:
+    """Requests and replies elsewhere, whole in the log: each is decided anew, blocked ones too."""
+    policy = make_gateway_policy(forbidden_phrases=("castle rock",))
+    given: dict[str, Any] = {"keep_texts": True, "request_judge": Harm(), "front": Front(guardrail=True)}
+    with gateway(tmp_path, echo, policy=policy, **given) as (server, _):
+        for direction in ("request", "response"):
+            for text in ("Good morning", "marmalade", "castle rock"):
+                value = {"input_type": direction, "texts": [text]}
+                httpx.post(server.url + ROUTE, json=value).raise_for_status()
+
+    same = replayed(tmp_path / "audit.jsonl", policy)
+    report = replayed(tmp_path / "audit.jsonl", make_gateway_policy(forbidden_phrases=("marmalade",)))
+
+    assert (same.compared, same.released_before, same.blocked_before) == (6, 4, 2)
+    assert (same.newly_blocked.point, same.newly_released.point, same.undecided) == (0, 0, 0)
+    assert (report.newly_blocked.point, report.newly_released.point) == (2 / 4, 1.0)
+    assert sorted((e.before, e.after) for e in report.examples) == [
+        ("allowed-input", "blocked-input"),
+        ("allowed-output", "blocked-output"),
+        ("blocked-input", "allowed-input"),
+        ("blocked-output", "allowed-output"),
+    ]
 
 
 def append(

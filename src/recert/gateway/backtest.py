@@ -30,12 +30,11 @@ from recert.store.audit_chain import AuditLine
 from recert.store.audit_texts import TextStore
 
 UNFINISHED: Final = "unfinished"
-NO_CHAT: Final = "no-chat"
+OTHER_ROUTE: Final = "other-route"
 _LEVEL: Final = 0.95
 NOTES: Final = (
     "What the model would say to a request that was blocked is not known; nor, of a reply that was cut, what follows.",
     "Replies are those that the model gave behind the words of its own policy.",
-    "Conversations are told by what was said in them: the names that clients gave them are not in the log.",
     "Intervals take exchanges as independent. Where a few clients or conversations bring most of them, less is known.",
 )
 
@@ -134,7 +133,7 @@ async def _replay(
             if not tally.leave_out(one):
                 replayed = await replay.look(one)
                 if replayed is None:
-                    tally.left_out[NO_CHAT] += 1
+                    tally.left_out[OTHER_ROUTE] += 1
                 else:
                     tally.add(one, replayed)
             if len(tally.models) > 1:

@@ -15,6 +15,7 @@ from recert.gateway.replay import (
     BLOCKED,
     DECIDED,
     NOTHING_FOUND,
+    PASSED,
     RELEASED,
     UNDECIDED,
     Replayed,
@@ -74,18 +75,18 @@ class Tally:
         self.models.add(exchange.model_name)
         if stored.request is None:
             self.left_out[NO_TEXT] += 1
-            self.no_text[exchange.decision == RELEASED] += 1
+            self.no_text[exchange.decision in PASSED] += 1
             return True
         return False
 
     def add(self, stored: Stored, replayed: Replayed) -> None:
         """Count an exchange that was decided anew."""
-        released = stored.exchange.decision == RELEASED
+        released = stored.exchange.decision in PASSED
         self.cells[released, replayed.decision] += 1
         self._count_controls(stored, replayed)
         if released and replayed.decision in BLOCKED:
             self._changed(NEWLY_BLOCKED, stored, replayed)
-        elif not released and replayed.decision == RELEASED:
+        elif not released and replayed.decision in PASSED:
             self._changed(NEWLY_RELEASED, stored, replayed)
 
     def _count_controls(self, stored: Stored, replayed: Replayed) -> None:
@@ -143,7 +144,7 @@ class Tally:
         """Return how many changed so."""
         if change == NEWLY_BLOCKED:
             return sum(self.cells[True, decision] for decision in BLOCKED)
-        return self.cells[False, RELEASED]
+        return sum(self.cells[False, decision] for decision in PASSED)
 
     def undecided(self) -> int:
         """Return of how many it is not known what would come."""

@@ -282,8 +282,9 @@ def _decide(draft: Draft, gate: ReplyGate) -> list[End]:
 
 def _asked(http: Http, draft: Draft, request: ChatRequest) -> Asked:
     """What input controls look at. The conversation's name counts for this client alone."""
-    turns = tuple(text for role, text in request.turns if role == "user")
-    return Asked(request.texts(), turns, draft.client, http.header(CONVERSATION_HEADER))
+    name = http.header(CONVERSATION_HEADER)
+    draft.name_conversation(name)
+    return Asked(request.texts(), request.user_turns, draft.client, name)
 
 
 def _with_suffix(message: dict[str, Any], suffix: str) -> dict[str, Any]:

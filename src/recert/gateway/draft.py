@@ -78,6 +78,7 @@ class Draft:
     started: float = field(default_factory=time.monotonic)
     request: bytes = b""
     request_sha256: str = sha256_bytes(b"")
+    conversation_sha256: str | None = None
     decision: str = "failed"
     reason: str = ""
     scores: list[ControlScore] = field(default_factory=list)
@@ -94,6 +95,11 @@ class Draft:
         self.request_sha256 = sha256_bytes(body)
         if self.keeps_texts:
             self.request = body
+
+    def name_conversation(self, name: bytes) -> None:
+        """Take what the client calls the conversation, if anything."""
+        if name:
+            self.conversation_sha256 = sha256_bytes(self.client.encode() + b"\n" + name)
 
     def release(self, said: Said) -> Said:
         """Count what leaves, and return it."""
@@ -146,6 +152,7 @@ class Draft:
             reply_sha256=self.reply_sha256,
             decision=decision,
             reason=self.reason,
+            conversation_sha256=self.conversation_sha256,
             scores=tuple(self.scores),
             streamed=self.streamed,
             released_chars=self.released_chars,

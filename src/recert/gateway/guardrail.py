@@ -15,7 +15,6 @@ from urllib.parse import quote
 import orjson
 
 from recert.errors import StoreError
-from recert.gateway.asked import Asked
 from recert.gateway.draft import Draft
 from recert.gateway.guardrail_texts import REQUEST, Posted, read_posted
 from recert.gateway.http import Http
@@ -119,8 +118,7 @@ class Guardrail:
 
 
 async def _judge_request(served: Served, draft: Draft, posted: Posted) -> None:
-    asked = Asked(posted.texts, posted.turns, f"{draft.client}\n{posted.key}", posted.person.encode())
-    draft.scores += await served.controls.check_request(asked)
+    draft.scores += await served.controls.check_request(posted.asked(draft.client))
     blocked = next((score.reason for score in draft.scores if score.blocked), "")
     draft.decision, draft.reason = ("blocked-input", blocked) if blocked else ("allowed-input", "")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from recert.gateway.asked import Asked
 from recert.gateway.replies import BadRequest
 
 REQUEST: Final = "request"
@@ -61,6 +62,14 @@ class Posted:
     turns: tuple[str, ...]
     key: str
     person: str
+
+    def asked(self, client: str) -> Asked:
+        """Return what controls look at, for a client: whoever LiteLLM speaks for has conversations of their own."""
+        return Asked(self.texts, self.turns, f"{client}\n{self.key}", self.person.encode())
+
+    def pieces(self) -> tuple[str, ...]:
+        """Return what is judged of a reply: each text by itself, and all as one."""
+        return tuple(dict.fromkeys((*self.streamed, *self.texts, "\n".join(self.texts))))
 
     @property
     def question(self) -> str:

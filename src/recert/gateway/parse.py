@@ -128,6 +128,11 @@ class ChatRequest:
         return tuple((message.role, message.text) for message in self.messages)
 
     @property
+    def user_turns(self) -> tuple[str, ...]:
+        """What users said, in order."""
+        return tuple(message.text for message in self.messages if message.role == "user")
+
+    @property
     def prefill(self) -> str:
         """The beginning of the reply, where the client wrote it."""
         return self.messages[-1].text if self.messages[-1].role == "assistant" else ""

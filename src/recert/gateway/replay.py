@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from recert.gateway.asked import Asked
 from recert.gateway.controls import Controls
+from recert.gateway.guardrail_texts import REQUEST, Posted, read_posted
 from recert.gateway.input_gate import InputControl
 from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE
 from recert.gateway.parse import ChatRequest, parse_chat, read_object
@@ -20,6 +21,8 @@ from recert.policy.policy import GatewayPolicy
 from recert.records import ControlScore, Exchange
 
 RELEASED: Final = "released"
+ALLOWED_INPUT: Final = "allowed-input"
+ALLOWED_OUTPUT: Final = "allowed-output"
 BLOCKED_INPUT: Final = "blocked-input"
 BLOCKED_OUTPUT: Final = "blocked-output"
 REFUSED: Final = "refused"
@@ -27,7 +30,8 @@ UNDECIDED: Final = "undecided"
 BLOCKED: Final = frozenset({BLOCKED_INPUT, BLOCKED_OUTPUT, REFUSED})
 NOTHING_FOUND: Final = ControlScore(control=LEXICON, direction="output", score=0.0, blocked=False)
 """What a search of a reply that found nothing would have said: it says nothing."""
-DECIDED: Final = frozenset({RELEASED, BLOCKED_INPUT, BLOCKED_OUTPUT})
+PASSED: Final = frozenset({RELEASED, ALLOWED_INPUT, ALLOWED_OUTPUT})
+DECIDED: Final = frozenset({*PASSED, BLOCKED_INPUT, BLOCKED_OUTPUT})
 """Decisions of controls: what is compared."""
 
 
@@ -95,21 +99,35 @@ class Replay:
         )
 
     async def look(self, stored: Stored) -> Replayed | None:
-        """Return what would come of an exchange whose request is there; None where that is no chat."""
+        """Return what would come of an exchange whose request is there; None where nothing here reads that."""
         assert stored.request is not None
         self._now = max(self._now, stored.exchange.received_at.timestamp())
         try:
+            if len(stored.request) > self._policy.max_body_bytes:
+                raise BadRequest("the body is too large", code="body_too_large")
             value = read_object(stored.request)
-            if "messages" not in value:
-                return None
-            request = self._read(value, len(stored.request))
+            if "messages" in value:
+                return await self._look_at_chat(stored, parse_chat(value, self._policy))
+            return await self._look_at_posted(stored, read_posted(value)) if "input_type" in value else None
         except BadRequest as exc:
             return Replayed(REFUSED, reason=exc.code)
-        asked = Asked(
-            request.texts(),
-            tuple(text for role, text in request.turns if role == "user"),
-            stored.exchange.client,
-        )
+
+    async def _look_at_posted(self, stored: Stored, posted: Posted) -> Replayed:
+        """A guardrail's request or reply: all of it is there."""
+        if posted.direction == REQUEST:
+            scores = await self.controls.check_request(posted.asked(stored.exchange.client), every=True)
+            passed, blocked = ALLOWED_INPUT, BLOCKED_INPUT
+        else:
+            scores = await self._judged(posted.question, posted.pieces(), by_sentence=True)
+            passed, blocked = ALLOWED_OUTPUT, BLOCKED_OUTPUT
+        blocking = first_blocking(scores)
+        decision = blocked if blocking else passed
+        return Replayed(decision, tuple(scores), blocking, blocking.reason if blocking else "")
+
+    async def _look_at_chat(self, stored: Stored, request: ChatRequest) -> Replayed:
+        exchange = stored.exchange
+        conversation = (exchange.conversation_sha256 or "").encode()
+        asked = Asked(request.texts(), request.user_turns, exchange.client, conversation)
         scores = await self.controls.check_request(asked, every=True)
         blocking = first_blocking(scores)
         if blocking is not None or stored.exchange.decision == BLOCKED_INPUT:
@@ -121,34 +139,33 @@ class Replay:
         """Give back what the controls hold."""
         await self.controls.close()
 
-    def _read(self, value: dict[str, Any], body_bytes: int) -> ChatRequest:
-        if body_bytes > self._policy.max_body_bytes:
-            raise BadRequest("the body is too large", code="body_too_large")
-        return parse_chat(value, self._policy)
-
     async def _look_at_reply(
         self, stored: Stored, request: ChatRequest, scores: list[ControlScore]
     ) -> Replayed:
         exchange = stored.exchange
         if stored.replies is None:
             return Replayed(UNDECIDED, tuple(scores))
+        said = await self._judged(
+            request.question, stored.replies, by_sentence=exchange.streamed, prefill=request.prefill
+        )
+        if exchange.decision != RELEASED:
+            return self._cut(exchange, scores, said)
+        blocking = first_blocking(said)
+        decision = BLOCKED_OUTPUT if blocking else RELEASED
+        return Replayed(decision, (*scores, *said), blocking, blocking.reason if blocking else "")
+
+    async def _judged(
+        self, question: str, texts: Iterable[str], *, by_sentence: bool, prefill: str = ""
+    ) -> list[ControlScore]:
+        """What controls say of the texts of a reply, each by itself."""
         said: list[ControlScore] = []
-        for text in stored.replies:
-            gate = self.controls.gate(
-                request.question, by_sentence=exchange.streamed, prefill=request.prefill
-            )
+        for text in texts:
+            gate = self.controls.gate(question, by_sentence=by_sentence, prefill=prefill)
             await gate.feed(text)
             await gate.finish()
             said += gate.scores
-        if exchange.decision != RELEASED:
-            return self._cut(exchange, scores, said)
-        if self._policy.forbidden_phrases and all(score.control != LEXICON for score in said):
-            scores.append(NOTHING_FOUND)
-        scores += said
-        blocking = first_blocking(said)
-        if blocking is not None:
-            return Replayed(BLOCKED_OUTPUT, tuple(scores), blocking, blocking.reason)
-        return Replayed(RELEASED, tuple(scores))
+        searched = self._policy.forbidden_phrases and all(score.control != LEXICON for score in said)
+        return [NOTHING_FOUND, *said] if searched else said
 
     def _cut(self, exchange: Exchange, scores: list[ControlScore], said: Sequence[ControlScore]) -> Replayed:
         """Of a reply that was cut: only what objects is known."""

@@ -103,7 +103,8 @@ class BacktestReport(Record):
     left_out: dict[str, int] = Field(default_factory=dict)
     """
     Exchanges that are not compared, by reason: `refused` and `failed` were not decided by controls, `unfinished` have
-    no last line, `no-text` were kept by digest only or were deleted, `no-chat` are of another route.
+    no last line, `no-text` were kept by digest only or were deleted, `other-route` are no chats, nor
+    what LiteLLM asked about.
     """
     released_before: int
     blocked_before: int

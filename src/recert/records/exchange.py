@@ -45,6 +45,8 @@ class Exchange(Record):
     A streamed reply has an earlier line with `opened`, written before its first byte.
     """
     reason: str = ""
+    conversation_sha256: Sha256 | None = None
+    """Digest of `client`, a line break, and what the client calls the conversation; None where it gave it no name."""
     scores: tuple[ControlScore, ...] = ()
     streamed: bool
     released_chars: int
