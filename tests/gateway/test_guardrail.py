@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,8 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from certified_folders import Certified
 from disks import full_disk
 from gateways import Recheck, gateway, make_gateway_policy, make_verified
+from many_models import certified, deployment, vllm
 from recert.errors import VerificationError
 from recert.gateway.front import Front
 from recert.gateway.guardrail import ROUTE, is_guardrail, path_for
@@ -22,7 +26,9 @@ from recert.gateway.keys import ApiKeys
 from recert.gateway.keys_file import KeysFile
 from recert.gateway.server import GatewayServer
 from recert.judges.protocol import Score
-from recert.store.audit import read_log
+from recert.pipeline.deploy import deploy_models
+from recert.policy import load_policy
+from recert.store.audit import AuditLog, read_log
 
 PHRASE = "blue harvest"
 KEY = "0123456789abcdef-litellm"
@@ -113,30 +119,32 @@ def test_a_phrase_is_blocked_in_every_field(
     assert action(server, direction, **fields) == ("BLOCKED", "forbidden-phrase")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    text=st.text(alphabet="ablue rvst", max_size=30),
-    at=st.integers(0, len(PHRASE)),
-    other=st.text(alphabet="xyz ", max_size=8),
+    pieces=st.lists(
+        st.sampled_from(["b", "lue", " ", "blue", "h", "harvest", "arve", "st", "x", ""]), max_size=7
+    )
 )
-def test_what_is_not_held_back_never_ends_in_the_beginning_of_a_phrase(
-    server: GatewayServer, text: str, at: int, other: str
+def test_what_litellm_lets_out_of_a_stream_never_holds_a_phrase(
+    server: GatewayServer, pieces: list[str]
 ) -> None:
     """
-    LiteLLM lets out each text but its last `stream_holdback_chars`, by place: together with all that could come
-    later, what it lets out holds no phrase.
+    As LiteLLM does with `incremental_diff`: it asks about all that came so far, lets it out but for the last
+    `stream_holdback_chars`, and at the end all of it. However a stream is cut, no phrase leaves, and what holds none
+    leaves whole. A second text, of another choice, keeps its place.
     """
-    texts = [other, text + PHRASE[:at], ""]
-    said = post(server, {"input_type": "response", "request_data": {}, "texts": texts}).json()
-    if said["action"] == "BLOCKED":
-        assert at == len(PHRASE) or PHRASE in text + PHRASE[:at]
-        return
-    held = said["stream_holdback_chars"]
+    out, came = "", ""
+    for piece in [*pieces, None]:
+        came += piece or ""
+        said = post(server, {"input_type": "response", "request_data": {}, "texts": ["", came]}).json()
+        if said["action"] == "BLOCKED":
+            break
+        held = 0 if piece is None else said["stream_holdback_chars"][1]
+        out = came[: max(len(out), len(came) - held)]
 
-    assert len(held) == len(texts)
-    for one, back in zip(texts, held, strict=True):
-        left = one[: len(one) - back]
-        assert not any(left.endswith(PHRASE[:n]) for n in range(len("blue h"), len(PHRASE) + 1))
+    assert PHRASE not in out
+    assert out == came or PHRASE in came
+    assert len(said.get("stream_holdback_chars", [0, 0])) == 2
 
 
 @pytest.mark.parametrize(
@@ -311,3 +319,64 @@ def test_every_name_of_a_model_has_a_path(name: str) -> None:
     assert is_guardrail(path)
     assert not is_guardrail(path + "/more")
     assert not is_guardrail("/models/" + ROUTE.lstrip("/"))
+
+
+def test_each_of_several_models_has_its_own_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name nothing is answered; a model that is suspended blocks what is asked under its name alone."""
+    monkeypatch.delenv("RECERT_API_KEYS", raising=False)
+    models = {name: certified(tmp_path / "models", name) for name in ("sql", "chat")}
+    upstream = vllm(tmp_path)
+    fine = {"input_type": "request", "request_data": {}, "texts": ["hello"], "model": "sql"}
+    with AuditLog(tmp_path / "audit.jsonl") as audit:
+        server = deploy_models(
+            [deployment(one, upstream) for one in models.values()], audit=audit, front=Front(guardrail=True)
+        )
+        with server:
+
+            def asked(path: str) -> tuple[str, str]:
+                said = httpx.post(server.url + path, json=fine).json()
+                return said["action"], said["recert"]["certificate"]
+
+            nameless, before = asked(ROUTE), [asked(path_for(name)) for name in models]
+            models["chat"].suspend()
+            end = time.monotonic() + 5
+            while asked(path_for("chat"))[0] == "NONE" and time.monotonic() < end:
+                time.sleep(0.05)
+            after = [asked(path_for(name))[0] for name in models]
+
+    assert nameless == ("BLOCKED", "")
+    assert before == [("NONE", one.content.serial) for one in models.values()]
+    assert after == ["NONE", "BLOCKED"]
+
+
+def test_the_command_opens_the_route(tmp_path: Path) -> None:
+    """`recert serve --guardrail`, as a process of its own."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        'id = "p"\nversion = "1"\n[evaluation]\nfamilies = []\nmin_harmful_suites = 1\ncontrast_suites = []\n'
+        f'[gateway]\nforbidden_phrases = ["{PHRASE}"]\n'
+        '[[rules]]\nid = "harm"\nsuite = "harmful"\nestimand = "harm"\nmargin = 0.1\n'
+    )
+    one = Certified(tmp_path / "model", policy=load_policy(policy))
+    command = [
+        "serve", one.certificate, "--model", one.tuned, "--base", one.base, "--trust", one.trust, "--policy", policy,
+        "--audit", tmp_path / "audit.jsonl", "--port", 0, "--unsafe-declared-upstream", "http://127.0.0.1:9",
+        "--guardrail",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recert", *map(str, command)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        texts = (["hello"], [PHRASE])
+        found = [
+            httpx.post(url + ROUTE, json={"input_type": "request", "texts": one}).json()["action"]
+            for one in texts
+        ]
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+
+    assert found == ["NONE", "BLOCKED"]
