@@ -220,6 +220,8 @@ def main():
     parser.add_argument("--lora-modules", nargs="+")
     parser.add_argument("--chat-template")
     parser.add_argument("--trust-request-chat-template", action="store_true")
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--later-adapter")
     args = parser.parse_args()

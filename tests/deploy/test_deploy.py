@@ -1,0 +1,294 @@
+"""What lies in `deploy/`: parsed, and compared with the commands, settings and routes that there are."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer
+import yaml
+
+import vllm_server_stand_in
+from certified_folders import Certified
+from recert.cli.app import app
+from recert.gateway.app import GatewayApp
+from recert.pipeline.models_file import upstream_of
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+SOURCE = "\n".join(p.read_text() for p in (ROOT / "src" / "recert").rglob("*.py"))
+KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+UNIT = DEPLOY / "systemd" / "recert.service"
+
+
+def _documents() -> list[dict[str, Any]]:
+    return [one for path in KUBERNETES for one in yaml.safe_load_all(path.read_text())]
+
+
+def _kind(kind: str) -> dict[str, Any]:
+    (found,) = [one for one in _documents() if one["kind"] == kind]
+    return found
+
+
+POD = _kind("StatefulSet")["spec"]["template"]["spec"]
+CONTAINERS = {one["name"]: one for one in [*POD["initContainers"], *POD["containers"]]}
+
+
+def _unit() -> configparser.SectionProxy:
+    text = UNIT.read_text().replace("\\\n", " ")
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(text)
+    return parser["Service"]
+
+
+def _storage() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "kserve" / "storage-container.yaml").read_text())
+    return found
+
+
+def _commands() -> Iterator[tuple[str, list[str]]]:
+    """Every command line of `recert` under deploy/, with where it stands."""
+    for name, container in CONTAINERS.items():
+        if "/recert:" in container["image"] and "command" not in container:
+            yield name, container["args"]
+    yield "systemd", shlex.split(_unit()["ExecStart"])[1:]
+    script = _storage()["spec"]["container"]["command"][2]
+    yield "kserve", [*shlex.split(script.split("recert ")[1])[:-1], "s3://bucket/model", "/mnt/models"]
+
+
+def _parsed(arguments: list[str]) -> dict[str, Any]:
+    command = typer.main.get_command(app).commands[arguments[0]]  # type: ignore[attr-defined]
+    with command.make_context(arguments[0], list(arguments[1:])) as context:
+        found: dict[str, Any] = context.params
+        return found
+
+
+@pytest.mark.parametrize(("where", "arguments"), list(_commands()))
+def test_every_command_line_is_one(where: str, arguments: list[str]) -> None:
+    """Each command and option in the manifests, the unit and the storage container is one that `recert` takes."""
+    try:
+        _parsed(arguments)
+    except click.ClickException as exc:
+        pytest.fail(f"{where}: {exc.format_message()}")
+
+
+def test_every_setting_is_one() -> None:
+    """Each variable `RECERT_…` that is set anywhere is read by the source."""
+    named = {
+        name
+        for path in DEPLOY.rglob("*")
+        if path.is_file()
+        for name in re.findall(r"\bRECERT_[A-Z_]+\b", path.read_text())
+    }
+
+    assert named
+    assert {name for name in named if f'"{name}"' not in SOURCE} == set()
+
+
+def test_what_is_mounted_is_what_is_named() -> None:
+    """Every path on a command line lies in a volume that its container mounts, and every mount is of a volume."""
+    volumes = {one["name"] for one in POD["volumes"]} | {"audit"}
+    for name, container in CONTAINERS.items():
+        mounts = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+        words = [*container.get("command", ()), *container.get("args", ())]
+        paths = {path for word in words for path in re.findall(r"(?<![\w:/])/[\w./-]+", word)}
+
+        assert set(mounts.values()) <= volumes
+        assert [p for p in paths if not any(p == m or p.startswith(f"{m}/") for m in mounts)] == [], name
+
+
+def test_files_of_the_volumes_are_those_that_are_read() -> None:
+    """Each file of certificate, trust and secrets that is named is one that the kustomization puts there."""
+    kustomization = _kind("Kustomization")
+    made = {
+        one["name"]: {entry.partition("=")[0] for entry in one["files"]}
+        for one in [*kustomization["configMapGenerator"], *kustomization["secretGenerator"]]
+    }
+    words = " ".join(str(c.get("args", "")) + str(c.get("command", "")) for c in CONTAINERS.values())
+    certificate = set(re.findall(r"/certificate/([\w.]+)", words))
+
+    assert certificate <= made["recert-certificate"]
+    assert "status.json" in made["recert-certificate"]
+    assert all(name.endswith(".pub") for name in made["recert-trust"])
+    assert made["recert-secrets"] == {"probes.json"}
+    assert {r for r in kustomization["resources"] if not (DEPLOY / "kubernetes" / r).exists()} == set()
+
+
+def test_nothing_runs_as_root_or_writes_its_image() -> None:
+    """Every container is locked: no root, no capability, no new privilege, and a root file system to read only."""
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["automountServiceAccountToken"] is False
+    assert POD["enableServiceLinks"] is False
+    for container in CONTAINERS.values():
+        locked = container["securityContext"]
+        assert locked["readOnlyRootFilesystem"] is True
+        assert locked["allowPrivilegeEscalation"] is False
+        assert locked["capabilities"] == {"drop": ["ALL"]}
+    writable = {m["name"] for m in CONTAINERS["gateway"]["volumeMounts"] if not m.get("readOnly")}
+    assert writable == {"audit", "tmp"}
+
+
+def test_files_are_certified_before_anything_starts_on_them() -> None:
+    """The model server reads copies that the init container made, cannot write them, and is held by the plugin too."""
+    attest = _parsed(CONTAINERS["attest"]["args"])
+    model = CONTAINERS["model"]
+    mounts = {m["mountPath"]: m for m in model["volumeMounts"]}
+    settings = {one["name"]: one["value"] for one in model["env"]}
+
+    assert "attest" in [one["name"] for one in POD["initContainers"]]
+    assert str(attest["output"]) == "/models"
+    assert mounts["/models"]["readOnly"] is True
+    assert "/source" not in mounts
+    assert {"RECERT_CERTIFICATE", "RECERT_TRUST"} <= set(settings)
+    assert not {"RECERT_ATTEST", "RECERT_UNSAFE_ALLOW", "VLLM_PLUGINS"} & set(settings)
+
+
+def test_the_model_server_starts_with_these_arguments(tmp_path: Path) -> None:
+    """The plugin accepts vLLM's command line of the manifest (on the stand-in), and serves base and adapter."""
+    adapter = Certified(tmp_path, name="support")
+    point = "recert = recert.pipeline.attestation.vllm_plugin:register"
+    site = vllm_server_stand_in.write(tmp_path / "site", point)
+    places = {"/models/base": str(adapter.base), "/models/tuned": str(adapter.tuned)}
+    arguments = [
+        re.sub("|".join(places), lambda found: places[found[0]], word) for word in CONTAINERS["model"]["args"]
+    ]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("RECERT_", "VLLM_"))}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "vllm", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**clean, **adapter.environment, "PYTHONPATH": f"{site}{os.pathsep}{ROOT / 'src'}"},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"reads adapter {adapter.tuned}" in done.stdout
+
+
+def test_the_model_server_is_reached_through_the_gateway_alone() -> None:
+    """It listens on the loopback address, where the gateway asks it; the policy opens the gateway's port alone."""
+    words = CONTAINERS["model"]["args"]
+    port = next(word.partition("=")[2] for word in words if word.startswith("--port="))
+    served = _parsed(CONTAINERS["gateway"]["args"])
+    (rule,) = _kind("NetworkPolicy")["spec"]["ingress"]
+    upstream = upstream_of(
+        served["upstream"], (), "", "", fingerprint=served["fingerprint"], probes=served["probes"]
+    )
+
+    assert "--host=127.0.0.1" in words
+    assert upstream.url == f"http://127.0.0.1:{port}"  # type: ignore[union-attr]
+    assert "ports" not in CONTAINERS["model"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": served["port"]}]
+    assert _kind("NetworkPolicy")["spec"]["egress"] == []
+    assert set(_kind("NetworkPolicy")["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+
+
+def test_selectors_choose_the_pods() -> None:
+    """Service, network policy and disruption budget mean the pods of the set, and its replicas outnumber the budget."""
+    labels = _kind("StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    budget = _kind("PodDisruptionBudget")["spec"]
+
+    assert labels == _kind("StatefulSet")["spec"]["selector"]["matchLabels"]
+    assert labels == _kind("Service")["spec"]["selector"]
+    assert labels == _kind("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+    assert labels == budget["selector"]["matchLabels"]
+    assert budget["minAvailable"] < _kind("StatefulSet")["spec"]["replicas"]
+
+
+def test_probes_ask_routes_that_there_are() -> None:
+    """Readiness asks a route of the gateway; a certificate that ended does not start the pod again."""
+    gateway = CONTAINERS["gateway"]
+    source = Path(sys.modules[GatewayApp.__module__].__file__ or "").read_text()
+
+    assert f'"{gateway["readinessProbe"]["httpGet"]["path"]}": ("GET"' in source
+    assert "httpGet" not in gateway["livenessProbe"]
+
+
+@pytest.mark.parametrize("name", ["Containerfile", "Containerfile.vllm"])
+def test_a_container_file_copies_what_there_is(name: str) -> None:
+    """Each line is an instruction, what is copied from the context exists, and the command answers."""
+    text = (DEPLOY / name).read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    known = set("FROM WORKDIR COPY RUN ENV USER VOLUME EXPOSE HEALTHCHECK ENTRYPOINT CMD".split())  # noqa: SIM905
+    copied = [
+        source
+        for line in lines
+        if line.startswith("COPY") and "--from" not in line
+        for source in line.split()[1:-1]
+    ]
+
+    assert {line.split()[0] for line in lines} <= known
+    assert copied and [source for source in copied if not (ROOT / source).exists()] == []
+    assert all(not line.endswith(":latest") for line in lines if line.startswith("FROM"))
+
+
+def test_the_image_runs_as_nobody_in_particular() -> None:
+    """The core's image has no root, one volume, a health check of the gateway's own route and port, and `recert`."""
+    text = (DEPLOY / "Containerfile").read_text()
+    healthy = re.search(r"http://127\.0\.0\.1:(\d+)(/\w+)", text)
+
+    assert "\nUSER 10001:10001\n" in text
+    assert text.count("\nVOLUME ") == 1
+    assert '\nENTRYPOINT ["recert"]\n' in text
+    assert healthy and f"\nEXPOSE {healthy[1]}\n" in text
+    assert healthy[2] == CONTAINERS["gateway"]["readinessProbe"]["httpGet"]["path"]
+    assert not re.search(r"pip install[^\n]*\[", text)
+
+
+def test_the_storage_container_is_kserves() -> None:
+    """It has the name that KServe knows, hands on the words that KServe appends, and fetches the status list."""
+    container = _storage()["spec"]["container"]
+    settings = {one["name"]: one["value"] for one in container["env"]}
+
+    assert container["name"] == "storage-initializer"
+    assert container["command"][2].endswith('exec recert attest-storage "$@"')
+    assert len(container["command"]) == 4
+    assert settings["RECERT_STATUS"].startswith("/tmp/status/")
+
+
+def test_the_unit_keeps_its_folders_and_gives_up_the_rest() -> None:
+    """What the gateway writes lies in the unit's state folder; all else is read-only, and no privilege is left."""
+    unit = _unit()
+    served = _parsed(shlex.split(unit["ExecStart"])[1:])
+
+    assert unit["StateDirectory"] == "recert"
+    assert {str(served[name]).startswith("/var/lib/recert/") for name in ("audit", "state")} == {True}
+    assert str(served["model"]).startswith("/srv/models/")
+    assert unit["RestartPreventExitStatus"] == "1"
+    assert unit["CapabilityBoundingSet"] == ""
+    assert unit["ProtectSystem"] == "strict"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not on this machine")
+def test_systemd_takes_the_unit() -> None:
+    """`systemd-analyze verify` misses nothing but the program itself; the exposure level is at most 1.5."""
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", str(UNIT)], capture_output=True, text=True, check=False
+    )
+    said = [
+        line
+        for line in verified.stderr.splitlines()
+        if "/opt/recert/bin/recert is not executable" not in line
+    ]
+    secure = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=15", str(UNIT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said == []
+    assert secure.returncode == 0, secure.stdout[-200:]
