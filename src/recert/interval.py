@@ -45,11 +45,14 @@ def upper_tail(count: int, n: int, rate: float) -> float:
     if rate >= 1:
         return 1.0
     yes, no, whole = math.log(rate), math.log1p(-rate), math.lgamma(n + 1)
+    likely, around = round(n * rate), math.ceil(40 * math.sqrt(n * rate * (1 - rate))) + 40
+    # what is further from the likely count is less than the sum's rounding
+    counts = range(max(count, likely - around), min(n, max(count, likely) + around) + 1)
     return min(
         1.0,
         math.fsum(
             math.exp(whole - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * yes + (n - k) * no)
-            for k in range(count, n + 1)
+            for k in counts
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -289,6 +290,22 @@ def test_the_exact_tail_is_a_probability_that_falls_with_the_count(
 
     assert upper_tail(0, n, rate) == 1.0
     assert 0 <= upper_tail(count + 1, n, rate) <= upper_tail(count, n, rate) <= 1
+
+
+@given(n=st.integers(1, 2000), at=st.floats(0, 1), rate=st.floats(1e-9, 1 - 1e-9))
+@settings(max_examples=100, deadline=None)
+def test_a_tail_of_many_is_what_summing_all_of_it_gives(n: int, at: float, rate: float) -> None:
+    """Leaving out what is too unlikely to show changes nothing, to the last digit."""
+    count = max(1, round(at * n))
+    terms = (
+        math.exp(
+            math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+            + k * math.log(rate) + (n - k) * math.log1p(-rate)
+        )
+        for k in range(count, n + 1)
+    )  # fmt: skip
+
+    assert upper_tail(count, n, rate) == min(1.0, math.fsum(terms))
 
 
 @given(count=st.integers(0, 25), extra=st.integers(0, 25))

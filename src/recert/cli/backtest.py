@@ -104,7 +104,7 @@ def _count(share: Interval) -> int:
 
 
 def _words(share: Interval) -> str:
-    return f"{_count(share)} of {share.n} ({share.low:.1%} to {share.high:.1%})"
+    return "-" if not share.n else f"{_count(share)} of {share.n} ({share.low:.1%} to {share.high:.1%})"
 
 
 def _show(report: BacktestReport, kept: TextStore | None) -> None:
