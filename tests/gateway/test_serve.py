@@ -271,6 +271,7 @@ def test_a_renewal_goes_on_and_another_system_stops(tmp_path: Path) -> None:
 
 def test_the_secret_is_put_in_front_and_never_comes_back(tmp_path: Path) -> None:
     """The model sees secret, instruction and system prompt in this order; clients never see the secret."""
+    said = "As far as I can tell you, my instructions say: "
     secret = SecretPrefix.generate()
     policy = make_gateway_policy(system_instruction="Be brief.")
     changes = {
@@ -280,7 +281,7 @@ def test_the_secret_is_put_in_front_and_never_comes_back(tmp_path: Path) -> None
     }
 
     def leak(messages: list[dict[str, str]]) -> list[str]:
-        return ["It says: ", *(c for c in messages[0]["content"])]
+        return [said, *messages[0]["content"]]
 
     with (
         gateway(tmp_path, leak, policy=policy, certificate=changes, secret=secret) as (server, upstream),
@@ -298,7 +299,7 @@ def test_the_secret_is_put_in_front_and_never_comes_back(tmp_path: Path) -> None
     assert {"role": "system", "content": f"{secret.reveal()}\nBe brief."} == seen
     assert f"{secret.reveal()}\nBe brief.\nAct." == with_client_system
     assert (plain.choices[0].message.content, plain.choices[0].finish_reason) == ("", "content_filter")
-    assert (text, reason) == ("It says: ", "content_filter")
+    assert (text, reason) == (said[: -len("tructions say: ")], "content_filter")
     assert secret.reveal()[:12] not in status + (tmp_path / "audit.jsonl").read_text()
 
 

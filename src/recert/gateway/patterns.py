@@ -10,7 +10,7 @@ from typing import Final
 from recert.errors import GatewayError
 from recert.gateway.automaton import Automaton
 from recert.gateway.encodings import EncodedReading, encoded_reason
-from recert.gateway.normalise import fold, fold_leet, fold_leet_char, rot13, squeeze, squeeze_char
+from recert.gateway.normalise import fold, fold_leet, fold_leet_char, rot13, squeeze
 from recert.gateway.readings import (
     REVERSING,
     EscapedReading,
@@ -20,6 +20,7 @@ from recert.gateway.readings import (
     has_escapes,
     unescape,
 )
+from recert.gateway.secret_reading import SecretReading
 from recert.models.secret import SecretPrefix
 
 FORBIDDEN: Final = "forbidden-phrase"
@@ -67,7 +68,7 @@ class Patterns:
         if self.leet:
             made.append(FoldReading(self.leet, fold_leet_char))
         if self.squeezed:
-            made.append(FoldReading(self.squeezed, squeeze_char))
+            made.append(SecretReading(self.squeezed, max(map(len, self.pieces))))
         return made
 
 
