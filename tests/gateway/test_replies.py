@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recert.gateway import aliases, orders
 from recert.gateway.bodies import ChatBodies, Said, event
+from recert.gateway.replies import stopped
 
 SAID = st.text(st.characters(exclude_categories=("Cs",)))
 FIELDS = st.sampled_from(["content", "reasoning", "reasoning_content", "refusal"])
@@ -31,3 +36,28 @@ def test_the_quick_way_to_a_text_event_gives_the_same_bytes(
 
     assert event(expected) == reply.piece(said)
     assert event(expected) == reply.piece(said)
+
+
+def test_an_operators_stop_is_not_said_to_be_the_certificates() -> None:
+    """Whoever reads the error looks in the right place: at the orders, the aliases or the clock."""
+    said = {
+        reason: stopped(reason)
+        for reason in (
+            orders.STOPPED, orders.UNREADABLE, orders.UNCHECKED, aliases.UNREADABLE, "clock-behind", "engine-down",
+        )
+    }  # fmt: skip
+
+    assert {error.status for error in said.values()} == {503}
+    assert all(error.code == reason and reason in str(error) for reason, error in said.items())
+    assert [reason for reason, error in said.items() if "certificate" in str(error)] == []
+
+
+def test_every_reason_of_a_stop_is_in_the_guide() -> None:
+    """With what to do about it."""
+    root = Path(__file__).parents[2]
+    guide = (root / "docs" / "guides" / "serve.md").read_text()
+    words = (root / "src" / "recert" / "gateway" / "replies.py").read_text()
+    reasons = re.findall(r'^    "([a-z-]+)": "', words, re.MULTILINE)
+
+    assert len(reasons) > 15
+    assert [one for one in reasons if f"`{one}`" not in guide] == []

@@ -57,13 +57,24 @@ class BadRequest(HttpError):
 
 
 _STOP_WORDS = {
-    "revoked": "the certificate of this model is revoked",
-    "suspended": "the certificate of this model is suspended",
-    "expired": "the certificate of this model has expired",
-    "engine-down": "the engine that runs the model is down",
+    "aliases-unreadable": "the gateway's file of aliases cannot be read",
     "audit-unavailable": "the audit log cannot be written",
     "budget-unavailable": "what this key has used cannot be counted",
+    "clock-behind": "the gateway's clock was set back",
+    "engine-changed": "what the engine runs is no longer what was certified",
+    "engine-down": "the engine that runs the model is down",
+    "expired": "the certificate of this model has expired",
+    "extra-file": "a file of this model is not a certified one",
+    "file-differs": "a file of this model is not the certified one",
+    "file-missing": "a file of this model is missing",
+    "orders-unchecked": "the gateway cannot see its operator's orders",
+    "orders-unreadable": "the gateway cannot read its operator's orders",
+    "revoked": "the certificate of this model is revoked",
+    "status-expired": "the status list of this model's certificate is too old",
+    "stopped-by-operator": "this model was stopped by its operator",
     "stopping": "the gateway is being stopped",
+    "suspended": "the certificate of this model is suspended",
+    "system-changed": "the certificate is now for another model",
 }
 
 
