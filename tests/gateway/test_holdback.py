@@ -142,6 +142,11 @@ def echoes(secret: str) -> dict[str, str]:
         "percent": "".join(f"%{ord(c):02x}" for c in secret),
         "HTML": "".join(f"&#{ord(c)};" for c in secret),
         "numbers": ", ".join(str(ord(c)) for c in secret),
+        "C literals": ", ".join(f"0x{ord(c):02x}" for c in secret),
+        "octal": "".join(f"\\{ord(c):03o}" for c in secret),
+        "bits": " ".join(f"{ord(c):08b}" for c in secret),
+        "base32": base64.b32encode(f"so {secret}".encode()).decode(),
+        "base64, backwards": base64.b64encode(secret[::-1].encode()).decode(),
     }
 
 
@@ -158,7 +163,14 @@ def test_the_secret_never_leaves_in_any_encoding(how: str) -> None:
 
         assert violation == "secret-echo"
         shown = out[len(before) :]  # it may end before, where a piece seems to begin
-        longest = {"base64 in a longer text": 16, "JSON escapes": 23, "HTML": 23, "numbers": 23}
+        longest = {
+            "base64 in a longer text": 16,
+            "JSON escapes": 23,
+            "HTML": 23,
+            "numbers": 23,
+            "C literals": 23,
+        }
+        longest |= {"octal": 23, "bits": 35, "base32": 16}
         assert len([c for c in shown if c.isalnum()]) <= longest.get(how, 8)
 
 

@@ -29,6 +29,8 @@ _PIECE_CHARS: Final = 8
 """The secret is sought in pieces of this length: any stretch of 15 of its characters holds one."""
 _SPELT_CHARS: Final = 4
 """Characters of the secret in a piece where each is spelt as a code."""
+_PIECE_BITS: Final = 20
+"""Of the secret as zeros and ones, in a piece."""
 _LETTERS_FOR_ENCODINGS: Final = 4
 """Shorter phrases are not sought in rot13 and leet, where they would meet ordinary words."""
 
@@ -108,16 +110,23 @@ def compile_patterns(phrases: Sequence[str], secret: SecretPrefix | None = None)
 
 
 def _secret_pieces(text: str) -> Iterator[str]:
-    forms = [text, text[::-1], rot13(text), text.encode().hex(), text[::-1].encode().hex()]
-    forms += [base64.b64encode(text.encode()[skip:]).decode().rstrip("=") for skip in range(3)]
+    forms = [rot13(text)]
+    for way in (text, text[::-1]):
+        raw = way.encode()
+        forms += [way, raw.hex()]
+        forms += [base64.b64encode(raw[skip:]).decode().rstrip("=") for skip in range(3)]
+        forms += [base64.b32encode(raw[skip:]).decode().rstrip("=") for skip in range(5)]
     for form in map(squeeze, forms):
         yield from (
             form[at : at + _PIECE_CHARS] for at in range(0, len(form) - _PIECE_CHARS + 1, _PIECE_CHARS)
         )
-    for spell in ("u{:04x}", "x{:02x}", "{:d}"):
+    for spell in ("u{:04x}", "x{:02x}", "0x{:02x}", "{:d}", "{:o}", "{:03o}"):
         codes = [spell.format(ord(char)) for char in text]
         for at in range(0, len(codes) - _SPELT_CHARS + 1, _SPELT_CHARS):
             yield "".join(codes[at : at + _SPELT_CHARS])
+    for width in (7, 8):
+        bits = "".join(f"{ord(char):0{width}b}" for char in text)
+        yield from (bits[at : at + _PIECE_BITS] for at in range(0, len(bits) - _PIECE_BITS + 1, 2 * width))
 
 
 def scan(patterns: Patterns, text: str) -> str:
