@@ -220,11 +220,14 @@ def main():
     parser.add_argument("--lora-modules", nargs="+")
     parser.add_argument("--chat-template")
     parser.add_argument("--trust-request-chat-template", action="store_true")
+    parser.add_argument("--grpc", action="store_true")
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--later-adapter")
     args = parser.parse_args()
+    if args.grpc:
+        import vllm.entrypoints.launchers.grpc_server  # noqa: F401
     names = EngineArgs.__dataclass_fields__
     engine_args = EngineArgs(**{k: v for k, v in vars(args).items() if k in names})
     offline = args.command == "offline"
@@ -255,6 +258,7 @@ MODULES = {
     "lora/lora_model.py": LORA,
     "lora/resolver.py": RESOLVER,
     "entrypoints/launchers/api_server/app_state.py": STATE,
+    "entrypoints/launchers/grpc_server.py": "from vllm.plugins import load_general_plugins",
     "entrypoints/launchers/api_server/entry.py": ENTRY,
     "v1/engine/core.py": CORE,
 }

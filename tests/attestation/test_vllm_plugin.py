@@ -165,6 +165,17 @@ def test_arguments_that_change_what_was_evaluated_are_refused(site, merged, argu
     assert "serving" not in done.stdout
 
 
+def test_a_front_end_that_is_not_held_is_refused(site: Path, merged: Certified) -> None:
+    """vLLM's gRPC server and its front end in Rust would check no names and templates: neither starts."""
+    grpc = _vllm(site, "serve", merged.tuned, "--grpc", **merged.environment)
+    rust = _vllm(site, "serve", merged.tuned, **merged.environment, VLLM_USE_RUST_FRONTEND="1")
+
+    assert (grpc.returncode, rust.returncode) == (1, 1)
+    assert "gRPC server" in grpc.stderr
+    assert "VLLM_USE_RUST_FRONTEND" in rust.stderr
+    assert "serving" not in grpc.stdout + rust.stdout
+
+
 def test_an_operator_can_answer_for_an_argument(site: Path, merged: Certified) -> None:
     """What is named in RECERT_UNSAFE_ALLOW may be given, and nothing else by that."""
     allowed = _vllm(

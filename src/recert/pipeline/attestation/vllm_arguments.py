@@ -60,6 +60,7 @@ _FRONT: Final[dict[str, Any]] = {
 _OFF: Final = {
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "anyone could load another adapter while it runs",
     "VLLM_SERVER_DEV_MODE": "its routes change weights and settings while it runs",
+    "VLLM_USE_RUST_FRONTEND": "names, adapters and templates are not checked in that front end",
     "VLLM_LORA_RESOLVER_CACHE_DIR": "adapters would be loaded by name while it runs",
     "VLLM_LORA_RESOLVER_HF_REPO_LIST": "adapters would be loaded by name while it runs",
     "VLLM_USE_MODELSCOPE": "files could be downloaded in place of the certified ones",

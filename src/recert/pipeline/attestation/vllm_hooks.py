@@ -33,6 +33,8 @@ _FILES: Final = "vllm.model_executor.model_loader.default_loader"
 _ADAPTERS: Final = ("vllm.lora.lora_model", "vllm.lora.models")
 _FRONT: Final = ("vllm.entrypoints.launchers.api_server.app_state", "vllm.entrypoints.openai.api_server")
 """Where it lies in this version, and where it lay in earlier ones."""
+_UNHELD: Final = ("vllm.entrypoints.launchers.grpc_server", "vllm.entrypoints.grpc_server")
+"""Another front end, in which names, adapters and templates would not be checked."""
 _OFFLINE: Final = "LLM_CLASS"
 """What vLLM calls the use of its class in a program: nobody is served."""
 
@@ -58,6 +60,8 @@ def install(end: End) -> None:
         }
     for name in changes:
         _found((name,), "")
+    if hooks.guard is not None:
+        changes |= dict.fromkeys(_UNHELD, hooks.unheld)
     WhenImported(changes).install()
 
 
@@ -165,6 +169,11 @@ class _Hooks:
         if adapters and not modules:
             raise refused("an adapter is certified and none is served: give --enable-lora and --lora-modules")
         self.guard.hand_over()
+
+    def unheld(self, module: ModuleType) -> None:
+        """Refuse a front end that nothing here looks at."""
+        with self._or_end():
+            raise refused("vLLM's gRPC server checks no names, adapters and templates", module=module.__name__)
 
     def loader(self, module: ModuleType) -> None:
         """Refuse ways of loading that read anything but the certified files."""
