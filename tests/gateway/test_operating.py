@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from builders import make_watch_report
 from certified_folders import Certified
 from many_models import Watched, certified, deployment, refusal, say, vllm
+from recert.__main__ import main
 from recert.gateway.server import GatewayServer
 from recert.pipeline.deploy import deploy_models
 from recert.pipeline.models_file import AliasesOf
@@ -26,7 +27,14 @@ from recert.store.audit import AuditLog, read_log
 from recert.store.files import write_atomic
 
 MODELS = ("sql", "sql-next")
-ALIASES = '[models.sql]\n[models.sql-next]\n[aliases.assistant]\nstable = "sql"\ncanary = "sql-next"\ncanary_share = {}\n'
+ALIASES = """
+[models.sql]
+[models.sql-next]
+[aliases.assistant]
+stable = "sql"
+canary = "sql-next"
+canary_share = {}
+"""
 
 
 @dataclass
@@ -55,13 +63,25 @@ class Site:
         write_atomic(self.folder / "models.toml", ALIASES.format(share).encode())
 
     def command(self, *words: object) -> tuple[int, str, str]:
-        """Run `recert`; return exit code, stdout and stderr."""
-        done = subprocess.run(
-            [sys.executable, "-m", "recert", *map(str, words), "--state", str(self.folder / "state")],
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-            env={**os.environ, "COLUMNS": "200"},
-        )  # fmt: skip
-        return done.returncode, done.stdout, done.stderr
+        """Run `recert` in this process; return exit code, stdout and stderr."""
+        given = ["recert", *map(str, words), "--state", str(self.folder / "state")]
+        out, err = StringIO(), StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            patch.setattr(sys, "argv", given)
+            patch.setenv("COLUMNS", "200")
+            main()
+        return int(ended.value.code or 0), out.getvalue(), err.getvalue()
+
+    def process(self, *words: object) -> tuple[int, str]:
+        """Run `recert` in a process of its own; return exit code and stdout."""
+        command = [sys.executable, "-m", "recert", *map(str, words), "--state", str(self.folder / "state")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        return done.returncode, done.stdout
 
     def watched(
         self, outcome: WatchOutcome = WatchOutcome.RENEW, name: str = "sql-next", **changes: Any
@@ -110,7 +130,7 @@ def test_one_command_stops_streams_and_a_restart_does_not_lift_it(site: Site) ->
     with site.gateway() as server:
         with Watched(server, "sql") as one, Watched(server, "sql-next") as other:
             begun = time.monotonic()
-            stopped = site.command("stop", "--all", "--reason", "it was told to")
+            stopped = site.process("stop", "--all", "--reason", "it was told to")
             assert one.ended.wait(6)
             assert other.ended.wait(6)
             took_s = max(one.ended_at, other.ended_at) - begun
@@ -122,7 +142,7 @@ def test_one_command_stops_streams_and_a_restart_does_not_lift_it(site: Site) ->
         said = say(again, "sql")[1]
     notes = [(note["event"], note["order"]["kind"], note["order"]["name"]) for note in site.notes()]
 
-    assert stopped[:2] == (0, "stopped every model\n")
+    assert stopped == (0, "stopped every model\n")
     assert took_s < 5
     assert one.text
     assert one.code == other.code == "stopped-by-operator"
@@ -148,15 +168,12 @@ def test_stopping_without_a_gateway_says_so_and_holds(site: Site) -> None:
     assert said == "sql"
 
 
-def test_a_stop_that_reaches_nobody_exits_2(site: Site, tmp_path: Path) -> None:
+def test_a_stop_that_reaches_nobody_exits_2(tmp_path: Path) -> None:
     """A folder that no gateway has: an operator in a hurry must not believe that anything was stopped."""
-    done = subprocess.run(
-        [sys.executable, "-m", "recert", "stop", "--all", "--state", str(tmp_path / "elsewhere")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    code, _, talk = Site(tmp_path, {}).command("stop", "--all")
 
-    assert done.returncode == 2
-    assert "nobody was told" in done.stderr
+    assert code == 2
+    assert "nobody was told" in talk
 
 
 def test_a_clean_watch_of_the_canary_promotes_it(site: Site) -> None:
@@ -195,6 +212,7 @@ def test_any_other_watch_of_the_canary_rolls_it_back(site: Site, outcome: WatchO
         state = alias_state(server)
         undone = site.promote(site.watched(started_at=early, watched_at=early))
         still = say(server, "assistant")[1]
+        time.sleep(1.1)  # times are in whole seconds, and what is not surely later does not count
         newer = site.promote(site.watched())
         at_last = say(server, "assistant")[1]
         site.command("promote", "assistant", "--lift")
