@@ -114,6 +114,20 @@ def test_a_choice_that_was_not_asked_for_is_an_error(tmp_path: Path, index: Any)
     assert caught.value.code == "upstream-malformed"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_choice_that_never_comes_is_an_error(tmp_path: Path, *, stream: bool) -> None:
+    """An upstream that answers one choice of two is at fault: nobody takes an empty choice for a reply."""
+    with (
+        gateway(tmp_path, says(choice(0, "stop", content="Hello")), policy=policy()) as (server, _),
+        client(server) as made,
+        pytest.raises(openai.APIError) as caught,
+    ):
+        found = ask(made, n=2, stream=stream)
+        list(found)
+
+    assert caught.value.code == "upstream-malformed"
+
+
 def test_tool_calls_leave_whole_with_ids_of_our_own(tmp_path: Path) -> None:
     """Parts of calls are put together, judged, and leave at the end; the upstream's ids stay inside."""
     upstream = says(
@@ -347,7 +361,7 @@ def test_an_upstream_that_does_not_stream_is_read_all_the_same() -> None:
         ],
         "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
     }
-    first, second = read_whole(json.dumps(body).encode())
+    first, second = read_whole(json.dumps(body).encode(), 2)
 
     assert (first.text, first.finish_reason, first.choice) == ("Hi", "stop", 0)
     assert (second.beside, second.finish_reason, second.choice) == ((("reasoning", "Hm"),), "length", 1)

@@ -98,14 +98,18 @@ def read_deltas(events: Sequence[bytes]) -> list[Delta]:
     return [_merged(deltas) for deltas in by_choice.values()]
 
 
-def read_whole(body: bytes) -> list[Delta]:
+def read_whole(body: bytes, choices: int) -> list[Delta]:
     """
     Return what a reply that is no stream says, one step a choice.
 
     Raises:
-        HttpError: `upstream-malformed`, or `upstream-failed` where it says so.
+        HttpError: `upstream-malformed`: it is not understood, or has not as many choices as were asked for; or
+            `upstream-failed` where it says so.
     """
-    return _read(body, "message")
+    found = _read(body, "message")
+    if {delta.choice for delta in found} != set(range(choices)):
+        raise malformed()
+    return found
 
 
 def _merged(deltas: Sequence[Delta]) -> Delta:

@@ -116,7 +116,8 @@ class _ChoiceGate:
         self._fields = fields
         self._offered = frozenset(tool.name for tool in wishes.tools)
         self._call_id = call_id
-        self._parts: dict[int, CallPart] = {}
+        self._parts: dict[int, tuple[str, list[str]]] = {}
+        """Of each call, by place: its name, and its arguments in pieces."""
         self._parts_chars = 0
         self._call_ratings: list[Rating] = []
         self._logprobs = _LogProbQueue() if wishes.logprobs else None
@@ -161,10 +162,10 @@ class _ChoiceGate:
     def _keep(self, parts: tuple[CallPart, ...]) -> None:
         """Calls are judged and leave whole, at the end."""
         for part in parts:
-            before = self._parts.get(part.place, CallPart(part.place, "", ""))
+            name, arguments = self._parts.get(part.place, ("", []))
+            arguments.append(part.arguments)
             # servers send the name once, or again and again
-            name = before.name if part.name == before.name else before.name + part.name
-            self._parts[part.place] = CallPart(part.place, name, before.arguments + part.arguments)
+            self._parts[part.place] = (name if part.name == name else name + part.name, arguments)
             self._parts_chars += len(part.name) + len(part.arguments)
         if self._parts_chars > _LONGEST_CALLS_CHARS:
             raise malformed()
@@ -185,8 +186,8 @@ class _ChoiceGate:
 
     async def _judged_calls(self) -> tuple[ToolCall, ...]:
         calls = tuple(
-            ToolCall(f"{self._call_id}{at:03d}", part.name, part.arguments)
-            for at, (_, part) in enumerate(sorted(self._parts.items()))
+            ToolCall(f"{self._call_id}{at:03d}", name, "".join(arguments))
+            for at, (_, (name, arguments)) in enumerate(sorted(self._parts.items()))
         )
         gate = self._make_gate("")
         await gate.feed("\n".join(text for call in calls for text in call.texts()))

@@ -110,6 +110,7 @@ class HttpUpstream:
         """Yield the steps of a reply; see `Upstream`."""
         assert self._session is not None
         ended: set[int] = set()
+        choices = int(body.get("n", 1))
         try:
             async with self._session.post(
                 self._url, data=orjson.dumps(body), headers=self._headers, allow_redirects=False
@@ -117,7 +118,7 @@ class HttpUpstream:
                 if response.status != 200:
                     raise await _refusal(response)
                 if response.content_type == "application/json":
-                    for delta in read_whole(await _body(response)):
+                    for delta in read_whole(await _body(response), choices):
                         yield delta
                     return
                 events, left_bytes = Events(), _most_bytes(body)
@@ -134,6 +135,8 @@ class HttpUpstream:
                             ended.add(delta.choice)
                         yield delta
                     if events.done:
+                        if choices > 1 and len(ended) < choices:
+                            raise malformed()
                         await _read_to_end(response.content)
                         return
         except aiohttp.ClientConnectorError as exc:
@@ -142,7 +145,7 @@ class HttpUpstream:
             ) from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise HttpError("the upstream broke off", status=502, code="upstream-cut") from exc
-        if len(ended) < body.get("n", 1):
+        if len(ended) < choices:
             raise HttpError("the upstream broke off", status=502, code="upstream-cut")
 
 
