@@ -28,21 +28,22 @@ Path = tuple[object, ...]
 _PIECE_CHARS = 3
 _TOOL = "look_up"
 _CHOICES = 3
-_LATIN, _CYRILLIC = "aeopcxv", "\u0430\u0435\u043e\u0440\u0441\u0445\u0475"
+_LATIN, _CYRILLIC = "aeopcx", "\u0430\u0435\u043e\u0440\u0441\u0445"
 _ZERO_WIDTH = 3000
 
 
-def spellings(phrase: str) -> dict[str, str]:
-    """Return ways to write a phrase that a reader, or any decoder, sees through."""
-    return {
-        "plain": phrase,
-        "NFKC": "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in phrase),
-        "zero-width": "\u200b".join(phrase),
-        "more zero-width than is held": ("\u200d" * _ZERO_WIDTH).join((phrase[:3], phrase[3:])),
-        "bidi": "\u202e".join(phrase) + "\u202c",
-        "confusable": phrase.translate(str.maketrans(_LATIN[:-1], _CYRILLIC[:-1])),
-        "base64": base64.b64encode(f"{phrase} it is".encode()).decode(),
-    }
+def spellings(phrase: str) -> Iterator[tuple[str, str]]:
+    """Yield ways to write a phrase that a reader, or any decoder, sees through: (way, what is written)."""
+    yield "plain", phrase
+    yield "NFKC", "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in phrase)
+    yield "NFKC", "".join(chr(ord(c) + 0x1D3B9) if c.isalpha() else c for c in phrase)
+    yield "zero-width", "\u200b".join(phrase)
+    yield "more zero-width than is held", ("\u200d" * _ZERO_WIDTH).join((phrase[:3], phrase[3:]))
+    yield "bidi", "\u202e".join(phrase) + "\u202c"
+    yield "bidi", f"\u202e{phrase[::-1]}\u202c"
+    yield "confusable", phrase.translate(str.maketrans(_LATIN, _CYRILLIC))
+    for skip in range(3):
+        yield "base64", base64.b64encode(f"{'so '[skip:]}{phrase} it is".encode()).decode()
 
 
 def echoes(secret: str) -> tuple[str, ...]:
@@ -195,7 +196,7 @@ def _written(field: str, secret: str) -> Iterator[tuple[str, str, tuple[str, ...
     before, after = ("", "") if field == "tool name" else (BEFORE, AFTER)
     named = _TOOL if field == "tool name" else "shelf"
     yield ORDINARY, "", (f"{before}{named}{after}",)
-    for how, spelt in spellings(PHRASE).items():
+    for how, spelt in spellings(PHRASE):
         whole = f"{before}{spelt}{after}"
         yield how, spelt, (whole,) if how == "plain" else _in_pieces(whole)
     for at in range(1, len(PHRASE)):
