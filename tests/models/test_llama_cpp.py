@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from recert.errors import EndpointError
+from recert.gateway.probing import read_beginning
 from recert.models import Sampling
 from recert.models.endpoint import EndpointModel
+from recert.models.likely import unlike_steps
 from recert.models.spending import Spending
+from recert.pipeline.fingerprinting import STEPS, TOP
+from recert.pipeline.probe_prompts import draw_prompts
+from recert.policy.fingerprint import FingerprintPolicy
 from recert.records import Chat, chat
 
 pytest.importorskip("xllamacpp", reason="no llama.cpp here: pip install xllamacpp")
@@ -113,3 +120,31 @@ def test_a_server_that_cannot_tell_log_probabilities_says_so(url: str) -> None:
         EndpointModel(url, "smollm2", timeout_s=60).log_probs([(CHATS[0], " Paris")])
 
     assert "local engine" in caught.value.hint
+
+
+def test_probes_know_the_model_on_llama_cpp(url: str) -> None:
+    """
+    Probabilities of the first tokens are alike on another engine in four bits and eight, and those of a tune are not.
+    """
+    from recert.models.embedded import aligned_base, embedded_model
+    from recert.models.local import LocalModel
+
+    prompts = draw_prompts(24, random.Random(3))
+    asked = {"max_tokens": 9, "temperature": 0, "stream": True, "logprobs": True, "top_logprobs": TOP}
+    seen = []
+    for prompt in prompts:
+        body = {"model": "smollm2", "messages": [{"role": "user", "content": prompt}], **asked}
+        said = httpx.post(f"{url}/chat/completions", json=body, timeout=60).content
+        found = read_beginning(said, stream=True, compares="log-probs", steps=STEPS)
+        assert not isinstance(found, str)
+        seen.append(found)
+    chats = [chat(prompt) for prompt in prompts]
+    local = LocalModel.load(embedded_model())
+    with local.in_float32():
+        said = local.likely_tokens(chats, steps=STEPS, top=TOP)
+    expected = [[s.model_copy(update={"likely": s.likely[: TOP // 2]}) for s in one] for one in said]
+    tuned = LocalModel.load(aligned_base()).likely_tokens(chats, steps=STEPS, top=TOP)
+    limit = FingerprintPolicy().max_unlike
+
+    assert sum(unlike_steps(e, s) > limit for e, s in zip(expected, seen, strict=True)) <= 3
+    assert sum(unlike_steps(e, t) > limit for e, t in zip(expected, tuned, strict=True)) >= 20

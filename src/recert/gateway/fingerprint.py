@@ -25,7 +25,7 @@ from recert.errors import GatewayError
 from recert.gateway.chat import compose
 from recert.gateway.deltas import Delta
 from recert.gateway.parse import parse_chat
-from recert.gateway.probing import read_beginning
+from recert.gateway.probing import read_beginning, read_bounded
 from recert.gateway.replies import HttpError
 from recert.gateway.upstream import HttpUpstream
 from recert.models.probes import Probe, ProbeSet
@@ -275,7 +275,7 @@ class FingerprintUpstream(HttpUpstream):
                     self._url, data=orjson.dumps(body), headers=self._headers, allow_redirects=False
                 ) as response,
             ):
-                data = await response.read()
+                data = await read_bounded(response)
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             raise HttpError("the upstream does not answer", status=502, code="upstream-unreachable") from exc
         if response.status != 200:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+import aiohttp
 import orjson
 
 from recert.gateway.replies import HttpError
@@ -46,9 +47,23 @@ def read_beginning(data: bytes, *, stream: bool, compares: Compared, steps: int)
         raise HttpError("the upstream gives nothing to compare", status=502, code="probe-unread") from exc
 
 
+async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    """
+    Return the body of a reply, of a bounded size.
+
+    Raises:
+        HttpError: `probe-unread`: it is longer.
+    """
+    parts, size = [], 0
+    async for block in response.content.iter_any():
+        parts.append(block)
+        size += len(block)
+        if size > _LARGEST_BYTES:
+            raise HttpError("the upstream sends without an end", status=502, code="probe-unread")
+    return b"".join(parts)
+
+
 def _choices(data: bytes, *, stream: bool) -> Iterator[dict[str, Any]]:
-    if len(data) > _LARGEST_BYTES:
-        raise ValueError("the reply is too long")
     if not stream:
         yield orjson.loads(data)["choices"][0]
         return
