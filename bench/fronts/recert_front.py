@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="an empty folder for the model, the keys and the audit log")
     parser.add_argument("--classifier", action="store_true", help="let the embedded judge see requests too")
     parser.add_argument("--secret", type=Path, help="file with the secret; by default a new one")
-    parser.add_argument("--allow", action="append", default=[], help="what requests may ask for beyond plain chat")
+    parser.add_argument(
+        "--allow", action="append", default=[], help="what requests may ask for beyond plain chat"
+    )
     parser.add_argument("--guardrail", action="store_true", help="answer LiteLLM's guardrail requests")
     parser.add_argument("--upstream-timeout-s", type=float, default=120.0)
     given = parser.parse_args()
