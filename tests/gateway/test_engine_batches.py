@@ -150,3 +150,20 @@ def test_each_model_of_an_engine_is_asked_by_its_name() -> None:
     assert isinstance(answers, list)
     assert [status for status, _ in answers] == [200, 200, 404, 400]
     assert (one.batches, other.batches) == ([["for one"]], [["for other"]])
+
+
+def test_what_the_engine_does_not_do_is_refused_and_not_passed_over() -> None:
+    """Several choices, tools, stop texts and the like get 400 from the embedded engine: it would leave them out."""
+    model = Counting()
+    model.go.set()
+    wishes: list[dict[str, object]] = [{"n": 2}, {"tools": [{}]}, {"stop": ["x"]}, {"logprobs": True}]
+
+    async def ask(session: aiohttp.ClientSession, url: str) -> list[tuple[int, str]]:
+        return [await _ask(session, url, "fine words", **wish) for wish in wishes]
+
+    answers = asyncio.run(_serve(model, ask))
+
+    assert isinstance(answers, list)
+    assert [status for status, _ in answers] == [400] * len(wishes)
+    assert all("not_supported" in said for _, said in answers)
+    assert model.batches == []

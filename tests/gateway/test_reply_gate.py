@@ -267,3 +267,19 @@ def test_a_line_without_an_end_is_an_error() -> None:
             events.feed(b"data: " + b"x" * 500_000)
 
     assert caught.value.code == "upstream-malformed"
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=PIECES, at=st.integers(0, 60), cuts=CUTS)
+def test_a_reply_leaves_as_if_its_beginning_were_the_model_s_own(text: str, at: int, cuts: list[int]) -> None:
+    """Wherever the client's beginning of a reply ends: what leaves of the rest is what the whole text allows."""
+    prefill, rest = text[:at], text[at:]
+    gate = ReplyGate(
+        lambda before: OutputGate(None, HoldBack(PATTERNS), "", by_sentence=True, prefill=before),
+        Wishes(),
+        prefill=prefill,
+    )
+    out = texts_out(pass_through(cut(sent([(0, "content", rest)]), cuts), gate))[0, "content"]
+    may, _ = allowed(text, judged=False)
+
+    assert out == may[len(prefill) :]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
 
 from recert.gateway.deltas import Delta
+from recert.gateway.replies import BadRequest
 from recert.gateway.upstream import HttpUpstream
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -28,10 +32,12 @@ def ask(
 ) -> tuple[list[list[Delta]], int]:
     """Ask a server that replies as told; return the steps of each reply, and how often it was dialled."""
     dialled = 0
+    serving: list[Any] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal dialled
         dialled += 1
+        serving.append(asyncio.current_task())
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -46,11 +52,13 @@ def ask(
         port = server.sockets[0].getsockname()[1]
         upstream = HttpUpstream(f"http://127.0.0.1:{port}", label="test", limit_s=5)
         await upstream.open()
-        replies = [[delta async for delta in upstream.stream({"stream": True})] for _ in range(times)]
-        await upstream.close()
-        server.close()
-        await server.wait_closed()
-        return replies
+        try:
+            return [[delta async for delta in upstream.stream({"stream": True})] for _ in range(times)]
+        finally:
+            await upstream.close()
+            server.close()
+            await server.wait_closed()
+            await asyncio.gather(*serving)
 
     return asyncio.run(run()), dialled
 
@@ -102,3 +110,17 @@ def test_a_connection_is_used_again_when_its_body_ends_after_the_last_event() ->
 
     assert [text_of(steps) for steps in replies] == ["Hello"] * 3
     assert dialled == 1
+
+
+@pytest.mark.parametrize("code", ["context_length_exceeded", "not_supported"])
+def test_a_refusal_that_is_the_request_s_fault_is_told_as_such(code: str) -> None:
+    """What the engine cannot do with this request is the client's 400, not the gateway's 502."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        body = b'{"error":{"code":"%s"}}' % code.encode()
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+    with pytest.raises(BadRequest) as caught:
+        ask(1, write)
+
+    assert (caught.value.status, caught.value.code) == (400, code)

@@ -166,6 +166,8 @@ async def _refusal(response: aiohttp.ClientResponse) -> HttpError:
             return BadRequest(
                 "the conversation is longer than the model's context", param="messages", code=code
             )
+        if code == "not_supported":
+            return BadRequest("the engine of this model does not do what is asked", code=code)
     return HttpError(
         f"the upstream refused with status {response.status}", status=502, code="upstream-refused"
     )

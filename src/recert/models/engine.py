@@ -34,6 +34,10 @@ from recert.records import Chat, Manifest
 
 _LOOK_S: Final = 1.0
 MOST_TOGETHER: Final = 16
+_NOT_DONE: Final = (
+    "logprobs", "n", "parallel_tool_calls", "reasoning_effort", "response_format", "stop", "tool_choice", "tools",
+)  # fmt: skip
+"""Wishes that this engine refuses rather than pass over."""
 """Requests that are answered in one batch."""
 REFUSED_EXIT: Final = 3
 """Exit code when the files are not what was certified."""
@@ -189,6 +193,7 @@ class Engine:
             asked = orjson.loads(await request.read())
             model = self._models.get(asked["model"]) if isinstance(self._models, Mapping) else self._models
             chat = Chat(messages=tuple(asked["messages"]))
+            beyond = [name for name in _NOT_DONE if asked.get(name)]
             sampling = Sampling(
                 max_new_tokens=asked["max_tokens"],
                 temperature=asked.get("temperature", 0.0),
@@ -199,6 +204,8 @@ class Engine:
             return _error(400, "invalid_request", "request was not understood")
         if model is None:
             return _error(404, "model_not_found", "there is no such model here")
+        if beyond:
+            return _error(400, "not_supported", f"this engine does not do {', '.join(beyond)}")
         pieces: asyncio.Queue[str | Exception | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
