@@ -16,7 +16,7 @@ import pytest
 
 from certified_folders import Certified
 from certified_tiny import certify_tiny
-from gateways import client, gateway, make_gateway_policy
+from gateways import client, gateway, make_gateway_policy, make_verified
 from model_server import ModelServer, Weights
 from recert.certification import verify
 from recert.certification.fingerprint import read_fingerprint
@@ -24,9 +24,11 @@ from recert.errors import GatewayError, InputError, SigningKeyError
 from recert.gateway.fingerprint import AGAIN_S, FingerprintUpstream, Serving
 from recert.gateway.server import GatewayServer
 from recert.models.probes import ProbeSet
+from recert.models.secret import SecretPrefix
 from recert.pipeline.deploy import deploy
 from recert.pipeline.fingerprinted import FingerprintedUpstream, fingerprinted
 from recert.pipeline.fingerprinting import Asked, Made, make_fingerprint
+from recert.records import Manifest
 from recert.store.audit import AuditLog
 
 EVERY_S = 1.5
@@ -201,8 +203,8 @@ def test_probes_look_like_requests(tiny, honest, tmp_path) -> None:
 
     def form(at: int) -> tuple[str, dict[str, str]]:
         body = server.asked[at]
-        (message,) = body["messages"]
-        return json.dumps({**body, "messages": [{**message, "content": ""}]}), server.headers[at]
+        *head, message = body["messages"]
+        return json.dumps({**body, "messages": [*head, {**message, "content": ""}]}), server.headers[at]
 
     assert {form(at)[0] for at in range(len(server.asked))} == {form(bread)[0]}
     assert all(form(at)[1] == form(bread)[1] for at in range(len(server.asked)))
@@ -215,7 +217,7 @@ def test_probes_are_used_up_before_any_comes_again(tiny, honest, tmp_path) -> No
     with server.running() as url, _gateway(tiny, url, tmp_path) as gateway:
         asked = _state(gateway)["fingerprint"]["asked"]
         _wait(lambda: len(server.asked) >= min(COUNT, 2 * asked), 4 * EVERY_S)
-    prompts = [body["messages"][0]["content"] for body in server.asked]
+    prompts = [body["messages"][-1]["content"] for body in server.asked]
 
     assert len(set(prompts[: min(COUNT, 2 * asked)])) == min(COUNT, 2 * asked)
 
@@ -226,7 +228,7 @@ def test_probes_stay_secret_in_logs_and_answers(tiny, honest, tmp_path, caplog) 
     server = ModelServer(honest)
     with server.running() as url, _gateway(tiny, url, tmp_path) as gateway:
         shown = json.dumps(_state(gateway)) + caplog.text + (tmp_path / "audit.jsonl").read_text()
-    prompts = [body["messages"][0]["content"] for body in server.asked]
+    prompts = [body["messages"][-1]["content"].partition("\n")[0] for body in server.asked]
 
     assert prompts
     assert [prompt for prompt in prompts if prompt in shown] == []
@@ -260,6 +262,43 @@ def test_other_or_open_probes_are_refused(tiny, honest, tmp_path) -> None:
         start(readable)
 
     assert refused.value.reason == "other-probes"
+
+
+def test_probes_are_asked_behind_the_secret_and_the_policys_words(tiny, honest) -> None:
+    """As requests are: behind them the certified weights are known, and a server that lacks one of them is not."""
+    words = make_gateway_policy(
+        max_new_tokens=8, system_instruction="You answer briefly.", immutable_suffix="Write to the town."
+    )
+    secret = SecretPrefix.generate(40)
+    verified = make_verified(
+        words,
+        folder=tiny.folder,
+        base=Manifest.of_folder(tiny.base),
+        tuned=Manifest.of_folder(tiny.tuned),
+        secret_sha256=secret.sha256,
+    )
+    made = make_fingerprint(
+        verified,
+        policy=words,
+        signer=tiny.keys["evaluator"],
+        secret=secret,
+        asked=Asked(COUNT),
+        draw=random.Random(7),
+    )
+    assert made.fingerprint is not None and made.probes is not None, made.reason
+    server = ModelServer(honest)
+    with server.running() as url:
+        whole = FingerprintUpstream(url, made.fingerprint, made.probes, Serving("tiny", words, secret))
+        whole.compare()
+        bare = FingerprintUpstream(url, made.fingerprint, made.probes, Serving("tiny", words))
+        with pytest.raises(GatewayError) as refused:
+            bare.compare()
+    system, user = (one["content"] for one in server.asked[0]["messages"])
+
+    assert whole.down() == ""
+    assert refused.value.reason == "fingerprint-differs"
+    assert system.startswith(secret.reveal()) and system.endswith("You answer briefly.")
+    assert user.endswith("\nWrite to the town.")
 
 
 def test_a_server_elsewhere_needs_both_files() -> None:

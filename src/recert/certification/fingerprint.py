@@ -44,6 +44,7 @@ def read_fingerprint(
         VerificationError: it is malformed, or nobody trusted as evaluator signed it; the trainer did (`same-signer`);
             or it is of another model, policy or secret (`other-fingerprint`).
     """
+    # F1 of spec/verification.md
     try:
         opened = Envelope.from_json(envelope)
         if opened.payload_type != FINGERPRINT_PAYLOAD_TYPE:
@@ -66,6 +67,7 @@ def read_fingerprint(
             raise RecordError("fingerprint is not canonical JSON, or lacks a field")
     except RecordError as exc:
         raise _malformed(exc) from exc
+    # F2
     key = signers.get(fingerprint.approval.key_id)
     if key is None or _ROLE not in key.roles:
         raise VerificationError(
@@ -77,6 +79,7 @@ def read_fingerprint(
         raise VerificationError(
             "same-signer", "the trainer signed the fingerprint", facts={"key": key.key_id}
         )
+    # F3
     _require_same_system(fingerprint, certificate)
     return fingerprint
 

@@ -72,6 +72,7 @@ def compare_first(
         StoreError, SigningKeyError, RecordError: the probes cannot be read, or others can read them.
     """
     found = read_fingerprint(read_bytes(declared.fingerprint, "fingerprint"), certificate, trust=trust)
+    # F4
     weak = why_too_weak(found, serving.policy.gateway.fingerprint)
     if weak:
         raise GatewayError(
@@ -80,6 +81,7 @@ def compare_first(
             facts={"because": weak},
             hint="make it again with `recert fingerprint`, with more probes",
         )
+    # F5
     upstream = FingerprintUpstream(
         declared.url,
         found,
