@@ -26,10 +26,11 @@ from recert.certification import (
     issue_status,
     read_unverified,
     suspend,
+    verify,
 )
 from recert.pipeline.attestation.holding import CertificateFiles
 from recert.policy import Policy
-from recert.records import Certificate, Manifest, now
+from recert.records import Certificate, Manifest, VerifiedCertificate, now
 
 MERGED_FILES = {
     "config.json": b'{"model_type": "llama"}',
@@ -120,6 +121,17 @@ class Certified:
     def environment(self) -> dict[str, str]:
         """The settings that name it."""
         return {"RECERT_CERTIFICATE": str(self.certificate), "RECERT_TRUST": str(self.trust)}
+
+    def verified(self) -> VerifiedCertificate:
+        """Return what verification says of all of it now."""
+        return verify(
+            self.certificate.read_bytes(),
+            base_dir=self.base,
+            tuned_dir=self.tuned,
+            trust=self.trusted,
+            status=self.status.read_bytes(),
+            policy=self.policy,
+        )
 
     def suspend(self) -> None:
         """Suspend the certificate in the status list."""
