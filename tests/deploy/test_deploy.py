@@ -216,6 +216,16 @@ def test_probes_ask_routes_that_there_are() -> None:
     assert "httpGet" not in gateway["livenessProbe"]
 
 
+def test_kubernetes_takes_the_manifests() -> None:
+    """Every field of every manifest is one that Kubernetes' own schemas know, with a value of its kind."""
+    schemas = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+    known = [one for one in _documents() if "k8s.io/v1beta1" not in one["apiVersion"]]
+
+    assert len(known) == 4
+    for one in known:
+        schemas.validate(one, schemas.latest_version(), strict=True)
+
+
 @pytest.mark.parametrize("name", ["Containerfile", "Containerfile.vllm"])
 def test_a_container_file_copies_what_there_is(name: str) -> None:
     """Each line is an instruction, what is copied from the context exists, and the command answers."""

@@ -129,7 +129,7 @@ def test_probes_know_the_model_on_llama_cpp(url: str) -> None:
     from recert.models.embedded import aligned_base, embedded_model
     from recert.models.local import LocalModel
 
-    prompts = draw_prompts(24, random.Random(3))
+    prompts = draw_prompts(16, random.Random(3))
     asked = {"max_tokens": 9, "temperature": 0, "stream": True, "logprobs": True, "top_logprobs": TOP}
     seen = []
     for prompt in prompts:
@@ -146,5 +146,5 @@ def test_probes_know_the_model_on_llama_cpp(url: str) -> None:
     tuned = LocalModel.load(aligned_base()).likely_tokens(chats, steps=STEPS, top=TOP)
     limit = FingerprintPolicy().max_unlike
 
-    assert sum(unlike_steps(e, s) > limit for e, s in zip(expected, seen, strict=True)) <= 3
-    assert sum(unlike_steps(e, t) > limit for e, t in zip(expected, tuned, strict=True)) >= 20
+    assert sum(unlike_steps(e, s) > limit for e, s in zip(expected, seen, strict=True)) <= 2
+    assert sum(unlike_steps(e, t) > limit for e, t in zip(expected, tuned, strict=True)) >= 13
