@@ -9,6 +9,8 @@ from collections.abc import Iterable
 class _Row(dict[str, int]):
     """Where each character leads from one state: worked out when it is first met, kept for plain letters."""
 
+    __slots__ = ("_automaton", "_state")
+
     def __init__(self, automaton: Automaton, state: int) -> None:
         self._automaton = automaton
         self._state = state
@@ -17,6 +19,19 @@ class _Row(dict[str, int]):
         found = self._automaton.find(self._state, char)
         if char < "\x80":  # letters of all the world would fill the memory
             self[char] = found
+        return found
+
+
+class _Rows(dict[int, _Row]):
+    """The rows of states that were ever met: most of many never are."""
+
+    __slots__ = ("_automaton",)
+
+    def __init__(self, automaton: Automaton) -> None:
+        self._automaton = automaton
+
+    def __missing__(self, state: int) -> _Row:
+        found = self[state] = _Row(self._automaton, state)
         return found
 
 
@@ -45,7 +60,7 @@ class Automaton:
         self._link()
         self.shortest = min((d for d, hit in zip(self.depths, self.hits, strict=True) if hit), default=0)
         """Length of the shortest phrase."""
-        self.rows = [_Row(self, state) for state in range(len(self._after))]
+        self.rows = _Rows(self)
 
     def __bool__(self) -> bool:
         return len(self._after) > 1
