@@ -285,8 +285,10 @@ JSON_TYPE = {"content-type": "application/json"}
 @pytest.mark.parametrize(
     ("method", "path", "headers", "content", "status", "code"),
     [
-        ("POST", "/v1/completions", JSON_TYPE, b"{}", 404, "unknown_route"),
-        ("POST", "/v1/embeddings", JSON_TYPE, b"{}", 404, "unknown_route"),
+        ("POST", "/v1/completions", JSON_TYPE, b"{}", 404, "not_certified"),
+        ("POST", "/v1/embeddings", JSON_TYPE, b"{}", 404, "not_certified"),
+        ("POST", "/v1/responses", JSON_TYPE, b"{}", 404, "not_certified"),
+        ("POST", "/v1/audio/speech", JSON_TYPE, b"{}", 404, "unknown_route"),
         ("GET", "/v1/models/../admin", {}, b"", 404, "unknown_route"),
         ("GET", "/v1/chat/completions", {}, b"", 405, "method_not_allowed"),
         (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from recert.evaluation.scoring import Judges
+    from recert.gateway.front import Front
     from recert.gateway.input_gate import InputControl
     from recert.models import Model
     from recert.models.secret import SecretPrefix
@@ -169,6 +170,39 @@ def load_status(certificate: Path, given: Path | None) -> bytes | None:
 
     path = status_path(certificate, given)
     return None if given is None and not path.exists() else read_bytes(path, "status list")
+
+
+def load_front(
+    limits: Sequence[str] | None,
+    keys_file: Path | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    origins: Sequence[str] | None,
+    **more: Any,
+) -> Front:
+    """
+    Return how a gateway meets its clients; `more` are further fields of `Front`.
+
+    Raises:
+        InputError: a TLS certificate without a key, or the other way round.
+        SettingsError: a limit or an origin is none.
+        GatewayError: the TLS files cannot be used.
+    """
+    from recert.errors import InputError
+    from recert.gateway.front import Front
+    from recert.gateway.limits import ServerLimits
+    from recert.gateway.origins import Origins
+    from recert.gateway.tls import Tls
+
+    if (tls_certificate is None) != (tls_key is None):
+        raise InputError("TLS takes a certificate and its key", hint="give --tls-certificate and --tls-key")
+    return Front(
+        limits=ServerLimits.parse(limits or ()),
+        keys_file=keys_file,
+        origins=Origins(origins or ()),
+        tls=Tls(tls_certificate, tls_key) if tls_certificate is not None and tls_key is not None else None,
+        **more,
+    )
 
 
 def load_rows(path: Path) -> list[ChatRow]:

@@ -60,6 +60,35 @@ Keys = Annotated[
         "makes one.",
     ),
 ]
+TlsCertificate = Annotated[
+    Path | None,
+    typer.Option(
+        help="TLS certificate, and those that lead to its authority: PEM. Taken up again on change."
+    ),
+]
+TlsKey = Annotated[Path | None, typer.Option(help="Its private key: PEM, without a passphrase.")]
+AllowOrigins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-origin",
+        metavar="ORIGIN",
+        help="A web page that may ask from a browser (CORS), as `https://app.example.org`; by default none.",
+    ),
+]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Where `/metrics` is answered to everyone who reaches it; by default it is a route for keys that may.",
+    ),
+]
+Traces = Annotated[
+    bool,
+    typer.Option(
+        "--traces",
+        help="Send a span of OpenTelemetry for each exchange, where `OTEL_EXPORTER_OTLP_ENDPOINT` says.",
+    ),
+]
 Limits = Annotated[
     list[str] | None,
     typer.Option(

@@ -29,9 +29,17 @@ def build_app(
     Return the application.
 
     Raises:
-        GatewayError: `budgets-nowhere`: keys come from a file, and there is no place to count what they use.
+        GatewayError: `budgets-nowhere`: keys come from a file, and there is no place to count what they use;
+            `open-origins`: every web page may ask, and there are no keys.
+        MissingExtraError: spans are wanted, and OpenTelemetry is not installed.
         StoreError: that place cannot be opened, or has not the tables of this version.
     """
+    if front.origins.any and not keys:
+        raise GatewayError(
+            "open-origins",
+            "refusing to let every web page ask without API keys",
+            hint="list the origins, or give keys",
+        )
     budgets = Budgets(_place(front, state)) if keys.may_have_budgets else Budgets()
     guardrail = Guardrail(models, audit) if front.guardrail else None
     return GatewayApp(models, Chat(models, audit, budgets), keys, front, guardrail, budgets)

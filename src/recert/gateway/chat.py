@@ -86,7 +86,7 @@ class Chat:
         → audit line → reply.
         Whatever goes wrong ends in an audit line and an error.
         """
-        draft = Draft(http.request_id, client, self._audit.keeps_texts)
+        draft = http.draft = Draft(http.request_id, client, self._audit.keeps_texts)
         error: HttpError | None = None
         try:
             served, value = await self._choose(http, draft)
@@ -104,7 +104,6 @@ class Chat:
                 self._budgets.settle(draft.taken, draft.tally.tokens)
         if error:
             await self._fail(http, draft, error)
-        log.info(orjson.dumps(draft.exchange(draft.decision).to_value()).decode())
 
     async def _choose(self, http: Http, draft: Draft) -> tuple[Served, dict[str, Any]]:
         """Read the body; return the model that it names, and what it says."""
@@ -148,11 +147,11 @@ class Chat:
     ) -> None:
         served.service.require()
         request = parse_chat(value, served.policy.gateway)
-        draft.streamed = request.stream
+        draft.asked, draft.streamed = request, request.stream
         http.end_when_gone(deadline)
         most = estimate(request) + request.max_new_tokens * request.wishes.choices
         draft.taken = await self._budgets.take(http.grant, most)
-        http.about_budget = draft.taken.headers
+        http.extra += draft.taken.headers
         created = int(draft.received_at.timestamp())
         levels = served.policy.gateway.levels
         reply = ChatBodies(draft.request_id, draft.model, created, draft.serial, levels)
@@ -226,6 +225,7 @@ class Chat:
     async def _send_blocked(self, http: Http, draft: Draft, request: ChatRequest, reply: ChatBodies) -> None:
         ratings = tuple(Rating(score) for score in draft.scores)
         ends = [End(FILTERED, draft.reason, ratings)] * request.wishes.choices
+        draft.finish_reasons = (FILTERED,) * len(ends)
         await self._write_line(draft, draft.decision)
         if request.stream:
             await http.start(200, EVENTS)
@@ -277,7 +277,9 @@ def _gate(served: Served, draft: Draft, request: ChatRequest) -> ReplyGate:
 def _decide(draft: Draft, gate: ReplyGate) -> list[End]:
     draft.scores += gate.scores
     draft.decision, draft.reason = ("blocked-output", gate.blocked) if gate.blocked else ("released", "")
-    return gate.ends()
+    ends = gate.ends()
+    draft.finish_reasons = tuple(end.finish_reason for end in ends)
+    return ends
 
 
 def _asked(http: Http, draft: Draft, request: ChatRequest) -> Asked:

@@ -12,6 +12,7 @@ from recert.digest import sha256_bytes
 from recert.gateway.bodies import Said
 from recert.gateway.budgets import Taken
 from recert.gateway.deltas import CONTENT, TOOL_CALLS, Delta
+from recert.gateway.parse import ChatRequest
 from recert.records import ControlScore, Exchange, now
 
 
@@ -82,6 +83,9 @@ class Draft:
     decision: str = "failed"
     reason: str = ""
     scores: list[ControlScore] = field(default_factory=list)
+    asked: ChatRequest | None = None
+    """The request, once it was understood."""
+    finish_reasons: tuple[str, ...] = ()
     streamed: bool = False
     released_chars: int = 0
     taken: Taken | None = None

@@ -64,7 +64,7 @@ class Guardrail:
 
         Whatever goes wrong is a line of the audit log and `BLOCKED`.
         """
-        draft = Draft(http.request_id, client, self._audit.keeps_texts)
+        draft = http.draft = Draft(http.request_id, client, self._audit.keeps_texts)
         held: list[int] = []
         try:
             held = await self._judge(http, draft)
@@ -82,7 +82,6 @@ class Guardrail:
             await asyncio.wrap_future(self._audit.submit(line, draft.texts()))
         except StoreError:
             _refuse(draft, stopped("audit-unavailable"))
-        log.info(orjson.dumps(draft.exchange(draft.decision).to_value()).decode())
         if not http.gone:
             await http.reply(200, _body(draft, held))
 

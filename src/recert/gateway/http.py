@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
 import orjson
 
+from recert.gateway.draft import Draft
 from recert.gateway.grants import Grant
 from recert.gateway.replies import BadRequest, HttpError
 
@@ -15,6 +18,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9_.:/+=-]{1,128}")
 JSON: Final = b"application/json"
 EVENTS: Final = b"text/event-stream; charset=utf-8"
 
@@ -33,12 +37,23 @@ class Http:
         self.path: str = scope["path"]
         self.request_id = request_id
         self.serial = ""
+        self.began = time.monotonic()
+        self.first_at = 0.0
+        """When the first byte of the reply was sent; 0 before."""
+        self.route = ""
+        """The path, where it is one that is answered."""
+        self.status = 0
+        self.code = ""
+        """Why there is no other reply than an error."""
+        self.draft: Draft | None = None
+        """The exchange, where it is one."""
         self.started = False
         self.gone = False
         self.grant = Grant("")
         """Who asks, and what it may."""
-        self.about_budget: tuple[tuple[bytes, bytes], ...] = ()
-        """Headers of the reply that say how much is left."""
+        self.extra: list[tuple[bytes, bytes]] = []
+        """Further headers of the reply."""
+        self.address: str = (scope.get("client") or ("",))[0]
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._body_s = body_s
         self._receive = receive
@@ -56,6 +71,21 @@ class Http:
         if len(found) > 1:
             raise BadRequest(f"header {name.decode()} is repeated", code="repeated_header")
         return found[0] if found else b""
+
+    @property
+    def client_request_id(self) -> str:
+        """What the client calls the request, where that is a plain name: in `X-Client-Request-Id` or `X-Request-Id`."""
+        for wanted in (b"x-client-request-id", b"x-request-id"):
+            found = [value for name, value in self._headers if name == wanted]
+            if len(found) == 1 and _PLAIN_ID.fullmatch(found[0]):
+                return found[0].decode()
+        return ""
+
+    @property
+    def traceparent(self) -> str:
+        """The trace that the client is in, as W3C Trace Context writes it."""
+        found = [value for name, value in self._headers if name == b"traceparent"]
+        return found[0].decode("latin-1") if len(found) == 1 else ""
 
     async def body(self, limit_bytes: int) -> bytes:
         """
@@ -116,23 +146,25 @@ class Http:
     async def start(
         self,
         status: int,
-        content_type: bytes,
+        content_type: bytes = b"",
         length: int | None = None,
         extra: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         """Send status and headers."""
         headers = [
-            (b"content-type", content_type),
+            *([(b"content-type", content_type)] if content_type else []),
             (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
             (b"x-request-id", self.request_id.encode()),
         ]
+        if self.client_request_id:
+            headers.append((b"x-client-request-id", self.client_request_id.encode()))
         if self.serial:
             headers.append((b"x-recert-certificate", self.serial.encode("latin-1", "replace")))
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
-        headers += [*self.about_budget, *extra]
-        self.started = True
+        headers += [*self.extra, *extra]
+        self.started, self.status, self.first_at = True, status, time.monotonic()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
@@ -146,6 +178,7 @@ class Http:
 
     async def error(self, error: HttpError) -> None:
         """Send an error: a JSON reply, or the last event of a stream that has begun."""
+        self.code = error.code
         data = orjson.dumps(error.value())
         if self.started:
             await self.write(b"data: " + data + b"\n\n", more=False)

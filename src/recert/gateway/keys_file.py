@@ -37,7 +37,7 @@ class KeyEntry(BaseModel):
     """Of the key."""
     models: tuple[str, ...] = ("*",)
     """Names or patterns of the models it may ask."""
-    routes: tuple[Route, ...] = PLAIN_ROUTES  # type: ignore[assignment]
+    routes: tuple[Route, ...] = PLAIN_ROUTES
     requests_per_minute: _Many | None = None
     requests_per_day: _Many | None = None
     tokens_per_minute: _Many | None = None

@@ -71,7 +71,7 @@ class ServerLimits:
         Raises:
             SettingsError: there is no such limit, or the value is no such number.
         """
-        kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        kinds = {field.name: int if field.type == "int" else float for field in dataclasses.fields(cls)}
         changes: dict[str, float] = {}
         for one in given:
             name, _, text = one.partition("=")

@@ -10,8 +10,8 @@ from typing import Any, Final
 from recert.gateway.replies import BadRequest
 from recert.gateway.values import invalid, not_certified, read_name, read_object_of, read_text, strings
 
-_MAX_MESSAGES: Final = 256
-_MAX_PARTS: Final = 64
+MAX_MESSAGES: Final = 256
+MAX_PARTS: Final = 64
 _MAX_CALLS: Final = 128
 _REASONING: Final = ("reasoning_content", "reasoning")
 
@@ -89,8 +89,8 @@ def read_messages(value: Any, allow: Collection[str]) -> tuple[str | None, tuple
     """
     if not isinstance(value, list) or not value:
         invalid("messages", "a non-empty list")
-    if len(value) > _MAX_MESSAGES:
-        raise BadRequest(f"at most {_MAX_MESSAGES} messages", param="messages", code="too_many_messages")
+    if len(value) > MAX_MESSAGES:
+        raise BadRequest(f"at most {MAX_MESSAGES} messages", param="messages", code="too_many_messages")
     system: list[str] = []
     turns: list[ChatMessage] = []
     called: set[str] = set()
@@ -188,7 +188,7 @@ def _tool_calls(value: Any, where: str, called: set[str]) -> tuple[ToolCall, ...
 def _content(value: Any, where: str) -> str:
     if isinstance(value, str):
         return value
-    if not isinstance(value, list) or not value or len(value) > _MAX_PARTS:
+    if not isinstance(value, list) or not value or len(value) > MAX_PARTS:
         invalid(where, "a text or a list of text parts")
     texts = []
     for part in value:

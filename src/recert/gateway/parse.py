@@ -20,18 +20,18 @@ from recert.gateway.values import invalid, read_boolean, read_integer, read_numb
 from recert.policy.policy import GatewayPolicy
 from recert.records import parse_json
 
-_MOST_CHOICES: Final = 8
-_MOST_STOPS: Final = 4
-_LONGEST_STOP_CHARS: Final = 256
-_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
-_KNOWN_NOT_CERTIFIED: Final = frozenset(
+MOST_CHOICES: Final = 8
+MOST_STOPS: Final = 4
+LONGEST_STOP_CHARS: Final = 256
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
+KNOWN_NOT_CERTIFIED: Final = frozenset(
     {
         "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "metadata", "modalities",
         "prediction", "presence_penalty", "prompt_cache_key", "safety_identifier", "service_tier", "store", "verbosity",
         "web_search_options",
     }
 )  # fmt: skip
-_OPENED_BY: Final = {
+OPENED_BY: Final = {
     "logprobs": "logprobs",
     "n": "choices",
     "parallel_tool_calls": "tools",
@@ -43,7 +43,7 @@ _OPENED_BY: Final = {
     "top_logprobs": "logprobs",
 }
 """Fields that are read where the policy allows what stands behind them."""
-_HARMLESS: Final[dict[str, tuple[object, ...]]] = {
+HARMLESS: Final[dict[str, tuple[object, ...]]] = {
     "n": (1,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
@@ -56,7 +56,7 @@ _HARMLESS: Final[dict[str, tuple[object, ...]]] = {
     "tools": ([],),
 }
 """Values of fields outside the certificate that ask for nothing."""
-_READ: Final = frozenset(
+READ: Final = frozenset(
     {
         "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature",
         "top_p", "seed", "user",
@@ -177,9 +177,9 @@ def parse_chat(value: dict[str, Any], policy: GatewayPolicy) -> ChatRequest:
         BadRequest: it has an unknown field or a value that is not certified.
     """
     for name, given in value.items():
-        if name in _KNOWN_NOT_CERTIFIED or (name in _OPENED_BY and _OPENED_BY[name] not in policy.allow):
+        if name in KNOWN_NOT_CERTIFIED or (name in OPENED_BY and OPENED_BY[name] not in policy.allow):
             _refuse_unless_harmless(name, given, policy.allow)
-        elif name not in _READ and name not in _OPENED_BY:
+        elif name not in READ and name not in OPENED_BY:
             raise BadRequest(f"unknown field: {name[:80]}", param=name[:80], code="unknown_field")
     system, messages = read_messages(value.get("messages"), policy.allow)
     stream = read_boolean(value, "stream")
@@ -198,7 +198,7 @@ def parse_chat(value: dict[str, Any], policy: GatewayPolicy) -> ChatRequest:
 
 
 def _refuse_unless_harmless(name: str, given: object, allow: Collection[str]) -> None:
-    harmless = _HARMLESS.get(name, ())
+    harmless = HARMLESS.get(name, ())
     if given is None or any(type(given) is type(h) and given == h for h in harmless):
         return
     if name.endswith("_penalty") and given == 0 and not isinstance(given, bool):
@@ -212,16 +212,16 @@ def _refuse_unless_harmless(name: str, given: object, allow: Collection[str]) ->
 def _wishes(value: dict[str, Any]) -> Wishes:
     tools = read_tools(value.get("tools"))
     effort = value.get("reasoning_effort")
-    if effort is not None and effort not in _EFFORTS:
+    if effort is not None and effort not in EFFORTS:
         raise BadRequest(
-            f"reasoning_effort must be one of {', '.join(_EFFORTS)}",
+            f"reasoning_effort must be one of {', '.join(EFFORTS)}",
             param="reasoning_effort",
             code="invalid_value",
         )
     read_integer(value.get("top_logprobs"), "top_logprobs", 0, 0, 0)
     together = value.get("parallel_tool_calls")
     return Wishes(
-        choices=read_integer(value.get("n"), "n", 1, 1, _MOST_CHOICES) or 1,
+        choices=read_integer(value.get("n"), "n", 1, 1, MOST_CHOICES) or 1,
         stop=_stop(value.get("stop")),
         tools=tools,
         tool_choice=read_tool_choice(value.get("tool_choice"), tools),
@@ -236,12 +236,12 @@ def _wishes(value: dict[str, Any]) -> Wishes:
 
 def _stop(value: Any) -> tuple[str, ...]:
     given = [value] if isinstance(value, str) else value or []
-    if not isinstance(given, list) or len(given) > _MOST_STOPS:
-        invalid("stop", f"a text or a list of at most {_MOST_STOPS} texts")
+    if not isinstance(given, list) or len(given) > MOST_STOPS:
+        invalid("stop", f"a text or a list of at most {MOST_STOPS} texts")
     found = tuple(read_text(one, "stop") for one in given)
-    if any(len(one) > _LONGEST_STOP_CHARS for one in found):
+    if any(len(one) > LONGEST_STOP_CHARS for one in found):
         raise BadRequest(
-            f"stop texts have at most {_LONGEST_STOP_CHARS} characters", param="stop", code="invalid_value"
+            f"stop texts have at most {LONGEST_STOP_CHARS} characters", param="stop", code="invalid_value"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""The server around the application: a bound socket, uvicorn, and a clean end."""
+"""The server around the application: bound sockets, uvicorn, and a clean end."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
-from recert.errors import GatewayError
+from recert.errors import GatewayError, SettingsError
 from recert.gateway.app import GatewayApp
 from recert.gateway.connections import Connections
 from recert.gateway.limits import ServerLimits, within_open_files
+from recert.gateway.metrics_page import MetricsPage
 from recert.gateway.wire import GuardedHttp
 
 _START_S: Final = 20.0
@@ -25,13 +26,14 @@ _LAST_WORDS_S: Final = 2
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn, with our protocol on each connection and an end in steps."""
+    """uvicorn, with our protocol on each connection and an end in steps. The second socket is that of the counts."""
 
     def __init__(self, config: uvicorn.Config, app: GatewayApp, limits: ServerLimits) -> None:
         super().__init__(config)
         self._app = app
         self._limits = limits
-        self.connections = Connections(limits)
+        self.connections = app.metrics.connections = Connections(limits)
+        self._watched = Connections(limits)  # the counts are read even where clients take every connection
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on `sockets`, once the application is ready."""
@@ -40,15 +42,30 @@ class _Uvicorn(uvicorn.Server):
             self.should_exit = True
             return
         loop = asyncio.get_running_loop()
+        page = _config(MetricsPage(self._app.metrics), self._limits)
+        page.load()
 
         def protocol() -> GuardedHttp:
             return GuardedHttp(self.connections, self.config, self.server_state, self.lifespan.state, loop)
 
+        def counting() -> GuardedHttp:
+            return GuardedHttp(self._watched, page, self.server_state, self.lifespan.state, loop)
+
         self.connections.start()
-        self.servers = [
-            await loop.create_server(protocol, sock=sock, backlog=self.config.backlog)
-            for sock in sockets or []
-        ]
+        self._watched.start()
+        first, *second = sockets or []
+        tls = self._app.front.tls
+        secured: dict[str, Any] = {}
+        if tls is not None:
+            limit_s = self._limits.headers_s
+            secured = {
+                "ssl": tls.context(),
+                "ssl_handshake_timeout": limit_s,
+                "ssl_shutdown_timeout": limit_s,
+            }
+        self.servers = [await loop.create_server(protocol, sock=first, backlog=_BACKLOG, **secured)]
+        for one in second:
+            self.servers.append(await loop.create_server(counting, sock=one, backlog=_BACKLOG))
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -59,6 +76,7 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
         ending.cancel()
         await self.connections.stop()
+        await self._watched.stop()
 
     async def _wait(self, limit_s: float) -> None:
         """Wait, unless told to end at once."""
@@ -66,6 +84,41 @@ class _Uvicorn(uvicorn.Server):
             async with asyncio.timeout(limit_s):
                 while not self.force_exit:
                     await asyncio.sleep(0.05)
+
+
+def _config(app: Any, limits: ServerLimits) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=limits.idle_s,  # type: ignore[arg-type]  # a timer, for which fractions do
+        timeout_graceful_shutdown=limits.drain_s + _LAST_WORDS_S,  # type: ignore[arg-type]  # likewise
+    )
+
+
+def _listen(host: str, port: int, limits: ServerLimits) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        made = socket.create_server((host.strip("[]"), port), family=family, backlog=_BACKLOG)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.reader_bytes)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: else 40 ms a reply
+    except OSError as exc:
+        raise GatewayError(
+            "cannot-listen", "cannot listen", facts={"host": host, "port": port, "because": exc.strerror}
+        ) from exc
+    return made
+
+
+def _url(scheme: str, host: str, listening: socket.socket) -> str:
+    shown = f"[{host.strip('[]')}]" if ":" in host else host
+    return f"{scheme}://{shown}:{listening.getsockname()[1]}"
 
 
 class GatewayServer:
@@ -80,40 +133,26 @@ class GatewayServer:
 
     Raises:
         GatewayError: `cannot-listen`.
+        SettingsError: the address for the counts is none.
     """
 
     def __init__(self, app: GatewayApp, host: str, port: int, on_end: Callable[[], None]) -> None:
         self._on_end = on_end
-        limits = within_open_files(app.limits)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._socket = socket.create_server((host.strip("[]"), port), family=family, backlog=_BACKLOG)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.reader_bytes)
-            self._socket.setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-            )  # inherited: else 40 ms a reply
-        except OSError as exc:
-            raise GatewayError(
-                "cannot-listen", "cannot listen", facts={"host": host, "port": port, "because": exc.strerror}
-            ) from exc
-        shown = f"[{host.strip('[]')}]" if ":" in host else host
-        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        limits = within_open_files(app.front.limits)
+        self._sockets = [_listen(host, port, limits)]
+        self.url = _url("https" if app.front.tls else "http", host, self._sockets[0])
         """Where it listens."""
-        config = uvicorn.Config(
-            app,
-            http="httptools",
-            ws="none",
-            loop="asyncio",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            backlog=_BACKLOG,
-            timeout_keep_alive=limits.idle_s,  # type: ignore[arg-type]  # a timer, for which fractions do
-            timeout_graceful_shutdown=limits.drain_s + _LAST_WORDS_S,  # type: ignore[arg-type]  # likewise
-        )
-        self._server = _Uvicorn(config, app, limits)
+        self.metrics_url = self.url + "/metrics"
+        """Where the counts are read."""
+        if app.front.metrics:
+            try:
+                at, counted = _address(app.front.metrics)
+                self._sockets.append(_listen(at, counted, limits))
+            except BaseException:
+                self._sockets[0].close()
+                raise
+            self.metrics_url = _url("http", at, self._sockets[1]) + "/metrics"
+        self._server = _Uvicorn(_config(app, limits), app, limits)
         self._thread: threading.Thread | None = None
 
     @property
@@ -132,7 +171,7 @@ class GatewayServer:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped on purpose, as by Ctrl-C
         try:
             with contextlib.suppress(KeyboardInterrupt):
-                self._server.run(sockets=[self._socket])
+                self._server.run(sockets=self._sockets)
             if not self._server.started:
                 raise GatewayError("start-failed", "the gateway did not start")
         finally:
@@ -146,7 +185,7 @@ class GatewayServer:
             GatewayError: `start-failed`.
         """
         self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="gateway", daemon=True
+            target=self._server.run, kwargs={"sockets": self._sockets}, name="gateway", daemon=True
         )
         self._thread.start()
         waited = threading.Event()
@@ -166,7 +205,8 @@ class GatewayServer:
         self._end()
 
     def _end(self) -> None:
-        self._socket.close()
+        for one in self._sockets:
+            one.close()
         self._on_end()
 
     def __enter__(self) -> GatewayServer:
@@ -175,3 +215,10 @@ class GatewayServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _address(given: str) -> tuple[str, int]:
+    host, _, port = given.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise SettingsError("not an address", facts={"given": given}, hint="such as 127.0.0.1:9100")
+    return host, int(port)

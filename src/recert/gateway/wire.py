@@ -58,7 +58,7 @@ class GuardedHttp(HttpToolsProtocol):
 
     # what the transport calls
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a new connection, or refuse it where there are too many."""
         super().connection_made(cast("asyncio.Transport", transport))
         self.transport.set_write_buffer_limits(high=self._limits.reader_bytes)
