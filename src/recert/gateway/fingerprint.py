@@ -42,8 +42,8 @@ WEAKER: Final = (
     "weaker than managed: it answered probes as the certified model does; none of its files was hashed"
 )
 _TOGETHER: Final = 4
-_ATTEMPTS: Final = 3
-_PAUSE_S: Final = 0.5
+_PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0)
+"""Before each attempt to ask a probe: a server that is busy for a moment is no other model."""
 AGAIN_S: Final = 5.0
 """From a comparison that could not be read to the next."""
 
@@ -255,9 +255,8 @@ class FingerprintUpstream(HttpUpstream):
         return places
 
     async def _distance(self, probe: Probe) -> float:
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(_PAUSE_S * attempt)
+        for pause_s in _PAUSES_S:
+            await asyncio.sleep(pause_s)
             try:
                 return probe.unlike(await self._begin(probe))
             except HttpError as exc:

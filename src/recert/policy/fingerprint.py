@@ -58,11 +58,11 @@ def plan_comparison(
     certified weights, and for the other model that was unlike least often.
     """
     alike, apart = _rates(same, others)
+    alarm_at = 1
     for asked in range(bounds.min_asked, same.probes + 1):
-        alarm_at = next(
-            (k for k in range(1, asked + 1) if upper_tail(k, asked, alike) <= bounds.false_alarm), None
-        )
-        if alarm_at is None:
+        while alarm_at <= asked and upper_tail(alarm_at, asked, alike) > bounds.false_alarm:
+            alarm_at += 1  # more probes never need fewer
+        if alarm_at > asked:
             continue
         found = Comparison(
             asked, alarm_at, upper_tail(alarm_at, asked, alike), 1 - upper_tail(alarm_at, asked, apart)
