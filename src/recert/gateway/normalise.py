@@ -77,6 +77,7 @@ _ASCII_FOLD: Final = _ascii(fold_char)
 _LEET: Final = str.maketrans("01|!3457@$89i", "ollleastasbgl")
 
 
+@lru_cache(maxsize=4096)
 def fold_leet_char(char: str) -> str:
     """Return a character's fold with digits and signs read as letters (i, l and 1 merge)."""
     return fold_char(char).translate(_LEET)
@@ -90,6 +91,7 @@ def fold_leet(text: str) -> str:
 _ASCII_LEET: Final = _ascii(fold_leet_char)
 
 
+@lru_cache(maxsize=4096)
 def squeeze_char(char: str) -> str:
     """Return a character's fold with nothing but letters and digits: separators vanish."""
     return "".join(c for c in fold_char(char) if c.isalnum())

@@ -49,6 +49,7 @@ class Patterns:
     leet: Automaton
     backwards: Automaton
     squeezed: Automaton
+    longest_piece: int
 
     def __bool__(self) -> bool:
         return bool(self.phrases) or bool(self.pieces)
@@ -70,7 +71,7 @@ class Patterns:
         if self.leet:
             made.append(FoldReading(self.leet, fold_leet_char))
         if self.squeezed:
-            made.append(SecretReading(self.squeezed, max(map(len, self.pieces))))
+            made.append(SecretReading(self.squeezed, self.longest_piece))
         return made
 
 
@@ -106,6 +107,7 @@ def compile_patterns(phrases: Sequence[str], secret: SecretPrefix | None = None)
         leet=Automaton((phrase, FORBIDDEN) for phrase in leet),
         backwards=Automaton((phrase, FORBIDDEN) for phrase in backwards),
         squeezed=Automaton((piece, ECHO) for piece in pieces),
+        longest_piece=max(map(len, pieces), default=0),
     )
 
 
