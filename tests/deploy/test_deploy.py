@@ -183,7 +183,7 @@ def test_the_model_server_is_reached_through_the_gateway_alone() -> None:
     words = CONTAINERS["model"]["args"]
     port = next(word.partition("=")[2] for word in words if word.startswith("--port="))
     served = _parsed(CONTAINERS["gateway"]["args"])
-    (rule,) = _kind("NetworkPolicy")["spec"]["ingress"]
+    clients, counting = _kind("NetworkPolicy")["spec"]["ingress"]
     upstream = upstream_of(
         served["upstream"], (), "", "", fingerprint=served["fingerprint"], probes=served["probes"]
     )
@@ -191,7 +191,9 @@ def test_the_model_server_is_reached_through_the_gateway_alone() -> None:
     assert "--host=127.0.0.1" in words
     assert upstream.url == f"http://127.0.0.1:{port}"  # type: ignore[union-attr]
     assert "ports" not in CONTAINERS["model"]
-    assert rule["ports"] == [{"protocol": "TCP", "port": served["port"]}]
+    assert clients["ports"] == [{"protocol": "TCP", "port": served["port"]}]
+    assert counting["ports"] == [{"protocol": "TCP", "port": int(served["metrics"].rpartition(":")[2])}]
+    assert clients["from"] != counting["from"]
     assert _kind("NetworkPolicy")["spec"]["egress"] == []
     assert set(_kind("NetworkPolicy")["spec"]["policyTypes"]) == {"Ingress", "Egress"}
 
@@ -206,6 +208,16 @@ def test_selectors_choose_the_pods() -> None:
     assert labels == _kind("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
     assert labels == budget["selector"]["matchLabels"]
     assert budget["minAvailable"] < _kind("StatefulSet")["spec"]["replicas"]
+
+
+def test_what_is_counted_is_scraped_where_it_is() -> None:
+    """The annotations name the port that the gateway opens for it and its route."""
+    said = _kind("StatefulSet")["spec"]["template"]["metadata"]["annotations"]
+    served = _parsed(CONTAINERS["gateway"]["args"])
+
+    assert said["prometheus.io/scrape"] == "true"
+    assert served["metrics"] == f"0.0.0.0:{said['prometheus.io/port']}"
+    assert f'"{said["prometheus.io/path"]}"' in GATEWAY
 
 
 def test_probes_ask_routes_that_there_are() -> None:

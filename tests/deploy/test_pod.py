@@ -85,7 +85,9 @@ class Pod:
     @contextmanager
     def serving(self, upstream: str) -> Iterator[str]:
         """Run the gateway in front of a model server; gives its address."""
-        command = self.command("gateway", upstream=f"fingerprint={upstream}#support", port="0")
+        command = self.command(
+            "gateway", upstream=f"fingerprint={upstream}#support", port="0", metrics="127.0.0.1:0"
+        )
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment()) as running:
             try:
                 assert running.stdout is not None
