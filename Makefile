@@ -5,7 +5,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO_DIR ?= build/demo
 WORKERS ?= 2
-BENCHES = $(sort $(wildcard bench/*.py))
+# judge_error.py measures a judge of yours on a file of yours, so it is not run with the others
+BENCHES = $(filter-out bench/judge_error.py,$(sort $(wildcard bench/*.py)))
 EVALUATION_BENCHES = decisions.py decoding.py "decoding.py --embedded" report_scale.py "second_tune.py --embedded" \
 	"evaluation_peers.py --embedded" "time_to_verdict.py --demo $(DEMO_DIR)"
 CLAIMS = build/bench-evaluation
@@ -15,7 +16,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	bench-gateway bench-gateway-load bench-leaks clean
+	bench-gateway bench-gateway-load bench-leaks fuzz clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -55,7 +56,7 @@ assets-report: $(INSTALLED)  ## Measure the embedded model with and without the 
 	$(BIN)/python -m recert.pipeline.assets_report
 
 bench: $(INSTALLED)  ## Run every benchmark; each ends with one JSON line a claim
-	@for bench in $(BENCHES); do echo "== $$bench" >&2; $(BIN)/python $$bench || exit $$?; done
+	@status=0; for bench in $(BENCHES); do echo "== $$bench" >&2; $(BIN)/python $$bench || status=1; done; exit $$status
 
 bench-evaluation: $(INSTALLED)  ## Measure evaluation, other tools beside; `make demo` first for all of it
 	@mkdir -p $(CLAIMS) && rm -f $(CLAIMS)/* && status=0; \
@@ -72,6 +73,9 @@ bench-leaks: $(INSTALLED)  ## Say what must not leave in every field and disguis
 
 bench-gateway-load: $(INSTALLED)  ## Put 1,000 streams, faults and slow clients on the gateway
 	$(BIN)/python bench/gateway_load.py
+
+fuzz: $(INSTALLED)  ## Try a million cases on readers and filters; what is found is kept as a test
+	$(BIN)/python bench/fuzzing.py --workers $(WORKERS)
 
 clean:  ## Remove what was built; the environment stays
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

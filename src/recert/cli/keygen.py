@@ -11,7 +11,8 @@ import typer
 def keygen(
     path: Annotated[Path, typer.Argument(help="Private key to write; its `.pub` file lies beside it.")],
     role: Annotated[
-        str, typer.Option(help="`evaluator`, `approver`, `status`, `trainer`, `audit`, or a role of the policy.")
+        str,
+        typer.Option(help="`evaluator`, `approver`, `status`, `trainer`, `audit`, or a role of the policy."),
     ],
     name: Annotated[str, typer.Option(help="Who holds it.")] = "",
 ) -> None:

@@ -173,7 +173,9 @@ class _Hooks:
     def unheld(self, module: ModuleType) -> None:
         """Refuse a front end that nothing here looks at."""
         with self._or_end():
-            raise refused("vLLM's gRPC server checks no names, adapters and templates", module=module.__name__)
+            raise refused(
+                "vLLM's gRPC server checks no names, adapters and templates", module=module.__name__
+            )
 
     def loader(self, module: ModuleType) -> None:
         """Refuse ways of loading that read anything but the certified files."""
