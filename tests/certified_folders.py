@@ -13,6 +13,7 @@ from builders import (
     TUNED_FILES,
     make_eval_report,
     make_policy,
+    make_rules,
     make_screen_report,
     make_tune_report,
     write_model,
@@ -30,7 +31,7 @@ from recert.certification import (
 )
 from recert.pipeline.attestation.holding import CertificateFiles
 from recert.policy import Policy
-from recert.records import Certificate, Manifest, VerifiedCertificate, now
+from recert.records import Certificate, Manifest, Verdict, VerifiedCertificate, now
 
 MERGED_FILES = {
     "config.json": b'{"model_type": "llama"}',
@@ -52,6 +53,8 @@ class Certified:
     made_at: datetime = field(default_factory=lambda: now() - timedelta(minutes=1))
     changes: dict[str, Any] = field(default_factory=dict)
     """Of what `certify` is asked."""
+    suffix: str = ""
+    """Words after every user turn, without which it is not certified."""
 
     def __post_init__(self) -> None:
         write_model(self.base, self.base_files)
@@ -65,8 +68,18 @@ class Certified:
         base, tuned = Manifest.of_folder(self.base), Manifest.of_folder(self.tuned)
         screen = make_screen_report()
         kind = "lora-adapter" if (self.tuned / "adapter_config.json").exists() else "merged-weights"
+        behind: dict[str, Any] = {}
+        if self.suffix:
+            self.policy = make_policy(gateway={"immutable_suffix": self.suffix})
+            behind = {
+                "rules": (*make_rules(), *make_rules(safeguards=("immutable-suffix",))),
+                "verdict_safeguarded": Verdict.PASS,
+                "required_controls": ("immutable-suffix",),
+            }
         asked: dict[str, Any] = {
-            "eval_report": make_eval_report(base=base, tuned=tuned, policy=self.policy, model_name=self.name),
+            "eval_report": make_eval_report(
+                base=base, tuned=tuned, policy=self.policy, model_name=self.name, **behind
+            ),
             "policy": self.policy,
             "base_dir": self.base,
             "tuned_dir": self.tuned,

@@ -93,6 +93,19 @@ def attestation_off() -> bool:
     return bool(given)
 
 
+def behind_gateway() -> bool:
+    """
+    Say whether clients reach a model server through `recert serve` alone: `RECERT_BEHIND_GATEWAY` is `yes`.
+
+    Raises:
+        SettingsError: the variable has another value.
+    """
+    given = os.environ.get("RECERT_BEHIND_GATEWAY", "")
+    if given not in ("", "yes"):
+        raise SettingsError("RECERT_BEHIND_GATEWAY is `yes` or not set", facts={"given": given})
+    return bool(given)
+
+
 def unsafe_allowed() -> frozenset[str]:
     """
     Return what a model server may be given though it changes what was evaluated: `RECERT_UNSAFE_ALLOW`, with commas.

@@ -254,6 +254,23 @@ def test_the_command_says_yes_no_or_could_not_answer(certified: Certified, tmp_p
     assert "no such model folder" in missing.stderr
 
 
+def test_a_model_that_holds_behind_controls_only_is_not_served_bare(tmp_path: Path) -> None:
+    """
+    A certificate that requires a control says nothing of a server that applies none: refused until somebody says that
+    a gateway stands before it.
+    """
+    certified = Certified(tmp_path / "world", tuned_files=MERGED_FILES, suffix="Remember: be safe.")
+    asked = ["attest", certified.certificate, "--trust", certified.trust, "--model", certified.tuned]
+
+    bare = _recert(*asked, "--output", tmp_path / "bare")
+    behind = _recert(*asked, "--output", tmp_path / "pod", "--behind-gateway")
+
+    assert (bare.returncode, behind.returncode) == (1, 0)
+    assert "(control-missing)" in bare.stderr
+    assert "immutable-suffix" in bare.stderr
+    assert _left(tmp_path / "bare") == []
+
+
 def test_the_command_loads_neither_torch_nor_numpy(certified: Certified, tmp_path: Path) -> None:
     """An init container needs the core alone."""
     code = (

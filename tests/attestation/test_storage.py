@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from certified_folders import MERGED_FILES, Certified
-from recert.errors import InputError, StoreError, VerificationError
+from recert.errors import InputError, SettingsError, StoreError, VerificationError
 from recert.pipeline.attestation.holding import CertificateFiles
 from recert.pipeline.attestation.storage import place_certified
 from recert.records import Manifest
@@ -92,6 +92,26 @@ def test_a_model_that_is_not_certified_is_not_placed(
 
     assert refused.value.reason == ("file-missing" if change == "missing" else "file-differs")
     assert list(target.iterdir()) == []
+
+
+def test_a_model_that_holds_behind_controls_only_is_placed_behind_a_gateway_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`RECERT_BEHIND_GATEWAY=yes` says so; any other value is an error, and without it nothing is placed."""
+    certified = Certified(tmp_path / "world", tuned_files=MERGED_FILES, suffix="Remember: be safe.")
+    asked = [(f"file://{certified.tuned}", tmp_path / "pod")]
+    for name, value in certified.environment.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(VerificationError, match="only behind controls") as refused:
+        place_certified(CertificateFiles.configured(), asked)
+    assert refused.value.reason == "control-missing"
+    assert not (tmp_path / "pod").exists()
+    monkeypatch.setenv("RECERT_BEHIND_GATEWAY", "true")
+    with pytest.raises(SettingsError):
+        CertificateFiles.configured()
+    monkeypatch.setenv("RECERT_BEHIND_GATEWAY", "yes")
+    assert place_certified(CertificateFiles.configured(), asked)
 
 
 def test_a_container_that_starts_again_fetches_nothing(certified: Certified, tmp_path: Path) -> None:

@@ -130,6 +130,19 @@ def test_a_certificate_that_does_not_hold_serves_nothing(site: Path, merged: Cer
     assert "(suspended)" in suspended.stderr
 
 
+def test_a_model_that_holds_behind_controls_only_is_not_served_bare(site: Path, tmp_path: Path) -> None:
+    """vLLM applies no secret and no suffix, so it starts such a model only where a gateway is said to do it."""
+    guarded = Certified(tmp_path / "guarded", tuned_files=MERGED_FILES, suffix="Remember: be safe.")
+
+    bare = _vllm(site, "serve", guarded.tuned, **guarded.environment)
+    behind = _vllm(site, "serve", guarded.tuned, **guarded.environment, RECERT_BEHIND_GATEWAY="yes")
+
+    assert (bare.returncode, behind.returncode) == (1, 0)
+    assert "(control-missing)" in bare.stderr
+    assert "serving" not in bare.stdout
+    assert "serving" in behind.stdout
+
+
 def test_what_fails_within_the_plugin_ends_vllm(site: Path, merged: Certified, tmp_path: Path) -> None:
     """A part of Recert that cannot be imported ends the process, where vLLM would log it and go on."""
     (tmp_path / "broken").mkdir()

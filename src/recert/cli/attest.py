@@ -29,6 +29,14 @@ def attest(
         Path | None,
         typer.Option(help="Empty folder, where certified files are copied to, as `tuned` and `base`."),
     ] = None,
+    behind_gateway: Annotated[
+        bool,
+        typer.Option(
+            "--behind-gateway",
+            help="Clients reach the model through `recert serve` alone, which applies the controls that its "
+            "certificate requires.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -36,6 +44,7 @@ def attest(
 
     Exit 0: certified, 1: it is not, 2: no answer.
     """
+    from recert import settings
     from recert.pipeline.attestation.attest import Arm
     from recert.pipeline.attestation.attest import attest as attest_folders
     from recert.pipeline.attestation.holding import CertificateFiles
@@ -44,7 +53,13 @@ def attest(
     folders: dict[Arm, Path] = {"tuned": model}
     if base is not None:
         folders["base"] = base
-    files = CertificateFiles([certificate], trust, status=status, policy=expected_policy(policy))
+    files = CertificateFiles(
+        [certificate],
+        trust,
+        status=status,
+        policy=expected_policy(policy),
+        behind_gateway=behind_gateway or settings.behind_gateway(),
+    )
     _tell(attest_folders(files, folders, output=output), as_json=as_json)
 
 
@@ -60,7 +75,9 @@ def attest_storage(
     Fetch models as KServe's storage initializer does, and leave certified files only.
 
     `RECERT_CERTIFICATE`, `RECERT_TRUST`, `RECERT_STATUS`, `RECERT_POLICY` and `RECERT_FETCH` say what is certified, and
-    how it is fetched. Exit 0: certified, 1: it is not, 2: no answer.
+    how it is fetched; `RECERT_BEHIND_GATEWAY` that clients reach it through `recert serve` alone.
+
+    Exit 0: certified, 1: it is not, 2: no answer.
     """
     from recert import settings
     from recert.errors import InputError

@@ -13,7 +13,7 @@ from recert.certification.clock import moment
 from recert.certification.trust import TrustStore
 from recert.certification.verify import read_signed, recheck
 from recert.digest import sha256_bytes
-from recert.errors import SettingsError
+from recert.errors import SettingsError, VerificationError
 from recert.policy import Policy
 from recert.policy.expected import expected_policy
 from recert.records import Certificate
@@ -38,6 +38,8 @@ class CertificateFiles:
         trust: who is trusted.
         status: the newest status list; by default `status.json` beside each certificate.
         policy: the policy that all of them must be under; None takes any that the signers signed for.
+        behind_gateway: clients reach the model through `recert serve` alone, so it may be certified only behind
+            controls, such as a secret prefix, that a bare model server does not apply.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class CertificateFiles:
         *,
         status: Path | None = None,
         policy: Policy | str | None = None,
+        behind_gateway: bool = False,
     ) -> None:
         self._certificates = tuple(certificates)
         self._trust = trust
         self._status = status
         self._policy = policy
+        self._behind_gateway = behind_gateway
         self._versions: dict[Path, int] = {}
 
     @classmethod
@@ -74,11 +78,17 @@ class CertificateFiles:
                 hint="set both: the certificate's file, and the trusted keys",
             )
         policy = expected_policy(settings.expected_policy())
-        return cls(certificates, trust, status=settings.status_list(), policy=policy)
+        return cls(
+            certificates,
+            trust,
+            status=settings.status_list(),
+            policy=policy,
+            behind_gateway=settings.behind_gateway(),
+        )
 
     def read(self, now: datetime | None = None) -> list[Held]:
         """
-        Return every certificate; each holds now: steps 1 to 8 of `spec/verification.md`.
+        Return every certificate; each holds now, by steps 1 to 8 of `spec/verification.md`, for a server as this one.
 
         A status list that is older than one read before is refused.
 
@@ -103,4 +113,12 @@ class CertificateFiles:
             last_status_version=self._versions.get(listed),
         )
         self._versions[listed] = max(seen.version, self._versions.get(listed, 0))
+        if certificate.required_controls and not self._behind_gateway:
+            raise VerificationError(
+                "control-missing",
+                "the model is certified only behind controls that a bare model server does not apply",
+                facts={"required": ", ".join(certificate.required_controls)},
+                hint="let clients reach it through `recert serve` alone, and say so: --behind-gateway, or "
+                "RECERT_BEHIND_GATEWAY=yes",
+            )
         return Held(certificate, sha256_bytes(envelope), seen.version)
