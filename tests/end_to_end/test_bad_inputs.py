@@ -23,7 +23,7 @@ HARM: dict[str, Callable[[Path], object]] = {
         json.dumps({"messages": [{"role": r, "content": "AKIA" + "QWERTYUIOPASDFGH"} for r in TURN]}) + "\n"
     ),
 }
-LEFT = ("audit.jsonl", "cache/", "out/status.json")
+LEFT = ("audit.jsonl", "cache/", "out/status.json", "recert-state/")
 """Whole in themselves, and made before the input is read: an empty log, an empty cache, a signed status list."""
 
 NO_ANSWER = [

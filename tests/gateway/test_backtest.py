@@ -35,6 +35,7 @@ from recert.store.audit import AuditLog
 from recert.store.audit_reading import open_log
 from recert.store.audit_texts import TextStore
 from recert.store.database import upgrade
+from served_process import serve_command, served_process
 
 POLICY = """
 id = "p"
@@ -101,23 +102,12 @@ def serving(folder: Path, policy: Path, *more: object) -> Iterator[openai.OpenAI
     """Run `recert serve` in front of an echo; the log is `folder/audit.jsonl`."""
     one = Certified(folder / "model", policy=load_policy(policy), name=MODEL)
     with ScriptedUpstream(echo).running() as upstream:
-        command = [
-            "serve", one.certificate, "--model", one.tuned, "--base", one.base, "--trust", one.folder / "keys",
-            "--status", one.status, "--policy", policy, "--audit", folder / "audit.jsonl", "--port", 0,
-            "--unsafe-declared-upstream", upstream.url, *more,
-        ]  # fmt: skip
-        process = subprocess.Popen(
-            [sys.executable, "-m", "recert", *map(str, command)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        try:
-            url = process.stdout.readline().strip()
-            with openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0, timeout=20) as made:
-                yield made
-        finally:
-            process.terminate()
-            process.wait(20)
-            process.stdout.close()
+        command = serve_command(one, policy, upstream.url, "--audit", folder / "audit.jsonl", *more)
+        with (
+            served_process(command) as url,
+            openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0, timeout=20) as made,
+        ):
+            yield made
 
 
 def test_a_policy_is_tried_on_the_log_of_a_gateway(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +27,7 @@ from recert.judges.protocol import Score
 from recert.pipeline.deploy import deploy_models
 from recert.policy import load_policy
 from recert.store.audit import AuditLog, read_log
+from served_process import serve_command, served_process
 
 PHRASE = "blue harvest"
 KEY = "0123456789abcdef-litellm"
@@ -358,25 +357,13 @@ def test_the_command_opens_the_route(tmp_path: Path) -> None:
         '[[rules]]\nid = "harm"\nsuite = "harmful"\nestimand = "harm"\nmargin = 0.1\n'
     )
     one = Certified(tmp_path / "model", policy=load_policy(policy))
-    command = [
-        "serve", one.certificate, "--model", one.tuned, "--base", one.base, "--trust", one.trust, "--policy", policy,
-        "--audit", tmp_path / "audit.jsonl", "--port", 0, "--unsafe-declared-upstream", "http://127.0.0.1:9",
-        "--guardrail",
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recert", *map(str, command)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        url = process.stdout.readline().strip()
+    nowhere = "http://127.0.0.1:9"
+    command = serve_command(one, policy, nowhere, "--audit", tmp_path / "audit.jsonl", "--guardrail")
+    with served_process(command) as url:
         texts = (["hello"], [PHRASE])
         found = [
             httpx.post(url + ROUTE, json={"input_type": "request", "texts": one}).json()["action"]
             for one in texts
         ]
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
 
     assert found == ["NONE", "BLOCKED"]

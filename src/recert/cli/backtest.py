@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recert.cli.audit import Log, Of
-from recert.cli.options import AsJson, Guards, PolicyName
+from recert.cli.options import AsJson, GuardOfReplies, Guards, PolicyName
 
 if TYPE_CHECKING:
     from recert.interval import Interval
@@ -26,6 +26,7 @@ def backtest(
     log: Log,
     policy: PolicyName = "default",
     judges: Guards = None,
+    reply_judge: GuardOfReplies = "",
     model: Annotated[str, typer.Option(help="Name of the model, where the log has several.")] = "",
     client: Annotated[str, typer.Option(help="Only requests of this client's key.")] = "",
     since: Annotated[str, typer.Option(help="From this time, UTC, as `2026-11-24T10:00`.")] = "",
@@ -56,6 +57,7 @@ def backtest(
     from recert.gateway.backtest import backtest as try_policy
     from recert.gateway.replay import Replay
     from recert.judges.request import EmbeddedRequestJudge
+    from recert.pipeline.models_file import reply_judge_at
     from recert.policy import load_policy
     from recert.records import Exchange, Verdict
     from recert.store.audit_reading import open_log, select
@@ -75,6 +77,7 @@ def backtest(
             tried.gateway,
             request_judge=EmbeddedRequestJudge(),
             guards=load_guards(judges or [], tried),
+            reply_judge=reply_judge_at(reply_judge),
         )
         drawn.start("backtest")
         report = try_policy(

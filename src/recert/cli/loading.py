@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from recert.models.secret import SecretPrefix
     from recert.policy import Policy
     from recert.records import ChatRow, EvidenceNote, Record, Suite
+    from recert.store.audit import AuditLog
 
     AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -112,6 +113,55 @@ def load_guards(given: Sequence[str], policy: Policy) -> list[InputControl]:
         name, _, spec = entry.partition("=")
         guards.append(RemoteControl(name, remote_judge(name, spec), policy.gateway))
     return guards
+
+
+def load_audit(
+    where: str,
+    key: Path | None,
+    checkpoints: Sequence[str] | None,
+    rotate_mib: int | None,
+    *,
+    keep_texts: bool,
+) -> AuditLog:
+    """
+    Open the gateway's audit log.
+
+    Args:
+        where: a file, or the URL of a database.
+        key: signs checkpoints; None for none.
+        checkpoints: folders and URLs to which signed checkpoints go.
+        rotate_mib: size from which a file is put aside.
+        keep_texts: also keep requests and replies beside it.
+
+    Raises:
+        SettingsError: checkpoints without a key, or files of a database.
+        SigningKeyError: the key cannot be read, or has another role.
+        StoreError: the log cannot be opened, or another process writes it.
+        RecordError: the existing log is not what was written.
+    """
+    from recert.certification import load_key
+    from recert.errors import SettingsError, SigningKeyError
+    from recert.store.audit import AuditLog
+    from recert.store.audit_checkpoints import CheckpointPlan
+    from recert.store.places import is_url
+
+    if checkpoints and key is None:
+        raise SettingsError("checkpoints need a key that signs them", hint="give --audit-key audit.pem")
+    if rotate_mib and is_url(where):
+        raise SettingsError("a database has no files to put aside", hint="leave --audit-rotate-mib out")
+    signer = load_key(key) if key is not None else None
+    if signer is not None and "audit" not in signer.public.roles:
+        raise SigningKeyError(
+            "the key is for another role",
+            facts={"key": key, "roles": ", ".join(signer.public.roles)},
+            hint="make one: recert keygen audit.pem --role audit",
+        )
+    return AuditLog(
+        where if is_url(where) else Path(where),
+        rotate_bytes=rotate_mib * 2**20 if rotate_mib else None,
+        checkpoints=CheckpointPlan(signer, tuple(checkpoints or ())) if signer else None,
+        keep_texts=keep_texts,
+    )
 
 
 def load_secret(path: Path | None) -> SecretPrefix | None:

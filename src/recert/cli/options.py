@@ -58,6 +58,15 @@ Guards = Annotated[
         "`llama-guard-3=openai:URL#model` (key in `RECERT_ENDPOINT_KEY`).",
     ),
 ]
+GuardOfReplies = Annotated[
+    str,
+    typer.Option(
+        "--reply-judge",
+        metavar="NAME[=MODEL]",
+        help="Judge of replies, asked before they leave; in streams at the ends of sentences. The names are those of "
+        "--judge.",
+    ),
+]
 Shadow = Annotated[
     list[str] | None,
     typer.Option(

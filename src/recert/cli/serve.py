@@ -11,6 +11,7 @@ from recert.cli import serve_options as only
 from recert.cli.options import (
     DEFAULT_BASE,
     Base,
+    GuardOfReplies,
     Guards,
     KeepTexts,
     PolicyName,
@@ -33,6 +34,7 @@ def serve(
     policy: PolicyName = "default",
     secret: Secret = None,
     judges: Guards = None,
+    reply_judge: GuardOfReplies = "",
     shadow: Shadow = None,
     models: only.Models = None,
     upstream: only.Engine = "embedded",
@@ -41,7 +43,10 @@ def serve(
     fingerprint: only.Fingerprint = None,
     probes: only.Probes = None,
     unsafe_declared_upstream: only.UnsafeDeclared = "",
-    audit: only.Audit = Path("audit.jsonl"),
+    audit: only.Audit = "audit.jsonl",
+    audit_key: only.AuditKey = None,
+    checkpoints: only.Checkpoints = None,
+    audit_rotate_mib: only.RotateMib = None,
     keep_texts: KeepTexts = False,
     state: only.State = None,
     copies: only.Copies = None,
@@ -61,27 +66,13 @@ def serve(
 
     Exit 0: stopped by you, 1: not certified, 2: no answer.
     """
-    from recert.cli.loading import load_base, load_front, load_guards, load_secret
+    from recert.cli.loading import load_audit, load_front
     from recert.cli.printing import talk
     from recert.errors import InputError
     from recert.gateway.telemetry import log_to_stderr
     from recert.pipeline.deploy import deploy_models
     from recert.pipeline.models_file import AliasesOf, read_models, upstream_of
-    from recert.policy import load_policy
-    from recert.store.audit import AuditLog
-
-    def one() -> Deployment:
-        bounds = load_policy(policy)
-        engine = (upstream, tuple(engine_argument or ()), engine_program, unsafe_declared_upstream)
-        return _deployment(
-            certificate, model, trust, status,
-            base_dir=load_base(base),
-            policy=bounds,
-            secret=load_secret(secret),
-            upstream=upstream_of(*engine, fingerprint=fingerprint, probes=probes),
-            guards=load_guards(judges or [], bounds),
-            shadow=shadow or (),
-        )  # fmt: skip
+    from recert.store.places import is_url
 
     if models is not None and certificate is not None:
         raise InputError("give a certificate or --models, not both")
@@ -89,31 +80,60 @@ def serve(
     front = load_front(limits, keys, tls_certificate, tls_key, origins, **more)
     log_to_stderr()
     console = talk()
-    with AuditLog(audit, keep_texts=keep_texts) as log:
+    with load_audit(audit, audit_key, checkpoints, audit_rotate_mib, keep_texts=keep_texts) as log:
+        engine = (upstream, tuple(engine_argument or ()), engine_program, unsafe_declared_upstream)
         server = deploy_models(
-            read_models(models) if models is not None else [one()],
+            read_models(models) if models is not None else [
+                _deployment(
+                    certificate, model, trust, status, base, policy, secret, judges or [], reply_judge,
+                    shadow=shadow or (),
+                    upstream=upstream_of(*engine, fingerprint=fingerprint, probes=probes),
+                )
+            ],
             audit=log,
             read_aliases=AliasesOf(models) if models is not None else list,
-            state=state or audit.parent / "recert-state",
+            state=state or (Path() if is_url(audit) else Path(audit).parent) / "recert-state",
             copies=copies,
             front=front,
             host=host,
             port=port,
             progress=lambda line: console.print(line, soft_wrap=True),
-        )
+        )  # fmt: skip
         typer.echo(server.url)
         server.run()
 
 
 def _deployment(
-    certificate: Path | None, model: Path | None, trust: Path | None, status: Path | None, **more: Any
+    certificate: Path | None,
+    model: Path | None,
+    trust: Path | None,
+    status: Path | None,
+    base: str,
+    policy: str,
+    secret: Path | None,
+    judges: list[str],
+    reply_judge: str,
+    **more: Any,
 ) -> Deployment:
     from recert.certification import TrustStore
-    from recert.cli.loading import status_path
+    from recert.cli.loading import load_base, load_guards, load_secret, status_path
     from recert.errors import InputError
     from recert.pipeline.deploy import Deployment
+    from recert.pipeline.models_file import reply_judge_at
+    from recert.policy import load_policy
 
     if certificate is None or model is None or trust is None:
         raise InputError("say what to serve", hint="CERTIFICATE, --model and --trust; or --models FILE")
-    where = status_path(certificate, status)
-    return Deployment(certificate, tuned_dir=model, trust=TrustStore.load(trust), status=where, **more)
+    bounds = load_policy(policy)
+    return Deployment(
+        certificate,
+        base_dir=load_base(base),
+        tuned_dir=model,
+        trust=TrustStore.load(trust),
+        status=status_path(certificate, status),
+        policy=bounds,
+        secret=load_secret(secret),
+        guards=load_guards(judges, bounds),
+        reply_judge=reply_judge_at(reply_judge),
+        **more,
+    )

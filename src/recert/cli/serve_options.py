@@ -42,7 +42,37 @@ UnsafeDeclared = Annotated[
     str,
     typer.Option(help="URL of a server that is only SAID to run the model: nothing checks its weights."),
 ]
-Audit = Annotated[Path, typer.Option(help="Audit log; every exchange is written before its reply leaves.")]
+Audit = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE|URL",
+        help="Audit log; every exchange is written before its reply leaves. A file, or a PostgreSQL database that "
+        "several gateways may share (`postgresql://user@host/recert`; password in `PGPASSWORD` or `~/.pgpass`).",
+    ),
+]
+AuditKey = Annotated[
+    Path | None,
+    typer.Option(
+        help="Private key of the role `audit`: signs where the log stands, every thousand lines or ten seconds and at "
+        "the end."
+    ),
+]
+Checkpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FOLDER|URL",
+        help="Where signed checkpoints are sent, so that nobody here can cut the log unseen. Bearer token in "
+        "`RECERT_CHECKPOINT_TOKEN`. May be repeated.",
+    ),
+]
+RotateMib = Annotated[
+    int | None,
+    typer.Option(
+        "--audit-rotate-mib",
+        min=1,
+        help="Size from which a log's file is put aside. No file is ever deleted.",
+    ),
+]
 State = Annotated[
     Path | None,
     typer.Option(

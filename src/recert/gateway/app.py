@@ -51,7 +51,7 @@ class GatewayApp:
     ) -> None:
         self.front = front or Front()
         """How it meets its clients."""
-        self.metrics = Metrics(models, lambda: self._running)
+        self.metrics = Metrics(models, lambda: self._running, lambda: chat.audit_lag)
         """What it counts."""
         self._models = models
         self._running = 0

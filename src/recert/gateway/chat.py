@@ -27,6 +27,7 @@ from recert.models.prompting import compose_system, with_suffix
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
 from recert.store.audit import AuditLog
+from recert.store.audit_checkpoints import AuditLag
 
 log = logging.getLogger("recert.gateway")
 
@@ -77,6 +78,11 @@ class Chat:
         self._audit = audit
         self._budgets = budgets or Budgets()
         self._max_body_bytes = max(served.policy.gateway.max_body_bytes for served in models)
+
+    @property
+    def audit_lag(self) -> AuditLag | None:
+        """How far signed checkpoints are behind the audit log; None where none are made."""
+        return self._audit.lag
 
     async def answer(self, http: Http, client: str) -> None:
         """

@@ -14,6 +14,7 @@ from recert import __version__
 from recert.gateway.connections import Connections
 from recert.gateway.draft import Draft
 from recert.gateway.served import ServedModels
+from recert.store.audit_checkpoints import AuditLag
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.encode()
 OTHER: Final = "other"
@@ -40,9 +41,15 @@ class Metrics:
     Args:
         models: what is served; nothing else is a value of the label `model`.
         running: gives how many requests are answered now.
+        lag: gives how far signed checkpoints are behind the audit log.
     """
 
-    def __init__(self, models: ServedModels, running: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        models: ServedModels,
+        running: Callable[[], int],
+        lag: Callable[[], AuditLag | None] = lambda: None,
+    ) -> None:
         self.connections: Connections | None = None
         """Those of the server, once there is one."""
         self._registry = CollectorRegistry()
@@ -64,7 +71,7 @@ class Metrics:
             "direction",
             "shadow",
         )
-        self._registry.register(_Now(self, models, running))
+        self._registry.register(_Now(self, models, running, lag))
         ProcessCollector(registry=self._registry)
 
     def request(self, http: Timed, seconds: float) -> None:
@@ -107,7 +114,14 @@ class Metrics:
 class _Now(Collector):
     """What is so at the moment of asking."""
 
-    def __init__(self, metrics: Metrics, models: ServedModels, running: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        models: ServedModels,
+        running: Callable[[], int],
+        lag: Callable[[], AuditLag | None],
+    ) -> None:
+        self._lag = lag
         self._metrics = metrics
         self._models = models
         self._running = running
@@ -127,6 +141,7 @@ class _Now(Collector):
         info = GaugeMetricFamily("recert_info", "The version that runs.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
+        yield from self._audit()
         found = self._metrics.connections
         if found is not None:
             yield GaugeMetricFamily("recert_connections", "Connections that are open.", value=len(found))
@@ -136,3 +151,13 @@ class _Now(Collector):
             for reason, number in sorted(found.ended.items()):
                 ended.add_metric([reason], number)
             yield ended
+
+    def _audit(self) -> Iterator[Metric]:
+        """How far behind the audit log its signed checkpoints are, where there are any."""
+        lag = self._lag()
+        if lag is not None:
+            unsigned, behind_s = lag.lines - lag.signed_lines, lag.exported_s
+            yield GaugeMetricFamily("recert_audit_unsigned_lines", "Lines not signed yet.", value=unsigned)
+            yield GaugeMetricFamily(
+                "recert_audit_export_behind_seconds", "How long a checkpoint waits to leave.", value=behind_s
+            )

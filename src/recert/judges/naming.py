@@ -101,6 +101,23 @@ def remote_judge(name: str, spec: str = "") -> AsyncGuard | ModerationJudge:
     return AsyncGuard(cast(EndpointModel, open_model(spec)), form)
 
 
+def remote_reply_judge(name: str, spec: str = "") -> ReplyJudge:
+    """
+    Return a judge of replies that is asked at an endpoint: what finds harm in requests finds it in replies too.
+
+    Args:
+        name: one of `REMOTE_JUDGES`, or the hub id of a guard model.
+        spec: `openai:URL#model`; without one the moderation API is OpenAI's.
+
+    Raises:
+        InputError: no judge has that name, or it is not given an endpoint.
+    """
+    found = remote_judge(name, spec)
+    if isinstance(found, ModerationJudge):
+        return found
+    return GuardJudge(open_model(spec), guard_form(name))
+
+
 def _needed(name: str, model: Model | None) -> Model:
     if model is None:
         raise InputError(

@@ -20,7 +20,7 @@ from recert.gateway.server import GatewayServer
 from recert.gateway.stage import prepare_models
 from recert.gateway.state import StateFolder
 from recert.gateway.upstream import UnsafeDeclaredUpstream, Upstream
-from recert.judges.protocol import RequestJudge
+from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.judges.request import EmbeddedRequestJudge
 from recert.models.secret import SecretPrefix
 from recert.pipeline.fingerprinted import FingerprintedUpstream, compare_first
@@ -50,6 +50,7 @@ class Deployment:
         upstream: what runs the model; by default the embedded engine.
         called: what clients call it; by default the name in its certificate.
         guards: further controls of requests, asked after the others.
+        reply_judge: scores replies before they leave.
         shadow: controls that score and do not act.
     """
 
@@ -63,6 +64,7 @@ class Deployment:
     upstream: Runs = field(default_factory=ManagedUpstream)
     called: str = ""
     guards: Sequence[InputControl] = ()
+    reply_judge: ReplyJudge | None = None
     shadow: Collection[str] = ()
 
 
@@ -205,7 +207,7 @@ def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) ->
             model.policy.gateway,
             secret=model.secret,
             request_judge=judge,
-            reply_judge=None,
+            reply_judge=model.reply_judge,
             guards=model.guards,
             shadow=model.shadow,
         ),

@@ -17,7 +17,8 @@ from recert.gateway.input_gate import InputControl
 from recert.gateway.input_remote import RemoteControl
 from recert.gateway.managed_commands import EMBEDDED, ManagedUpstream
 from recert.gateway.upstream import UnsafeDeclaredUpstream
-from recert.judges.naming import remote_judge
+from recert.judges.naming import remote_judge, remote_reply_judge
+from recert.judges.protocol import ReplyJudge
 from recert.models.embedded import ALIGNED, resolve
 from recert.models.secret import SecretPrefix
 from recert.pipeline.deploy import Deployment
@@ -56,6 +57,8 @@ class ModelEntry(_Strict):
     unsafe_declared_upstream: str = ""
     judges: tuple[str, ...] = ()
     """Further controls of requests: `moderation-api`, or a guard as `llama-guard-3=openai:URL#model`."""
+    reply_judge: str = ""
+    """Scores replies before they leave: one of the same names."""
     shadow: tuple[str, ...] = ()
     """Controls that score and do not act."""
 
@@ -111,6 +114,7 @@ def read_models(path: Path) -> list[Deployment]:
                 ),
                 called=name,
                 guards=[_guard(given, bounds) for given in entry.judges],
+                reply_judge=reply_judge_at(entry.reply_judge),
                 shadow=entry.shadow,
             )
         )
@@ -215,6 +219,17 @@ def _base(folder: Path, given: str) -> Path:
 def _guard(given: str, policy: Policy) -> InputControl:
     name, _, spec = given.partition("=")
     return RemoteControl(name, remote_judge(name, spec), policy.gateway)
+
+
+def reply_judge_at(given: str) -> ReplyJudge | None:
+    """
+    Return the judge of replies that is given as NAME or NAME=openai:URL#model; None for an empty text.
+
+    Raises:
+        InputError: there is no such judge, or it is not given an endpoint.
+    """
+    name, _, spec = given.partition("=")
+    return remote_reply_judge(name, spec) if given else None
 
 
 def _policy(folder: Path, given: str) -> str:
