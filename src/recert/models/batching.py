@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from transformers.cache_utils import DynamicLayer
 
 MOST_ROWS = 128
 FEWEST_ROWS = 16
+_EVEN_ROWS = 64
 CACHE_BYTES = 128_000_000
 """What keys and values of a batch may take, unless that left fewer than `FEWEST_ROWS`."""
 
@@ -41,8 +43,24 @@ def batches(model: Any, prompts: Sequence[list[int]], new_tokens: int) -> Iterat
     orders = [lengths] + [
         sorted(lengths, key=lambda i: prompts[i][:n]) for n in _PREFIXES if n < len(prompts[lengths[-1]])
     ]
-    cut = [[order[at : at + rows] for at in range(0, len(order), rows)] for order in orders]
+    sizes = list(_sizes(len(prompts), rows))
+    ends = list(accumulate(sizes))
+    cut = [[order[end - size : end] for size, end in zip(sizes, ends, strict=True)] for order in orders]
     yield from min(cut, key=lambda some: sum(_to_read([prompts[i] for i in batch]) for batch in some))
+
+
+def _sizes(prompts: int, rows: int) -> Iterator[int]:
+    """
+    Yield the sizes of batches of at most so many rows: beyond 64, 128 and 64 alone.
+
+    On a model of 1M parameters and two cores 96 prompts took 1.3 to 1.4 times as long as one batch as in 64 and 32.
+    """
+    while prompts:
+        size = min(prompts, rows)
+        if size > _EVEN_ROWS:
+            size = MOST_ROWS if size >= MOST_ROWS else _EVEN_ROWS
+        yield size
+        prompts -= size
 
 
 def rows_at_once(model: Any, tokens: int) -> int:
