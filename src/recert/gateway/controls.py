@@ -9,7 +9,7 @@ from typing import Final
 from recert.errors import GatewayError
 from recert.gateway.asked import Asked
 from recert.gateway.conversation import ConversationControl
-from recert.gateway.holdback import HoldBack
+from recert.gateway.holdback import HoldBack, WholeText
 from recert.gateway.input_classifier import INPUT_JUDGE, Classifier, ClassifierControl
 from recert.gateway.input_gate import FAILED, TIMEOUT, InputControl, InputGate, answer_of
 from recert.gateway.input_lexicon import LIMITS, LexiconControl, LimitsControl
@@ -113,8 +113,9 @@ class Controls:
     def gate(self, question: str, *, by_sentence: bool, prefill: str = "") -> OutputGate:
         """Return the gate for one text of a reply; see `OutputGate` for the arguments."""
         judge = None if self._reply_judge is None else self.judge_reply
-        holdback = HoldBack(self._outgoing)
-        watching = HoldBack(self._watched) if self._watched else None
+        search = HoldBack if by_sentence else WholeText
+        holdback = search(self._outgoing)
+        watching = search(self._watched) if self._watched else None
         return OutputGate(
             judge, holdback, question, by_sentence=by_sentence, prefill=prefill, watching=watching
         )

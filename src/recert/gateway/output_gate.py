@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from recert.gateway.holdback import HoldBack
+from recert.gateway.holdback import Filter
 from recert.records import ControlScore
 
 LEXICON: Final = "lexicon"
@@ -49,12 +49,12 @@ class OutputGate:
     def __init__(
         self,
         judge: ReplyScorer | None,
-        holdback: HoldBack,
+        holdback: Filter,
         question: str,
         *,
         by_sentence: bool,
         prefill: str = "",
-        watching: HoldBack | None = None,
+        watching: Filter | None = None,
     ) -> None:
         self._judge = judge
         self._holdback = holdback

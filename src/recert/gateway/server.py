@@ -91,7 +91,7 @@ def _config(app: Any, limits: ServerLimits) -> uvicorn.Config:
         app,
         http="httptools",
         ws="none",
-        loop="asyncio",
+        loop="uvloop",
         lifespan="on",
         log_config=None,
         access_log=False,
