@@ -208,7 +208,12 @@ class LogFile:
 
     def _open_checkpoint(self) -> int:
         target = checkpoint_path(self.path)
-        write_atomic(target, _checkpoint(self.seq, self.head), mode=0o600)
+        try:
+            write_atomic(target, _checkpoint(self.seq, self.head), mode=0o600)
+        except StoreError as exc:
+            raise StoreError(
+                "cannot open the audit log", facts={"log": self.path, **exc.facts}, hint=exc.hint
+            ) from exc
         return os.open(target, os.O_WRONLY | os.O_CLOEXEC)
 
     def ready(self) -> None:
