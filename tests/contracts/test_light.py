@@ -158,3 +158,14 @@ def test_what_is_packed_stays_small() -> None:
     files = [p for p in (ROOT / "src" / "recert").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
 
     assert sum(p.stat().st_size for p in files) < 16_000_000
+
+
+def test_a_gateway_loads_a_database_library_only_where_it_has_a_database() -> None:
+    """SQLAlchemy takes as much memory as everything else of a small gateway's own."""
+    code = "import sys, recert.cli.serve, recert.gateway.stage, recert.pipeline.deploy, recert.cli.loading\n"
+    code += "import recert.store.audit, recert.gateway.telemetry\nprint('sqlalchemy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src"
+    )
+
+    assert done.stdout == "False\n"

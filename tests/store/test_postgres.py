@@ -20,8 +20,9 @@ from recert.store.audit import AuditLog
 from recert.store.audit_reading import check_log, open_log
 from recert.store.audit_texts import TextStore
 from recert.store.cache import CachedReply, GenerationCache
+from recert.store.claims import Claim
 from recert.store.database import require_current, upgrade
-from recert.store.shared import Claim, Counters, States
+from recert.store.shared import Counters, States
 from recert.store.sql import open_engine
 from recert.store.status_lists import let_go, read_status, write_status
 from recert.store.tables import META

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from recert.errors import StoreError
 from recert.gateway.grants import Budget, Grant
 from recert.gateway.replies import HttpError, stopped
-from recert.store.shared import Claim, Counters
+from recert.store.claims import Claim
+
+if TYPE_CHECKING:
+    from recert.store.shared import Counters
 
 log = logging.getLogger("recert.gateway")
 
@@ -41,6 +44,12 @@ class Taken:
     headers: tuple[tuple[bytes, bytes], ...] = field(default=(), compare=False)
 
 
+def _open(where: Path | str) -> Counters:
+    from recert.store.shared import Counters  # a database library takes 13 MB: only where one is used
+
+    return Counters(where)
+
+
 class Budgets:
     """
     Counts what clients use.
@@ -55,7 +64,7 @@ class Budgets:
     """
 
     def __init__(self, where: Path | str | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        self._counters = Counters(where) if where is not None else None
+        self._counters = _open(where) if where is not None else None
         self._clock = clock
         self._running: Counter[str] = Counter()
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="budgets") if where else None

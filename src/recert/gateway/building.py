@@ -16,7 +16,6 @@ from recert.gateway.keys import ApiKeys
 from recert.gateway.served import ServedModels
 from recert.gateway.state import StateFolder
 from recert.store.audit import AuditLog
-from recert.store.database import require_current
 from recert.store.places import is_url
 
 _BUDGETS: Final = "budgets.db"
@@ -56,5 +55,7 @@ def _place(front: Front, state: StateFolder | None) -> Path | str:
             hint="give a state folder, or set RECERT_DATABASE_URL",
         )
     if is_url(found):
+        from recert.store.database import require_current
+
         require_current(str(found))
     return found

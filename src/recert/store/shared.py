@@ -11,20 +11,10 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
+from recert.store.claims import Claim
 from recert.store.places import is_url
 from recert.store.sql import failing, open_engine
 from recert.store.tables import COUNTERS, META, STATES
-
-
-@dataclass(frozen=True)
-class Claim:
-    """An amount that is to be added to a sum, which may not grow beyond a limit."""
-
-    scope: str
-    key: str
-    period: int
-    amount: int
-    limit: int
 
 
 class Counters:
