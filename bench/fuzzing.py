@@ -97,6 +97,7 @@ def smaller(check: Callable[[bytes], None], case: bytes, what: str) -> bytes:
 
 def keep(finding: Finding) -> Path:
     """Keep a finding where the tests find it."""
+    SEEDS.mkdir(exist_ok=True)
     path = SEEDS / f"{finding.target}-{sha256(finding.case).hexdigest()[:12]}"
     path.write_bytes(finding.case)
     return path
