@@ -69,10 +69,11 @@ class StateFolder:
     """
 
     def __init__(self, folder: Path, copies: Path | None = None) -> None:
+        folder = folder.absolute()  # engines run elsewhere
         require_private(folder)
         self.folder = folder
         ours = _COPIES if copies is None else f"{_COPIES}-{sha256_bytes(bytes(folder.resolve()))[:12]}"
-        self.copies = (copies or folder) / ours
+        self.copies = (copies or folder).absolute() / ours
         """Where private copies of models go."""
         if not (folder / _LOCK).exists() and not (folder / ORDERS).exists():
             write_atomic(
