@@ -13,3 +13,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("model"):
                 item.add_marker(pytest.mark.xdist_group("model"))
+            elif item.path.parent.name == "gateway" and not item.get_closest_marker("xdist_group"):
+                # one gateway serves all tests of a file, in their order
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))

@@ -30,9 +30,6 @@ from recert.store.audit import AuditLog, read_log
 from recert.store.files import write_atomic
 from vllm_program import digest_of
 
-pytestmark = pytest.mark.xdist_group("withdrawal")
-"""One gateway serves all of these tests, in their order."""
-
 STEADY, RENEWED = "steady", "renewed"
 
 
