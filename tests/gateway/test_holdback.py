@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.errors import GatewayError
-from recert.gateway.holdback import HoldBack
+from recert.gateway.holdback import HoldBack, WholeText
 from recert.gateway.normalise import fold, fold_leet
 from recert.gateway.patterns import Patterns, compile_patterns, scan
 from recert.models.secret import SecretPrefix
@@ -90,6 +90,24 @@ def test_a_whole_text_is_scanned_to_the_same_answer(text: str, encoded: str) -> 
 
     for one in (text, f"{text} {hidden}", hidden.lower(), encoded.encode("utf-8", "replace").hex() + text):
         assert scan(patterns, one) == release(patterns, [one])[1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(before=TEXTS, text=TEXTS, at=st.lists(st.integers(0, 200), max_size=8))
+def test_a_reply_that_leaves_whole_is_held_to_the_same(before: str, text: str, at: list[int]) -> None:
+    """Behind any beginning, a whole reply leaves where its stream would have left whole, and else nothing of it."""
+    patterns = compile_patterns(PHRASES, SECRET)
+    stream, whole = HoldBack(patterns), WholeText(patterns)
+    for one in (stream, whole):
+        one.prime(before)
+    pieces = cut(text, at)
+    streamed = "".join(stream.feed(piece) for piece in pieces) + stream.finish()
+    early = "".join(whole.feed(piece) for piece in pieces)
+    left = whole.finish()
+
+    assert early == ""
+    assert whole.violation == stream.violation
+    assert left == ("" if stream.violation else streamed)
 
 
 def reads(text: str, word: str) -> bool:
