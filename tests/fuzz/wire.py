@@ -130,7 +130,9 @@ def as_h11_reads(data: bytes) -> tuple[list[Seen], bool]:
             if event in (h11.NEED_DATA, h11.PAUSED):
                 return seen, event is h11.PAUSED
             if isinstance(event, h11.Request):
-                method, target, body = event.method, event.target.partition(b"#")[0], b""
+                path, _, query = event.target.partition(b"#")[0].partition(b"?")
+                target = path + b"?" + query if query else path  # an application is not told of an empty query
+                method, body = event.method, b""
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
