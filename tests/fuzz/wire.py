@@ -131,7 +131,9 @@ def as_h11_reads(data: bytes) -> tuple[list[Seen], bool]:
                 return seen, event is h11.PAUSED
             if isinstance(event, h11.Request):
                 path, _, query = event.target.partition(b"#")[0].partition(b"?")
-                target = path + b"?" + query if query else path  # an application is not told of an empty query
+                target = (
+                    path + b"?" + query if query else path
+                )  # an application is not told of an empty query
                 method, body = event.method, b""
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
