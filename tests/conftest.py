@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
 import pytest
 
 
@@ -16,3 +19,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             elif item.path.parent.name == "gateway" and not item.get_closest_marker("xdist_group"):
                 # one gateway serves all tests of a file, in their order
                 item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Hold each test to leaving torch as it found it: without gradients, whatever trains later in the process fails."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and (torch.is_inference_mode_enabled() or not torch.is_grad_enabled()):
+        inference = torch.is_inference_mode_enabled()
+        pytest.fail(
+            f"{item.nodeid} left torch without gradients (inference mode: {inference})", pytrace=False
+        )

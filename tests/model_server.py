@@ -35,18 +35,16 @@ class Weights:
 
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         ids = self._tokenizer(text, add_special_tokens=False).input_ids
-        with torch.inference_mode():
-            for _ in range(most):
+        for _ in range(most):
+            with torch.inference_mode():  # not around the yield: it is the mode of a thread
                 logs = torch.log_softmax(self._model(input_ids=torch.tensor([ids])).logits[0, -1].float(), -1)
                 best = logs.topk(max(top, 1))
-                token = int(best.indices[0])
-                if token == self._tokenizer.eos_token_id:
-                    return
-                ids.append(token)
-                named = [
-                    self._entry(int(i), float(v)) for i, v in zip(best.indices, best.values, strict=True)
-                ]
-                yield {**named[0], "top_logprobs": named[:top]}
+            token = int(best.indices[0])
+            if token == self._tokenizer.eos_token_id:
+                return
+            ids.append(token)
+            named = [self._entry(int(i), float(v)) for i, v in zip(best.indices, best.values, strict=True)]
+            yield {**named[0], "top_logprobs": named[:top]}
 
     def _entry(self, token: int, log: float) -> dict[str, Any]:
         text = self._tokenizer.decode([token])

@@ -15,15 +15,7 @@ from recert.tuning.completion_loss import completion_loss, pad_left  # noqa: E40
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = make_base(tmp_path_factory.mktemp("base"))
-    with torch.inference_mode(mode=False), torch.enable_grad():
-        return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-
-
-@pytest.fixture(autouse=True)
-def learning():
-    """Gradients are made, whatever ran before in this process."""
-    with torch.inference_mode(mode=False), torch.enable_grad():
-        yield
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def row(prompt: list[int], reply: list[int]) -> dict[str, list[int]]:
