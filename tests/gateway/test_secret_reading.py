@@ -12,7 +12,9 @@ from recert.gateway.holdback import HoldBack
 from recert.gateway.patterns import compile_patterns, scan
 from recert.models.secret import SecretPrefix
 
-ONE, OTHER = SecretPrefix.generate(40), SecretPrefix.generate(40)
+ONE = SecretPrefix("BTTKXof1oA7lb2rWqx15f3sIj0xReBhPPyiiFc2idK5zQZ5A6PT")
+OTHER = SecretPrefix("rG4vLsmXeBDfw4YPUQQ4K8MyKVMBQ55nYGUIzcwR2z7jlaWcGWE")
+"""Not drawn anew: now and then a piece of one is a word."""
 PHRASES = ("make a bomb", "napalm")
 FIRST, SECOND = compile_patterns(PHRASES, ONE), compile_patterns(PHRASES, OTHER)
 _SHOWN = ONE.reveal()
