@@ -89,6 +89,13 @@ class Automaton:
                 self._fail[child] = self._step(self._fail[at], char)
                 queue.append(child)
 
+    def search(self, text: str) -> str:
+        """Return the reason of the first phrase that is complete in a text, or an empty text."""
+        state, rows = 0, self.rows
+        for char in text:
+            state = rows[state][char]
+        return self.hits[state]
+
     def find(self, state: int, char: str) -> int:
         """Return the state after one more character."""
         return state if self.hits[state] else self._step(state, char)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import codecs
 import re
+from collections.abc import Hashable
 from copy import deepcopy
 from functools import lru_cache
-from typing import Final
+from itertools import accumulate
+from typing import Any, Final
 
 from recert.gateway.automaton import Automaton
-from recert.gateway.normalise import readable, visible_char
+from recert.gateway.normalise import fold, readable, visible_char
 from recert.gateway.readings import FoldReading, Piece
 
 _ALPHABET: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
@@ -25,16 +27,19 @@ _WRAPPED_GROUPS: Final = 8
 """Encoded text of so many groups goes on in the next line."""
 
 
-@lru_cache(maxsize=16_384)
-def _decoded(group: str, size: int) -> bytes | None:
-    """What a group says; None where it is none."""
+def _decode(groups: str, size: int) -> bytes | None:
+    """What groups say of which at most the last is not whole; None where they are none."""
     try:
         if size == _HEX:
-            return bytes.fromhex(group) if len(group) == _HEX else None
-        group = group.translate(_URL_SAFE).rstrip("=")
-        return base64.b64decode(group + "=" * (-len(group) % 4), validate=True) if len(group) > 1 else b""
+            return bytes.fromhex(groups) if len(groups) >= _HEX else None
+        groups = groups.translate(_URL_SAFE).rstrip("=")
+        groups = groups[: len(groups) - (len(groups) % _BASE64 == 1)]
+        return base64.b64decode(groups + "=" * (-len(groups) % _BASE64), validate=True)
     except ValueError:
         return None
+
+
+_decoded: Final = lru_cache(maxsize=16_384)(_decode)
 
 
 class _Decoding:
@@ -59,6 +64,23 @@ class _Decoding:
         """The first place that may not leave yet on its account."""
         found = [place for place in (self._reading.begun, self._from) if place is not None]
         return min(found) if found else None
+
+    def standing(self, place: int) -> Hashable:
+        """Return where it is, counted back from a place."""
+        back = None if self._from is None else place - self._from
+        at = self._reading.standing(place)
+        return self.size, at, self._utf8.getstate(), self._pending, back, self.groups
+
+    @classmethod
+    def at(cls, automaton: Automaton, standing: tuple[Any, ...], place: int) -> _Decoding:
+        """Return a decoding that is where another was."""
+        size, at, utf8, pending, back, groups = standing
+        made = cls(automaton, size)
+        made._reading.stand(at, place)
+        made._utf8.setstate(utf8)
+        made._pending, made.groups = pending, groups
+        made._from = None if back is None else place - back
+        return made
 
     def push(self, char: str, place: int) -> str:
         self._pending += char
@@ -117,7 +139,7 @@ class EncodedReading:
                 self._take(one, at)
         reason = self._take(visible_char(char), place)
         if not reason:
-            self.hold = min((d.begun for d in self._decodings if d.begun is not None), default=place + 1)
+            self._see_hold(place + 1)
         return reason
 
     def end(self) -> str:
@@ -137,6 +159,17 @@ class EncodedReading:
         """See `Reading`."""
         self._word, self._fresh = state
         self.hold = self._word_place = place + len(piece.text) - len(self._word)
+
+    def standing(self, place: int) -> Hashable | None:
+        """See `Reading`."""
+        return self._word, self._fresh, tuple([one.standing(place) for one in self._decodings])
+
+    def stand(self, standing: tuple[str, bool, tuple[Any, ...]], place: int) -> None:
+        """See `Reading`."""
+        self._word, self._fresh, decodings = standing
+        self._decodings = [_Decoding.at(self._automaton, one, place) for one in decodings]
+        self._word_place = place - len(self._word)
+        self._see_hold(self._word_place)
 
     def _take(self, char: str, place: int) -> str:
         if not char:
@@ -173,6 +206,10 @@ class EncodedReading:
         self._decodings = [one for one in self._decodings if wrapped and one.groups == _WRAPPED_GROUPS]
         return ""
 
+    def _see_hold(self, otherwise: int) -> None:
+        begun = [place for one in self._decodings if (place := one.begun) is not None]
+        self.hold = min(begun, default=otherwise)
+
     def _stop_at(self, one: _Decoding) -> None:
         begun = one.begun
         assert begun is not None
@@ -180,6 +217,8 @@ class EncodedReading:
 
 
 _START: Final = re.compile(r"(?<![A-Za-z0-9])(?=([A-Za-z0-9+/_=-]{1,4}))")
+_MARK: Final = re.compile(r"[+/_=-]")
+_HEX_RUN: Final = re.compile(r"[0-9A-Fa-f]{2,}")
 _BLOCK: Final = re.compile(r"[A-Za-z0-9+/_=-]{2,}(?:[\r\n]+[A-Za-z0-9+/_=-]+)*")
 
 
@@ -221,20 +260,56 @@ def _is_text(group: str, size: int) -> bool:
 _NOTHING: Final = Automaton(())
 
 
+def _may_say(automaton: Automaton, block: str) -> bool:
+    """
+    Say whether a block may say a phrase when it is decoded from anywhere: so of every block that does, and of few more.
+
+    What is decoded from one place holds what is decoded from each later one that is whole groups away, and what is
+    decoded up to the end what is decoded up to any line's.
+    """
+    lines = block.split()
+    joined = "".join(lines)
+    if "=" in joined.rstrip("="):
+        return True  # each group may be padded
+    fresh = [*accumulate(map(len, lines[:-1]), initial=0), *(found.end() for found in _MARK.finditer(joined))]
+    first = {at % _BASE64: at for at in sorted(fresh, reverse=True)}
+    said = [_decode(joined[at:], _BASE64) for at in first.values()]
+    for run in _HEX_RUN.findall(joined):
+        for at in (0, 1):
+            said.append(_decode(run[at : len(run) - (len(run) - at) % _HEX], _HEX))
+    return any(_may_hold(automaton, one) for one in said if one)
+
+
+def _may_hold(automaton: Automaton, said: bytes) -> bool:
+    text = said.decode("utf-8", "ignore")
+    if text.isascii() and len(text) < automaton.shortest:
+        return False
+    return bool(automaton.search(fold(text)))
+
+
 def encoded_reason(automaton: Automaton, text: str) -> str:
     """Return why a whole text may not pass: what `EncodedReading` would say of it, but faster."""
     visible = text if text.isascii() and text.isprintable() else "".join(map(visible_char, text))
     short = automaton.shortest <= _SHORT
-    starts = {start for start in _START.findall(visible) if _may_be_encoded(start, short=short)}
-    if not starts:
-        return ""
-    for found in _BLOCK.finditer(visible):
-        block = found[0]
-        if starts.isdisjoint(_START.findall(block)):
+    found = [(start[1], start.start()) for start in _START.finditer(visible)]
+    odd = {start for start in {start for start, _ in found} if _may_be_encoded(start, short=short)}
+    read = 0
+    for at in [at for start, at in found if start in odd] if odd else ():
+        if at < read:
             continue
-        reading = EncodedReading(automaton)
-        reason = next((said for at, char in enumerate(block) if (said := reading.push(char, at))), "")
-        reason = reason or reading.end()
-        if reason:
-            return reason
+        block = _block_around(visible, at, read)
+        read = block.end() if block else at
+        if block and _may_say(automaton, block[0]):
+            reading = EncodedReading(automaton)
+            reason = next((said for at, char in enumerate(block[0]) if (said := reading.push(char, at))), "")
+            reason = reason or reading.end()
+            if reason:
+                return reason
     return ""
+
+
+def _block_around(text: str, at: int, read: int) -> re.Match[str] | None:
+    """The block in which a place lies, not before another; None where it is alone. There are no spaces in blocks."""
+    blocks = _BLOCK.finditer(text, max(read, text.rfind(" ", 0, at) + 1))
+    block = next((block for block in blocks if block.end() > at), None)
+    return block if block and block.start() <= at else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from recert.errors import GatewayError
@@ -21,6 +21,7 @@ from recert.gateway.readings import (
     unescape,
 )
 from recert.gateway.secret_reading import SecretReading
+from recert.gateway.steps import Steps
 from recert.models.secret import SecretPrefix
 
 FORBIDDEN: Final = "forbidden-phrase"
@@ -50,6 +51,7 @@ class Patterns:
     backwards: Automaton
     squeezed: Automaton
     longest_piece: int
+    steps: Steps = field(default_factory=Steps, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.phrases) or bool(self.pieces)
@@ -58,7 +60,7 @@ class Patterns:
         return f"Patterns({len(self.phrases)} phrases, {len(self.pieces)} pieces)"
 
     def readings(self) -> list[Reading]:
-        """Return new readings, one for each way of writing."""
+        """Return new readings of phrases, one for each way of writing."""
         made: list[Reading] = []
         if self.plain:
             plain = FoldReading(self.plain)
@@ -70,9 +72,11 @@ class Patterns:
             ]
         if self.leet:
             made.append(FoldReading(self.leet, fold_leet_char))
-        if self.squeezed:
-            made.append(SecretReading(self.squeezed, self.longest_piece))
         return made
+
+    def secret_readings(self) -> list[SecretReading]:
+        """Return a new reading of the secret, where there is one."""
+        return [SecretReading(self.squeezed, self.longest_piece)] if self.squeezed else []
 
 
 def compile_patterns(phrases: Sequence[str], secret: SecretPrefix | None = None) -> Patterns:
@@ -135,9 +139,7 @@ def scan(patterns: Patterns, text: str) -> str:
     """Return why a whole text may not pass, or an empty text: what `HoldBack` would say, but faster."""
     if patterns.phrases and _holds_phrase(patterns, text):
         return FORBIDDEN
-    if patterns.pieces and _holds(squeeze(text), patterns.pieces):
-        return ECHO
-    return ""
+    return patterns.squeezed.search(squeeze(text)) if patterns.pieces else ""
 
 
 def _holds_phrase(patterns: Patterns, text: str) -> bool:

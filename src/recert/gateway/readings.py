@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from copy import copy
 from functools import lru_cache
 from itertools import pairwise
@@ -79,6 +79,12 @@ class Reading(Protocol):
 
     def go(self, state: Any, piece: Piece, place: int) -> None:
         """Take a piece whose first character is at a place, and the state that `ahead` gave."""
+
+    def standing(self, place: int) -> Hashable | None:
+        """Return where it is, told shortly and counted back from the next place; None where that cannot be."""
+
+    def stand(self, standing: Any, place: int) -> None:
+        """Be where another reading like this one was that gave a standing, at another place."""
 
 
 _LOOKS: Final[dict[Any, Callable[[Piece], Look]]] = {
@@ -166,6 +172,16 @@ class FoldReading:
             self._spaced = text[-1] == " "
         self._state = state
 
+    def standing(self, place: int) -> Hashable | None:
+        """See `Reading`."""
+        return self._state, self._spaced, tuple([place - origin for origin in self._origins])
+
+    def stand(self, standing: tuple[int, bool, tuple[int, ...]], place: int) -> None:
+        """See `Reading`."""
+        self._state, self._spaced, origins = standing
+        self._origins = [place - back for back in origins]
+        self.hold = self._origins[0] if origins else place
+
     def fork(self) -> FoldReading:
         """Return a reading that goes on by itself from here."""
         made = copy(self)
@@ -207,6 +223,13 @@ class ReversedReading:
         if not self.asleep:
             self._reading.go(state, piece, place)
             self.hold = self._reading.hold
+
+    def standing(self, place: int) -> Hashable | None:
+        """See `Reading`. It wakes up once."""
+        return () if self.asleep else None
+
+    def stand(self, standing: tuple[()], place: int) -> None:
+        """See `Reading`. It is still asleep."""
 
 
 _ESCAPING: Final = frozenset("\\%&")
@@ -299,6 +322,14 @@ class EscapedReading:
 
     def go(self, state: int, piece: Piece, place: int) -> None:
         """See `Reading`. Only `push` takes what could change anything."""
+
+    def standing(self, place: int) -> Hashable | None:
+        """See `Reading`."""
+        self._meet()
+        return () if self._own is None else None
+
+    def stand(self, standing: tuple[()], place: int) -> None:
+        """See `Reading`. It is with the plain one."""
 
     def _meet(self) -> None:
         """Be with the plain reading again, where it has come to the same."""
