@@ -126,7 +126,7 @@ def versions_of(name: str) -> dict[str, str]:
     if name in PACKAGES:
         peer, *packages = PACKAGES[name]
         return versions_in(peer, *packages)
-    return {} if name == DIRECT else {one: version(one) for one in ("recert", "uvicorn", "aiohttp", "orjson")}
+    return {} if name == DIRECT else {one: version(one) for one in ("recert", "uvicorn", "uvloop", "httptools", "orjson")}
 
 
 def check(url: str) -> list[str]:

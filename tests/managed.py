@@ -16,7 +16,7 @@ def reply(engine: ManagedEngine, name: str) -> str:
     """Ask one of an engine's models through its client."""
 
     async def stream() -> str:
-        upstream = engine.upstream(name, 10)
+        upstream = engine.upstream(name)
         await upstream.open()
         try:
             asked = {"model": "whatever", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}

@@ -50,7 +50,7 @@ def ask(
     async def run() -> list[list[Delta]]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        upstream = HttpUpstream(f"http://127.0.0.1:{port}", label="test", limit_s=5)
+        upstream = HttpUpstream(f"http://127.0.0.1:{port}", label="test")
         await upstream.open()
         try:
             return [[delta async for delta in upstream.stream({"stream": True})] for _ in range(times)]
@@ -95,21 +95,6 @@ def test_an_event_that_arrives_in_halves_is_read_whole() -> None:
 
     assert text_of(steps) == "".join(WORDS)
     assert len(steps) > 2
-
-
-def test_a_connection_is_used_again_when_its_body_ends_after_the_last_event() -> None:
-    """The end of the body may come in a packet of its own: it is waited for, and no new connection is made."""
-
-    async def write(writer: asyncio.StreamWriter) -> None:
-        writer.write(HEAD + chunk(event("Hello") + END))
-        await writer.drain()
-        await asyncio.sleep(0.01)
-        writer.write(b"0\r\n\r\n")
-
-    replies, dialled = ask(3, write)
-
-    assert [text_of(steps) for steps in replies] == ["Hello"] * 3
-    assert dialled == 1
 
 
 @pytest.mark.parametrize("code", ["context_length_exceeded", "not_supported"])

@@ -207,6 +207,24 @@ def test_a_reader_that_stops_is_cut_and_its_stream_ends(tmp_path: Path) -> None:
     assert last["released_chars"] < 1_500_000
 
 
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_request_ends_when_its_client_goes_whatever_waits_on_the_connection(
+    tmp_path: Path, after: int
+) -> None:
+    """The model's time is not spent for nobody: not behind an earlier reply, and not before a later request."""
+    upstream = ScriptedUpstream(lambda _: ["word "] * 2000, pause_s=0.01)
+    with limited(tmp_path, upstream) as server:
+        with connect(server) as made:
+            made.sendall(HEALTH.replace(b"Connection: close\r\n", b"") * after)
+            made.sendall(chat_request(stream=True) + (b"" if after else HEALTH))
+            wait_until(lambda: exchanges(tmp_path))
+        wait_until(lambda: exchanges(tmp_path)[-1]["decision"] != "opened")
+        last = exchanges(tmp_path)[-1]
+
+    assert (last["decision"], last["reason"]) == ("failed", "client-gone")
+    assert last["seconds"] < 5
+
+
 def healthy(server: GatewayServer) -> bool:
     """Say whether a new connection is served."""
     return statuses(send(server, HEALTH)) == [200]

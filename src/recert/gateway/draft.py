@@ -90,6 +90,8 @@ class Draft:
     released_chars: int = 0
     taken: Taken | None = None
     """What it took of its client's budget."""
+    last: Exchange | None = None
+    """The record that was made last."""
     tally: Tally = field(default_factory=Tally)
     _released: dict[tuple[int, str], _Released] = field(default_factory=dict)
     """What left, by choice and field."""
@@ -146,8 +148,8 @@ class Draft:
         return {self.request_sha256: self.request, self.reply_sha256: whole, **replies}
 
     def exchange(self, decision: str) -> Exchange:
-        """Return the record as it is now."""
-        return Exchange(
+        """Return the record as it is now, and keep it as the last."""
+        self.last = Exchange(
             request_id=self.request_id,
             client=self.client,
             certificate_serial=self.serial,
@@ -163,3 +165,4 @@ class Draft:
             seconds=round(time.monotonic() - self.started, 6),
             received_at=self.received_at,
         )
+        return self.last

@@ -18,16 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-import aiohttp
 import orjson
 
 from recert.errors import GatewayError
 from recert.gateway.chat import compose
 from recert.gateway.deltas import Delta
 from recert.gateway.parse import parse_chat
-from recert.gateway.probing import read_beginning, read_bounded
+from recert.gateway.probing import read_beginning
 from recert.gateway.replies import HttpError
-from recert.gateway.upstream import HttpUpstream
+from recert.gateway.upstream import HttpUpstream, read_body
 from recert.models.probes import Probe, ProbeSet
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
@@ -106,8 +105,8 @@ class FingerprintUpstream(HttpUpstream):
             url.rstrip("/").removesuffix("/v1"),
             label="fingerprint",
             api_key=api_key,
-            limit_s=gateway.upstream_timeout_s,
         )
+        self._limit_s = gateway.upstream_timeout_s
         self._fingerprint = fingerprint
         self._probes = tuple(probes)
         self._serving = serving
@@ -129,7 +128,6 @@ class FingerprintUpstream(HttpUpstream):
         """
 
         async def once() -> None:
-            await HttpUpstream.open(self)
             try:
                 await self._compare(0)
             finally:
@@ -264,24 +262,22 @@ class FingerprintUpstream(HttpUpstream):
         raise failed
 
     async def _begin(self, probe: Probe) -> Any:
-        assert self._session is not None
         said = {"model": self._serving.called, "messages": [{"role": "user", "content": probe.prompt}]}
         body = self._asked(compose(self._serving, parse_chat(said, self._serving.policy.gateway)))
         try:
-            async with (
-                asyncio.timeout(self._limit_s),
-                self._session.post(
-                    self._url, data=orjson.dumps(body), headers=self._headers, allow_redirects=False
-                ) as response,
-            ):
-                data = await read_bounded(response)
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            async with asyncio.timeout(self._limit_s):
+                reply = await self._client.post(orjson.dumps(body))
+                try:
+                    data = await read_body(reply)
+                finally:
+                    reply.let_go()
+        except TimeoutError as exc:
             raise HttpError("the upstream does not answer", status=502, code="upstream-unreachable") from exc
-        if response.status != 200:
+        if reply.status != 200:
             raise HttpError("the upstream refused", status=502, code="upstream-refused")
         return read_beginning(
             data,
-            stream=response.content_type != "application/json",
+            stream=reply.content_type != "application/json",
             compares=self._fingerprint.compares,
             steps=self._fingerprint.steps,
         )

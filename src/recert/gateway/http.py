@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import orjson
@@ -18,6 +19,10 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+WhenGone = Callable[..., None]
+"""Takes what is called when the client goes away; with `on=False` it is not called any more."""
+WHEN_GONE: Final = "recert.when_gone"
+"""Extension of the ASGI scope: a `WhenGone`."""
 _PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9_.:/+=-]{1,128}")
 JSON: Final = b"application/json"
 EVENTS: Final = b"text/event-stream; charset=utf-8"
@@ -54,10 +59,18 @@ class Http:
         self.extra: list[tuple[bytes, bytes]] = []
         """Further headers of the reply."""
         self.address: str = (scope.get("client") or ("",))[0]
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._headers: dict[bytes, bytes] = {}
+        self._repeated: set[bytes] = set()
+        for name, value in scope["headers"]:
+            if name in self._headers:
+                self._repeated.add(name)
+            else:
+                self._headers[name] = value
+        self._when_gone: WhenGone | None = scope.get("extensions", {}).get(WHEN_GONE)
         self._body_s = body_s
         self._receive = receive
         self._send = send
+        self._end: Callable[[], None] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def header(self, name: bytes) -> bytes:
@@ -67,25 +80,25 @@ class Http:
         Raises:
             BadRequest: it is there twice: readers would differ on which one counts.
         """
-        found = [value for key, value in self._headers if key == name]
-        if len(found) > 1:
+        if name in self._repeated:
             raise BadRequest(f"header {name.decode()} is repeated", code="repeated_header")
-        return found[0] if found else b""
+        return self._headers.get(name, b"")
 
-    @property
+    @cached_property
     def client_request_id(self) -> str:
         """What the client calls the request, where that is a plain name: in `X-Client-Request-Id` or `X-Request-Id`."""
         for wanted in (b"x-client-request-id", b"x-request-id"):
-            found = [value for name, value in self._headers if name == wanted]
-            if len(found) == 1 and _PLAIN_ID.fullmatch(found[0]):
-                return found[0].decode()
+            found = b"" if wanted in self._repeated else self._headers.get(wanted, b"")
+            if found and _PLAIN_ID.fullmatch(found):
+                return found.decode()
         return ""
 
     @property
     def traceparent(self) -> str:
         """The trace that the client is in, as W3C Trace Context writes it."""
-        found = [value for name, value in self._headers if name == b"traceparent"]
-        return found[0].decode("latin-1") if len(found) == 1 else ""
+        if b"traceparent" in self._repeated:
+            return ""
+        return self._headers.get(b"traceparent", b"").decode("latin-1")
 
     async def body(self, limit_bytes: int) -> bytes:
         """
@@ -129,17 +142,26 @@ class Http:
     def end_when_gone(self, deadline: asyncio.Timeout) -> None:
         """Cut the request short when the client goes away. Call it after the body was read."""
 
-        async def watch() -> None:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
+        def end() -> None:
             self.gone = True
             if not deadline.expired():
                 deadline.reschedule(asyncio.get_running_loop().time())
 
-        self._watcher = asyncio.create_task(watch())
+        async def watch() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            end()
+
+        if self._when_gone:
+            self._end = end
+            self._when_gone(end)  # the connection tells: it costs nothing until it does
+        else:
+            self._watcher = asyncio.create_task(watch())
 
     def stop_watching(self) -> None:
         """Stop looking whether the client goes away."""
+        if self._when_gone and self._end:
+            self._when_gone(self._end, on=False)
         if self._watcher:
             self._watcher.cancel()
 

@@ -17,12 +17,11 @@ _SHARING = (EMBEDDED, VLLM)
 
 @dataclass(frozen=True)
 class Wanted:
-    """A model that is to run on an engine of ours; `limit_s` bounds the wait for the next piece of a reply."""
+    """A model that is to run on an engine of ours."""
 
     name: str
     certificate: VerifiedCertificate
     upstream: ManagedUpstream
-    limit_s: float
 
 
 @dataclass
@@ -65,7 +64,7 @@ def launch(
                 done.refused |= {one.name: exc for one in group}
                 continue
             done.engines.append(engine)
-            done.upstreams |= {one.name: engine.upstream(name, one.limit_s) for name, one in names.items()}
+            done.upstreams |= {one.name: engine.upstream(name) for name, one in names.items()}
     except BaseException:
         done.end()
         raise

@@ -110,11 +110,9 @@ class ManagedEngine:
             self.end()
             raise error
 
-    def upstream(self, name: str, limit_s: float) -> EngineUpstream:
+    def upstream(self, name: str) -> EngineUpstream:
         """Return the client for one of the models."""
-        return EngineUpstream(
-            self, name, self._folder / "engine.sock", self._upstream.label, self._api_key, limit_s
-        )
+        return EngineUpstream(self, name, self._folder / "engine.sock", self._upstream.label, self._api_key)
 
     def down(self) -> str:
         """Return why the engine cannot answer, or an empty text."""
@@ -324,10 +322,8 @@ class ManagedEngine:
 class EngineUpstream(HttpUpstream):
     """The client for one model of an engine of our own."""
 
-    def __init__(
-        self, engine: ManagedEngine, name: str, socket: Path, label: str, api_key: str, limit_s: float
-    ) -> None:
-        super().__init__("http://engine", label=label, socket=socket, api_key=api_key, limit_s=limit_s)
+    def __init__(self, engine: ManagedEngine, name: str, socket: Path, label: str, api_key: str) -> None:
+        super().__init__("http://engine", label=label, socket=socket, api_key=api_key)
         self._engine = engine
         self._name = name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -77,32 +78,34 @@ class Metrics:
     def request(self, http: Timed, seconds: float) -> None:
         """Count a request that has ended."""
         route = http.route or OTHER
-        self._requests.labels(route, str(http.status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._requests(route, str(http.status)).inc()
+        self._seconds(route).observe(seconds)
 
     def exchange(self, draft: Draft, first_s: float | None) -> None:
         """Count an exchange that has ended; `first_s` is when its first text left, where one did."""
         model = draft.model if draft.model in self._models else OTHER
-        self._exchanges.labels(model, draft.decision, self._known(draft.reason)).inc()
+        self._exchanges(model, draft.decision, self._known(draft.reason)).inc()
         if first_s is not None:
-            self._first.labels(model).observe(first_s)
+            self._first(model).observe(first_s)
         used = draft.tally.usage()
-        self._tokens.labels(model, "prompt").inc(used["prompt_tokens"])
-        self._tokens.labels(model, "reply").inc(used["completion_tokens"])
+        self._tokens(model, "prompt").inc(used["prompt_tokens"])
+        self._tokens(model, "reply").inc(used["completion_tokens"])
         for score in draft.scores:
             if score.blocked or (score.shadow and score.reason):
                 shadow = "true" if score.shadow else "false"
-                self._blocks.labels(self._known(score.control), score.direction, shadow).inc()
+                self._blocks(self._known(score.control), score.direction, shadow).inc()
 
     def page(self) -> bytes:
         """Return what Prometheus reads."""
         return generate_latest(self._registry)
 
-    def _counter(self, name: str, about: str, *labels: str) -> Counter:
-        return Counter(f"recert_{name}", about, labels, registry=self._registry)
+    def _counter(self, name: str, about: str, *labels: str) -> Callable[..., Counter]:
+        return cache(Counter(f"recert_{name}", about, labels, registry=self._registry).labels)
 
-    def _times(self, name: str, about: str, *labels: str) -> Histogram:
-        return Histogram(f"recert_{name}", about, labels, registry=self._registry, buckets=_SECONDS)
+    def _times(self, name: str, about: str, *labels: str) -> Callable[..., Histogram]:
+        return cache(
+            Histogram(f"recert_{name}", about, labels, registry=self._registry, buckets=_SECONDS).labels
+        )
 
     def _known(self, reason: str) -> str:
         """A reason, while there are not too many of them."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
-import aiohttp
 import orjson
 
 from recert.gateway.replies import HttpError
 from recert.models.likely import Step
 from recert.records.fingerprint import Compared
-
-_LARGEST_BYTES: Final = 16_000_000
 
 
 def read_beginning(data: bytes, *, stream: bool, compares: Compared, steps: int) -> tuple[Step, ...] | str:
@@ -45,22 +42,6 @@ def read_beginning(data: bytes, *, stream: bool, compares: Compared, steps: int)
         return tuple(_step(entry) for entry in entries[:steps])
     except (ValueError, LookupError, TypeError, AttributeError) as exc:
         raise HttpError("the upstream gives nothing to compare", status=502, code="probe-unread") from exc
-
-
-async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    """
-    Return the body of a reply, of a bounded size.
-
-    Raises:
-        HttpError: `probe-unread`: it is longer.
-    """
-    parts, size = [], 0
-    async for block in response.content.iter_any():
-        parts.append(block)
-        size += len(block)
-        if size > _LARGEST_BYTES:
-            raise HttpError("the upstream sends without an end", status=502, code="probe-unread")
-    return b"".join(parts)
 
 
 def _choices(data: bytes, *, stream: bool) -> Iterator[dict[str, Any]]:

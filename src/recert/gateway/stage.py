@@ -195,7 +195,7 @@ def prepare_models(
             no[offer.name] = exc
     launched = launch(
         [
-            Wanted(offer.name, offer.certificate, offer.upstream, offer.policy.gateway.upstream_timeout_s)
+            Wanted(offer.name, offer.certificate, offer.upstream)
             for offer in ready
             if isinstance(offer.upstream, ManagedUpstream)
         ],
@@ -244,12 +244,12 @@ def _reason(why: RecertError) -> str:
 def _serve_one(
     offer: Offer, launched: Launched, book: OrderBook | None, aliases: Aliases, state: StateFolder | None
 ) -> Served:
-    limit_s, given = offer.policy.gateway.upstream_timeout_s, offer.upstream
+    given = offer.upstream
     upstream: Upstream
     if isinstance(given, ManagedUpstream):
         upstream = launched.upstreams[offer.name]
     elif isinstance(given, UnsafeDeclaredUpstream):
-        upstream = HttpUpstream(given.url, label="unsafe-declared", api_key=given.api_key, limit_s=limit_s)
+        upstream = HttpUpstream(given.url, label="unsafe-declared", api_key=given.api_key)
         log.warning(
             "UnsafeDeclaredUpstream: %s is only declared to run the certified model %s: nothing checks it",
             given.url,

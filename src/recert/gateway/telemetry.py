@@ -12,7 +12,7 @@ import orjson
 from recert.gateway.http import Http
 from recert.gateway.metrics import Metrics
 from recert.gateway.tracing import Tracer
-from recert.records import now
+from recert.records import Part, now
 
 log = logging.getLogger("recert.requests")
 
@@ -42,7 +42,8 @@ class Telemetry:
             self.metrics.exchange(draft, first_s if draft.released_chars else None)
         level = logging.DEBUG if http.route in _QUIET else logging.INFO
         if log.isEnabledFor(level):
-            log.log(level, orjson.dumps(_line(http, seconds, first_s)).decode())
+            line = orjson.dumps(_line(http, seconds, first_s), _part, orjson.OPT_UTC_Z)
+            log.log(level, line.decode())
         if self._tracer is not None and draft is not None:
             self._tracer.exchange(draft, http.traceparent, http.client_request_id, first_s)
 
@@ -66,10 +67,18 @@ def _line(http: Http, seconds: float, first_s: float | None) -> dict[str, Any]:
         "address": http.address,
     }
     if http.draft is not None:
-        line |= http.draft.exchange(http.draft.decision).to_value()
+        record = http.draft.last or http.draft.exchange(http.draft.decision)
+        line |= {name: value for name, value in record if value is not None}
         line |= http.draft.tally.usage()
         line["first_release_seconds"] = None if first_s is None else round(first_s, 6)
     return line | {"seconds": round(seconds, 6)}
+
+
+def _part(value: Any) -> Any:
+    """What orjson does not know: parts of a record."""
+    if isinstance(value, Part):
+        return value.model_dump(mode="json", exclude_none=True)
+    raise TypeError
 
 
 class _Lines(logging.Formatter):

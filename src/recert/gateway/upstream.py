@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import aiohttp
 import orjson
 
 from recert.gateway.deltas import Delta, Events, malformed, read_deltas, read_whole
 from recert.gateway.replies import BadRequest, HttpError
+from recert.gateway.upstream_http import UpstreamClient, UpstreamReply
 
 _LARGEST_REPLY_BYTES: Final = 16_000_000
 """Of a reply that is no stream."""
@@ -22,11 +20,7 @@ _EVENT_BYTES: Final = 4_096
 """More than any server sends for a token."""
 _TOKENS_UNSAID: Final = 16_384
 """Where a request does not say how many it wants."""
-_CONNECT_S: Final = 5.0
-_KEEP_S: Final = 4.0
-"""Shorter than the 5 s after which uvicorn and llama.cpp close a connection: one that they just closed is not used."""
-_LINGER_S: Final = 0.1
-"""How long to wait for the end of a body whose last event was read."""
+_LARGEST_REFUSAL_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True)
@@ -73,16 +67,9 @@ class Upstream(Protocol):
 class HttpUpstream:
     """An OpenAI-compatible server over TCP or a Unix domain socket."""
 
-    def __init__(
-        self, url: str, *, label: str, socket: Path | None = None, api_key: str = "", limit_s: float
-    ) -> None:
+    def __init__(self, url: str, *, label: str, socket: Path | None = None, api_key: str = "") -> None:
         self._url = url.rstrip("/") + "/v1/chat/completions"
-        self._socket = socket
-        self._headers = {"content-type": "application/json"}
-        if api_key:
-            self._headers["authorization"] = f"Bearer {api_key}"
-        self._limit_s = limit_s
-        self._session: aiohttp.ClientSession | None = None
+        self._client = UpstreamClient(self._url, socket=socket, api_key=api_key)
         self.label = label
 
     def down(self) -> str:
@@ -90,63 +77,43 @@ class HttpUpstream:
         return ""
 
     async def open(self) -> None:
-        """Make the connection pool."""
-        connector = (
-            aiohttp.UnixConnector(path=str(self._socket), limit=0, keepalive_timeout=_KEEP_S)
-            if self._socket
-            else aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_S)
-        )
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=self._limit_s)
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        )
+        """Connections are made when they are needed."""
 
     async def close(self) -> None:
-        """Close the connection pool."""
-        if self._session:
-            await self._session.close()
+        """Close the connections."""
+        self._client.close()
 
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[Delta, None]:
         """Yield the steps of a reply; see `Upstream`."""
-        assert self._session is not None
         ended: set[int] = set()
         choices = int(body.get("n", 1))
+        events, left_bytes = Events(), _most_bytes(body)
+        reply = await self._client.post(orjson.dumps(body))
         try:
-            async with self._session.post(
-                self._url, data=orjson.dumps(body), headers=self._headers, allow_redirects=False
-            ) as response:
-                if response.status != 200:
-                    raise await _refusal(response)
-                if response.content_type == "application/json":
-                    for delta in read_whole(await _body(response), choices):
-                        yield delta
-                    return
-                events, left_bytes = Events(), _most_bytes(body)
-                async for block in response.content.iter_any():
-                    left_bytes -= len(block)
-                    if left_bytes < 0:
-                        raise HttpError(
-                            "the upstream sends more than it was asked for",
-                            status=502,
-                            code="upstream-endless",
-                        )
-                    for delta in read_deltas(events.feed(block)):
-                        if delta.finish_reason is not None:
-                            ended.add(delta.choice)
-                        yield delta
-                    if events.done:
-                        if choices > 1 and len(ended) < choices:
-                            raise malformed()
-                        await _read_to_end(response.content)
-                        return
-        except aiohttp.ClientConnectorError as exc:
-            raise HttpError(
-                "the upstream cannot be reached", status=502, code="upstream-unreachable"
-            ) from exc
-        except (aiohttp.ClientError, OSError) as exc:
-            raise HttpError("the upstream broke off", status=502, code="upstream-cut") from exc
-        if len(ended) < choices:
-            raise HttpError("the upstream broke off", status=502, code="upstream-cut")
+            if reply.status != 200:
+                raise await _refusal(reply)
+            if reply.content_type == "application/json":
+                for delta in read_whole(await read_body(reply), choices):
+                    yield delta
+                return
+            while not events.done and (block := await reply.block()):
+                left_bytes -= len(block)
+                if left_bytes < 0:
+                    raise HttpError(
+                        "the upstream sends more than it was asked for", status=502, code="upstream-endless"
+                    )
+                for delta in read_deltas(events.feed(block)):
+                    if delta.finish_reason is not None:
+                        ended.add(delta.choice)
+                    yield delta
+        finally:
+            reply.let_go(ends_soon=events.done)
+        if len(ended) < choices and not (events.done and choices == 1):
+            raise (
+                malformed()
+                if events.done
+                else HttpError("the upstream broke off", status=502, code="upstream-cut")
+            )
 
 
 def _most_bytes(body: dict[str, Any]) -> int:
@@ -155,12 +122,12 @@ def _most_bytes(body: dict[str, Any]) -> int:
     return _STREAM_BYTES + tokens * _EVENT_BYTES
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> HttpError:
-    if response.status == 400:
+async def _refusal(reply: UpstreamReply) -> HttpError:
+    if reply.status == 400:
         code = ""
         try:
-            code = orjson.loads(await response.content.read(65_536))["error"]["code"]
-        except (ValueError, KeyError, TypeError):
+            code = orjson.loads(await read_body(reply, _LARGEST_REFUSAL_BYTES))["error"]["code"]
+        except (ValueError, KeyError, TypeError, HttpError):
             code = ""
         if code == "context_length_exceeded":
             return BadRequest(
@@ -168,26 +135,20 @@ async def _refusal(response: aiohttp.ClientResponse) -> HttpError:
             )
         if code == "not_supported":
             return BadRequest("the engine of this model does not do what is asked", code=code)
-    return HttpError(
-        f"the upstream refused with status {response.status}", status=502, code="upstream-refused"
-    )
+    return HttpError(f"the upstream refused with status {reply.status}", status=502, code="upstream-refused")
 
 
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body of a reply that is no stream."""
+async def read_body(reply: UpstreamReply, most: int = _LARGEST_REPLY_BYTES) -> bytes:
+    """
+    Return the body of a reply that is no stream.
+
+    Raises:
+        HttpError: `upstream-malformed`: it is longer than `most` bytes; `upstream-cut`: it broke off.
+    """
     parts, size = [], 0
-    async for block in response.content.iter_any():
+    while block := await reply.block():
         parts.append(block)
         size += len(block)
-        if size > _LARGEST_REPLY_BYTES:
+        if size > most:
             raise malformed()
     return b"".join(parts)
-
-
-async def _read_to_end(content: aiohttp.StreamReader) -> None:
-    """Wait a moment for the end of the body, so that the connection can be used again."""
-    if not content.at_eof():
-        with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-            async with asyncio.timeout(_LINGER_S):
-                async for _ in content.iter_any():
-                    pass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import httptools
@@ -18,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from recert.gateway.connections import Connections
+from recert.gateway.http import WHEN_GONE
 from recert.gateway.replies import BadRequest, HttpError
 
 _LINGER_S: Final = 1.0
@@ -55,6 +57,7 @@ class GuardedHttp(HttpToolsProtocol):
         self._ended_at: float | None = None
         self._farewell = b""
         self._why: HttpError | None = None
+        self._on_gone: Callable[[], None] | None = None
 
     # what the transport calls
 
@@ -72,6 +75,7 @@ class GuardedHttp(HttpToolsProtocol):
         """Let go of a connection that has ended."""
         self._all.leave(self, self._address)
         super().connection_lost(exc)
+        self._gone()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived. After a refusal it is thrown away."""
@@ -104,6 +108,7 @@ class GuardedHttp(HttpToolsProtocol):
         """Begin a request."""
         self._head_since = self._head_since or time.monotonic()
         super().on_message_begin()
+        cast("dict[str, Any]", self.scope)["extensions"] = {WHEN_GONE: self._when_gone}
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request line."""
@@ -178,6 +183,18 @@ class GuardedHttp(HttpToolsProtocol):
         """Say whether something of a reply waits for its reader."""
         return self.transport.get_write_buffer_size() > 0
 
+    def _when_gone(self, call: Callable[[], None], *, on: bool = True) -> None:
+        if on:
+            self._on_gone = call
+        elif self._on_gone is call:
+            self._on_gone = None
+
+    def _gone(self) -> None:
+        """Tell the request that is being answered that nobody waits for it."""
+        call, self._on_gone = self._on_gone, None
+        if call is not None:
+            call()
+
     # refusing
 
     def _stop(self, why: HttpError) -> None:
@@ -227,6 +244,7 @@ class GuardedHttp(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.disconnected = not self.cycle.response_complete
             self.cycle.message_event.set()
+            self._gone()
         if self.transport.is_closing():
             return
         if self._farewell:
