@@ -16,6 +16,7 @@ REASONING: Final = ("reasoning_content", "reasoning")
 """What servers call the model's reasoning."""
 TOOL_CALLS: Final = "tool_calls"
 _BESIDE: Final = (*REASONING, REFUSAL)
+_PLAIN: Final = frozenset({"role", CONTENT})
 _LONGEST_LINE_BYTES: Final = 1_000_000
 _MOST_CHOICES: Final = 128
 _MOST_CALLS: Final = 128
@@ -89,6 +90,9 @@ def read_deltas(events: Sequence[bytes]) -> list[Delta]:
     """
     if len(events) == 1:
         return _read(events[0], "delta")
+    plain = _read_plain(events)
+    if plain is not None:
+        return [plain]
     found = [delta for data in events for delta in _read(data, "delta")]
     if len(found) < 2 or any(delta.logprobs for delta in found):
         return found
@@ -96,6 +100,38 @@ def read_deltas(events: Sequence[bytes]) -> list[Delta]:
     for delta in found:
         by_choice.setdefault(delta.choice, []).append(delta)
     return [_merged(deltas) for deltas in by_choice.values()]
+
+
+def _read_plain(events: Sequence[bytes]) -> Delta | None:
+    """Return what events say together where they say nothing but the text of the first choice: read at once."""
+    texts: list[str] = []
+    reason: str | None = None
+    usage: dict[str, int] | None = None
+    try:
+        values = orjson.loads(b"[" + b",".join(events) + b"]")
+        if len(values) != len(events) or not values:
+            return None
+        for value in values:
+            if value.get("error"):
+                return None
+            given = value.get("usage")
+            if given:
+                usage = {name: _whole(given[name], 2**53) for name in _COUNTS}
+            choices = value["choices"]
+            if not choices:
+                continue
+            (choice,) = choices
+            said = choice["delta"]
+            if choice.get("index") or choice.get("logprobs") or not said.keys() <= _PLAIN:
+                return None
+            text, ended = said.get(CONTENT), choice.get("finish_reason")
+            if text:
+                texts.append(text)
+            if ended is not None:
+                reason = _text(ended)
+        return Delta("".join(texts), reason, usage, len(texts))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # it is read one by one, and refused if it must be
 
 
 def read_whole(body: bytes, choices: int) -> list[Delta]:

@@ -241,6 +241,7 @@ def _after(word: str, text: str, *, fresh: bool, short: bool) -> tuple[str, bool
     return "", not seen[-1:].isalnum() or not seen[-1:].isascii()
 
 
+@lru_cache(maxsize=16_384)
 def _may_be_encoded(start: str, *, short: bool) -> bool:
     """Say whether the first characters of a run may begin text that holds a phrase."""
     if short:
@@ -291,10 +292,9 @@ def encoded_reason(automaton: Automaton, text: str) -> str:
     """Return why a whole text may not pass: what `EncodedReading` would say of it, but faster."""
     visible = text if text.isascii() and text.isprintable() else "".join(map(visible_char, text))
     short = automaton.shortest <= _SHORT
-    found = [(start[1], start.start()) for start in _START.finditer(visible)]
-    odd = {start for start in {start for start, _ in found} if _may_be_encoded(start, short=short)}
+    odd = {start for start in set(_START.findall(visible)) if _may_be_encoded(start, short=short)}
     read = 0
-    for at in [at for start, at in found if start in odd] if odd else ():
+    for at in [start.start() for start in _START.finditer(visible) if start[1] in odd] if odd else ():
         if at < read:
             continue
         block = _block_around(visible, at, read)

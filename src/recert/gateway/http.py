@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from functools import cached_property
 from typing import Any, Final
 
 import orjson
@@ -61,6 +60,7 @@ class Http:
         self.address: str = (scope.get("client") or ("",))[0]
         self._headers: dict[bytes, bytes] = {}
         self._repeated: set[bytes] = set()
+        self._client_request_id: str | None = None
         for name, value in scope["headers"]:
             if name in self._headers:
                 self._repeated.add(name)
@@ -84,9 +84,14 @@ class Http:
             raise BadRequest(f"header {name.decode()} is repeated", code="repeated_header")
         return self._headers.get(name, b"")
 
-    @cached_property
+    @property
     def client_request_id(self) -> str:
         """What the client calls the request, where that is a plain name: in `X-Client-Request-Id` or `X-Request-Id`."""
+        if self._client_request_id is None:
+            self._client_request_id = self._read_client_request_id()
+        return self._client_request_id
+
+    def _read_client_request_id(self) -> str:
         for wanted in (b"x-client-request-id", b"x-request-id"):
             found = b"" if wanted in self._repeated else self._headers.get(wanted, b"")
             if found and _PLAIN_ID.fullmatch(found):

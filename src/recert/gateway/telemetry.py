@@ -43,7 +43,7 @@ class Telemetry:
         level = logging.DEBUG if http.route in _QUIET else logging.INFO
         if log.isEnabledFor(level):
             line = orjson.dumps(_line(http, seconds, first_s), _part, orjson.OPT_UTC_Z)
-            log.log(level, line.decode())
+            log.handle(log.makeRecord(log.name, level, __file__, 0, line.decode(), (), None))
         if self._tracer is not None and draft is not None:
             self._tracer.exchange(draft, http.traceparent, http.client_request_id, first_s)
 

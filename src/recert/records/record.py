@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Self
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import RecordError
+
+if TYPE_CHECKING:
+    from json import JSONDecoder
 
 
 def _utc(moment: datetime) -> datetime:
@@ -86,21 +90,28 @@ def parse_json(data: bytes) -> Any:
     Raises:
         RecordError: the data is not such JSON.
     """
-    import json
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        out = dict(pairs)
-        if len(out) != len(pairs):
-            raise ValueError("repeated key")
-        return out
-
-    def whole(digits: str) -> int | float:
-        # canonical JSON writes the float 4.2e17 as a whole number: read it back as that float
-        number = int(digits)
-        return number if abs(number) < 2**53 else float(digits)
-
     try:
         orjson.loads(data)  # strict about NaN, encoding and depth
-        return json.loads(data, object_pairs_hook=unique, parse_int=whole)
+        return _decoder().decode(str(data, "utf-8"))
     except (ValueError, RecursionError) as exc:
         raise RecordError("not valid JSON", facts={"because": exc}) from exc
+
+
+@cache
+def _decoder() -> JSONDecoder:
+    from json import JSONDecoder
+
+    return JSONDecoder(object_pairs_hook=_unique, parse_int=_whole)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise ValueError("repeated key")
+    return out
+
+
+def _whole(digits: str) -> int | float:
+    """Canonical JSON writes the float 4.2e17 as a whole number: read it back as that float."""
+    number = int(digits)
+    return number if abs(number) < 2**53 else float(digits)
