@@ -100,7 +100,7 @@ class Chat:
         except Stopped as exc:
             error = stopped(exc.reason)
         except HttpError as exc:
-            error = exc
+            error = exc.with_traceback(None)  # what raised it holds this frame, and this frame it: a ring
         except Exception as exc:
             log.error(orjson.dumps({"request_id": draft.request_id, "error": type(exc).__name__}).decode())
             error = HttpError("the gateway failed", status=500, code="internal")
@@ -247,7 +247,7 @@ class Chat:
         try:
             await self._write_line(draft, draft.decision)
         except HttpError as exc:
-            error = exc
+            error = exc.with_traceback(None)
         if not http.gone:
             await http.error(error)
 
