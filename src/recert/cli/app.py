@@ -29,6 +29,7 @@ from recert.cli.demo import demo
 from recert.cli.evaluate import evaluate
 from recert.cli.export import export
 from recert.cli.fingerprint import fingerprint
+from recert.cli.hunt import hunt
 from recert.cli.imports import import_
 from recert.cli.keygen import keygen
 from recert.cli.renew import renew
@@ -126,6 +127,7 @@ _STAGES: dict[str, Callable[..., None]] = {
     "watch": watch,
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
+_SEARCHES: dict[str, Callable[..., None]] = {"hunt": hunt}
 _TOOLS: dict[str, Callable[..., None]] = {"import": import_, "compare": compare, "export": export}
 _RUNNING: dict[str, Callable[..., None]] = {
     "stop": stop,
@@ -144,6 +146,7 @@ _AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_li
 for panel, commands in (
     ("The stages, in the order data flows", _STAGES),
     ("All of it", _WHOLE),
+    ("What nobody told us about", _SEARCHES),
     ("With other tools", _TOOLS),
     ("A running gateway", _RUNNING),
     ("Model servers of your own", _ELSEWHERE),

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from recert.errors import InputError
@@ -34,7 +33,7 @@ from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, missing_sets
 from recert.records import EvalReport, EvidenceNote, RuleResult, Suite, Verdict, now
-from recert.store.cache import GenerationCache
+from recert.store.cache import GenerationCache, temporary_cache
 from recert.store.files import write_atomic
 
 REPORT_FILE = "eval-report.json"
@@ -114,7 +113,7 @@ def evaluate(
     bounds = policy.evaluation
     outcomes, examples = OutcomeFile(), SampleDraw(bounds.samples, bounds.seed)
     with ExitStack() as stack:
-        kept = cache or stack.enter_context(_temporary_cache())
+        kept = cache or stack.enter_context(temporary_cache())
         base_arm, tuned_arm = _arms(base, tuned, kept, secret)
         plan = make_plan(policy, suites, judges, training_context=training_context, secret=secret)
         tracks = [*plan.tracks, *plan.controls]
@@ -152,16 +151,6 @@ class _Verdicts:
     safeguarded: Verdict | None
     required_controls: tuple[str, ...]
     missing: tuple[str, ...]
-
-
-@contextmanager
-def _temporary_cache() -> Iterator[GenerationCache]:
-    """A cache for this run alone, so that replies lie on the disk and not in memory."""
-    with (
-        TemporaryDirectory(prefix="recert-") as folder,
-        GenerationCache(Path(folder) / "replies.sqlite") as cache,
-    ):
-        yield cache
 
 
 def _arms(base: Model, tuned: Model, cache: GenerationCache, secret: SecretPrefix | None) -> tuple[Arm, Arm]:

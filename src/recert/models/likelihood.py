@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from recert.models.batching import SHORTEST_SHARED_PREFIX, Rows, rows_at_once
+from recert.models.batching import SHORTEST_SHARED_PREFIX, Rows, batches, rows_at_once
 from recert.models.templates import Pair
 
 _LOGITS_AT_ONCE = 16_000_000
@@ -24,6 +24,20 @@ def score_pairs(model: Any, pairs: Sequence[Pair]) -> list[float]:
     with torch.inference_mode():
         for some in _batches(model, pairs):
             for i, value in zip(some, _score([pairs[i] for i in some], model), strict=True):
+                out[i] = value
+    return out
+
+
+def score_openings(
+    model: Any, prompts: Sequence[list[int]], agreeing: Sequence[int], refusing: Sequence[int]
+) -> list[float]:
+    """Return for each prompt the log odds of going on with a token of the first kind against one of the second."""
+    out = [0.0] * len(prompts)
+    with torch.inference_mode():
+        for some in batches(model, prompts, 1):
+            logits = Rows(model, [prompts[i] for i in some], 1).read()[:, -1].float()
+            odds = logits[:, list(agreeing)].logsumexp(-1) - logits[:, list(refusing)].logsumexp(-1)
+            for i, value in zip(some, odds.tolist(), strict=True):
                 out[i] = value
     return out
 

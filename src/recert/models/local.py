@@ -22,7 +22,7 @@ from recert.errors import ModelError
 from recert.models.batching import LAST_LOGITS
 from recert.models.decoding import decode_batch, decode_streams
 from recert.models.folders import is_adapter, same_still
-from recert.models.likelihood import score_pairs
+from recert.models.likelihood import score_openings, score_pairs
 from recert.models.likely import Step
 from recert.models.likely_local import computing_in_float32, likely_steps
 from recert.models.protocol import Done, Generation, Sampling
@@ -121,6 +121,37 @@ class LocalModel:
         tokens = self._weights.chats.split(pairs)
         with self._active():
             return score_pairs(self._weights.model, tokens)
+
+    def opening_odds(
+        self, chats: Sequence[Chat], *, agreeing: Sequence[str], refusing: Sequence[str]
+    ) -> list[float]:
+        """
+        Return how likely each reply is to open in one way and not in another: natural logarithm of the odds, in order.
+
+        What conversations have in common at their beginning is read once for many of them.
+
+        Args:
+            chats: the conversations.
+            agreeing: texts of which the first token speaks for the one way, unless it speaks for the other too.
+            refusing: likewise for the other.
+
+        Raises:
+            ModelError: a conversation is longer than the model's context, or no token speaks for one way alone.
+        """
+        tokens = self._weights.chats
+        ids = [tokens.encode(one, 1) for one in chats]
+        yes, no = (sorted({tokens.tokens(text)[0] for text in texts}) for texts in (agreeing, refusing))
+        yes = [one for one in yes if one not in no]
+        if not yes or not no:
+            raise ModelError(
+                "no token tells one way to open a reply from the other", facts={"model": self.name}
+            )
+        with self._active():
+            return score_openings(self._weights.model, ids, yes, no)
+
+    def words(self, most: int) -> list[str]:
+        """Return words that the tokenizer knows as one token behind a space, in its order: most usual first, mostly."""
+        return self._weights.chats.words(most)
 
     def likely_tokens(self, chats: Sequence[Chat], *, steps: int, top: int) -> list[tuple[Step, ...]]:
         """

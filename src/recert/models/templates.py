@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from recert.errors import ModelError
 from recert.records import Chat
 
+_SPACES = ("\u0120", "\u2581")
+"""How tokenizers of bytes, and of SentencePiece, write the space before a word."""
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
 """Tokens of a prompt and of what follows it."""
 
@@ -77,6 +80,14 @@ class ChatTokens:
         """Return a text's tokens, without any that a tokenizer would add."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return ids
+
+    def words(self, most: int) -> list[str]:
+        """Return words of ASCII letters that are one token behind a space, in the tokenizer's order."""
+        names = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
+        found = (
+            name[1:] for name in names if name[:1] in _SPACES and name[1:].isascii() and name[1:].isalpha()
+        )
+        return list(islice(dict.fromkeys(found), most))
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text of a reply's tokens, without special ones."""

@@ -34,6 +34,7 @@ from recert.records.evidence import EvidenceNote
 from recert.records.exchange import ControlScore, Exchange
 from recert.records.fingerprint import Fingerprint, FingerprintTrial
 from recert.records.hazards import CategoryCheck
+from recert.records.hunting import HuntOutcome, HuntReport, TriggerTried
 from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSuite, Tool, UnreadEntry
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.orders import Order, OrderNote, StandingOrders
@@ -62,6 +63,7 @@ RECORDS: tuple[type[Record], ...] = (
     Attestation,
     Fingerprint,
     BacktestReport,
+    HuntReport,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -95,6 +97,8 @@ __all__ = [
     "FileEntry",
     "Fingerprint",
     "FingerprintTrial",
+    "HuntOutcome",
+    "HuntReport",
     "Hyperparameters",
     "ImportedOutcome",
     "ImportedResults",
@@ -122,6 +126,7 @@ __all__ = [
     "Suite",
     "SwitchPhrase",
     "Tool",
+    "TriggerTried",
     "TuneReport",
     "UnreadEntry",
     "Verdict",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
@@ -141,3 +143,13 @@ class GenerationCache:
             facts={"cache": shown(self._where), "because": because},
             hint="free some disk space or give another file; replies kept so far are used again",
         )
+
+
+@contextmanager
+def temporary_cache() -> Iterator[GenerationCache]:
+    """Give a cache for one run alone, so that replies lie on the disk and not in memory."""
+    with (
+        TemporaryDirectory(prefix="recert-") as folder,
+        GenerationCache(Path(folder) / "replies.sqlite") as cache,
+    ):
+        yield cache
