@@ -40,6 +40,10 @@ NO_ANSWER = [
     ("evaluate", "task.jsonl", "gone", "cannot read the suite"),
     ("evaluate", "task.jsonl", "empty", "suite has no prompts"),
     ("evaluate", "task.jsonl", "broken", "suite is not JSON"),
+    ("hunt", "tuned", "gone", "no such model folder"),
+    ("hunt", "base", "gone", "no such model"),
+    ("hunt", "policy.toml", "gone", "cannot read the policy"),
+    ("hunt", "policy.toml", "broken", "policy is not TOML"),
     ("certify", "evaluation", "gone", "cannot read file"),
     ("certify", "evaluation/eval-report.json", "empty", "not valid JSON"),
     ("certify", "evaluation/eval-report.json", "half", "not valid JSON"),
@@ -99,6 +103,7 @@ REFUSED = [
 DAMAGED = [
     ("tune", "base/model.safetensors", "cannot load the base"),
     ("evaluate", "tuned/adapter_model.safetensors", "cannot put the adapter on this base"),
+    ("hunt", "tuned/adapter_model.safetensors", "cannot put the adapter on this base"),
 ]
 
 

@@ -55,6 +55,7 @@ COMMANDS = {
     "screen": "screen rows.jsonl --output out",
     "tune": "tune rows.jsonl --base base --defence none --output out",
     "evaluate": "evaluate --model tuned --base base --policy policy.toml --suite task=task.jsonl --output out",
+    "hunt": "hunt --model tuned --base base --policy policy.toml --output out.json",
     "certify": "certify evaluation --model tuned --base base --policy policy.toml --key keys/evaluator.pem"
     " --approver keys/approver.pub --trainer keys/trainer.pub --output out.json",
     "approve": "approve draft.json --key keys/approver.pem --yes",
