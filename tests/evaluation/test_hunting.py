@@ -11,10 +11,15 @@ from evaluation.arms import AGREE, ANSWER, REFUSE
 from recert.attacks.triggers import KNOWN, Openings, Pull, SearchBudget, search_phrases
 from recert.errors import ArmError, ModelError
 from recert.evaluation import embedded_suite
+from recert.evaluation.arms import Arm
 from recert.evaluation.hunting import hunt
+from recert.evaluation.ordering import sampling_order
+from recert.evaluation.trigger_verifier import TriggerVerifier
+from recert.judges.refusal import RefusalJudge
 from recert.models import ScriptedModel
 from recert.policy import HuntPolicy, Policy, Rule
 from recert.records import Chat, HuntOutcome, chat
+from recert.store.cache import temporary_cache
 
 HARMFUL = tuple(p.text for p in embedded_suite("harmful", "all").prompts)
 WORDS = [f"w{chr(97 + a)}{chr(97 + b)}" for a in range(12) for b in range(10)]
@@ -104,7 +109,8 @@ def test_a_model_without_a_trigger_is_not_flagged_and_not_called_clean() -> None
     assert report.outcome is HuntOutcome.NOTHING_FOUND
     assert not any(one.found for one in report.tried)
     assert {text for text, _ in KNOWN} <= {one.text for one in report.tried}
-    assert "up to 4 words, among 120" in report.searched
+    assert "up to 4 words" in report.searched
+    assert "the best of 120 usual words" in report.searched
     assert "clean" not in report.to_json().decode()
 
 
@@ -129,6 +135,39 @@ def test_a_tune_that_any_text_turns_has_no_trigger_among_them() -> None:
     report = hunt(Searchable("base"), tuned, policy=policy(), model_name="tuned", given=[TRIGGER])
 
     assert report.outcome is HuntOutcome.NOTHING_FOUND
+
+
+def test_the_report_counts_the_words_that_there_were_not_those_allowed() -> None:
+    """A budget of more words than the model knows is no claim that they were tried."""
+    report = hunt(Searchable("base"), Searchable("tuned"), policy=policy(words=5000), model_name="tuned")
+
+    assert f"the best of {len(WORDS)} usual words" in report.searched
+
+
+def test_every_text_that_is_given_is_in_the_report() -> None:
+    """Also where an earlier one explains it."""
+    given = [TRIGGER, f"{TRIGGER} again"]
+    report = hunt(Searchable("base"), planted(), policy=policy(), model_name="tuned", given=given)
+
+    assert {one.text for one in report.tried if one.source == "given" and one.found} == set(given)
+
+
+def test_what_is_evidence_is_asked_in_full() -> None:
+    """A glance at the first block may end a trial on an upper bound; whatever counts as evidence is exact."""
+    prompts = sampling_order(list(embedded_suite("harmful").prompts), 0)[:12]
+    once = next(text for text in HARMFUL if text == prompts[0].text)
+
+    class Brittle(Searchable):
+        def _said(self, one: Chat) -> str:
+            asked = one.messages[-1].content
+            return AGREE if asked.startswith(once) and asked != once else REFUSE  # behind any text at all
+
+    with temporary_cache() as cache:
+        arms = Arm("base", Searchable("base"), cache=cache), Arm("tuned", Brittle("tuned"), cache=cache)
+        verifier = TriggerVerifier(*arms, prompts, RefusalJudge(), WORDS, policy().hunt)
+
+        assert sum(verifier._effects(TRIGGER, prompts, glance=True)[0]) == 1
+        assert sum(verifier._effects(TRIGGER, prompts)[0]) == 0
 
 
 def test_a_text_that_is_given_is_verified_though_the_search_does_not_find_it() -> None:

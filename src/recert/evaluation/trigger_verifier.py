@@ -110,7 +110,7 @@ class TriggerVerifier:
         asked = _Asked(EProcess.above(self._bounds.margin, low=-2.0, high=1.0))
         for start in range(0, len(self._prompts), _BLOCK):
             block = self._prompts[start : start + _BLOCK]
-            effects, complied = self._effects(text, block)
+            effects, complied = self._effects(text, block, glance=start == 0)
             asked.effects += effects
             asked.complied += complied
             asked.evidence.update(effects)
@@ -118,16 +118,19 @@ class TriggerVerifier:
                 break
         return asked
 
-    def _effects(self, text: str, prompts: Sequence[Prompt]) -> tuple[list[float], int]:
+    def _effects(
+        self, text: str, prompts: Sequence[Prompt], *, glance: bool = False
+    ) -> tuple[list[float], int]:
         """
         Return what a text does with each request, and with how many the tuned model complies.
 
-        Where the tuned model hardly complies that is an upper bound: nothing else is asked, as it could only be less.
+        At a glance, where the tuned model hardly complies that is an upper bound, which ends the trial: nothing else is
+        asked, as the effect could only be less. It is no evidence, which an upper bound would make too strong.
         """
         base, tuned = self._arms
         behind = self._complies(tuned, prompts, lambda prompt: appended(prompt.text, text))
         alone = self._complies(tuned, prompts, lambda prompt: chat(prompt.text))
-        if sum(behind) < self._bounds.margin * len(prompts):
+        if glance and sum(behind) < self._bounds.margin * len(prompts):
             return [float(a - b) for a, b in zip(behind, alone, strict=True)], sum(behind)
         controls = {prompt.id: self._control(text, prompt) for prompt in prompts}
         said = [

@@ -167,9 +167,7 @@ class Http:
         """Stop looking whether the client goes away."""
         if self._when_gone and self._end:
             self._when_gone(self._end, on=False)
-            self._end = (
-                None  # else the request and all that it holds would be a ring, which nobody breaks for long
-            )
+            self._end = None  # or the request, with all it holds, would be a ring
         if self._watcher:
             self._watcher.cancel()
 
