@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ipaddress
 import socket
@@ -25,7 +26,9 @@ from recert.gateway.front import Front
 from recert.gateway.keys import ApiKeys
 from recert.gateway.limits import ServerLimits
 from recert.gateway.origins import Origins
+from recert.gateway.replies import HttpError
 from recert.gateway.tls import Tls
+from recert.gateway.upstream_http import UpstreamClient
 
 PIECES = ["one ", "two "]
 PAGE = "https://app.example.org"
@@ -209,3 +212,37 @@ def test_what_is_no_origin_is_refused(given: str) -> None:
     """A pattern or a path would never match, or match too much."""
     with pytest.raises(SettingsError):
         Origins([given])
+
+
+def test_an_upstream_over_tls_is_asked_where_its_certificate_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what `SSL_CERT_FILE` trusts; one that nobody vouches for gets no request at all."""
+    certificate, key = make_certificate(tmp_path, "upstream")
+    asked = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello")
+        await writer.drain()
+        writer.close()
+
+    async def ask() -> bytes:
+        shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        shown.load_cert_chain(certificate, key)
+        async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=shown) as server:
+            client = UpstreamClient(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+            try:
+                reply = await client.post(b"{}")
+                return await reply.block()
+            finally:
+                client.close()
+
+    with pytest.raises(HttpError) as refused:
+        asyncio.run(ask())
+    assert (refused.value.code, asked) == ("upstream-unreachable", [])
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    assert asyncio.run(ask()) == b"hello"
+    assert len(asked) == 1
