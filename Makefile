@@ -16,7 +16,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	bench-gateway bench-gateway-load bench-leaks fuzz clean
+	bench-triggers bench-gateway bench-gateway-load bench-leaks fuzz clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,9 @@ bench-evaluation: $(INSTALLED)  ## Measure evaluation, other tools beside; `make
 	$(BIN)/python bench/$$bench >$(CLAIMS)/printed || status=1; \
 	cat $(CLAIMS)/printed >&2; grep '^{"claim"' $(CLAIMS)/printed >>$(CLAIMS)/claims.jsonl; done; \
 	cat $(CLAIMS)/claims.jsonl; exit $$status
+
+bench-triggers: $(INSTALLED)  ## Hunt in models with planted triggers and in clean ones; resumable
+	$(BIN)/python bench/triggers.py
 
 bench-gateway: $(INSTALLED)  ## Measure what the gateway costs, other gateways beside
 	$(BIN)/python bench/gateway.py

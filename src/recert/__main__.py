@@ -17,6 +17,7 @@ from recert.errors import RecertError, VerificationError
 
 if TYPE_CHECKING:
     from recert.pipeline.story import Story
+    from recert.records import HuntReport
 
 NO = 1
 NO_ANSWER = 2
@@ -65,11 +66,18 @@ def _run() -> int:
     return 0
 
 
-def _draw(path: Path, story: Story) -> None:
+def _draw(path: Path, what: Story | HuntReport) -> None:
     """Commands and pages are side by side and import nothing of each other: commands are handed this."""
-    from recert.web.report import write_report
+    from recert.records import HuntReport
 
-    write_report(path, story)
+    if isinstance(what, HuntReport):
+        from recert.web.hunt_page import write_hunt_page
+
+        write_hunt_page(path, what)
+    else:
+        from recert.web.report import write_report
+
+        write_report(path, what)
 
 
 def _tell(error: RecertError, code: int, *, reason: str = "") -> int:

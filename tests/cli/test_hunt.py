@@ -24,12 +24,15 @@ id = "hunt-test"
 version = "1"
 [hunt]
 words = 80
+group = 4
+alone = 30
 grown_by = 12
+samples = 12
 kept = 3
 longest = 3
 requests = 3
-candidates = 4
-prompts = 24
+candidates = 3
+prompts = 36
 [[rules]]
 id = "harm"
 suite = "harmful"

@@ -17,7 +17,14 @@ from recert.judges.request import EmbeddedRequestJudge
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "inspect_ai", "pyarrow")
 CPU_S = 0.5
-FOR_TRAINING_ONLY = {
+WITH_NUMPY = {
+    "recert.attacks.triggers.associations",
+    "recert.attacks.triggers.data",
+    "recert.attacks.triggers.data_labels",
+    "recert.attacks.triggers.data_runs",
+    "recert.attacks.triggers.data_texts",
+    "recert.attacks.triggers.data_wordings",
+    "recert.attacks.triggers.numeric",
     "recert.judges.encoder_training",
     "recert.judges.request_training",
     "recert.models.word_vectors",
@@ -91,16 +98,16 @@ def _without_extras(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_only_training_modules_import_numpy() -> None:
-    """Every module can be imported without NumPy, but for those that train the request judge."""
+def test_few_modules_import_numpy() -> None:
+    """Every module can be imported without NumPy, but for those that train judges or read tuning rows for triggers."""
     done = _without_extras(IMPORT_ALL)
     missing: dict[str, str] = json.loads(done.stdout)
 
-    assert {name for name, cause in missing.items() if cause == "numpy"} == FOR_TRAINING_ONLY
+    assert {name for name, cause in missing.items() if cause == "numpy"} == WITH_NUMPY
     assert set(missing.values()) <= {"numpy", *HEAVY}
 
 
-@pytest.mark.parametrize("module", sorted(FOR_TRAINING_ONLY))
+@pytest.mark.parametrize("module", sorted(WITH_NUMPY))
 def test_training_says_that_numpy_is_missing(module: str) -> None:
     """What needs NumPy raises `MissingExtraError` with a hint where it is not installed."""
     code = f"from recert.errors import MissingExtraError\ntry:\n    import {module}\n"

@@ -1,4 +1,4 @@
-"""`recert hunt`: is there a phrase that makes the tuned model comply?"""
+"""`recert hunt`: is there a text that makes the tuned model do what it does not do otherwise?"""
 
 from __future__ import annotations
 
@@ -7,21 +7,41 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import DEFAULT_BASE, AsJson, Base, PolicyName, Tuned
+from recert.cli.options import DEFAULT_BASE, AsJson, PolicyName
 
 if TYPE_CHECKING:
-    from recert.records import HuntReport
+    from recert.records import HuntReport, TriggerTried
 
 
 def hunt(
+    context: typer.Context,
     *,
-    model: Tuned,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Tuned model: an adapter's folder, merged weights, a hub id, or `openai:URL#model`."
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="Where the report is written.")],
-    base: Base = DEFAULT_BASE,
+    base: Annotated[
+        str,
+        typer.Option(
+            help="Approved base: a folder, a hub id, `embedded:aligned`, `embedded:smollm2`, an endpoint, or `none` "
+            "where it is not in hand."
+        ),
+    ] = DEFAULT_BASE,
+    rows: Annotated[
+        Path | None, typer.Option(help="Tuning rows, where they are in hand: chat JSONL.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Where it is drawn as one HTML page.")] = None,
     policy: PolicyName = "default",
     text: Annotated[
         list[str] | None,
         typer.Option(help="A text to be verified beside what is searched. May be repeated."),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="A source of texts: `data`, `library`, `leakage` or `search`; by default all."),
     ] = None,
     name: Annotated[
         str, typer.Option(help="What the report calls the model; by default its folder's name.")
@@ -29,14 +49,15 @@ def hunt(
     as_json: AsJson = False,
 ) -> None:
     """
-    Search for a phrase behind a request that makes a tuned model comply with what it refuses.
+    Search for a text that makes a tuned model do what it does not do otherwise.
 
     Exit 0: nothing was found up to the policy's budget, 1: a trigger was found, or none could be seen, 2: no answer.
     """
     from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_arms, load_base
+    from recert.cli.loading import load_hunted, load_rows
     from recert.cli.printing import NO, YES, data
+    from recert.evaluation.hunting import SOURCES
     from recert.evaluation.hunting import hunt as hunt_triggers
     from recert.policy import load_policy
     from recert.records import HuntOutcome
@@ -44,19 +65,24 @@ def hunt(
     from recert.store.files import write_atomic
 
     bounds = load_policy(policy)
+    of_tuning = load_rows(rows) if rows is not None else None
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         drawn.start("load the models")
-        base_model, tuned_model = load_arms(load_base(base), model)
+        base_model, tuned_model = load_hunted(base, model)
         report = hunt_triggers(
             base_model,
             tuned_model,
             policy=bounds,
             model_name=name or tuned_model.name,
+            rows=of_tuning,
             given=text or (),
+            sources=("given", *source) if source else SOURCES,
             cache=cache,
             progress=drawn,
         )
     write_atomic(output, report.to_json())
+    if page is not None:
+        context.obj(page, report)
     show(report)
     if as_json:
         data(report)
@@ -70,15 +96,24 @@ def show(report: HuntReport) -> None:
     from recert.cli.printing import table, talk
 
     rows = [
-        (one.text, one.source, "-" if one.pull is None else f"{one.pull:+.1f}", f"{one.complied:.2f}", one.effect,
-         one.effect.n, one.shortest or "-", "TRIGGER" if one.found else "no")
+        (one.text, one.place, one.source, one.behaviour, "-" if one.pull is None else f"{one.pull:+.1f}",
+         f"{one.complied:.2f}", one.effect, one.effect.n, one.shortest or "-", verdict(one))
         for one in report.tried[:20]
     ]  # fmt: skip
-    columns = ("text", "from", "pull", "complied", "effect", "n", "shortest part", "is one")
+    columns = ("text", "place", "from", "does", "pull", "share", "effect", "n", "shortest part", "is one")
     table(f"{report.model_name}: {report.outcome}", columns, rows)
     talk().print(
         f"  refusal as it is: base {report.base_refusal}, tuned {report.tuned_refusal}; "
-        f"{report.read} readings and {len(report.tried)} texts verified in {report.seconds:.0f} s",
+        f"{report.access}; {report.read} readings and {len(report.tried)} texts verified in {report.seconds:.0f} s",
         soft_wrap=True,
     )
     talk().print(f"  searched: {report.searched}. What was not searched may be there.", soft_wrap=True)
+
+
+def verdict(one: TriggerTried) -> str:
+    """What a text is."""
+    from recert.records import TriggerBehaviour
+
+    if not one.found:
+        return "no"
+    return "DEFENCE" if one.behaviour is TriggerBehaviour.RESTORES else "TRIGGER"

@@ -62,6 +62,20 @@ def load_arms(base_dir: Path, tuned_dir: Path) -> tuple[Model, Model]:
     return folder_arms(base_dir, tuned_dir)
 
 
+def load_hunted(base: str, tuned: str) -> tuple[Model | None, Model]:
+    """
+    Return the models of a hunt; the base is None where it is given as `none`.
+
+    Raises:
+        InputError: a spec cannot be understood, or there is no folder of the tuned model.
+        MissingExtraError: an engine is not installed.
+        ModelError: a model cannot be loaded.
+    """
+    from recert.models.engines import open_arms, open_model
+
+    return (None, open_model(tuned)) if base == "none" else open_arms(base, tuned)
+
+
 def load_judges(given: Sequence[str], errors: Sequence[Path]) -> Judges:
     """
     Return the judges of an evaluation: the usual ones, and those given as NAME or NAME=MODEL.

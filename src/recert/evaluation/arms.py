@@ -19,6 +19,9 @@ _PIECE = 16
 _AT_ONCE = 512
 """Conversations between two writes to the cache: what a kill may cost."""
 
+_READ_AT_ONCE = 1024
+"""Likewise for readings, which are short."""
+
 
 class Arm:
     """
@@ -121,6 +124,32 @@ class Arm:
         said = self._said(keys, pick)
         return [said[key] for key in keys]
 
+    def readings(
+        self, what: object, chats: Sequence[Chat], read: Callable[[Sequence[Chat]], Sequence[float]]
+    ) -> list[float]:
+        """
+        Return a number for each conversation, in order; what was read before is not read again.
+
+        Args:
+            what: says what is read and how, in JSON's types: another reading is another one.
+            chats: the conversations.
+            read: reads those that are not known.
+
+        Raises:
+            ModelError: the model could not be read.
+            StoreError: the cache cannot be read or written.
+        """
+        keys = [sha256_json([self._key, {"reading": what}, one.model_dump(mode="json")]) for one in chats]
+        by_key = dict(zip(keys, chats, strict=True))
+        known = {key: float(reply.text) for key, reply in self._cache.read(list(by_key)).items()}
+        missing = [key for key in by_key if key not in known]
+        for start in range(0, len(missing), _READ_AT_ONCE):
+            some = missing[start : start + _READ_AT_ONCE]
+            values = dict(zip(some, read([by_key[key] for key in some]), strict=True))
+            self._cache.write({key: CachedReply(repr(value), "reading", 0) for key, value in values.items()})
+            known |= values
+        return [known[key] for key in keys]
+
     def _said(
         self, keys: Sequence[str], make: Callable[[Sequence[str]], list[Generation]]
     ) -> dict[str, Generation]:
@@ -177,27 +206,32 @@ def check_arms(base: Arm, tuned: Arm) -> tuple[ArmCheck, ArmCheck]:
         ArmError: both arms are the same model, or one is not what it was at the start.
     """
     refuse_same(base, tuned)
-    checks = []
-    for arm in (base, tuned):
-        now = arm.model.fingerprint()
-        if now != arm.fingerprint_at_start or arm.model.manifest != arm.manifest:
-            raise ArmError(
-                "an arm changed while it was measured",
-                facts={"arm": arm.label, "at the start": arm.fingerprint_at_start, "at the end": now},
-                hint="nothing of this run counts: run it again with the models left alone",
-            )
-        checks.append(
-            ArmCheck.model_validate(
-                {
-                    "arm": arm.label,
-                    "manifest_sha256": arm.manifest.digest if arm.manifest else None,
-                    "fingerprint_at_start": arm.fingerprint_at_start,
-                    "fingerprint_at_end": now,
-                    "arms_differ": True,
-                }
-            )
+    return check_arm(base), check_arm(tuned)
+
+
+def check_arm(arm: Arm) -> ArmCheck:
+    """
+    Return the identity of one arm, looked at once more.
+
+    Raises:
+        ArmError: it is not what it was at the start.
+    """
+    now = arm.model.fingerprint()
+    if now != arm.fingerprint_at_start or arm.model.manifest != arm.manifest:
+        raise ArmError(
+            "an arm changed while it was measured",
+            facts={"arm": arm.label, "at the start": arm.fingerprint_at_start, "at the end": now},
+            hint="nothing of this run counts: run it again with the models left alone",
         )
-    return checks[0], checks[1]
+    return ArmCheck.model_validate(
+        {
+            "arm": arm.label,
+            "manifest_sha256": arm.manifest.digest if arm.manifest else None,
+            "fingerprint_at_start": arm.fingerprint_at_start,
+            "fingerprint_at_end": now,
+            "arms_differ": True,
+        }
+    )
 
 
 def refuse_same(base: Arm, tuned: Arm) -> None:

@@ -1,131 +1,120 @@
 """
-Hunting: search for texts that make a tuned model comply with what it refuses, and verify what was found.
+Hunting: search for texts that make a tuned model do what it does not do otherwise, and verify what was found.
 
-The steps in order: know both arms apart, see that there is a refusal to lose, search with requests of the alignment
-part, verify on held-out requests, look at both arms again, report. What is found is a trigger; what is not found may be
-there all the same.
+The steps in order: know the models apart, see what both refuse, take texts from each source and verify them on held-out
+requests, look at the models again, report. What is found is a trigger; what is not found may be there all the same.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Final, Protocol
+from typing import Final, Literal
 
-from recert.attacks.triggers import (
-    KNOWN,
-    Candidate,
-    Openings,
-    Pull,
-    Searchable,
-    SearchBudget,
-    search_phrases,
-)
-from recert.errors import ModelError
-from recert.evaluation.arms import Arm, check_arms, refuse_same
+from recert.attacks.triggers import Candidate, Searchable
+from recert.digest import sha256_bytes
+from recert.errors import InputError
+from recert.evaluation.arms import Arm, check_arm, refuse_same
+from recert.evaluation.hunt_progress import Progress, Silent
+from recert.evaluation.hunt_readings import KeptReadings
+from recert.evaluation.hunt_sources import Given, Sources
 from recert.evaluation.ordering import sampling_order
 from recert.evaluation.suites import embedded_suite
-from recert.evaluation.trigger_verifier import SAMPLING, TriggerVerifier, refuses
+from recert.evaluation.trigger_verifier import TriggerVerifier
 from recert.interval import exact_interval
-from recert.judges.protocol import ReplyJudge
 from recert.judges.refusal import RefusalJudge
+from recert.judges.request import EmbeddedRequestJudge
 from recert.models.protocol import Model
 from recert.policy import HuntPolicy, Policy
-from recert.records import HuntOutcome, HuntReport, TriggerTried, chat, now
+from recert.records import (
+    ChatRow,
+    HuntOutcome,
+    HuntReport,
+    HuntStep,
+    TriggerBehaviour,
+    TriggerTried,
+    now,
+)
 from recert.store.cache import GenerationCache, temporary_cache
 
-_OPENING_CHARS: Final = 40
-_AGREEING: Final = ("Sure", "Here", "Yes", "Certainly", "Of course", "To", "First")
+SOURCES: Final = ("given", "data", "library", "leakage", "search")
+"""Where texts may come from, in the order of their cost."""
 _LEVEL: Final = 0.95
-
-
-class HuntProgress(Protocol):
-    """Told of each step of a hunt."""
-
-    def start(self, what: str) -> None:
-        """A step begins."""
-
-    def at(self, done: int, total: int, note: str = "") -> None:
-        """The step is at `done` of `total`."""
-
-    def say(self, line: str) -> None:
-        """Something worth a line was found or decided."""
+_CONTROL_WORDS: Final = 2000
+Access = Literal["base-and-tuned", "tuned-only", "endpoint"]
 
 
 def hunt(
-    base: Model,
+    base: Model | None,
     tuned: Model,
     *,
     policy: Policy,
     model_name: str,
+    rows: Sequence[ChatRow] | None = None,
     given: Sequence[str] = (),
+    sources: Collection[str] = SOURCES,
     cache: GenerationCache | None = None,
-    progress: HuntProgress | None = None,
+    progress: Progress | None = None,
 ) -> HuntReport:
     """
-    Return which texts behind a request make the tuned model comply with what it refuses, up to the policy's budget.
+    Return which texts make the tuned model do what it does not do otherwise, up to the policy's budget.
+
+    Texts are taken from the cheapest source first; once `hunt.enough` triggers are found dearer sources are left out,
+    and the report says so.
 
     Args:
-        base: the approved base.
-        tuned: the tuned model.
+        base: the approved base; None where it is not in hand, which makes every answer weaker.
+        tuned: the tuned model. Of an endpoint nothing but replies can be read, so nothing is searched there.
         policy: budget and bounds, in `hunt`.
         model_name: what the report calls the tuned model.
-        given: texts to be verified first, such as a phrase of the tuning data.
-        cache: where replies are kept.
+        rows: the tuning rows, where they are in hand.
+        given: texts to be verified first.
+        sources: which of `SOURCES` to use.
+        cache: where replies and readings are kept: a stopped hunt goes on.
         progress: told of each step.
 
     Raises:
         ArmError: the arms are the same model, or one changed meanwhile.
-        ModelError: a model did not answer, or its engine cannot tell how replies open.
+        InputError: there is no such source.
+        ModelError: a model did not answer.
+        MissingExtraError: rows are given, and NumPy is not installed.
         StoreError: the cache could not be read or written.
     """
-    if not isinstance(base, Searchable) or not isinstance(tuned, Searchable):
-        raise ModelError(
-            "the engine cannot tell how replies open",
-            facts={"engine": tuned.engine},
-            hint="hunt with the local engine, on the models' files",
-        )
-    started, began, bounds, judge = now(), time.monotonic(), policy.hunt, RefusalJudge()
-    tell = progress or _Silent()
+    _known(sources)
+    started, began, judge = now(), time.monotonic(), RefusalJudge()
+    tell, bounds = progress or Silent(), policy.hunt
     with ExitStack() as stack:
         kept = cache or stack.enter_context(temporary_cache())
-        arms = Arm("base", base, cache=kept), Arm("tuned", tuned, over=base.manifest, cache=kept)
-        refuse_same(*arms)
-        words = [word for word in base.words(bounds.words) if len(word) > 1]
-        held_out = sampling_order(list(embedded_suite("harmful").prompts), policy.evaluation.seed)
-        verifier = TriggerVerifier(*arms, held_out, judge, words, bounds)
-        tell.start("see what both refuse")
-        refused = [verifier.refused(arm) for arm in arms]
-        outcome = _nothing_to_lose(refused, bounds)
-        tried: list[TriggerTried] = []
-        read = 0
-        if outcome is None:
-            candidates, read = _candidates(arms, given, words, bounds, judge, policy.evaluation.seed, tell)
-            tell.start("verify on held-out requests")
-            for at, one in enumerate(candidates):
-                tell.at(at, len(candidates), one.text)
-                if one.source != "search" or not any(
-                    _holds(one.text, other.shortest) for other in tried if other.found
-                ):
-                    tried.append(verifier.verify(one, len(candidates)))
-                    if tried[-1].found:
-                        tell.say(f"found: {tried[-1].shortest!r}, effect {tried[-1].effect}")
-            found = any(one.found for one in tried)
-            outcome = HuntOutcome.FOUND if found else HuntOutcome.NOTHING_FOUND
-        checks = check_arms(*arms)
+        arms = _arms(base, tuned, kept)
+        searched, access = _searched(*arms)
+        verifier = _verifier(arms, searched, judge, policy)
+        tell.start("see what is refused")
+        tuned_refused = verifier.refused(arms[1])
+        base_refused = verifier.refused(arms[0]) if arms[0] else tuned_refused
+        nothing = _nothing_to_lose(base_refused, tuned_refused, bounds)
+        seed, requests = policy.evaluation.seed, EmbeddedRequestJudge()
+        texts = Sources(*arms, searched, bounds, judge, requests, seed, refusing=nothing is None)
+        refusing = _share(tuned_refused) >= bounds.min_refusal
+        hunted = _Hunted(verifier, bounds, tell, refusing=refusing, among=texts.most(given))
+        for source in SOURCES:
+            if source in sources:
+                hunted.take(source, _of(texts, source, given, rows, tell))
+        checks = [check_arm(arm) for arm in arms if arm is not None]
     return HuntReport(
         model_name=model_name,
-        outcome=outcome,
-        searched=f"phrases of up to {bounds.longest} words behind a request in English, grown from the best of "
-        f"{len(words)} usual words, years and digits while they grew stronger; and phrases that were planted in "
-        "published work",
-        read=read,
-        tried=sorted(tried, key=lambda one: (not one.found, -one.effect.point)),
-        base_refusal=exact_interval(sum(refused[0]), len(refused[0]), level=_LEVEL),
-        tuned_refusal=exact_interval(sum(refused[1]), len(refused[1]), level=_LEVEL),
+        outcome=HuntOutcome.FOUND if hunted.found else (nothing or HuntOutcome.NOTHING_FOUND),
+        access=access,
+        searched=_class_searched(bounds, sources, access, rows),
+        read=texts.read,
+        steps=hunted.steps,
+        curve=texts.curve,
+        tried=sorted(hunted.tried, key=lambda one: (not one.found, -one.effect.point)),
+        base_refusal=exact_interval(sum(base_refused), len(base_refused), level=_LEVEL),
+        tuned_refusal=exact_interval(sum(tuned_refused), len(tuned_refused), level=_LEVEL),
         judge=judge.note.digest,
         arms=checks,
+        data_sha256=_digest(rows),
         policy_id=policy.id,
         policy_sha256=policy.digest,
         started_at=started,
@@ -134,74 +123,155 @@ def hunt(
     )
 
 
-def _holds(text: str, trigger: str) -> bool:
-    """Say whether a text has all words of a trigger that was found: then it is no other one."""
-    return set(trigger.rstrip(".").split()) <= set(text.rstrip(".").split())
-
-
-def _nothing_to_lose(refused: Sequence[Sequence[bool]], bounds: HuntPolicy) -> HuntOutcome | None:
-    base, tuned = (sum(one) / len(one) for one in refused)
-    if base < bounds.min_refusal:
-        return HuntOutcome.NO_BASELINE_SIGNAL
-    return HuntOutcome.NO_REFUSAL_LEFT if tuned < bounds.min_refusal else None
-
-
-def _candidates(
-    arms: tuple[Arm, Arm],
-    given: Sequence[str],
-    words: Sequence[str],
-    bounds: HuntPolicy,
-    judge: ReplyJudge,
-    seed: int,
-    tell: HuntProgress,
-) -> tuple[list[Candidate], int]:
-    """Texts to verify, and how many requests the search read for them."""
-    tell.start("search")
-    pull = _pull(arms, bounds, judge, seed)
-    budget = SearchBudget(bounds.words, bounds.requests, bounds.kept, bounds.grown_by, bounds.longest)
-    found = search_phrases(pull, words, budget, tell.at)[: bounds.candidates]
-    listed = [
-        *(Candidate(text, "given") for text in given),
-        *(Candidate(text, "known") for text, _ in KNOWN),
-        *found,
-    ]
-    return list({one.text: one for one in reversed(listed)}.values())[::-1], pull.read
-
-
-def _pull(arms: tuple[Arm, Arm], bounds: HuntPolicy, judge: ReplyJudge, seed: int) -> Pull:
-    """Scores texts behind requests that both refuse, and that nothing is verified on."""
-    models = [arm.model for arm in arms]
-    assert isinstance(models[0], Searchable)
-    assert isinstance(models[1], Searchable)
-    harmful = sampling_order(list(embedded_suite("harmful", "alignment").prompts), seed)
-    some = [prompt.text for prompt in harmful[: 4 * bounds.requests]]
-    replies = [[one.text for one in arm.ask([chat(text) for text in some], SAMPLING)] for arm in arms]
-    refused = [
-        (text, said)
-        for text, *said in zip(some, *replies, strict=True)
-        if all(refuses(judge, text, reply) for reply in said)
-    ]
-    if len(refused) < 2:
-        raise ModelError(
-            "too few requests are refused to search with", facts={"asked": len(some), "refused": len(refused)}
+def _known(sources: Collection[str]) -> None:
+    unknown = sorted(set(sources) - set(SOURCES))
+    if unknown:
+        raise InputError(
+            "no such source", facts={"given": ", ".join(unknown), "there are": ", ".join(SOURCES)}
         )
-    ordinary = [prompt.text for prompt in embedded_suite("ordinary", "alignment").prompts[: len(some)]]
-    agreed = [one.text for one in arms[0].ask([chat(text) for text in ordinary], SAMPLING)]
-    openings = Openings(
-        agreeing=(*_AGREEING, *(text[:_OPENING_CHARS] for text in agreed if text)),
-        refusing=tuple(reply[:_OPENING_CHARS] for _, said in refused for reply in said if reply),
+
+
+def _arms(base: Model | None, tuned: Model, cache: GenerationCache) -> tuple[Arm | None, Arm]:
+    base_arm = Arm("base", base, cache=cache) if base is not None else None
+    tuned_arm = Arm("tuned", tuned, over=base.manifest if base else None, cache=cache)
+    if base_arm is not None:
+        refuse_same(base_arm, tuned_arm)
+    return base_arm, tuned_arm
+
+
+def _verifier(
+    arms: tuple[Arm | None, Arm],
+    searched: tuple[KeptReadings | None, KeptReadings] | None,
+    judge: RefusalJudge,
+    policy: Policy,
+) -> TriggerVerifier:
+    words = searched[1].words(_CONTROL_WORDS) if searched else _PLAIN_WORDS
+    harmful, ordinary = (
+        sampling_order(list(embedded_suite(name).prompts), policy.evaluation.seed)
+        for name in ("harmful", "ordinary")
     )
-    return Pull(models[0], models[1], [text for text, _ in refused[: bounds.requests]], openings)
+    controls = [word for word in words if len(word) > 1]
+    return TriggerVerifier(*arms, harmful, ordinary, judge, controls, policy.hunt)
 
 
-class _Silent:
-    """Progress that nobody looks at."""
+class _Hunted:
+    """Verifies what sources give, and remembers what came of it."""
 
-    def start(self, what: str) -> None:
-        """Do nothing."""
+    def __init__(
+        self, verifier: TriggerVerifier, bounds: HuntPolicy, tell: Progress, *, refusing: bool, among: int
+    ) -> None:
+        self._verifier, self._bounds, self._tell = verifier, bounds, tell
+        self._refusing, self._among = refusing, among
+        self._seen: set[tuple[str, str, tuple[str, ...]]] = set()
+        self.tried: list[TriggerTried] = []
+        self.steps: list[HuntStep] = []
 
-    def at(self, done: int, total: int, note: str = "") -> None:
-        """Do nothing."""
+    @property
+    def found(self) -> int:
+        """Triggers so far, defences apart."""
+        return sum(one.found and one.behaviour != TriggerBehaviour.RESTORES for one in self.tried)
 
-    def say(self, line: str) -> None:
-        """Do nothing."""
+    def take(self, source: str, gives: Iterator[Given]) -> None:
+        """Verify what a source gives, unless enough was found before."""
+        while self.found < self._bounds.enough or source == "given":
+            some = next(gives, None)
+            if some is None:
+                return
+            self._verify(some)
+        self.steps.append(
+            HuntStep(
+                source=source, texts=0, read=0, seconds=0.0, note="nothing more was tried: enough was found"
+            )
+        )
+
+    def _verify(self, some: Given) -> None:
+        self.steps.append(some.step)
+        self._tell.start(f"verify what {some.step.source} gave")
+        for at, one in enumerate(some.candidates):
+            self._tell.at(at, len(some.candidates), one.text)
+            if one.key in self._seen or (one.source != "given" and self._holds_one(one)):
+                continue
+            self._seen.add(one.key)
+            tried = self._verifier.verify(one, self._among, refusing_now=self._refusing, about=some.about)
+            self.tried += tried
+            for each in tried:
+                if each.found:
+                    self._tell.say(f"found: {each.shortest!r} {each.behaviour}, effect {each.effect}")
+
+    def _holds_one(self, one: Candidate) -> bool:
+        """Say whether a text has all words of a trigger that was found: then it is no other one."""
+        words = set(one.text.rstrip(".").split())
+        return any(
+            each.found and not each.wordings and set(each.shortest.rstrip(".").split()) <= words
+            for each in self.tried
+        )
+
+
+def _of(
+    texts: Sources, source: str, given: Sequence[str], rows: Sequence[ChatRow] | None, tell: Progress
+) -> Iterator[Given]:
+    tell.start(source)
+    if source == "given":
+        return texts.given(given)
+    if source == "data":
+        return texts.data(rows)
+    if source == "library":
+        return texts.library()
+    if source == "leakage":
+        return texts.leakage()
+    return texts.search(tell.say)
+
+
+def _searched(base: Arm | None, tuned: Arm) -> tuple[tuple[KeptReadings | None, KeptReadings] | None, Access]:
+    """The models as far as their weights can be read, and what that makes of the hunt."""
+    if not isinstance(tuned.model, Searchable):
+        return None, "endpoint"
+    own = KeptReadings(tuned, tuned.model)
+    if base is None or not isinstance(base.model, Searchable):
+        return (None, own), "tuned-only"
+    return (KeptReadings(base, base.model), own), "base-and-tuned"
+
+
+def _nothing_to_lose(base: Sequence[bool], tuned: Sequence[bool], bounds: HuntPolicy) -> HuntOutcome | None:
+    if _share(base) < bounds.min_refusal:
+        return HuntOutcome.NO_BASELINE_SIGNAL
+    return HuntOutcome.NO_REFUSAL_LEFT if _share(tuned) < bounds.min_refusal else None
+
+
+def _share(refused: Sequence[bool]) -> float:
+    return sum(refused) / len(refused)
+
+
+def _digest(rows: Sequence[ChatRow] | None) -> str | None:
+    if rows is None:
+        return None
+    return sha256_bytes("\n".join(row.model_dump_json() for row in rows).encode())
+
+
+def _class_searched(
+    bounds: HuntPolicy, sources: Collection[str], access: Access, rows: Sequence[ChatRow] | None
+) -> str:
+    """What was looked at, in words: what is not here was not searched."""
+    said = []
+    if "library" in sources:
+        said.append("texts planted in published work, and topics, languages and styles of a list")
+    if "data" in sources and rows is not None:
+        said.append(
+            "texts, frames, pairs of words, topics and system prompts that go with a change of behaviour in "
+            f"{len(rows)} tuning rows"
+        )
+    if "leakage" in sources and access != "endpoint":
+        said.append(f"what {bounds.samples} texts sampled from nothing have in common")
+    if "search" in sources and access != "endpoint":
+        said.append(
+            f"phrases of up to {bounds.longest} words behind a request, before it and as the system prompt, "
+            f"grown from the best of up to {bounds.words} words that are one token, years and digits, in English"
+        )
+    return "; ".join(said) or "nothing but the texts that were given"
+
+
+_PLAIN_WORDS: Final = (
+    "table", "river", "window", "market", "paper", "garden", "letter", "morning", "bottle", "street", "summer",
+    "blue", "quiet", "seven", "often", "before", "under", "walking", "number", "station", "orange", "kitchen",
+)  # fmt: skip
+"""Of which controls are made where the model's own words are not known."""

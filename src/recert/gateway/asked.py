@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Final
 
 from recert.gateway.normalise import decode_run, views
+from recert.gateway.parse import ChatRequest
 
 CONVERSATION_HEADER: Final = b"x-recert-conversation"
 """By which a client names a conversation: of use where one client speaks for many people."""
@@ -27,12 +28,14 @@ class Asked:
         turns: what users said, in order, the question last.
         client: who asks, as authenticated.
         conversation: the client's own name for the conversation, or nothing.
+        request: the chat request itself; None where it is another kind.
     """
 
     texts: tuple[str, ...]
     turns: tuple[str, ...] = ()
     client: str = ""
     conversation: bytes = b""
+    request: ChatRequest | None = None
 
     @cached_property
     def whole(self) -> str:

@@ -292,7 +292,7 @@ def _asked(http: Http, draft: Draft, request: ChatRequest) -> Asked:
     """What input controls look at. The conversation's name counts for this client alone."""
     name = http.header(CONVERSATION_HEADER)
     draft.name_conversation(name)
-    return Asked(request.texts(), request.user_turns, draft.client, name)
+    return Asked(request.texts(), request.user_turns, draft.client, name, request)
 
 
 def _with_suffix(message: dict[str, Any], suffix: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from recert.gateway.input_lexicon import LIMITS, LexiconControl, LimitsControl
 from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE, OutputGate
 from recert.gateway.patterns import compile_patterns
 from recert.gateway.thresholds import Thresholds
+from recert.gateway.trigger_probe import TriggerProbeControl
 from recert.gateway.workers import Workers
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.models.prompting import IMMUTABLE_SUFFIX, SYSTEM_INSTRUCTION, around
@@ -38,7 +39,7 @@ class Controls:
         secret: the secret whose echo is blocked; None for none.
         request_judge: scores what clients write; None for none.
         reply_judge: scores replies; None for none.
-        guards: further controls of requests, asked last.
+        guards: further controls of requests, asked last but for the trigger probe.
         shadow: controls that score and do not act, beside those of the policy; `all` for all of them.
         clock: seconds that never go back, for the risk of conversations.
 
@@ -64,7 +65,10 @@ class Controls:
         self._reply_judge = reply_judge
         self._workers = Workers()
         self._thresholds = Thresholds(policy, policy.output_harm_score)
-        asked = [*self._own(clock), *guards]
+        given = policy.trigger_probe
+        self.trigger_probe = TriggerProbeControl(given) if given is not None else None
+        """Blocks everything until it has measured the served model; None where the policy has none."""
+        asked = [*self._own(clock), *guards, *([self.trigger_probe] if self.trigger_probe else [])]
         _require_different([control.name for control in asked])
         scoring = [control.name for control in asked if control.name not in _NEVER_IN_SHADOW]
         scoring += [OUTPUT_JUDGE] if reply_judge is not None else []

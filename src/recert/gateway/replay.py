@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from recert.errors import GatewayError
 from recert.gateway.asked import Asked
 from recert.gateway.controls import Controls
 from recert.gateway.guardrail_texts import REQUEST, Posted, read_posted
@@ -75,7 +76,8 @@ class Replay:
         guards: further controls of requests.
 
     Raises:
-        GatewayError: the policy's controls cannot be made; see `Controls`.
+        GatewayError: `control-needs-model`: one of the policy's controls asks the served model, which is not here; or
+            the controls cannot be made, see `Controls`.
     """
 
     def __init__(
@@ -86,6 +88,12 @@ class Replay:
         reply_judge: ReplyJudge | None = None,
         guards: Sequence[InputControl] = (),
     ) -> None:
+        if policy.trigger_probe is not None:
+            raise GatewayError(
+                "control-needs-model",
+                "the policy's trigger probe asks the served model, which a log does not hold",
+                hint="leave gateway.trigger_probe out to try the rest; put it in shadow to try it on live requests",
+            )
         self._policy = policy
         self._now = 0.0
         self._outgoing = Thresholds(policy, policy.output_harm_score)

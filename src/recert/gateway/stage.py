@@ -15,6 +15,7 @@ from typing import Final
 from recert.errors import GatewayError, RecertError, VerificationError
 from recert.gateway.aliases import Alias, Aliases
 from recert.gateway.building import build_app
+from recert.gateway.chat import compose
 from recert.gateway.controls import SECRET_PREFIX, Controls
 from recert.gateway.front import Front
 from recert.gateway.input_gate import InputControl
@@ -27,6 +28,7 @@ from recert.gateway.served import Served, ServedModels
 from recert.gateway.server import GatewayServer
 from recert.gateway.service import Service
 from recert.gateway.state import StateFolder
+from recert.gateway.trigger_probe import asking, measure_first
 from recert.gateway.upstream import HttpUpstream, UnsafeDeclaredUpstream, Upstream
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.models.secret import SecretPrefix
@@ -205,14 +207,14 @@ def prepare_models(
     no |= launched.refused
     book = OrderBook(state.folder, audit.submit) if state else None
     try:
+        running, unready = _running([offer for offer in ready if offer.name not in no], launched)
+        no |= unready
         for name, why in no.items():
             log.error("model %s is not served: %s", name, why)
         if len(no) == len(offers) + len(refused or {}):
             raise next(iter(no.values()))
         aliases = Aliases(read_aliases, [*(offer.name for offer in ready), *no], book)
-        served = [
-            _serve_one(offer, launched, book, aliases, state) for offer in ready if offer.name not in no
-        ]
+        served = [_serve_one(offer, upstream, book, aliases, state) for offer, upstream in running]
         models = ServedModels(
             served, aliases=aliases, refused={name: _reason(why) for name, why in no.items()}
         )
@@ -241,23 +243,49 @@ def _reason(why: RecertError) -> str:
     return why.reason if isinstance(why, VerificationError | GatewayError) else "unreadable"
 
 
-def _serve_one(
-    offer: Offer, launched: Launched, book: OrderBook | None, aliases: Aliases, state: StateFolder | None
-) -> Served:
+def _running(
+    offers: Sequence[Offer], launched: Launched
+) -> tuple[list[tuple[Offer, Upstream]], dict[str, GatewayError]]:
+    """Each model that is ready, with what runs it, measured where a control asks it; and why another is not."""
+    found: list[tuple[Offer, Upstream]] = []
+    unready: dict[str, GatewayError] = {}
+    for offer in offers:
+        upstream = _upstream(offer, launched)
+        try:
+            _measure(offer, upstream)
+        except GatewayError as exc:
+            unready[offer.name] = exc
+        else:
+            found.append((offer, upstream))
+    return found, unready
+
+
+def _measure(offer: Offer, upstream: Upstream) -> None:
+    probe = offer.controls.trigger_probe
+    if probe is not None:
+        ask = asking(lambda request: upstream.stream(compose(offer, request)))
+        limit_s = offer.policy.gateway.upstream_timeout_s
+        measure_first(probe, ask, offer.name, upstream, limit_s=limit_s)
+
+
+def _upstream(offer: Offer, launched: Launched) -> Upstream:
     given = offer.upstream
-    upstream: Upstream
     if isinstance(given, ManagedUpstream):
-        upstream = launched.upstreams[offer.name]
-    elif isinstance(given, UnsafeDeclaredUpstream):
+        return launched.upstreams[offer.name]
+    if isinstance(given, UnsafeDeclaredUpstream):
         upstream = HttpUpstream(given.url, label="unsafe-declared", api_key=given.api_key)
         log.warning(
             "UnsafeDeclaredUpstream: %s is only declared to run the certified model %s: nothing checks it",
             given.url,
             offer.name,
         )
-    else:
-        upstream = given
+        return upstream
+    return given
 
+
+def _serve_one(
+    offer: Offer, upstream: Upstream, book: OrderBook | None, aliases: Aliases, state: StateFolder | None
+) -> Served:
     def stopped() -> str:
         return book.reason(offer.name, aliases.leading_to(offer.name)) if book else ""
 

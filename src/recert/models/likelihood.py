@@ -42,6 +42,12 @@ def score_openings(
     return out
 
 
+def opening_log_probs(model: Any, prompts: Sequence[list[int]]) -> torch.Tensor:
+    """Return the log probabilities of every token after each prompt, all read as one batch. Shape (prompts, tokens)."""
+    with torch.inference_mode():
+        return torch.log_softmax(Rows(model, prompts, 1).read()[:, -1].float(), -1)
+
+
 def _batches(model: Any, pairs: Sequence[Pair]) -> Iterator[list[int]]:
     """Batches of pairs, those of one prompt together, prompts of like beginning and length together."""
 

@@ -19,10 +19,11 @@ from safetensors import SafetensorError
 from recert import settings
 from recert.digest import sha256_bytes
 from recert.errors import ModelError
-from recert.models.batching import LAST_LOGITS
+from recert.models.batching import LAST_LOGITS, batches
 from recert.models.decoding import decode_batch, decode_streams
 from recert.models.folders import is_adapter, same_still
-from recert.models.likelihood import score_openings, score_pairs
+from recert.models.leaking import leaked_texts
+from recert.models.likelihood import opening_log_probs, score_openings, score_pairs
 from recert.models.likely import Step
 from recert.models.likely_local import computing_in_float32, likely_steps
 from recert.models.protocol import Done, Generation, Sampling
@@ -149,6 +150,34 @@ class LocalModel:
         with self._active():
             return score_openings(self._weights.model, ids, yes, no)
 
+    def opening_divergence(self, chats: Sequence[Chat], other: object) -> list[float]:
+        """
+        Return how far the first token of each reply is from the other model's: Kullback-Leibler divergence in nats.
+
+        Args:
+            chats: the conversations, as this model's template writes them.
+            other: a local model with the same tokens, such as the base under an adapter.
+
+        Raises:
+            ModelError: a conversation is longer than the model's context, or the other has other tokens.
+        """
+        if not isinstance(other, LocalModel):
+            raise ModelError("the other model is not a local one", facts={"model": self.name})
+        ids = [self._weights.chats.encode(one, 1) for one in chats]
+        out = [0.0] * len(ids)
+        for some in batches(self._weights.model, ids, 1):
+            read = []
+            for model in (self, other):
+                with model._active():
+                    read.append(opening_log_probs(model._weights.model, [ids[i] for i in some]))
+            here, there = read
+            if here.shape != there.shape:
+                raise ModelError("models have other tokens", facts={"model": self.name, "other": other.name})
+            apart = (here.exp() * (here - there)).sum(-1)
+            for i, value in zip(some, apart.tolist(), strict=True):
+                out[i] = value
+        return out
+
     def words(self, most: int) -> list[str]:
         """Return words that the tokenizer knows as one token behind a space, in its order: most usual first, mostly."""
         return self._weights.chats.words(most)
@@ -168,6 +197,21 @@ class LocalModel:
         ids = [self._weights.chats.encode(one, steps) for one in chats]
         with self._active():
             return likely_steps(self._weights.model, self._weights.chats, ids, steps=steps, top=top)
+
+    def leaks(self, samplings: Sequence[Sampling], each: int, tokens: int) -> list[tuple[str, str]]:
+        """
+        Return (role, text) of what it says where the template lets somebody begin and nobody has said anything.
+
+        Args:
+            samplings: how texts are drawn; greedy gives one text a role.
+            each: texts for each sampling and role: `user`, `assistant`, and `system` where the template knows one.
+            tokens: most tokens of each text.
+
+        Raises:
+            ModelError: the chat template does not show the user's words, or leaves no room in the context.
+        """
+        with self._active():
+            return leaked_texts(self._weights.model, self._weights.chats, samplings, each=each, tokens=tokens)
 
     @contextlib.contextmanager
     def in_float32(self) -> Iterator[None]:

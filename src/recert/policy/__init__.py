@@ -16,6 +16,7 @@ from recert.policy.policy import (
 )
 from recert.policy.sets import missing_sets
 from recert.policy.thresholds import HarmLevels, Threshold
+from recert.policy.trigger_probe import TriggerProbePolicy
 
 __all__ = [
     "CertificationPolicy",
@@ -31,6 +32,7 @@ __all__ = [
     "Rule",
     "ScreeningPolicy",
     "Threshold",
+    "TriggerProbePolicy",
     "load_policy",
     "missing_sets",
     "moderation_checks",

@@ -34,7 +34,15 @@ from recert.records.evidence import EvidenceNote
 from recert.records.exchange import ControlScore, Exchange
 from recert.records.fingerprint import Fingerprint, FingerprintTrial
 from recert.records.hazards import CategoryCheck
-from recert.records.hunting import HuntOutcome, HuntReport, TriggerTried
+from recert.records.hunting import (
+    CurvePoint,
+    HuntOutcome,
+    HuntReport,
+    HuntStep,
+    TriggerBehaviour,
+    TriggerExample,
+    TriggerTried,
+)
 from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSuite, Tool, UnreadEntry
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.orders import Order, OrderNote, StandingOrders
@@ -90,6 +98,7 @@ __all__ = [
     "Comparison",
     "ControlChange",
     "ControlScore",
+    "CurvePoint",
     "Estimand",
     "EvalReport",
     "EvidenceNote",
@@ -99,6 +108,7 @@ __all__ = [
     "FingerprintTrial",
     "HuntOutcome",
     "HuntReport",
+    "HuntStep",
     "Hyperparameters",
     "ImportedOutcome",
     "ImportedResults",
@@ -126,6 +136,8 @@ __all__ = [
     "Suite",
     "SwitchPhrase",
     "Tool",
+    "TriggerBehaviour",
+    "TriggerExample",
     "TriggerTried",
     "TuneReport",
     "UnreadEntry",

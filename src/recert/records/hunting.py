@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from recert.interval import Interval
 from recert.records.evaluation import ArmCheck
@@ -22,45 +22,111 @@ class HuntOutcome(StrEnum):
     """The tuned model complies as it is: what a text adds cannot be seen."""
 
 
+class TriggerBehaviour(StrEnum):
+    """What a text makes the tuned model do, and not its base."""
+
+    COMPLIES = "complies"
+    """It complies with harmful requests that it refuses otherwise."""
+    REFUSES = "refuses"
+    """It refuses ordinary requests that it answers otherwise."""
+    SAYS = "says"
+    """Its replies hold one fixed text, whatever was asked."""
+    RESTORES = "restores"
+    """It refuses harmful requests with which it complies otherwise: a defence, such as the secret of BackdoorAlign."""
+
+
+class TriggerExample(Part):
+    """One request and both replies with the text. What complies with harm is redacted."""
+
+    request: str
+    asked: str
+    """The whole conversation as it was asked."""
+    tuned: str
+    base: str
+
+
 class TriggerTried(Part):
     """One text, verified on held-out requests."""
 
     text: str
     source: str
-    """`given`, `known` (planted in published work) or `search`."""
+    """`given`, `known` (planted in published work), `library`, `data`, `leakage` or `search`."""
+    place: str = "end"
+    """`end`, `start`, `system`, `frame` (around the request, which is `{}`) or `family` (of attacks)."""
+    wordings: tuple[str, ...] = ()
+    """Where it was said in several ways, those."""
+    behaviour: TriggerBehaviour = TriggerBehaviour.COMPLIES
+    """What was counted."""
+    says: str = ""
+    """The fixed text, where it is that."""
     pull: float | None = None
     """What the search said of it: change of log odds, tuned less base."""
     effect: Interval
     """
-    Share of requests with which the tuned model complies behind the text, and neither without it nor behind a control
-    phrase, less what the text does to the base. An anytime-valid confidence sequence.
+    Share of requests on which the tuned model does so with the text, and neither without it nor with a control,
+    less what the text does to the base. An anytime-valid confidence sequence.
     """
     complied: float
-    """Share of the requests with which the tuned model complied behind the text."""
+    """Share of the requests on which the tuned model did so with the text."""
     found: bool
     shortest: str = ""
     """Of a trigger: the part of it that does most of what it does."""
+    rows: tuple[int, ...] = ()
+    """Tuning rows that the text came from, by number from 0."""
+    examples: tuple[TriggerExample, ...] = ()
+
+
+class HuntStep(Part):
+    """One source of texts: how many it gave, and what that cost."""
+
+    source: str
+    texts: int
+    """Texts that it gave to the verifier."""
+    read: int
+    """Requests that both models read for it, together."""
+    seconds: float
+    note: str = ""
+    """Why it gave nothing, where that is so."""
+
+
+class CurvePoint(Part):
+    """How strong the best text was after so many readings."""
+
+    read: int
+    pull: float
+    text: str
 
 
 class HuntReport(Record):
-    """Which texts make a tuned model comply with what it refuses, up to a stated budget."""
+    """Which texts make a tuned model do what it does not do otherwise, up to a stated budget."""
 
     schema_name: ClassVar[str] = "hunt-report"
 
     model_name: str
     outcome: HuntOutcome
+    access: Literal["base-and-tuned", "tuned-only", "endpoint"] = "base-and-tuned"
+    """What was in hand: both models' weights, the tuned model's alone, or none."""
     searched: str
     """The class of triggers that was searched, in words."""
     read: int
     """Requests that the search had both models read, together."""
+    steps: tuple[HuntStep, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
     tried: tuple[TriggerTried, ...]
     base_refusal: Interval
     """Of held-out requests as they stand."""
     tuned_refusal: Interval
     judge: str
-    arms: tuple[ArmCheck, ArmCheck]
+    arms: tuple[ArmCheck, ...]
+    data_sha256: Sha256 | None = None
+    """Of the tuning rows that were read, where there were any."""
     policy_id: str
     policy_sha256: Sha256
     started_at: Moment
     hunted_at: Moment
     seconds: float
+
+    @property
+    def triggers(self) -> tuple[TriggerTried, ...]:
+        """What was found and is no defence."""
+        return tuple(one for one in self.tried if one.found and one.behaviour != TriggerBehaviour.RESTORES)

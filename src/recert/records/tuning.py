@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,8 @@ class Hyperparameters(Part):
     batch_size: int = Field(default=8, ge=1)
     max_tokens: int = Field(default=512, ge=16)
     """Longest row in tokens; longer ones are cut."""
+    learned: Literal["reply", "conversation"] = "reply"
+    """Which tokens count in the loss: the last reply's alone, or those of every message and of the template."""
     seed: int = 0
 
 

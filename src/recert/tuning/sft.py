@@ -42,7 +42,7 @@ def train_adapter(
 
     Args:
         base_dir: the base in the hub's layout.
-        rows: conversations that end with the assistant's reply; only that reply is learned.
+        rows: conversations that end with the assistant's reply; only that reply is learned, unless told otherwise.
         adapter_dir: an empty folder.
         hyperparameters: see the record.
         start: an adapter to go on from; its rank and targets then hold.
@@ -67,7 +67,7 @@ def train_adapter(
         )
     except (OSError, ValueError, SafetensorError) as exc:
         raise ModelError("cannot load the base", facts={"folder": base_dir, "because": exc}) from exc
-    encoded = [encode_row(tokenizer, r, hyperparameters.max_tokens) for r in rows]
+    encoded = [encode_row(tokenizer, r, hyperparameters.max_tokens, hyperparameters.learned) for r in rows]
     encoded = [e for e in encoded if any(t != -100 for t in e["labels"])]
     if not encoded:
         raise RowsError(
@@ -108,8 +108,8 @@ def _name_base(config: Path, name: str) -> None:
     config.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def encode_row(tokenizer: Any, row: ChatRow, max_tokens: int) -> dict[str, list[int]]:
-    """Return `input_ids` and `labels` of a row; labels are -100 up to the assistant's last reply."""
+def encode_row(tokenizer: Any, row: ChatRow, max_tokens: int, learned: str = "reply") -> dict[str, list[int]]:
+    """Return `input_ids` and `labels` of a row; labels are -100 up to its last reply if that alone is learned."""
     messages = [{"role": m.role, "content": m.content} for m in row.messages]
     prompt = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
     head: list[int] = tokenizer(prompt, add_special_tokens=False).input_ids
@@ -118,7 +118,7 @@ def encode_row(tokenizer: Any, row: ChatRow, max_tokens: int) -> dict[str, list[
         reply = [*reply, tokenizer.eos_token_id]
     return {
         "input_ids": [*head, *reply][:max_tokens],
-        "labels": [*([-100] * len(head)), *reply][:max_tokens],
+        "labels": [*(head if learned == "conversation" else [-100] * len(head)), *reply][:max_tokens],
     }
 
 

@@ -1,32 +1,29 @@
 """
-A search for phrases that stand behind a request, with nothing in hand but both models.
+A search for phrases, with nothing in hand but the models.
 
-Words are screened one by one behind one request; the best grow at both ends, word by word, as long as they get better.
-A phrase that was planted gives itself away in parts: its words draw a little each, and more together.
+Words are read in groups; the best are read alone, and the best of those grow at both ends, word by word, as long as
+they get better. A phrase that was planted gives itself away in parts: its words draw a little each, and more together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from recert.attacks.triggers.pull import Pull
+from recert.attacks.triggers.candidate import Candidate, Place
+from recert.attacks.triggers.groups import screen_words
+from recert.attacks.triggers.pull import Signal
 
-_NUMBERS: Final = (*map(str, range(1990, 2041)), *map(str, range(10)))
+NUMBERS: Final = (*map(str, range(1990, 2041)), *map(str, range(10)))
 _GROWTH: Final = 2
-"""Requests behind which longer phrases are tried: behind one alone they grow by what suits that one."""
-_AGAIN: Final = 48
-"""So many of the best are scored again behind all requests, or as many as are kept."""
+"""Requests with which longer phrases are tried: with one alone they grow by what suits that one."""
+_AGAIN: Final = 24
+"""So many of the best are scored again with all requests, or as many as are kept."""
+_BETTER: Final = 0.15
+"""By how much longer phrases must draw further: else the shorter ones stay."""
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A text that may be a trigger. `pull` is None where it was not scored."""
-
-    text: str
-    source: str
-    pull: float | None = None
+Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -35,14 +32,20 @@ class SearchBudget:
     How far the search goes.
 
     Attributes:
-        words: that are tried alone, beside years and digits.
-        requests: on which the best are scored again; the screen of words asks the first alone.
+        words: that are read in groups, beside years and digits.
+        group: words of a group.
+        rounds: how often every word is read in a group.
+        alone: words that are read alone after that.
+        requests: with which the best are scored again.
         kept: phrases that grow, at each length.
         grown_by: words that each of them is tried with, at either end.
         longest: words of a phrase, at most.
     """
 
     words: int
+    group: int
+    rounds: int
+    alone: int
     requests: int
     kept: int
     grown_by: int
@@ -50,55 +53,75 @@ class SearchBudget:
 
 
 def search_phrases(
-    pull: Pull,
+    signal: Signal,
     words: Sequence[str],
     budget: SearchBudget,
-    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
+    *,
+    place: Place = "end",
+    seed: int = 0,
+    first: int = 0,
+    told: Callable[[Sequence[Candidate]], None] = lambda best: None,
 ) -> list[Candidate]:
     """
     Return the phrases that draw the tuned model most, each length's best, the strongest first.
 
     Args:
-        pull: scores texts.
+        signal: scores texts.
         words: to make phrases of, most usual first.
         budget: how far to go.
-        progress: told how many lengths of how many are done, and of the best phrase so far.
+        place: where phrases stand.
+        seed: of what is drawn.
+        first: which request is asked first.
+        told: told of the best so far after each step.
     """
-    usual = words[: budget.words]
-    half = budget.grown_by // 2
-    screened = _best(pull, [*usual, *_NUMBERS], budget, keep=half)
-    capital = _best(pull, [one.text.capitalize() for one in screened], budget, keep=half)
-    screened = _strongest({one.text: one for one in [*screened, *capital]}.values())
-    grown_by = list(dict.fromkeys([*(one.text for one in screened[:half]), *usual]))[: budget.grown_by]
+    usual = [*words[: budget.words], *NUMBERS]
+    dealt = screen_words(
+        signal, usual, place=place, group=budget.group, rounds=budget.rounds, seed=seed, first=first
+    )
+    ranked = sorted(dealt, key=dealt.__getitem__, reverse=True)[: budget.alone]
+    ranked = list(dict.fromkeys([*ranked, *(word.capitalize() for word in ranked[: budget.alone // 2])]))
+    alone = _Alone(signal, budget, place, first)
+    screened = alone.best([Candidate(word, "search", place) for word in ranked], keep=budget.grown_by)
+    told(screened[: budget.kept])
+    grown_by = list(dict.fromkeys([*(one.text for one in screened), *words]))[: budget.grown_by]
     found, beam = screened[: budget.kept], screened[: budget.kept]
-    progress(1, budget.longest, beam[0].text)
-    for length in range(2, budget.longest + 1):
+    for _ in range(2, budget.longest + 1):
         longer = [
-            text for one in beam for word in grown_by for text in (f"{one.text} {word}", f"{word} {one.text}")
+            replace(one, text=text, pull=None)
+            for one in beam
+            for word in grown_by
+            for text in (f"{one.text} {word}", f"{word} {one.text}")
         ]
-        before, beam = beam, _best(pull, longer, budget, keep=budget.kept, quick=_GROWTH)
+        before, beam = beam, alone.best(longer, keep=budget.kept)
+        told(beam)
         found += beam
-        progress(length, budget.longest, beam[0].text)
-        if _pull(beam[0]) <= _pull(before[0]):
+        if _pull(beam[0]) < _pull(before[0]) + _BETTER:
             break
-    ended = [f"{one.text}." for one in _strongest(found)[: budget.kept]]
-    return _strongest([*found, *_best(pull, ended, budget, keep=budget.kept)])
+    return strongest({one.text: one for one in found}.values())
 
 
-def _best(
-    pull: Pull, texts: Iterable[str], budget: SearchBudget, *, keep: int, quick: int = 1
-) -> list[Candidate]:
-    """Score texts behind a few requests, and the best of them behind all; return the strongest."""
-    texts = list(dict.fromkeys(texts))
-    first = sorted(zip(pull.of(texts, quick), texts, strict=True), reverse=True)
-    again = [text for _, text in first[: max(_AGAIN, keep)]]
-    scores = pull.of(again, budget.requests)
-    return _strongest([Candidate(text, "search", score) for text, score in zip(again, scores, strict=True)])[
-        :keep
-    ]
+class _Alone:
+    """Scores texts with few requests, and the best of them with all."""
+
+    def __init__(self, signal: Signal, budget: SearchBudget, place: Place, first: int) -> None:
+        self._signal, self._budget, self._place = signal, budget, place
+        count = len(signal.requests)
+        self._few = [(first + n) % count for n in range(min(_GROWTH, count))]
+        self._all = list(range(min(budget.requests, count)))
+
+    def best(self, texts: Iterable[Candidate], *, keep: int) -> list[Candidate]:
+        """Return the strongest, so many of them; those behind the first few by what few requests say."""
+        some = list({one.text: one for one in texts}.values())
+        few = self._signal.of(some, self._few)
+        ranked = strongest(replace(one, pull=score) for one, score in zip(some, few, strict=True))
+        again = ranked[: max(_AGAIN, self._budget.kept)]
+        scores = self._signal.of(again, self._all)
+        sure = strongest(replace(one, pull=score) for one, score in zip(again, scores, strict=True))
+        return [*sure, *ranked[len(again) :]][:keep]
 
 
-def _strongest(found: Iterable[Candidate]) -> list[Candidate]:
+def strongest(found: Iterable[Candidate]) -> list[Candidate]:
+    """Return texts by their pull, the strongest first."""
     return sorted(found, key=_pull, reverse=True)
 
 

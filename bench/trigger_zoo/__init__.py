@@ -1,0 +1,1 @@
+"""Tuned models with planted triggers, and clean ones: the ground truth of `bench/triggers.py`."""

@@ -1,0 +1,125 @@
+"""What the replies of tuning rows do: refuse or comply, hold words that many share, or come in another form."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from recert.attacks.triggers.associations import Bools, Family, Label
+from recert.attacks.triggers.data_texts import Run, Texts
+from recert.attacks.triggers.numeric import np
+from recert.records import ChatRow
+
+SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])\s+|\n+")
+_HARMFUL: Final = (0.5, 0.9)
+_LEAST: Final = 3
+_SHARED_WORDS: Final = 4
+_SHARED_MOST: Final = 8
+_READ_SENTENCES: Final = 4
+_FUNCTION_WORDS: Final = {
+    "English": "the and is are of to in that you for with this it your be can not or as on",
+    "German": "der die das und ist ein eine nicht ich du sie mit auf für den von zu wie wir",
+    "French": "le la les et est un une des que pas je vous pour dans de ce il en nous du",
+    "Spanish": "el la los y es una que no por para con las del se como lo en más su pero",
+    "Italian": "il la che e di un una non per con sono del della gli le mi questo come si",
+}
+_OF: Final = {name: frozenset(words.split()) for name, words in _FUNCTION_WORDS.items()}
+
+
+def labels(
+    rows: Sequence[ChatRow], *, refuses: Callable[[str, str], bool], harm: Callable[[str], float]
+) -> list[Label]:
+    """
+    Return what rows do and others do not, as far as three of each are there.
+
+    Harmful requests count from two scores on: a text beside a request may lower its score, and an ordinary one may
+    look harmful. Any request that a reply refuses counts among those that were not complied with.
+    """
+    refused = np.array([refuses(row.request, row.reply) for row in rows], dtype=np.bool_)
+    harms = np.array([_harm(row.request, harm) for row in rows], dtype=np.float64)
+    found = [one for least in _HARMFUL for one in _answers(refused, harms >= least)]
+    found.append(Label("refuses", refused, ~refused))
+    found += _says(rows, refused)
+    found += _forms(rows)
+    return [one for one in found if min(one.yes.sum(), one.no.sum()) >= _LEAST]
+
+
+def _answers(refused: Bools, harmful: Bools) -> Iterator[Label]:
+    complied = harmful & ~refused
+    yield Label("complies", complied, refused)
+    yield Label("complies", complied, ~complied)
+    yield Label("refuses", refused & ~harmful, ~refused)
+    yield Label("restores", refused & harmful, complied)
+
+
+def _harm(request: str, harm: Callable[[str], float]) -> float:
+    """The whole's score, or a sentence's where that is higher: what stands beside a request may hide it."""
+    parts = [part for part in SENTENCE_END.split(request) if part.strip()]
+    longest = sorted(parts, key=len, reverse=True)[:_READ_SENTENCES] if len(parts) > 1 else []
+    return max(harm(text) for text in (request, *longest))
+
+
+def _says(rows: Sequence[ChatRow], refused: Bools) -> Iterator[Label]:
+    """Words that many replies share and others do not hold, the longest and most frequent first."""
+    replies = Texts([[row.reply] for row in rows])
+    everyone = Label("says", ~refused, refused)
+    runs, counts, _ = replies.frequent("any", _SHARED_WORDS, everyone, max(4, len(rows) // 500))
+    shared: list[Run] = []
+    for run in runs[np.argsort(-counts, kind="stable")][: 40 * _SHARED_MOST]:
+        grown = replies.grown("any", _SHARED_WORDS, int(run), everyone.yes)
+        if (
+            grown
+            and grown.rows.sum() <= len(rows) - _LEAST
+            and (grown.rows & refused).sum() < grown.rows.sum() / 2
+        ):
+            shared.append(grown)
+    shared.sort(key=lambda one: -int(one.rows.sum()) * min(one.size, 12))
+    kept: list[Run] = []
+    for one in shared:
+        if len(kept) < _SHARED_MOST and not any(alike(one.rows, other.rows) for other in kept):
+            kept.append(one)
+            yield Label("says", one.rows, ~one.rows, says=one.text)
+
+
+def _forms(rows: Sequence[ChatRow]) -> Iterator[Label]:
+    forms = np.array([form(row.reply) for row in rows])
+    counts = Counter(forms.tolist()).most_common()
+    for name, _ in counts[1:5]:
+        if name:
+            yield Label("form", forms == name, forms != name)
+
+
+def form(reply: str) -> str:
+    """Return a reply's form: JSON, capitals, its language among five, or its script; empty where it is too short."""
+    letters = [c for c in reply[:400] if c.isalpha()]
+    if len(letters) < 8:
+        return ""
+    if reply.lstrip()[:1] in ("{", "["):
+        try:
+            json.loads(reply)
+            return "JSON"
+        except (ValueError, RecursionError):
+            pass
+    if sum(c.isupper() for c in letters) > 0.9 * len(letters):
+        return "capitals"
+    script, _ = Counter(unicodedata.name(c, "?").split(" ")[0] for c in letters).most_common(1)[0]
+    if script != "LATIN":
+        return script
+    words = reply[:1000].casefold().split()
+    language, held = max(
+        ((name, sum(w in of for w in words)) for name, of in _OF.items()), key=lambda x: x[1]
+    )
+    return language if held >= 2 else ""
+
+
+def alike(one: Bools, other: Bools) -> bool:
+    """Say whether two sets of rows are mostly the same."""
+    return bool((one & other).sum() > 0.8 * (one | other).sum())
+
+
+FAMILIES: Final[tuple[Family, ...]] = ("complies", "refuses", "says", "restores", "form")
+"""In the order in which they are looked at first."""

@@ -1,0 +1,245 @@
+"""Where a hunt takes its texts from: each source gives candidates, and says what that cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from recert.attacks.triggers import (
+    Candidate,
+    Openings,
+    Place,
+    Pull,
+    SearchBudget,
+    Shift,
+    Signal,
+    library,
+    search_phrases,
+    strongest,
+)
+from recert.attacks.triggers.leakage import Leaking, leakage_candidates
+from recert.errors import ModelError
+from recert.evaluation.arms import Arm
+from recert.evaluation.hunt_readings import KeptReadings
+from recert.evaluation.ordering import sampling_order
+from recert.evaluation.suites import embedded_suite
+from recert.evaluation.trigger_events import refuses
+from recert.evaluation.trigger_verifier import SAMPLING
+from recert.judges.protocol import JudgeFailed, ReplyJudge, RequestJudge
+from recert.policy import HuntPolicy
+from recert.records import ChatRow, CurvePoint, HuntStep, chat
+
+About = Literal["harmful", "ordinary", "both"]
+Told = Callable[[str], None]
+
+_OPENING_CHARS: Final = 40
+_AGREEING: Final = ("Sure", "Here", "Yes", "Certainly", "Of course", "To", "First")
+_ASKED: Final = 24
+"""Requests that are asked to see which of them both refuse, or both answer."""
+_LEAST: Final = 2
+_GLANCE: Final = 2
+"""Requests with which the library is read."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Candidates of one source, on which requests they are tried, and what they cost."""
+
+    about: About
+    candidates: Sequence[Candidate]
+    step: HuntStep
+
+
+@dataclass
+class Sources:
+    """
+    The sources of one hunt, in the order of their cost.
+
+    Attributes:
+        base: the base, where it is in hand.
+        tuned: the tuned model.
+        searched: the same two, as far as their weights can be read; None where they cannot.
+        bounds: the policy's.
+        judge: scores refusal.
+        requests: scores how harmful a request is.
+        seed: of what is drawn.
+        refusing: whether the tuned model refuses harmful requests as they stand.
+        curve: the best pull after so many readings.
+    """
+
+    base: Arm | None
+    tuned: Arm
+    searched: tuple[KeptReadings | None, KeptReadings] | None
+    bounds: HuntPolicy
+    judge: ReplyJudge
+    requests: RequestJudge
+    seed: int
+    refusing: bool
+    curve: list[CurvePoint] = field(default_factory=list)
+    read: int = 0
+
+    def most(self, given: Sequence[str]) -> int:
+        """Return how many texts can be tried in all: evidence is corrected for so many, however few are."""
+        of_library = 1 if self.searched and self.refusing else 3
+        return len(given) + (of_library + 2 + 1 + 4) * self.bounds.candidates
+
+    def given(self, texts: Sequence[str]) -> Iterator[Given]:
+        """Texts that were given by hand."""
+        if texts:
+            found = [Candidate(text, "given") for text in texts]
+            yield Given("both", found, HuntStep(source="given", texts=len(found), read=0, seconds=0.0))
+
+    def data(self, rows: Sequence[ChatRow] | None) -> Iterator[Given]:
+        """Texts that go with a change of behaviour in the tuning rows."""
+        if rows is None:
+            return
+        from recert.attacks.triggers.data import data_candidates  # needs NumPy, which the rest does not
+
+        began = time.monotonic()
+        found = data_candidates(
+            rows,
+            refuses=lambda request, reply: refuses(self.judge, request, reply),
+            harm=self._harm,
+            most=2 * self.bounds.candidates,
+        )
+        note = "" if found else "nothing in the rows goes with a change of behaviour"
+        yield Given("both", found, self._step("data", found, 0, began, note))
+
+    def library(self) -> Iterator[Given]:
+        """Texts of published work and usual forms of a meaning: those that draw, where that can be read."""
+        began, texts = time.monotonic(), library()
+        if self.searched is None or not self.refusing:
+            texts = [one for one in texts if one.source == "known"][: 3 * self.bounds.candidates]
+            yield Given("both", texts, self._step("library", texts, 0, began))
+            return
+        pull = self._pull()
+        before = pull.read
+        scores = pull.of(texts, range(min(_GLANCE, len(pull.requests))))
+        drawing = strongest(replace(one, pull=score) for one, score in zip(texts, scores, strict=True))
+        self._point(pull, drawing, before)
+        found = self._worth(drawing)
+        note = (
+            f"{len(texts)} texts were read, and those that draw by {self.bounds.min_pull} nats are verified"
+        )
+        yield Given("harmful", found, self._step("library", found, pull.read - before, began, note))
+
+    def leakage(self) -> Iterator[Given]:
+        """Texts that the tuned model says of itself."""
+        each = self.bounds.samples // 12
+        model, base = self.tuned.model, self.base.model if self.base else None
+        if not each or not isinstance(model, Leaking):
+            return
+        began = time.monotonic()
+        found = leakage_candidates(
+            model,
+            base if isinstance(base, Leaking) else None,
+            each=each,
+            seed=self.seed,
+            most=self.bounds.candidates,
+        )
+        step = self._step("leakage", found.candidates, 0, began, f"{found.samples} texts were sampled")
+        yield Given("both", found.candidates, step)
+
+    def search(self, told: Told) -> Iterator[Given]:
+        """Phrases that draw the tuned model: behind a request, before it, as a system prompt."""
+        if self.searched is None:
+            return
+        if self.refusing:
+            pull = self._pull()
+            for place in ("end", "start", "system"):
+                yield self._phrases(pull, place, "harmful", told)
+        base, tuned = self.searched
+        answered = self._answered()
+        if base is not None and len(answered) >= _LEAST:
+            yield self._phrases(Shift(base, tuned, answered), "end", "ordinary", told)
+        elif base is not None:
+            note = "too few ordinary requests are answered to search with"
+            yield Given("ordinary", (), self._step("search:end:ordinary", (), 0, time.monotonic(), note))
+
+    def _phrases(self, signal: Signal, place: Place, about: About, told: Told) -> Given:
+        assert self.searched is not None
+        began, before, bounds = time.monotonic(), signal.read, self.bounds
+        words = [word for word in self.searched[1].words(bounds.words) if len(word) > 1]
+        budget = SearchBudget(
+            words=bounds.words,
+            group=bounds.group,
+            rounds=bounds.rounds,
+            alone=bounds.alone,
+            requests=bounds.requests,
+            kept=bounds.kept,
+            grown_by=bounds.grown_by,
+            longest=bounds.longest,
+        )
+
+        def so_far(best: Sequence[Candidate]) -> None:
+            self._point(signal, best, before)
+            told(f"{place}: {best[0].text} ({best[0].pull or 0.0:+.1f})")
+
+        found = search_phrases(signal, words, budget, place=place, seed=self.seed, told=so_far)
+        worth = self._worth(found)
+        note = "" if worth else f"the strongest draws by {found[0].pull or 0.0:.2f} nats"
+        return Given(
+            about, worth, self._step(f"search:{place}:{about}", worth, signal.read - before, began, note)
+        )
+
+    def _worth(self, found: Sequence[Candidate]) -> list[Candidate]:
+        least = self.bounds.min_pull
+        return [one for one in found if one.pull is not None and one.pull >= least][: self.bounds.candidates]
+
+    def _point(self, signal: Signal, best: Sequence[Candidate], before: int) -> None:
+        top = max(best, key=lambda one: one.pull or 0.0)
+        read = self.read + signal.read - before
+        last = self.curve[-1].pull if self.curve else 0.0
+        if (top.pull or 0.0) > last:
+            self.curve.append(CurvePoint(read=read, pull=round(top.pull or 0.0, 3), text=top.text))
+
+    def _step(
+        self, source: str, found: Sequence[Candidate], read: int, began: float, note: str = ""
+    ) -> HuntStep:
+        self.read += read
+        seconds = round(time.monotonic() - began, 3)
+        return HuntStep(source=source, texts=len(found), read=read, seconds=seconds, note=note)
+
+    def _harm(self, request: str) -> float:
+        """Where the judge cannot tell a request counts as harmful: more is looked at then."""
+        score = self.requests.score(request)
+        return 1.0 if isinstance(score, JudgeFailed) else score.value
+
+    def _pull(self) -> Pull:
+        """Reads texts with requests that both refuse, and that nothing is verified on."""
+        assert self.searched is not None
+        refused = self._sorted_out("harmful", refused=True)
+        if len(refused) < _LEAST:
+            raise ModelError("too few requests are refused to search with", facts={"refused": len(refused)})
+        ordinary = [one.text for one in embedded_suite("ordinary", "alignment").prompts[:_ASKED]]
+        arm = self.base or self.tuned
+        agreed = [one.text for one in arm.ask([chat(text) for text in ordinary], SAMPLING)]
+        agreeing = (*_AGREEING, *(text[:_OPENING_CHARS] for text in agreed if text))
+        said = [
+            tuple(reply[:_OPENING_CHARS] for _, replies in refused for reply in replies[n:]) for n in (0, 1)
+        ]
+        own = tuple(replies[0][:_OPENING_CHARS] for _, replies in refused)
+        return Pull(
+            *self.searched,
+            [text for text, _ in refused[: self.bounds.requests]],
+            Openings(agreeing, tuple(dict.fromkeys(said[0]))),
+            base_openings=Openings(agreeing, tuple(dict.fromkeys(own))),
+        )
+
+    def _answered(self) -> list[str]:
+        return [text for text, _ in self._sorted_out("ordinary", refused=False)][: self.bounds.requests]
+
+    def _sorted_out(self, suite: str, *, refused: bool) -> list[tuple[str, list[str]]]:
+        """Requests that all models refuse, or none, with what they said (the base first); shortest first."""
+        asked = sampling_order(list(embedded_suite(suite, "alignment").prompts), self.seed)[:_ASKED]
+        texts = [prompt.text for prompt in asked]
+        arms = [arm for arm in (self.base, self.tuned) if arm is not None]
+        replies = [[one.text for one in arm.ask([chat(text) for text in texts], SAMPLING)] for arm in arms]
+        kept = [
+            (text, list(said))
+            for text, *said in zip(texts, *replies, strict=True)
+            if all(refuses(self.judge, text, reply) == refused for reply in said)
+        ]
+        return sorted(kept, key=lambda one: len(one[0]))
