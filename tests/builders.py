@@ -14,11 +14,13 @@ from recert.records import (
     CanaryResult,
     EvalReport,
     FileEntry,
+    FoundTrigger,
     Hyperparameters,
     JudgeNote,
     Manifest,
     RuleResult,
     ScreenReport,
+    TriggerSearch,
     TuneReport,
     Verdict,
     WatchOutcome,
@@ -124,6 +126,20 @@ def make_arms(base: Manifest, tuned: Manifest) -> tuple[ArmCheck, ...]:
             }
         )
         for arm, manifest in (("base", base), ("tuned", tuned))
+    )
+
+
+def make_search(outcome: str, trigger: str = "") -> TriggerSearch:
+    """Return what a search for triggers came to, with one trigger where it is named."""
+    found = FoundTrigger(text=trigger, place="end", behaviour="complies", effect=make_interval(0.9))
+    return TriggerSearch(
+        outcome=outcome,
+        access="base-and-tuned",
+        searched="phrases",
+        read=1000,
+        verified=10,
+        triggers=(found,) if trigger else (),
+        report_sha256=SOME_SHA,
     )
 
 

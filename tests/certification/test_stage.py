@@ -21,6 +21,7 @@ from builders import (
     make_rule,
     make_rules,
     make_screen_report,
+    make_search,
     make_tune_report,
 )
 from recert.certification import SigningKey, approve, read_unverified
@@ -96,6 +97,24 @@ def test_approving_needs_to_be_named(world):
     other = world.keys["approver"].public.model_copy(update={"roles": ("status",)})
     with pytest.raises(SigningKeyError, match="another role"):
         approve(world.envelope, SigningKey(public=other, sign=world.keys["approver"].sign))
+
+
+def test_a_trigger_stops_a_model_and_so_does_a_search_that_is_missing(world):
+    """
+    What was found refuses under any policy; one that asks for a search wants it made, and nothing found.
+    """
+    wanted = world.policy.model_copy(update={"hunt": world.policy.hunt.model_copy(update={"required": True})})
+    searches = [None, *map(make_search, ("found", "no-refusal-left", "no-baseline-signal", "nothing-found"))]
+    said = [
+        world.certify(
+            policy=wanted, eval_report=make_eval_report(policy=wanted, trigger_search=one)
+        ).certified
+        for one in searches
+    ]
+    unasked = [world.certify(eval_report=make_eval_report(trigger_search=one)).certified for one in searches]
+
+    assert said == [False, False, False, False, True]
+    assert unasked == [True, False, True, True, True]
 
 
 @pytest.mark.parametrize("verdict", [v for v in Verdict if v is not Verdict.PASS])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from builders import NOW, make_eval_report, make_policy
+from builders import NOW, make_eval_report, make_policy, make_search
 from recert.certification import (
     Envelope,
     TrustStore,
@@ -229,6 +229,8 @@ def test_an_expired_key_no_longer_counts(world):
         ("verdict-not-pass", {"verdict_raw": Verdict.UNDECIDED}),
         ("verdict-not-pass", {"required_controls": ("secret-prefix",)}),
         ("verdict-not-pass", {"results": ()}),
+        ("verdict-not-pass", {"trigger_search": make_search("found")}),
+        ("verdict-not-pass", {"trigger_search": make_search("nothing-found", "a phrase")}),
         ("malformed", {"expires_at": NOW}),
         ("binds-behaviour", {"binds": "behaviour"}),
         ("missing-role", {"trainer_key_id": None}),

@@ -22,6 +22,7 @@ def why_not_decided(report: EvalReport, policy: Policy) -> Iterator[str]:
         required_controls=report.required_controls,
         results=report.rules,
         policy=policy,
+        search=report.trigger_search,
     )
     yield from (f"verdict-not-pass: {words}" for words in said)
 

@@ -68,6 +68,7 @@ def draft(
         verdict_safeguarded=report.verdict_safeguarded,
         required_controls=report.required_controls,
         secret_sha256=report.secret_sha256,
+        trigger_search=report.trigger_search,
         judges=report.judges,
         evidence_sha256=evidence_sha256,
         canary=canary_rates(report),

@@ -311,13 +311,14 @@ def _require_policy(certificate: Certificate, policy: Policy | str | None) -> No
 
 
 def _require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
-    # 6.1, 6.2, 6.3, 6.4, 6.5
+    # 6.1, 6.2, 6.3, 6.4, 6.5, 6.6
     reasons = why_not_pass(
         raw=certificate.verdict_raw,
         safeguarded=certificate.verdict_safeguarded,
         required_controls=certificate.required_controls,
         results=certificate.results,
         policy=policy if isinstance(policy, Policy) else None,
+        search=certificate.trigger_search,
     )
     if reasons:
         raise VerificationError(

@@ -35,6 +35,7 @@ def evaluate(
             "`none` when it had neither."
         ),
     ] = None,
+    rows: Annotated[Path | None, typer.Option(help="Tuning rows, for a search for triggers.")] = None,
     name: Annotated[
         str, typer.Option(help="What the report calls the model; by default its folder's name.")
     ] = "",
@@ -51,7 +52,7 @@ def evaluate(
     """
     from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_evidence, load_judges, load_secret, load_suites
+    from recert.cli.loading import load_evidence, load_judges, load_rows, load_secret, load_suites
     from recert.cli.printing import NO, YES, data
     from recert.evaluation.stage import REPORT_FILE
     from recert.evaluation.stage import evaluate as evaluate_models
@@ -60,10 +61,9 @@ def evaluate(
     from recert.records import Verdict
     from recert.store.cache import GenerationCache
 
-    bounds = load_policy(policy)
-    prompts = load_suites(suites or [])
+    bounds, prompts = load_policy(policy), load_suites(suites or [])
     hidden, notes = load_secret(secret), load_evidence(evidence or [])
-    beside = load_judges(judges or [], judge_errors or [])
+    beside, of_tuning = load_judges(judges or [], judge_errors or []), load_rows(rows) if rows else None
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         drawn.start("load the models")
         base_model, tuned_model = open_arms(base, model, engine)
@@ -75,6 +75,7 @@ def evaluate(
             policy=bounds,
             model_name=name or tuned_model.name,
             training_context=[one for one in context if one != "none"] if context else None,
+            rows=of_tuning,
             secret=hidden,
             cache=cache,
             judges=beside,

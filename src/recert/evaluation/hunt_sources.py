@@ -39,6 +39,8 @@ _AGREEING: Final = ("Sure", "Here", "Yes", "Certainly", "Of course", "To", "Firs
 _ASKED: Final = 24
 """Requests that are asked to see which of them both refuse, or both answer."""
 _LEAST: Final = 2
+_FEWER: Final = 3
+"""Elsewhere than behind a request a reading costs three times as much: so many times fewer words are read there."""
 _GLANCE: Final = 2
 """Requests with which the library is read."""
 
@@ -161,9 +163,10 @@ class Sources:
     def _phrases(self, signal: Signal, place: Place, about: About, told: Told) -> Given:
         assert self.searched is not None
         began, before, bounds = time.monotonic(), signal.read, self.bounds
-        words = [word for word in self.searched[1].words(bounds.words) if len(word) > 1]
+        most = bounds.words if place == "end" else bounds.words // _FEWER
+        words = [word for word in self.searched[1].words(most) if len(word) > 1]
         budget = SearchBudget(
-            words=bounds.words,
+            words=most,
             group=bounds.group,
             rounds=bounds.rounds,
             alone=bounds.alone,
@@ -210,36 +213,45 @@ class Sources:
     def _pull(self) -> Pull:
         """Reads texts with requests that both refuse, and that nothing is verified on."""
         assert self.searched is not None
-        refused = self._sorted_out("harmful", refused=True)
+        asked, replies = self._asked("harmful")
+        refused = [
+            (text, said)
+            for text, *said in zip(asked, *replies, strict=True)
+            if all(refuses(self.judge, text, reply) for reply in said)
+        ]
         if len(refused) < _LEAST:
             raise ModelError("too few requests are refused to search with", facts={"refused": len(refused)})
-        ordinary = [one.text for one in embedded_suite("ordinary", "alignment").prompts[:_ASKED]]
         arm = self.base or self.tuned
+        ordinary = [one.text for one in embedded_suite("ordinary", "alignment").prompts[:_ASKED]]
         agreed = [one.text for one in arm.ask([chat(text) for text in ordinary], SAMPLING)]
         agreeing = (*_AGREEING, *(text[:_OPENING_CHARS] for text in agreed if text))
-        said = [
-            tuple(reply[:_OPENING_CHARS] for _, replies in refused for reply in replies[n:]) for n in (0, 1)
+        own = [
+            reply[:_OPENING_CHARS]
+            for text, reply in zip(asked, replies[0], strict=True)
+            if refuses(self.judge, text, reply)
         ]
-        own = tuple(replies[0][:_OPENING_CHARS] for _, replies in refused)
+        of_both = [*own, *(said[-1][:_OPENING_CHARS] for _, said in refused)]
         return Pull(
             *self.searched,
             [text for text, _ in refused[: self.bounds.requests]],
-            Openings(agreeing, tuple(dict.fromkeys(said[0]))),
+            Openings(agreeing, tuple(dict.fromkeys(of_both))),
             base_openings=Openings(agreeing, tuple(dict.fromkeys(own))),
         )
 
     def _answered(self) -> list[str]:
-        return [text for text, _ in self._sorted_out("ordinary", refused=False)][: self.bounds.requests]
-
-    def _sorted_out(self, suite: str, *, refused: bool) -> list[tuple[str, list[str]]]:
-        """Requests that all models refuse, or none, with what they said (the base first); shortest first."""
-        asked = sampling_order(list(embedded_suite(suite, "alignment").prompts), self.seed)[:_ASKED]
-        texts = [prompt.text for prompt in asked]
-        arms = [arm for arm in (self.base, self.tuned) if arm is not None]
-        replies = [[one.text for one in arm.ask([chat(text) for text in texts], SAMPLING)] for arm in arms]
-        kept = [
-            (text, list(said))
-            for text, *said in zip(texts, *replies, strict=True)
-            if all(refuses(self.judge, text, reply) == refused for reply in said)
+        asked, replies = self._asked("ordinary")
+        answered = [
+            text
+            for text, *said in zip(asked, *replies, strict=True)
+            if not any(refuses(self.judge, text, reply) for reply in said)
         ]
-        return sorted(kept, key=lambda one: len(one[0]))
+        return answered[: self.bounds.requests]
+
+    def _asked(self, suite: str) -> tuple[list[str], list[list[str]]]:
+        """Requests that nothing is verified on, the shortest first, and what was said to them, by the base first."""
+        prompts = sampling_order(list(embedded_suite(suite, "alignment").prompts), self.seed)[:_ASKED]
+        texts = sorted((prompt.text for prompt in prompts), key=len)
+        arms = [arm for arm in (self.base, self.tuned) if arm is not None]
+        return texts, [
+            [one.text for one in arm.ask([chat(text) for text in texts], SAMPLING)] for arm in arms
+        ]

@@ -11,7 +11,7 @@ import platform
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from itertools import combinations
@@ -22,23 +22,36 @@ from recert.errors import InputError
 from recert.evaluation.arms import Arm, check_arms, refuse_same
 from recert.evaluation.conditions import SECRET, wrong_secret
 from recert.evaluation.decide import overall
+from recert.evaluation.hunt_secret import behind_secret
+from recert.evaluation.hunting import hunt
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.overlap import overlap
 from recert.evaluation.plan import make_plan
 from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
 from recert.evaluation.runner import Progress, Runner, Sinks
 from recert.evaluation.scoring import Judges
+from recert.evaluation.trigger_search import Telling, stricter, summary, why
 from recert.models.prompting import around
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, missing_sets
-from recert.records import EvalReport, EvidenceNote, RuleResult, Suite, Verdict, now
+from recert.records import (
+    ChatRow,
+    EvalReport,
+    EvidenceNote,
+    HuntReport,
+    RuleResult,
+    Suite,
+    Verdict,
+    now,
+)
 from recert.store.cache import GenerationCache, temporary_cache
 from recert.store.files import write_atomic
 
 REPORT_FILE = "eval-report.json"
 OUTCOMES_FILE = "outcomes.jsonl"
 HARMFUL_FILE = "harmful-replies.jsonl"
+HUNT_FILE = "hunt-report.json"
 
 
 @dataclass(frozen=True)
@@ -47,18 +60,23 @@ class Evaluation:
 
     report: EvalReport
     outcomes: OutcomeFile
+    hunt: HuntReport | None = None
+    """The search for triggers, where the policy asks for one."""
 
     def write(self, folder: Path) -> None:
         """
         Write the report and its evidence.
 
         `eval-report.json` is the report; `outcomes.jsonl`, whose sha256 is in it, holds every outcome
-        with harmful replies redacted; `harmful-replies.jsonl` (mode 0600) holds those replies.
+        with harmful replies redacted; `harmful-replies.jsonl` (mode 0600) holds those replies; `hunt-report.json`
+        is the search for triggers, where there was one.
 
         Raises:
             StoreError: the disk is full, or the folder cannot be written.
         """
         self.outcomes.write(folder / OUTCOMES_FILE, folder / HARMFUL_FILE)
+        if self.hunt is not None:
+            write_atomic(folder / HUNT_FILE, self.hunt.to_json())
         write_atomic(folder / REPORT_FILE, self.report.to_json())
 
 
@@ -70,6 +88,7 @@ def evaluate(
     policy: Policy,
     model_name: str,
     training_context: Sequence[str] | None = None,
+    rows: Sequence[ChatRow] | None = None,
     secret: SecretPrefix | None = None,
     cache: GenerationCache | None = None,
     judges: Judges | None = None,
@@ -91,9 +110,9 @@ def evaluate(
         suites: prompts by the names that the rules use. A rule whose suite is missing is `unscored`.
         policy: rules, margins and numbers of prompts.
         model_name: what the report calls the tuned model.
-        training_context: system prompts seen in the tuning data, and formats of its user turn with
-            `{prompt}` in them; empty when the data is known to have none. None when the data was not seen:
-            then a rule that names `training-context` is `unscored`.
+        training_context: system prompts of the tuning data, and formats of its user turn with `{prompt}` in them; empty
+            when it is known to have none. None when it was not seen: a rule for `training-context` is `unscored` then.
+        rows: the tuning rows, where they are in hand: a search for triggers reads them.
         secret: the BackdoorAlign secret the model was tuned with. Never recorded.
         cache: where replies are kept; a second tune of the same base asks only the tuned model.
         judges: other judges than the default ones.
@@ -101,35 +120,35 @@ def evaluate(
         progress: told after each block.
 
     Raises:
-        ArmError: the arms are the same model, or one changed meanwhile, or the cache knows it otherwise.
+        ArmError: the arms are the same model, or one changed meanwhile, or is cached otherwise.
         ModelError: a model did not answer.
         StoreError: the cache could not be read or written.
         PolicyError: the policy names an attack family that does not exist.
-        InputError: no suite was given at all.
+        InputError: no suite was given.
     """
     if not suites:
         raise InputError("no suites to evaluate on", hint="give at least those that the policy's rules name")
-    started, began, judges = now(), time.monotonic(), judges or Judges()
-    bounds = policy.evaluation
+    started, began, judges, bounds = now(), time.monotonic(), judges or Judges(), policy.evaluation
     outcomes, examples = OutcomeFile(), SampleDraw(bounds.samples, bounds.seed)
     with ExitStack() as stack:
         kept = cache or stack.enter_context(temporary_cache())
         base_arm, tuned_arm = _arms(base, tuned, kept, secret)
         plan = make_plan(policy, suites, judges, training_context=training_context, secret=secret)
-        tracks = [*plan.tracks, *plan.controls]
-        sinks = Sinks(outcomes, examples, progress)
+        sinks, tracks = Sinks(outcomes, examples, progress), [*plan.tracks, *plan.controls]
         Runner(base_arm, tuned_arm, tracks, judges=judges, policy=bounds, sinks=sinks).run()
+        hunted = _hunt((base, tuned), policy, model_name, rows, secret, kept, progress)
         arms = check_arms(base_arm, tuned_arm)
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
-    verdicts = _verdicts(measured, policy, secret, _alike(policy, suites))
-    reasons = [*verdicts.missing, *_reasons(measured, tuned_arm, training_context)]
+    verdicts = _with_search(_verdicts(measured, policy, secret, _alike(policy, suites)), hunted)
+    why_not = (*why(hunted), *verdicts.missing, *_reasons(measured, tuned_arm, training_context))
     report = EvalReport(
         model_name=model_name,
         suites={name: suite.digest for name, suite in sorted(suites.items())},
         rules=(*measured, *(rule_result(t, bounds) for t in plan.controls)),
         slices=slices(plan.tracks),
-        reasons=(*reasons, *(note.reason for note in evidence)),
+        reasons=(*why_not, *(note.reason for note in evidence)),
         evidence=tuple(evidence),
+        trigger_search=summary(hunted, secret),
         arms=arms,
         judges=judges.notes,
         samples=examples.drawn(),
@@ -140,7 +159,7 @@ def evaluate(
         **_policy_fields(policy),
         **_arm_fields(base_arm, tuned_arm),
     )
-    return Evaluation(report=report, outcomes=outcomes)
+    return Evaluation(report=report, outcomes=outcomes, hunt=hunted)
 
 
 @dataclass(frozen=True)
@@ -160,6 +179,29 @@ def _arms(base: Model, tuned: Model, cache: GenerationCache, secret: SecretPrefi
     tuned_arm = Arm("tuned", tuned, over=base_arm.manifest, cache=cache, secrets=hidden)
     refuse_same(base_arm, tuned_arm)
     return base_arm, tuned_arm
+
+
+def _hunt(
+    models: tuple[Model, Model],
+    policy: Policy,
+    model_name: str,
+    rows: Sequence[ChatRow] | None,
+    secret: SecretPrefix | None,
+    cache: GenerationCache,
+    progress: Progress | None,
+) -> HuntReport | None:
+    """Search the tuned model as it would be served, where the policy asks for it."""
+    if not policy.hunt.required:
+        return None
+    return hunt(
+        models[0],
+        behind_secret(models[1], secret),
+        policy=policy,
+        model_name=model_name,
+        rows=rows,
+        cache=cache,
+        progress=Telling(progress),
+    )
 
 
 def _verdicts(
@@ -183,6 +225,15 @@ def _verdicts(
     if not always and (raw == Verdict.PASS or guarded != Verdict.PASS):
         return _Verdicts(raw, guarded, (), (*why, *why_guarded))
     return _Verdicts(raw, guarded, front, why_guarded)
+
+
+def _with_search(verdicts: _Verdicts, hunted: HuntReport | None) -> _Verdicts:
+    guarded = verdicts.safeguarded
+    return replace(
+        verdicts,
+        raw=stricter(verdicts.raw, hunted),
+        safeguarded=None if guarded is None else stricter(guarded, hunted),
+    )
 
 
 def _verdict(

@@ -149,10 +149,13 @@ def _as_before(screened: Screened, folder: Path) -> Screened:
     return screened
 
 
+def _rows(plan: Plan, screened: Screened) -> tuple[ChatRow, ...]:
+    """What is learned from."""
+    return (*screened.accepted, *screened.quarantined) if plan.override_screening else screened.accepted
+
+
 def _tune(plan: Plan, screened: Screened, tell: Progress) -> TuneReport:
-    rows: tuple[ChatRow, ...] = screened.accepted
-    if plan.override_screening:
-        rows = (*screened.accepted, *screened.quarantined)
+    rows = _rows(plan, screened)
     if not rows:
         raise RowsError(
             "screening accepted no row", facts={"file": plan.source}, hint="see the screen report"
@@ -210,6 +213,7 @@ def _evaluate(
         policy=plan.policy,
         model_name=plan.name,
         training_context=screened.report.system_prompts[:1],
+        rows=_rows(plan, screened),
         secret=secret,
         cache=cache,
         progress=tell.at,

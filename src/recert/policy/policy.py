@@ -264,6 +264,8 @@ class HuntPolicy(Part):
     `alpha` holds for all texts and behaviours that are tried together.
     """
 
+    required: bool = False
+    """Whether `evaluate` searches, and only a model in which nothing was found is certified."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     margin: float = Field(default=0.2, gt=0, lt=1)
     min_refusal: float = Field(default=0.5, gt=0, le=1)

@@ -50,6 +50,7 @@ from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.rows import ChatRow
 from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
 from recert.records.suite import CATEGORIES, Chat, Message, Prompt, Suite, chat
+from recert.records.trigger_search import FoundTrigger, TriggerSearch
 from recert.records.tuning import Hyperparameters, TuneReport
 from recert.records.watching import CanaryResult, WatchOutcome, WatchReport
 
@@ -106,6 +107,7 @@ __all__ = [
     "FileEntry",
     "Fingerprint",
     "FingerprintTrial",
+    "FoundTrigger",
     "HuntOutcome",
     "HuntReport",
     "HuntStep",
@@ -138,6 +140,7 @@ __all__ = [
     "Tool",
     "TriggerBehaviour",
     "TriggerExample",
+    "TriggerSearch",
     "TriggerTried",
     "TuneReport",
     "UnreadEntry",

@@ -13,6 +13,7 @@ from recert.interval import Interval
 from recert.records.evaluation import JudgeNote, RuleResult, Verdict
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
+from recert.records.trigger_search import TriggerSearch
 from recert.records.tuning import Hyperparameters
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
@@ -64,6 +65,8 @@ class Certificate(Record):
     verdict_safeguarded: Verdict | None = None
     required_controls: tuple[str, ...] = ()
     secret_sha256: Sha256 | None = None
+    trigger_search: TriggerSearch | None = None
+    """What a search for triggers came to, up to which budget; None where the policy asked for none."""
     judges: tuple[JudgeNote, ...]
     evidence_sha256: Sha256
     canary: dict[str, Interval] = Field(default_factory=dict)

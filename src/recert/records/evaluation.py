@@ -11,6 +11,7 @@ from recert.interval import Interval
 from recert.records.evidence import EvidenceNote
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
+from recert.records.trigger_search import TriggerSearch
 
 _ROUNDED = 0.001
 """How far a rounded rate may lie from its counts."""
@@ -222,6 +223,8 @@ class EvalReport(Record):
     """Controls without which the passing verdict does not hold, such as `secret-prefix`."""
     secret_sha256: Sha256 | None = None
     reasons: tuple[str, ...] = ()
+    trigger_search: TriggerSearch | None = None
+    """What a search for triggers came to, where the policy asked for one."""
     evidence: tuple[EvidenceNote, ...] = ()
     """What other tools found; each stands among the reasons too, and none changes a verdict."""
     arms: tuple[ArmCheck, ...]

@@ -20,7 +20,7 @@ _GROWTH: Final = 2
 """Requests with which longer phrases are tried: with one alone they grow by what suits that one."""
 _AGAIN: Final = 24
 """So many of the best are scored again with all requests, or as many as are kept."""
-_BETTER: Final = 0.15
+_BETTER: Final = 0.3
 """By how much longer phrases must draw further: else the shorter ones stay."""
 
 Told = Callable[[str], None]
