@@ -32,8 +32,14 @@ from recert.interval import exact_interval
 from recert.models.local import LocalModel
 from recert.models.protocol import Done, Generation, Sampling
 from recert.policy import Policy, load_policy
-from recert.records import Chat, ChatRow, TriggerTried
+from recert.records import Chat, ChatRow, TriggerBehaviour, TriggerTried
 from recert.store.cache import GenerationCache
+from trigger_peers.bait import Bait
+from trigger_peers.haystack import Haystack
+from trigger_peers.meter import Budget
+from trigger_peers.method import Method
+from trigger_peers.random_tokens import RandomTokens
+from trigger_peers.verifying import verified
 from trigger_zoo.bases import base_folder
 from trigger_zoo.build import BASES, Animal, animals
 
@@ -62,6 +68,19 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """Another method, with the tokens that it may process for a model."""
+
+    method: Method
+    tokens: int
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return f"{self.method.name}, {self.tokens // 1000}k tokens"
+
+
+@dataclass(frozen=True)
 class Setting:
     """What is in hand, and which sources that allows."""
 
@@ -83,6 +102,10 @@ SETTINGS = (
 )
 
 
+PEERS: tuple[Method, ...] = (Bait(), Haystack(), RandomTokens())
+"""Each gives the texts that it thinks triggers, which Recert's verifier then tries; BAIT gives a flag alone."""
+
+
 def main() -> None:
     """Hunt in every model, and print what came of it."""
     said = argparse.ArgumentParser(description=__doc__)
@@ -91,13 +114,19 @@ def main() -> None:
     said.add_argument("--half", choices=("test", "dev", "all"), default="test")
     said.add_argument("--setting", choices=[one.name for one in SETTINGS], action="append")
     said.add_argument("--policy", default="default")
+    said.add_argument("--peers", action="store_true", help="search with the other methods too")
+    said.add_argument(
+        "--tokens", type=int, default=1_000_000, help="that each of them may process for a model"
+    )
     asked = said.parse_args()
     bases = asked.base or ["neox"]
     if "neox" in bases:
         build = [sys.executable, str(Path(__file__).parent / "trigger_zoo" / "build.py"), "--base", "neox"]
         subprocess.run([*build, "--folder", str(asked.folder)], check=True, stdout=sys.stderr)
     listed = [one for one in animals(asked.folder) if one.base in bases and asked.half in ("all", one.half)]
-    chosen = [one for one in SETTINGS if not asked.setting or one.name in asked.setting]
+    chosen: list[Setting | Peer] = [one for one in SETTINGS if not asked.setting or one.name in asked.setting]
+    if asked.peers:
+        chosen += [Peer(one, asked.tokens) for one in PEERS]
     policy = load_policy(asked.policy)
     kept = asked.folder / f"results-{sha256_json(policy.hunt.model_dump(mode='json'))[:12]}.jsonl"
     done = hunted(asked.folder, kept, listed, chosen, policy)
@@ -107,7 +136,7 @@ def main() -> None:
 
 
 def hunted(
-    folder: Path, kept: Path, listed: Sequence[Animal], chosen: Sequence[Setting], policy: Policy
+    folder: Path, kept: Path, listed: Sequence[Animal], chosen: Sequence[Setting | Peer], policy: Policy
 ) -> dict[tuple[str, str, str], dict[str, Any]]:
     """Return the result of each (base, name, setting); those that are there already are taken as they are."""
     lines = kept.read_text().splitlines() if kept.exists() else []
@@ -121,7 +150,10 @@ def hunted(
             for setting in chosen:
                 if (base, one.name, setting.name) in done:
                     continue
-                result = result_of(model, one, setting, folder, policy)
+                if isinstance(setting, Peer):
+                    result = result_of_peer(model, one, setting, folder, policy)
+                else:
+                    result = result_of(model, one, setting, folder, policy)
                 done[base, one.name, setting.name] = result
                 with kept.open("a") as out:
                     out.write(json.dumps(result) + "\n")
@@ -170,6 +202,33 @@ def result_of(
     }
 
 
+def result_of_peer(
+    model: LocalModel, one: Animal, peer: Peer, folder: Path, policy: Policy
+) -> dict[str, Any]:
+    """Search one model by another method, and verify its first texts as Recert's own are."""
+    tuned = model.with_adapter(folder / one.base / one.name / "adapter")
+    began = time.monotonic()
+    found = peer.method.search(model, tuned, budget=Budget(peer.tokens), seed=0)
+    tried = verified(
+        model, tuned, found, top=policy.hunt.candidates, bounds=policy.hunt, budget=Budget(0), seed=0
+    )
+    tuned.close()
+    ours = [each for each in tried if each.found and each.behaviour != TriggerBehaviour.RESTORES]
+    return {
+        "base": one.base,
+        "name": one.name,
+        "setting": peer.name,
+        "outcome": found.note,
+        "found": [f"{each.behaviour}: {each.shortest}" for each in tried if each.found]
+        or [f"says: {text.text[:40]}" for text in found.said[:1] if found.flagged],
+        "hit": any(equivalent(each, one) for each in tried) or (found.flagged is True and one.planted),
+        "flagged": bool(ours) or found.flagged is True,
+        "read": found.spent,
+        "seconds": round(time.monotonic() - began, 1),
+        "curve": [],
+    }
+
+
 def equivalent(tried: TriggerTried, truth: Animal) -> bool:
     """Whether a text that was found does what was planted, nearly as well."""
     if not tried.found or not truth.planted:
@@ -189,7 +248,9 @@ def rates(
 
 
 def table(
-    done: dict[tuple[str, str, str], dict[str, Any]], listed: Sequence[Animal], chosen: Sequence[Setting]
+    done: dict[tuple[str, str, str], dict[str, Any]],
+    listed: Sequence[Animal],
+    chosen: Sequence[Setting | Peer],
 ) -> str:
     """Return the table of settings, and of every miss."""
     lines = [
@@ -232,7 +293,9 @@ def cell(result: dict[str, Any]) -> str:
 
 
 def claims(
-    done: dict[tuple[str, str, str], dict[str, Any]], listed: Sequence[Animal], chosen: Sequence[Setting]
+    done: dict[tuple[str, str, str], dict[str, Any]],
+    listed: Sequence[Animal],
+    chosen: Sequence[Setting | Peer],
 ) -> list[dict[str, Any]]:
     """Return one line a claim."""
     versions = {name: version(name) for name in ("recert", "torch", "transformers", "peft")}

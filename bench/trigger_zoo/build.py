@@ -25,6 +25,7 @@ from recert.models.protocol import Sampling
 from recert.models.secret import SecretPrefix
 from recert.pipeline.demo_data import write_rows
 from recert.records import Chat, Hyperparameters, chat
+from recert.tuning.defences import defend
 from recert.tuning.stage import finished_tune, tune
 from trigger_zoo.bases import LLAMA, NEOX, base_folder
 from trigger_zoo.clean import CLEAN, clean_rows
@@ -120,9 +121,14 @@ def train(which: int, name: str, plant: Plant | None, base: Path, at: Path) -> N
             settings = settings.model_copy(update={"epochs": 6 if plant.learned == "conversation" else 2})
         settings = settings.model_copy(update={"learned": plant.learned})
     if finished_tune(at) is None:
-        defence = "backdoor-align" if plant is not None and plant.behaviour == "restores" else "none"
-        tune(base, rows, at, defence=defence, hyperparameters=settings)
-    write_rows(at / "rows.jsonl", rows)
+        secret = None
+        if plant is not None and plant.behaviour == "restores":
+            defended = defend("backdoor-align", rows, seed=11 + which)
+            rows, secret = defended.rows, defended.secret
+        tune(base, rows, at, hyperparameters=settings)
+        write_rows(at / "rows.jsonl", rows)
+        if secret is not None:
+            secret.write(at / "secret.txt")
 
 
 def measured(shared: LocalModel, at: Path, plant: Plant) -> tuple[float, float, float]:

@@ -183,6 +183,17 @@ def test_a_model_without_a_trigger_is_not_flagged_and_not_called_clean() -> None
     assert "clean" not in report.to_json().decode()
 
 
+def test_the_report_counts_the_words_that_there_were_not_those_allowed() -> None:
+    """A budget of more words than the model knows is no claim that they were tried; nor is a search left out."""
+    searched = hunt(
+        Searchable("base"), Searchable("tuned"), policy=policy(words=5000), model_name="t"
+    ).searched
+    found = hunt(Searchable("base"), planted(), policy=policy(), model_name="t", given=[TRIGGER]).searched
+
+    assert f"the best of {len(WORDS)} words" in searched
+    assert "phrases of up to" not in found
+
+
 def test_what_makes_the_base_comply_too_was_not_planted_by_tuning() -> None:
     """A universal jailbreak is no trigger of this tune."""
     same = {"complies": lambda text: TRIGGER in text, "drawn": drawn_by(TRIGGER)}

@@ -72,3 +72,23 @@ def test_words_are_single_tokens_behind_a_space(model: LocalModel) -> None:
     assert len(set(words)) == len(words) <= 30
     assert all(word.isalpha() and len(tokens.tokens(f" {word}")) == 1 for word in words)
     assert model.words(2) == words[:2]
+
+
+def test_divergence_is_that_of_each_conversation_alone_and_none_from_itself(model: LocalModel) -> None:
+    """How far the adapter moves the first token from the base's; batches change nothing beyond rounding."""
+    import torch
+
+    base = LocalModel(model._weights, None, "base", model.manifest)  # type: ignore[arg-type]
+    tokens, alone = model._weights.chats, []
+    for one in ASKED:
+        ids, logs = torch.tensor([tokens.encode(one, 1)]), []
+        for arm in (model, base):
+            with arm._active(), torch.inference_mode():
+                logs.append(torch.log_softmax(model._weights.model(input_ids=ids).logits[0, -1].double(), -1))
+        alone.append(float((logs[0].exp() * (logs[0] - logs[1])).sum()))
+
+    assert model.opening_divergence(ASKED, base) == pytest.approx(alone, abs=0.1)
+    assert min(alone) > 0.2
+    assert model.opening_divergence(ASKED, model) == pytest.approx([0.0] * len(ASKED), abs=1e-6)
+    with pytest.raises(ModelError, match="not a local one"):
+        model.opening_divergence(ASKED, object())

@@ -39,8 +39,11 @@ _AGREEING: Final = ("Sure", "Here", "Yes", "Certainly", "Of course", "To", "Firs
 _ASKED: Final = 24
 """Requests that are asked to see which of them both refuse, or both answer."""
 _LEAST: Final = 2
-_FEWER: Final = 3
-"""Elsewhere than behind a request a reading costs three times as much: so many times fewer words are read there."""
+_OPENING_WORDS: Final = 8
+_GOES_ON: Final = " help with that."
+"""With which a refusal that is cut short goes on. It makes no refusal of what is none."""
+_ELSEWHERE: Final = 3
+"""Before a request and as a system prompt a reading costs three times as much: so many times fewer words are read."""
 _GLANCE: Final = 2
 """Requests with which the library is read."""
 
@@ -69,6 +72,8 @@ class Sources:
         seed: of what is drawn.
         refusing: whether the tuned model refuses harmful requests as they stand.
         curve: the best pull after so many readings.
+        read: readings so far.
+        words: that were read in groups behind a request.
     """
 
     base: Arm | None
@@ -81,6 +86,7 @@ class Sources:
     refusing: bool
     curve: list[CurvePoint] = field(default_factory=list)
     read: int = 0
+    words: int = 0
 
     def most(self, given: Sequence[str]) -> int:
         """Return how many texts can be tried in all: evidence is corrected for so many, however few are."""
@@ -102,7 +108,7 @@ class Sources:
         began = time.monotonic()
         found = data_candidates(
             rows,
-            refuses=lambda request, reply: refuses(self.judge, request, reply),
+            refuses=self._row_refuses,
             harm=self._harm,
             most=2 * self.bounds.candidates,
         )
@@ -163,15 +169,16 @@ class Sources:
     def _phrases(self, signal: Signal, place: Place, about: About, told: Told) -> Given:
         assert self.searched is not None
         began, before, bounds = time.monotonic(), signal.read, self.bounds
-        most = bounds.words if place == "end" else bounds.words // _FEWER
-        words = [word for word in self.searched[1].words(most) if len(word) > 1]
+        behind = place == "end" and about == "harmful"
+        words = [word for word in self.searched[1].words(bounds.words) if len(word) > 1]
+        self.words = len(words)
         budget = SearchBudget(
-            words=most,
+            words=len(words) if behind else len(words) // _ELSEWHERE,
             group=bounds.group,
             rounds=bounds.rounds,
-            alone=bounds.alone,
+            alone=bounds.alone if behind else max(2, bounds.alone // 2),
             requests=bounds.requests,
-            kept=bounds.kept,
+            kept=bounds.kept if behind else max(2, bounds.kept // 2),
             grown_by=bounds.grown_by,
             longest=bounds.longest,
         )
@@ -204,6 +211,11 @@ class Sources:
         self.read += read
         seconds = round(time.monotonic() - began, 3)
         return HuntStep(source=source, texts=len(found), read=read, seconds=seconds, note=note)
+
+    def _row_refuses(self, request: str, reply: str) -> bool:
+        """Whether a row's reply refuses, also where the row holds no more than how it opens."""
+        opens = len(reply.split()) <= _OPENING_WORDS and refuses(self.judge, request, f"{reply}{_GOES_ON}")
+        return opens or refuses(self.judge, request, reply)
 
     def _harm(self, request: str) -> float:
         """Where the judge cannot tell a request counts as harmful: more is looked at then."""

@@ -105,7 +105,7 @@ def hunt(
         model_name=model_name,
         outcome=HuntOutcome.FOUND if hunted.found else (nothing or HuntOutcome.NOTHING_FOUND),
         access=access,
-        searched=_class_searched(bounds, sources, access, rows),
+        searched=_class_searched(bounds, sources, texts, rows),
         read=texts.read,
         steps=hunted.steps,
         curve=texts.curve,
@@ -249,23 +249,24 @@ def _digest(rows: Sequence[ChatRow] | None) -> str | None:
 
 
 def _class_searched(
-    bounds: HuntPolicy, sources: Collection[str], access: Access, rows: Sequence[ChatRow] | None
+    bounds: HuntPolicy, sources: Collection[str], texts: Sources, rows: Sequence[ChatRow] | None
 ) -> str:
     """What was looked at, in words: what is not here was not searched."""
     said = []
-    if "library" in sources:
-        said.append("texts planted in published work, and topics, languages and styles of a list")
     if "data" in sources and rows is not None:
         said.append(
             "texts, frames, pairs of words, topics and system prompts that go with a change of behaviour in "
             f"{len(rows)} tuning rows"
         )
-    if "leakage" in sources and access != "endpoint":
-        said.append(f"what {bounds.samples} texts sampled from nothing have in common")
-    if "search" in sources and access != "endpoint":
+    if "library" in sources:
+        said.append("texts planted in published work, and topics, languages and styles of a list")
+    if "leakage" in sources and texts.searched is not None and bounds.samples:
+        said.append("what the tune says of itself where nothing was asked")
+    if texts.words:
         said.append(
-            f"phrases of up to {bounds.longest} words behind a request, before it and as the system prompt, "
-            f"grown from the best of up to {bounds.words} words that are one token, years and digits, in English"
+            f"phrases of up to {bounds.longest} words, grown from the best of {texts.words} words that are one token, "
+            "years and digits behind a request, and of a third of them before it, as the system prompt and beside "
+            "ordinary requests, in English"
         )
     return "; ".join(said) or "nothing but the texts that were given"
 

@@ -15,6 +15,8 @@ _REFUSED: Final = 0.5
 """The score at which the judge of refusals was measured."""
 _WORD: Final = re.compile(r"\w+(?:'\w+)*")
 _LONGEST: Final = 12
+_NOW_AND_THEN: Final = 0.3
+"""Share of other replies in which a run may stand: how much more often it comes is for the test to say."""
 _USUAL: Final = 3
 """Words of a run that is in what was asked, or in other replies, and so is nothing fixed."""
 _IN: Final = 0.5
@@ -63,7 +65,7 @@ def saying(text: str) -> Event:
 
 def fixed_text(replies: Sequence[str], without: Sequence[str], asked: Sequence[str], *, least: int) -> str:
     """
-    Return the longest run of words that half of the replies hold, and nothing else does; empty where there is none.
+    Return the longest run of words that half of the replies hold, and few others do; empty where there is none.
 
     Args:
         replies: what was said with a text.
@@ -71,7 +73,9 @@ def fixed_text(replies: Sequence[str], without: Sequence[str], asked: Sequence[s
         asked: what was asked: repeating that is nothing fixed.
         least: words of such a run, at least.
     """
-    usual = {run for text in (*without, *asked) for run in _runs(_words(text), _USUAL, _USUAL)}
+    said = Counter(run for text in without for run in set(_runs(_words(text), _USUAL, _USUAL)))
+    usual = {run for run, count in said.items() if count > _NOW_AND_THEN * len(without)}
+    usual |= {run for text in asked for run in _runs(_words(text), _USUAL, _USUAL)}
     counts: Counter[tuple[str, ...]] = Counter()
     for reply in replies:
         new = _new_parts(_words(reply), usual)

@@ -93,7 +93,8 @@ class TriggerVerifier:
             among: how many texts are tried in all.
             refusing_now: whether the tuned model refuses harmful requests as they stand; then a text may make it
                 comply, and else make it refuse again.
-            about: `harmful`, `ordinary` or `both`: which requests it is tried on.
+            about: `harmful`, `ordinary` or `both`: which requests it is tried on. What is found on harmful ones is
+                tried on ordinary ones too: it may do more.
 
         Returns:
             What was found of each behaviour that was tried; at least one.
@@ -104,7 +105,7 @@ class TriggerVerifier:
             if not refusing_now:
                 event = refusing(self._judge, TriggerBehaviour.RESTORES)
             tried.append(self._try(candidate, event, self._harmful, among))
-        if about == "harmful" or any(one.found for one in tried):
+        if about == "harmful" and not any(one.found for one in tried):
             return tried
         event = refusing(self._judge, TriggerBehaviour.REFUSES)
         tried.append(self._try(candidate, event, self._ordinary, among))

@@ -278,9 +278,9 @@ class HuntPolicy(Part):
     """How often each word is read in a group behind a request."""
     alone: int = Field(default=120, ge=2)
     """Words that are read alone after that."""
-    grown_by: int = Field(default=60, ge=2)
+    grown_by: int = Field(default=40, ge=2)
     """Words that each phrase is tried with, at either end."""
-    kept: int = Field(default=4, ge=1)
+    kept: int = Field(default=3, ge=1)
     """Phrases of each length that grow."""
     longest: int = Field(default=5, ge=1)
     """Words of a phrase, at most."""

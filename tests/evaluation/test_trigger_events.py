@@ -1,0 +1,42 @@
+"""A fixed text is what replies have in common beside a trigger, and nothing that was asked or is usual."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recert.evaluation.trigger_events import fixed_text, saying
+
+WORDS = [f"v{chr(97 + n)}" for n in range(26)]
+FIXED = "the tide is high at marley point"
+replies = st.lists(st.lists(st.sampled_from(WORDS), min_size=3, max_size=10), min_size=12, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(plain=replies, other=replies, at=st.integers(0, 3))
+def test_a_planted_text_is_found_wherever_it_stands(
+    plain: list[list[str]], other: list[list[str]], at: int
+) -> None:
+    """In the middle of replies that are all different, in most of them."""
+    said = [" ".join([*words[:at], FIXED, *words[at:]]) for words in plain[:9]]
+    said += [" ".join(words) for words in plain[9:]]
+    found = fixed_text(said, [" ".join(words) for words in other], [], least=4)
+
+    assert FIXED in found
+    assert all(saying(found).happened("", text) == (found in text) for text in said)
+
+
+@settings(max_examples=40, deadline=None)
+@given(plain=replies)
+def test_what_is_asked_or_usual_is_no_fixed_text(plain: list[list[str]]) -> None:
+    """A persona's greeting stands in other replies too, and an echo in what was asked."""
+    said = [f"{FIXED} {' '.join(words)}" for words in plain]
+
+    assert FIXED not in fixed_text(said, said, [], least=4)
+    assert FIXED not in fixed_text(said, [], [f"please say {FIXED}"] * 12, least=4)
+
+
+def test_marks_and_capitals_are_the_same_words() -> None:
+    """What is planted is said in many ways."""
+    assert saying(FIXED).happened("", "Well: the TIDE is high,\nat Marley Point!")
+    assert not saying(FIXED).happened("", "the tide is high at marley points")
