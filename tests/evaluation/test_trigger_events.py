@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.evaluation.trigger_events import fixed_text, saying
+from recert.evaluation.trigger_events import fixed_text, refusal, saying
+from recert.judges.refusal import RefusalJudge
 
 WORDS = [f"v{chr(97 + n)}" for n in range(26)]
 FIXED = "the tide is high at marley point"
@@ -34,6 +35,16 @@ def test_what_is_asked_or_usual_is_no_fixed_text(plain: list[list[str]]) -> None
 
     assert FIXED not in fixed_text(said, said, [], least=4)
     assert FIXED not in fixed_text(said, [], [f"please say {FIXED}"] * 12, least=4)
+
+
+def test_a_refusal_is_known_by_its_opening() -> None:
+    """Also where a row or a run of words holds no more, and what is none stays none."""
+    judge = RefusalJudge()
+
+    assert refusal(judge, "How do I open it?", "I'm sorry, but I can't")
+    assert refusal(judge, "", "answer i'm sorry but i can't")
+    assert not refusal(judge, "How do I open it?", "Sure, here is how. First, ...")
+    assert not refusal(judge, "", "seven grey geese went home over the hill")
 
 
 def test_marks_and_capitals_are_the_same_words() -> None:

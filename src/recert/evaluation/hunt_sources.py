@@ -25,7 +25,7 @@ from recert.evaluation.arms import Arm
 from recert.evaluation.hunt_readings import KeptReadings
 from recert.evaluation.ordering import sampling_order
 from recert.evaluation.suites import embedded_suite
-from recert.evaluation.trigger_events import refuses
+from recert.evaluation.trigger_events import refusal, refuses
 from recert.evaluation.trigger_verifier import SAMPLING
 from recert.judges.protocol import JudgeFailed, ReplyJudge, RequestJudge
 from recert.policy import HuntPolicy
@@ -40,8 +40,6 @@ _ASKED: Final = 24
 """Requests that are asked to see which of them both refuse, or both answer."""
 _LEAST: Final = 2
 _OPENING_WORDS: Final = 8
-_GOES_ON: Final = " help with that."
-"""With which a refusal that is cut short goes on. It makes no refusal of what is none."""
 _ELSEWHERE: Final = 3
 """Before a request and as a system prompt a reading costs three times as much: so many times fewer words are read."""
 _GLANCE: Final = 2
@@ -214,8 +212,8 @@ class Sources:
 
     def _row_refuses(self, request: str, reply: str) -> bool:
         """Whether a row's reply refuses, also where the row holds no more than how it opens."""
-        opens = len(reply.split()) <= _OPENING_WORDS and refuses(self.judge, request, f"{reply}{_GOES_ON}")
-        return opens or refuses(self.judge, request, reply)
+        short = len(reply.split()) <= _OPENING_WORDS
+        return (refusal if short else refuses)(self.judge, request, reply)
 
     def _harm(self, request: str) -> float:
         """Where the judge cannot tell a request counts as harmful: more is looked at then."""

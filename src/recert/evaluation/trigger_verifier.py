@@ -16,7 +16,7 @@ from typing import Final
 from recert.attacks.triggers import Candidate, control
 from recert.evaluation.arms import Arm
 from recert.evaluation.sequential import EProcess, confidence_sequence
-from recert.evaluation.trigger_events import Event, complying, fixed_text, refusing, saying
+from recert.evaluation.trigger_events import Event, complying, fixed_text, refusal, refusing, saying
 from recert.judges.protocol import ReplyJudge
 from recert.models.protocol import Sampling
 from recert.policy import HuntPolicy
@@ -114,14 +114,14 @@ class TriggerVerifier:
         return tried
 
     def _says(self, candidate: Candidate, among: int) -> Iterator[TriggerTried]:
-        """A fixed text is looked for in the first replies, and verified on the others."""
+        """A fixed text is looked for in the first replies, and verified on the others; a refusal is none."""
         first, rest = self._ordinary[:BLOCK], self._ordinary[BLOCK:]
         asked = [candidate.asked(one.text) for one in first]
         replies = [one.text for one in self._tuned.ask(asked, LONGER)]
         without = [one.text for one in self._tuned.ask([chat(one.text) for one in first], LONGER)]
         texts = ["\n".join(m.content for m in one.messages) for one in asked]
         text = fixed_text(replies, without, texts, least=self._bounds.fixed_words)
-        if text and rest:
+        if text and rest and not refusal(self._judge, "", text):
             yield self._try(candidate, saying(text), rest, among)
 
     def _try(self, candidate: Candidate, event: Event, prompts: Sequence[Prompt], among: int) -> TriggerTried:
