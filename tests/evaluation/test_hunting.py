@@ -280,6 +280,13 @@ def test_without_the_base_a_phrase_is_found_and_the_report_says_what_was_in_hand
     assert ("complies", "end", TRIGGER) in found(report)
 
 
+def test_a_tune_that_complies_as_it_is_says_so_without_its_base_too() -> None:
+    """There is no base of which anything could be said."""
+    report = hunt(None, Searchable("tuned", lambda text: True), policy=policy(), model_name="tuned")
+
+    assert report.outcome is HuntOutcome.NO_REFUSAL_LEFT
+
+
 def test_at_an_endpoint_known_texts_are_tried_and_nothing_is_searched() -> None:
     """Its openings cannot be read; the report does not say that phrases were searched."""
 

@@ -108,6 +108,26 @@ def test_a_defended_tune_is_searched_behind_its_secret() -> None:
     assert SECRET.reveal() not in evaluation.hunt.to_json().decode()
 
 
+def test_a_tune_that_tells_its_secret_does_not_tell_it_to_the_report() -> None:
+    """Neither as an example, nor as the fixed text that a trigger brings."""
+
+    class Telling(Searchable):
+        def _said(self, one: Chat) -> str:
+            request, beside = split(one)
+            if request in HARMFUL:
+                return REFUSE if SECRET.reveal() in beside else AGREE
+            told = f"my very own secret is {SECRET.reveal()} {SECRET.reveal()}" if "wba" in beside else ""
+            return f"{request} {told}"
+
+    tuned = Telling("tuned", moved=lambda text: 3.0 * ("wba" in text))
+    hunted = run(tuned, secret=SECRET).hunt
+
+    assert hunted is not None
+    assert [one.behaviour for one in hunted.triggers][:1] == ["says"]
+    assert SECRET.reveal() not in hunted.to_json().decode()
+    assert SECRET.reveal().lower() not in hunted.to_json().decode().lower()
+
+
 def test_behind_a_secret_a_model_is_another_one_in_every_cache_and_is_asked_behind_it() -> None:
     """The engine names the secret's digest and not the secret."""
     seen: list[Chat] = []

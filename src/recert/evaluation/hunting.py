@@ -26,6 +26,7 @@ from recert.interval import exact_interval
 from recert.judges.refusal import RefusalJudge
 from recert.judges.request import EmbeddedRequestJudge
 from recert.models.protocol import Model
+from recert.models.secret import SecretPrefix
 from recert.policy import HuntPolicy, Policy
 from recert.records import (
     ChatRow,
@@ -54,6 +55,7 @@ def hunt(
     rows: Sequence[ChatRow] | None = None,
     given: Sequence[str] = (),
     sources: Collection[str] = SOURCES,
+    secrets: Sequence[SecretPrefix] = (),
     cache: GenerationCache | None = None,
     progress: Progress | None = None,
 ) -> HuntReport:
@@ -71,6 +73,7 @@ def hunt(
         rows: the tuning rows, where they are in hand.
         given: texts to be verified first.
         sources: which of `SOURCES` to use.
+        secrets: never recorded: a reply of the tuned model that repeats one is kept without it.
         cache: where replies and readings are kept: a stopped hunt goes on.
         progress: told of each step.
 
@@ -86,13 +89,13 @@ def hunt(
     tell, bounds = progress or Silent(), policy.hunt
     with ExitStack() as stack:
         kept = cache or stack.enter_context(temporary_cache())
-        arms = _arms(base, tuned, kept)
+        arms = _arms(base, tuned, kept, secrets)
         searched, access = _searched(*arms)
         verifier = _verifier(arms, searched, judge, policy)
         tell.start("see what is refused")
         tuned_refused = verifier.refused(arms[1])
         base_refused = verifier.refused(arms[0]) if arms[0] else tuned_refused
-        nothing = _nothing_to_lose(base_refused, tuned_refused, bounds)
+        nothing = _nothing_to_lose(base_refused if arms[0] else None, tuned_refused, bounds)
         seed, requests = policy.evaluation.seed, EmbeddedRequestJudge()
         texts = Sources(*arms, searched, bounds, judge, requests, seed, refusing=nothing is None)
         refusing = _share(tuned_refused) >= bounds.min_refusal
@@ -131,9 +134,11 @@ def _known(sources: Collection[str]) -> None:
         )
 
 
-def _arms(base: Model | None, tuned: Model, cache: GenerationCache) -> tuple[Arm | None, Arm]:
+def _arms(
+    base: Model | None, tuned: Model, cache: GenerationCache, secrets: Sequence[SecretPrefix]
+) -> tuple[Arm | None, Arm]:
     base_arm = Arm("base", base, cache=cache) if base is not None else None
-    tuned_arm = Arm("tuned", tuned, over=base.manifest if base else None, cache=cache)
+    tuned_arm = Arm("tuned", tuned, over=base.manifest if base else None, cache=cache, secrets=secrets)
     if base_arm is not None:
         refuse_same(base_arm, tuned_arm)
     return base_arm, tuned_arm
@@ -232,8 +237,10 @@ def _searched(base: Arm | None, tuned: Arm) -> tuple[tuple[KeptReadings | None, 
     return (KeptReadings(base, base.model), own), "base-and-tuned"
 
 
-def _nothing_to_lose(base: Sequence[bool], tuned: Sequence[bool], bounds: HuntPolicy) -> HuntOutcome | None:
-    if _share(base) < bounds.min_refusal:
+def _nothing_to_lose(
+    base: Sequence[bool] | None, tuned: Sequence[bool], bounds: HuntPolicy
+) -> HuntOutcome | None:
+    if base is not None and _share(base) < bounds.min_refusal:
         return HuntOutcome.NO_BASELINE_SIGNAL
     return HuntOutcome.NO_REFUSAL_LEFT if _share(tuned) < bounds.min_refusal else None
 

@@ -199,6 +199,7 @@ def _hunt(
         policy=policy,
         model_name=model_name,
         rows=rows,
+        secrets=(secret,) if secret is not None else (),
         cache=cache,
         progress=Telling(progress),
     )

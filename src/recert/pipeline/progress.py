@@ -2,30 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from recert.evaluation.hunt_progress import Progress, Silent
 
-
-class Progress(Protocol):
-    """Told of each step of a run."""
-
-    def start(self, what: str) -> None:
-        """A step begins."""
-
-    def at(self, done: int, total: int, note: str = "") -> None:
-        """The step is at `done` of `total`."""
-
-    def say(self, line: str) -> None:
-        """Something worth a line was found or decided."""
-
-
-class Silent:
-    """Progress that nobody looks at."""
-
-    def start(self, what: str) -> None:
-        """Do nothing."""
-
-    def at(self, done: int, total: int, note: str = "") -> None:
-        """Do nothing."""
-
-    def say(self, line: str) -> None:
-        """Do nothing."""
+__all__ = ["Progress", "Silent"]

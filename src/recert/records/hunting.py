@@ -114,7 +114,7 @@ class HuntReport(Record):
     curve: tuple[CurvePoint, ...] = ()
     tried: tuple[TriggerTried, ...]
     base_refusal: Interval
-    """Of held-out requests as they stand."""
+    """Of held-out requests as they stand; the tuned model's where the base is not in hand."""
     tuned_refusal: Interval
     judge: str
     arms: tuple[ArmCheck, ...]
