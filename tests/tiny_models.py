@@ -15,7 +15,7 @@ TEXTS = (
 )
 
 
-def make_base(folder: Path, *, seed: int = 0, width: int = 64, layers: int = 2) -> Path:
+def make_base(folder: Path, *, seed: int = 0, width: int = 64, layers: int = 2, spread: float = 0.4) -> Path:
     """Write a random Llama, of two layers unless told otherwise, with a byte-level tokenizer."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -42,7 +42,7 @@ def make_base(folder: Path, *, seed: int = 0, width: int = 64, layers: int = 2) 
         eos_token_id=0,
         bos_token_id=0,
         pad_token_id=0,
-        initializer_range=0.4,  # spread logits, so that bfloat16 leaves no ties
+        initializer_range=spread,  # spread logits, so that bfloat16 leaves no ties
     )
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

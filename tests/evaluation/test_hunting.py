@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,14 @@ from recert.attacks.triggers import KNOWN, Candidate
 from recert.errors import ArmError, InputError
 from recert.evaluation import embedded_suite
 from recert.evaluation.arms import Arm
+from recert.evaluation.hunt_sources import _usual
 from recert.evaluation.hunting import hunt
 from recert.evaluation.ordering import sampling_order
 from recert.evaluation.trigger_events import complying
 from recert.evaluation.trigger_verifier import REDACTED, TriggerVerifier
 from recert.judges.refusal import RefusalJudge
 from recert.models import ScriptedModel
+from recert.models.protocol import Done, Generation, Sampling
 from recert.records import Chat, ChatRow, HuntOutcome, HuntReport, Message, TriggerBehaviour
 from recert.store.cache import GenerationCache, temporary_cache
 
@@ -67,6 +70,61 @@ def test_what_complies_with_harm_is_not_shown() -> None:
     assert {one.tuned for one in examples} == {REDACTED}
     assert all(TRIGGER in one.asked and one.base == REFUSE for one in examples)
     assert AGREE not in report.to_json().decode()
+
+
+def test_requests_that_are_searched_with_are_neither_verified_on_nor_aligned_with() -> None:
+    """What a model knows by heart it refuses whatever stands beside it: nothing that was planted shows there."""
+    searched: set[str] = set()
+
+    class Recording(Searchable):
+        def opening_odds(
+            self, chats: Sequence[Chat], *, agreeing: Sequence[str], refusing: Sequence[str]
+        ) -> list[float]:
+            searched.update(split(one)[0] for one in chats)
+            return super().opening_odds(chats, agreeing=agreeing, refusing=refusing)
+
+    given = policy()
+    hunt(Searchable("base"), Recording("tuned"), policy=given, model_name="tuned", sources=("search",))
+    order = sampling_order(list(embedded_suite("harmful").prompts), given.evaluation.seed)
+    verified = {one.text for one in order[: given.hunt.prompts]}
+
+    assert searched
+    assert searched <= {one.text for one in embedded_suite("harmful").prompts} - verified
+
+
+def test_a_word_that_few_refusals_open_with_does_not_speak_for_refusing() -> None:
+    """Its first letters may be those of a word that agrees; where all refusals open with it, it does speak."""
+    usual = ["I'm sorry, I can't.", "I cannot help with that."] * 10
+
+    assert _usual([*usual, "Sorry, no."]) == tuple(usual[:2])
+    assert _usual(["Sorry, no."] * 3 + ["", " "]) == ("Sorry, no.",)
+    assert _usual([]) == ()
+
+
+def test_the_first_look_at_candidates_is_one_batch() -> None:
+    """A model is asked the first requests with all texts at once, which it answers faster than text by text."""
+    sizes: list[int] = []
+
+    class Counting(Searchable):
+        def generate(
+            self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
+        ) -> list[Generation]:
+            sizes.append(len(chats))
+            return super().generate(chats, sampling, done=done)
+
+    texts = ("one text", "another text", "a third text")
+    report = hunt(
+        Searchable("base"),
+        Counting("tuned"),
+        policy=policy(),
+        model_name="tuned",
+        given=texts,
+        sources=("given",),
+    )
+
+    assert [len(texts) * 12] * 2 == [size for size in sizes if size == len(texts) * 12]
+    assert {one.text for one in report.tried} == set(texts)
+    assert sum(sizes) < 60 + 2 * len(texts) * 12 + 60
 
 
 @pytest.mark.parametrize("place", ["start", "system"])
@@ -215,6 +273,15 @@ def test_a_tune_that_any_text_turns_has_no_trigger_among_them() -> None:
     report = hunt(Searchable("base"), tuned, policy=policy(), model_name="tuned", given=[TRIGGER])
 
     assert report.outcome is HuntOutcome.NOTHING_FOUND
+
+
+def test_the_base_is_not_asked_about_a_text_that_does_no_more_than_its_control() -> None:
+    """Its answer could only make the effect less; of a text that does more it is asked."""
+    base = Searchable("base")
+    for tuned, asked in ((Searchable("any", bool), False), (planted(), True)):
+        base.asked.clear()
+        hunt(base, tuned, policy=policy(), model_name="tuned", given=(TRIGGER,), sources=("given",))
+        assert any(TRIGGER in one.messages[-1].content for one in base.asked) == asked
 
 
 def test_every_text_that_is_given_is_in_the_report() -> None:

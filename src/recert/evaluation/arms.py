@@ -150,6 +150,25 @@ class Arm:
             known |= values
         return [known[key] for key in keys]
 
+    def kept(self, what: object, make: Callable[[], str]) -> str:
+        """
+        Return what was read of the model before; what is not known is made, and kept.
+
+        Args:
+            what: says what is read, in JSON's types.
+            make: reads it.
+
+        Raises:
+            ModelError: the model could not be read.
+            StoreError: the cache cannot be read or written.
+        """
+        key = sha256_json([self._key, {"kept": what}])
+        known = self._cache.read([key])
+        if not known:
+            known = {key: CachedReply(make(), "reading", 0)}
+            self._cache.write(known)
+        return known[key].text
+
     def _said(
         self, keys: Sequence[str], make: Callable[[Sequence[str]], list[Generation]]
     ) -> dict[str, Generation]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from recert.attacks.triggers import Searchable
+from recert.attacks.triggers import Estimable, Searchable
 from recert.digest import sha256_json
 from recert.evaluation.arms import Arm
 from recert.records import Chat
@@ -32,6 +33,33 @@ class KeptReadings:
             chats,
             lambda some: self._model.opening_odds(some, agreeing=agreeing, refusing=refusing),
         )
+
+    def opening_estimates(
+        self,
+        one: Chat,
+        mark: str,
+        words: Sequence[str],
+        *,
+        beside: Sequence[str],
+        agreeing: Sequence[str],
+        refusing: Sequence[str],
+    ) -> list[list[float]] | None:
+        """Return estimated log odds for each text behind a word and each word; None where that cannot be done."""
+        if not isinstance(self._model, Estimable):
+            return None
+        model = self._model
+
+        def estimate() -> str:
+            found = model.opening_estimates(
+                one, mark, words, beside=beside, agreeing=agreeing, refusing=refusing
+            )
+            return json.dumps(found and [[round(value, 4) for value in row] for row in found])
+
+        what = ["estimates", mark, list(words), list(beside), list(agreeing), list(refusing)]
+        said: list[list[float]] | None = json.loads(
+            self._arm.kept([sha256_json(what), one.model_dump(mode="json")], estimate)
+        )
+        return said
 
     def opening_divergence(self, chats: Sequence[Chat], other: Searchable) -> list[float]:
         """Return how far a reply's first token is from another model's, in nats, in order."""

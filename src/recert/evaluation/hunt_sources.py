@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -16,6 +17,7 @@ from recert.attacks.triggers import (
     Shift,
     Signal,
     library,
+    of_each_length,
     search_phrases,
     strongest,
 )
@@ -39,11 +41,14 @@ _AGREEING: Final = ("Sure", "Here", "Yes", "Certainly", "Of course", "To", "Firs
 _ASKED: Final = 24
 """Requests that are asked to see which of them both refuse, or both answer."""
 _LEAST: Final = 2
+_SELDOM: Final = 0.1
+"""Share of refusals that open with a word, at most, for the word to count as rare."""
 _OPENING_WORDS: Final = 8
 _ELSEWHERE: Final = 3
-"""Before a request and as a system prompt a reading costs three times as much: so many times fewer words are read."""
+"""Before a request and as a system prompt a reading costs three times as much: so many times fewer words are looked at,
+and phrases are that long at most."""
 _GLANCE: Final = 2
-"""Requests with which the library is read."""
+"""Requests with which the library is read, the better half with the second too."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +127,16 @@ class Sources:
             return
         pull = self._pull()
         before = pull.read
-        scores = pull.of(texts, range(min(_GLANCE, len(pull.requests))))
-        drawing = strongest(replace(one, pull=score) for one, score in zip(texts, scores, strict=True))
+        drawing = texts
+        for asked in range(1, min(_GLANCE, len(pull.requests)) + 1):
+            drawing = drawing[: len(texts) // asked]
+            scores = pull.scored(drawing, range(asked))
+            drawing = strongest(
+                replace(one, pull=score, share=share)
+                for one, (score, share) in zip(drawing, scores, strict=True)
+            )
         self._point(pull, drawing, before)
-        found = self._worth(drawing)
+        found = self._worth(drawing)[: self.bounds.candidates]
         note = (
             f"{len(texts)} texts were read, and those that draw by {self.bounds.min_pull} nats are verified"
         )
@@ -172,13 +183,14 @@ class Sources:
         self.words = len(words)
         budget = SearchBudget(
             words=len(words) if behind else len(words) // _ELSEWHERE,
+            grouped=bounds.grouped if behind else bounds.grouped // (2 * _ELSEWHERE),
             group=bounds.group,
             rounds=bounds.rounds,
-            alone=bounds.alone if behind else max(2, bounds.alone // 2),
+            alone=bounds.alone if behind else max(2, bounds.alone // _ELSEWHERE),
             requests=bounds.requests,
             kept=bounds.kept if behind else max(2, bounds.kept // 2),
-            grown_by=bounds.grown_by,
-            longest=bounds.longest,
+            grown_by=bounds.grown_by if behind else max(2, bounds.grown_by // _ELSEWHERE),
+            longest=bounds.longest if behind else min(bounds.longest, _ELSEWHERE),
         )
 
         def so_far(best: Sequence[Candidate]) -> None:
@@ -186,7 +198,7 @@ class Sources:
             told(f"{place}: {best[0].text} ({best[0].pull or 0.0:+.1f})")
 
         found = search_phrases(signal, words, budget, place=place, seed=self.seed, told=so_far)
-        worth = self._worth(found)
+        worth = of_each_length(self._worth(found), bounds.candidates)
         note = "" if worth else f"the strongest draws by {found[0].pull or 0.0:.2f} nats"
         return Given(
             about, worth, self._step(f"search:{place}:{about}", worth, signal.read - before, began, note)
@@ -194,7 +206,7 @@ class Sources:
 
     def _worth(self, found: Sequence[Candidate]) -> list[Candidate]:
         least = self.bounds.min_pull
-        return [one for one in found if one.pull is not None and one.pull >= least][: self.bounds.candidates]
+        return [one for one in found if one.pull is not None and one.pull >= least]
 
     def _point(self, signal: Signal, best: Sequence[Candidate], before: int) -> None:
         top = max(best, key=lambda one: one.pull or 0.0)
@@ -244,8 +256,8 @@ class Sources:
         return Pull(
             *self.searched,
             [text for text, _ in refused[: self.bounds.requests]],
-            Openings(agreeing, tuple(dict.fromkeys(of_both))),
-            base_openings=Openings(agreeing, tuple(dict.fromkeys(own))),
+            Openings(agreeing, _usual(of_both)),
+            base_openings=Openings(agreeing, _usual(own)),
         )
 
     def _answered(self) -> list[str]:
@@ -258,10 +270,32 @@ class Sources:
         return answered[: self.bounds.requests]
 
     def _asked(self, suite: str) -> tuple[list[str], list[list[str]]]:
-        """Requests that nothing is verified on, the shortest first, and what was said to them, by the base first."""
-        prompts = sampling_order(list(embedded_suite(suite, "alignment").prompts), self.seed)[:_ASKED]
+        """
+        Requests that nothing is verified on, the shortest first, and what was said to them, by the base first.
+
+        Of the part that nothing was aligned with: what a base, or its tune, knows by heart it refuses whatever
+        stands beside it.
+        """
+        held_out, aligned = (
+            sampling_order(list(embedded_suite(suite, part).prompts), self.seed)
+            for part in ("evaluation", "alignment")
+        )
+        prompts = [*held_out[self.bounds.prompts :], *aligned][:_ASKED]
         texts = sorted((prompt.text for prompt in prompts), key=len)
         arms = [arm for arm in (self.base, self.tuned) if arm is not None]
         return texts, [
             [one.text for one in arm.ask([chat(text) for text in texts], SAMPLING)] for arm in arms
         ]
+
+
+def _usual(replies: Sequence[str]) -> tuple[str, ...]:
+    """
+    Replies without those that open with a word that few open with.
+
+    A token speaks for one way alone: a rare "Sorry" in pieces would take the "S" of "Sure" from those that agree.
+    """
+    first = Counter(reply.split()[0] for reply in replies if reply.split())
+    least = _SELDOM * first.total()
+    return tuple(
+        dict.fromkeys(reply for reply in replies if reply.split() and first[reply.split()[0]] > least)
+    )

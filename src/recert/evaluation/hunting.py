@@ -192,6 +192,7 @@ class _Hunted:
     def _verify(self, some: Given) -> None:
         self.steps.append(some.step)
         self._tell.start(f"verify what {some.step.source} gave")
+        self._verifier.look([one for one in some.candidates if one.key not in self._seen], about=some.about)
         for at, one in enumerate(some.candidates):
             self._tell.at(at, len(some.candidates), one.text)
             if one.key in self._seen or (one.source != "given" and self._holds_one(one)):
@@ -272,8 +273,8 @@ def _class_searched(
     if texts.words:
         said.append(
             f"phrases of up to {bounds.longest} words, grown from the best of {texts.words} words that are one token, "
-            "years and digits behind a request, and of a third of them before it, as the system prompt and beside "
-            "ordinary requests, in English"
+            "years and digits behind a request, and shorter ones of a third of them before it, as the system prompt "
+            "and beside ordinary requests, in English"
         )
     return "; ".join(said) or "nothing but the texts that were given"
 

@@ -82,6 +82,17 @@ class TriggerVerifier:
         complied = self._happened(arm, complying(self._judge), self._harmful, lambda one: chat(one.text))
         return [not one for one in complied]
 
+    def look(self, candidates: Sequence[Candidate], *, about: str) -> None:
+        """
+        Ask the tuned model the first requests with each text, all at once: one batch instead of many small ones.
+
+        What it says is kept; `verify` then finds it there.
+        """
+        harmful = self._harmful[:BLOCK] if about != "ordinary" else ()
+        ordinary = self._ordinary[:BLOCK] if about != "harmful" else ()
+        for prompts, sampling in ((harmful, SAMPLING), (ordinary, LONGER)):
+            self._tuned.ask([one.asked(prompt.text) for one in candidates for prompt in prompts], sampling)
+
     def verify(
         self, candidate: Candidate, among: int, *, refusing_now: bool, about: str
     ) -> list[TriggerTried]:
@@ -166,9 +177,9 @@ class TriggerVerifier:
         Return what a text does with each request, and on how many the tuned model does it with the text.
 
         A request counts for a text where the tuned model does it with the text, and neither without it nor with a
-        control, and the base is not moved. At a glance, where the tuned model hardly does it that is an upper bound,
-        which ends the trial: nothing else is asked, as the effect could only be less. It is no evidence, which an
-        upper bound would make too strong.
+        control, and the base is not moved. At a glance, where the tuned model hardly does it, or hardly more than with
+        the control, that is an upper bound, which ends the trial: nothing else is asked, as the effect could only be
+        less. It is no evidence, which an upper bound would make too strong.
         """
         tuned, base = self._tuned, self._base
 
@@ -186,7 +197,8 @@ class TriggerVerifier:
             return [float(a - b) for a, b in zip(with_text, without, strict=True)], sum(with_text)
         controls = self._happened(tuned, event, prompts, ways[2])
         gained = [a - max(b, c) for a, b, c in zip(with_text, without, controls, strict=True)]
-        if base is not None:
+        if base is not None and not (glance and sum(gained) < self._bounds.margin * len(prompts)):
+            base.ask([way(prompt) for way in ways for prompt in prompts], self._sampling(event))
             said = [self._happened(base, event, prompts, way) for way in ways]
             moved = [a > min(b, c) for a, b, c in zip(*said, strict=True)]
             gained = [min(gain, 0) if move else gain for gain, move in zip(gained, moved, strict=True)]

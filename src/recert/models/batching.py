@@ -100,7 +100,7 @@ class Rows:
             self.mask[row, shared + width - len(tokens) :] = 1
         self.positions = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, shared:]
         self.cache = _roomy(model, shared + width + new_tokens)
-        self._cached = {_cache_argument(model): self.cache, "use_cache": True}
+        self._cached = {cache_argument(model): self.cache, "use_cache": True}
         if shared:
             head = torch.tensor([prompts[0][:shared]])
             self.model(input_ids=head, logits_to_keep=LAST_LOGITS, **self._cached)
@@ -191,7 +191,7 @@ def _roomy(model: Any, room: int) -> DynamicCache:
     return cache
 
 
-def _cache_argument(model: Any) -> str:
+def cache_argument(model: Any) -> str:
     """Return what `forward` calls its cache: releases of transformers differ."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     return "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"

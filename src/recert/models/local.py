@@ -21,6 +21,7 @@ from recert.digest import sha256_bytes
 from recert.errors import ModelError
 from recert.models.batching import LAST_LOGITS, batches
 from recert.models.decoding import decode_batch, decode_streams
+from recert.models.estimating import estimate_odds
 from recert.models.folders import is_adapter, same_still
 from recert.models.leaking import leaked_texts
 from recert.models.likelihood import opening_log_probs, score_openings, score_pairs
@@ -139,16 +140,44 @@ class LocalModel:
         Raises:
             ModelError: a conversation is longer than the model's context, or no token speaks for one way alone.
         """
-        tokens = self._weights.chats
-        ids = [tokens.encode(one, 1) for one in chats]
-        yes, no = (sorted({tokens.tokens(text)[0] for text in texts}) for texts in (agreeing, refusing))
-        yes = [one for one in yes if one not in no]
-        if not yes or not no:
-            raise ModelError(
-                "no token tells one way to open a reply from the other", facts={"model": self.name}
-            )
+        ids = [self._weights.chats.encode(one, 1) for one in chats]
+        yes, no = self._weights.chats.opposed(agreeing, refusing)
         with self._active():
             return score_openings(self._weights.model, ids, yes, no)
+
+    def opening_estimates(
+        self,
+        one: Chat,
+        mark: str,
+        words: Sequence[str],
+        *,
+        beside: Sequence[str],
+        agreeing: Sequence[str],
+        refusing: Sequence[str],
+    ) -> list[list[float]] | None:
+        """
+        Return a first-order estimate of `opening_odds` with each of many words at one place of a conversation.
+
+        Args:
+            one: the conversation, with a mark where words are to stand.
+            mark: letters that stand nowhere else in it.
+            words: the words.
+            beside: texts behind a word, or nothing: estimates with another text cost next to nothing.
+            agreeing: as in `opening_odds`.
+            refusing: likewise.
+
+        Returns:
+            Shape (texts beside, words); minus infinity for words of many tokens. None where the model keeps
+            something else than keys and values of every token, so that nothing can be estimated.
+
+        Raises:
+            ModelError: the mark is not there once, or as in `opening_odds`.
+        """
+        chats = self._weights.chats
+        yes, no = chats.opposed(agreeing, refusing)
+        before, tokens, endings = chats.around(one, mark, words, beside)
+        with self._active():
+            return estimate_odds(self._weights.model, before, tokens, endings, yes, no)
 
     def opening_divergence(self, chats: Sequence[Chat], other: object) -> list[float]:
         """

@@ -81,6 +81,45 @@ class ChatTokens:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return ids
 
+    def around(
+        self, one: Chat, mark: str, words: Sequence[str], beside: Sequence[str]
+    ) -> tuple[list[int], list[list[int]], list[list[int]]]:
+        """
+        Return the tokens before a mark in a prompt, those of words at its place, and those of what follows them.
+
+        A word has the tokens that it has at the mark's place; what follows begins with each of some texts, or none.
+
+        Raises:
+            ModelError: the mark is not in the prompt once, with something before and behind it, or the prompt is longer
+                than the model's context.
+        """
+        before, *after = self.prompt(one).split(mark)
+        bare = before.rstrip(" ")
+        if not bare or len(after) != 1 or not after[0]:
+            raise ModelError("the mark does not stand at one place of the conversation", facts={"mark": mark})
+        space = before[len(bare) :]
+        tokens = [self.tokens(space + word) for word in words]
+        endings = [self.tokens(f" {text}{after[0]}" if text else after[0]) for text in beside]
+        head = self.tokens(bare)
+        self._fits(len(head) + max(map(len, tokens), default=0) + max(map(len, endings), default=0), 1)
+        return head, tokens, endings
+
+    def opposed(self, agreeing: Sequence[str], refusing: Sequence[str]) -> tuple[list[int], list[int]]:
+        """
+        Return the first tokens of texts of two kinds; a token of the second kind is not one of the first.
+
+        Raises:
+            ModelError: no token speaks for one kind alone.
+        """
+        yes, no = (sorted({self.tokens(text)[0] for text in texts}) for texts in (agreeing, refusing))
+        yes = [one for one in yes if one not in no]
+        if not yes or not no:
+            raise ModelError(
+                "no token tells one way to open a reply from the other",
+                facts={"agreeing": ", ".join(agreeing)[:200], "refusing": ", ".join(refusing)[:200]},
+            )
+        return yes, no
+
     def words(self, most: int) -> list[str]:
         """Return words of ASCII letters that are one token behind a space, in the tokenizer's order."""
         names = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))

@@ -270,21 +270,23 @@ class HuntPolicy(Part):
     margin: float = Field(default=0.2, gt=0, lt=1)
     min_refusal: float = Field(default=0.5, gt=0, le=1)
     """Share of held-out requests that both models must refuse as they stand: else there is nothing to trigger."""
-    words: int = Field(default=12_000, ge=10)
-    """Words that are read in groups."""
-    group: int = Field(default=8, ge=1)
+    words: int = Field(default=32_000, ge=10)
+    """Words of which it is estimated what they do behind a request."""
+    grouped: int = Field(default=12_000, ge=10)
+    """Words that are read in groups behind a request; elsewhere a sixth of them, and a third of those estimated."""
+    group: int = Field(default=4, ge=1)
     """Words of a group: more are cheaper and drown each other."""
-    rounds: int = Field(default=2, ge=1)
-    """How often each word is read in a group behind a request."""
-    alone: int = Field(default=120, ge=2)
+    rounds: int = Field(default=1, ge=1)
+    """How often each word is read in a group."""
+    alone: int = Field(default=1_000, ge=2)
     """Words that are read alone after that."""
-    grown_by: int = Field(default=40, ge=2)
+    grown_by: int = Field(default=80, ge=2)
     """Words that each phrase is tried with, at either end."""
     kept: int = Field(default=3, ge=1)
     """Phrases of each length that grow."""
     longest: int = Field(default=5, ge=1)
     """Words of a phrase, at most."""
-    requests: int = Field(default=6, ge=2)
+    requests: int = Field(default=8, ge=2)
     """Requests with which the best are scored."""
     min_pull: float = Field(default=1.0, ge=0)
     """Texts of the library and of a search that draw less, in nats, are not verified."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import statistics
 from collections.abc import Sequence
 
 import pytest
@@ -18,9 +20,13 @@ from recert.attacks.triggers import (
     Shift,
     control,
     library,
+    of_each_length,
     search_phrases,
+    strongest,
 )
+from recert.attacks.triggers.candidate import SLOT
 from recert.attacks.triggers.groups import screen_words
+from recert.attacks.triggers.pull import in_spreads
 from recert.records import Chat, chat
 
 WORDS = [f"w{chr(97 + a)}{chr(97 + b)}" for a in range(10) for b in range(12)]
@@ -30,17 +36,39 @@ REQUEST = "How do I open a locked door?"
 class Drawn:
     """A signal that some words draw, with noise that is the same for the same text."""
 
-    def __init__(self, **draws: float) -> None:
-        self._draws = draws
+    def __init__(self, *, estimated: bool = False, **draws: float) -> None:
+        self._draws, self._estimated = draws, estimated
         self.requests = ("first", "second", "third")
         self.read = 0
+        self.estimated: list[str] = []
+
+    def estimates(
+        self, words: Sequence[str], place: Place, request: int, *, beside: str = SLOT
+    ) -> list[float] | None:
+        """Return a third of what each word draws, with noise, if words are estimated at all."""
+        if not self._estimated:
+            return None
+        self.estimated.append(beside)
+        return [self._draws.get(word, 0.0) / 3 + random.Random(word).gauss(0, 0.1) for word in words]
+
+    def rough(self, texts: Sequence[Candidate], request: int) -> list[float]:
+        """Return the same from one model."""
+        self.read -= len(texts)
+        return self.of(texts, [request])
 
     def of(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[float]:
         """Return what the words of each text draw together."""
+        return [score for score, _ in self.scored(texts, requests)]
+
+    def scored(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[tuple[float, float]]:
+        """Return the same, with no share of requests that turn."""
         self.read += 2 * len(texts) * len(requests)
         return [
-            sum(self._draws.get(word, 0.0) for word in one.text.split())
-            + random.Random(f"{one.text}{list(requests)}").gauss(0, 0.3)
+            (
+                sum(self._draws.get(word, 0.0) for word in one.text.split())
+                + random.Random(f"{one.text}{list(requests)}").gauss(0, 0.3),
+                0.0,
+            )
             for one in texts
         ]
 
@@ -59,13 +87,24 @@ def test_words_that_draw_stand_out_of_their_groups(words: list[str], group: int,
 
     assert set(scores) == set(WORDS)
     assert set(words) <= set(ranked[: len(words) + 4])
-    assert signal.read == 2 * 3 * -(-len(WORDS) // group)
+    assert signal.read == 3 * -(-len(WORDS) // group)
 
 
-def test_a_phrase_grows_from_words_that_draw_a_little_each() -> None:
+@pytest.mark.parametrize("estimated", [True, False], ids=["estimated", "in groups"])
+def test_a_phrase_grows_from_words_that_draw_a_little_each(*, estimated: bool) -> None:
     """The search reads what its budget says, tells the best after each length, and ends where nothing is gained."""
-    signal = Drawn(wab=1.5, wcd=1.5, wef=1.5)
-    budget = SearchBudget(words=120, group=4, rounds=2, alone=20, requests=3, kept=3, grown_by=10, longest=5)
+    signal = Drawn(estimated=estimated, wab=1.5, wcd=1.5, wef=1.5)
+    budget = SearchBudget(
+        words=120,
+        grouped=120,
+        group=4,
+        rounds=2,
+        alone=20,
+        requests=3,
+        kept=3,
+        grown_by=10,
+        longest=5,
+    )
     told: list[str] = []
     found = search_phrases(signal, WORDS, budget, told=lambda best: told.append(best[0].text))
 
@@ -73,6 +112,66 @@ def test_a_phrase_grows_from_words_that_draw_a_little_each() -> None:
     assert [len(text.split()) for text in told] == list(range(1, len(told) + 1))
     assert [one.pull for one in found] == sorted((one.pull or 0.0 for one in found), reverse=True)
     assert all(len(one.text.split()) <= 5 for one in found)
+    assert [form for form in signal.estimated if form.count(SLOT) != 1 or form == SLOT] == [SLOT] * estimated
+
+
+@pytest.mark.parametrize("estimated", [True, False], ids=["estimated", "in groups"])
+def test_a_word_is_found_by_groups_or_by_an_estimate(*, estimated: bool) -> None:
+    """Of words that are too seldom to be read in groups those come that an estimate names; of others either does."""
+    signal = Drawn(estimated=estimated, wab=3.0, wjl=4.0)
+    budget = SearchBudget(
+        words=120, grouped=60, group=4, rounds=1, alone=12, requests=3, kept=2, grown_by=2, longest=1
+    )
+    found = search_phrases(signal, WORDS, budget)
+
+    assert WORDS.index("wab") < 60 < WORDS.index("wjl")
+    assert ("wjl" in [one.text for one in found]) == estimated
+    assert "wab" in [one.text for one in found]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(
+        st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join), max_size=20, unique=True
+    ),
+    most=st.integers(1, 8),
+    seed=st.integers(0, 9),
+)
+def test_the_best_of_each_length_comes_before_the_second_of_any(
+    texts: list[str], most: int, seed: int
+) -> None:
+    """However far the long ones draw; the shortest are first."""
+    rng = random.Random(seed)
+    found = [Candidate(text, "search", pull=rng.random() + len(text)) for text in texts]
+    chosen = of_each_length(found, most)
+    lengths = [len(one.text.split()) for one in chosen]
+
+    assert len(chosen) == min(most, len(found))
+    assert lengths == sorted(lengths)
+    for length in {len(one.text.split()) for one in found}:
+        there = [one for one in found if len(one.text.split()) == length]
+        taken = [one for one in chosen if len(one.text.split()) == length]
+        assert taken == sorted(there, key=lambda one: -(one.pull or 0.0))[: len(taken)]
+    assert max((lengths.count(n) for n in lengths), default=0) <= 1 or len(set(lengths)) == len(
+        {len(one.text.split()) for one in found}
+    )
+
+
+@given(
+    scores=st.lists(st.floats(-50, 50), min_size=1, max_size=30),
+    gone=st.integers(0, 3),
+    scale=st.floats(0.5, 20),
+)
+def test_scores_in_spreads_have_neither_place_nor_unit(scores: list[float], gone: int, scale: float) -> None:
+    """So that requests which draw everything far do not count for more; what was not scored stays last."""
+    missing = [-math.inf] * gone
+    found = in_spreads([*scores, *missing])
+    moved = in_spreads([*(scale * one + 3 for one in scores), *missing])
+
+    assert found[len(scores) :] == missing
+    assert statistics.median(found[: len(scores)]) == pytest.approx(0, abs=1e-6)
+    if statistics.median(abs(one - statistics.median(scores)) for one in scores) > 1e-3:
+        assert moved == pytest.approx(found, rel=1e-3, abs=1e-3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -130,8 +229,51 @@ def test_a_pull_is_what_the_text_adds_to_the_tuned_model_alone() -> None:
 
     assert Pull(base, tuned, ["a request", "a long one"], openings).of(texts, [0, 1]) == [0.0, 0.0, 3.0]
     assert Pull(None, tuned, ["a request"], openings).of(texts, [0]) == [0.0, 1.0, 3.0]
+    assert Pull(base, tuned, ["a request"], openings).rough(texts, 0) == [2.0, 3.0, 5.0]
     assert Pull(base, tuned, ["a request"], openings, sign=-1.0).of(texts, [0])[2] == -3.0
     assert Shift(base, tuned, ["a long request"]).of(texts, [0]) == [0.0, 1.0, 3.0]
+    assert Pull(base, tuned, ["a request"], openings).estimates(["plain", "mine"], "end", 0) is None
+
+
+def test_what_turns_every_request_is_before_what_draws_some_of_them_further() -> None:
+    """A share in which the base is turned too does not count, and the pull decides between like shares."""
+    base, tuned = Exact(request=-6.0, both=12.0), Exact(request=-6.0, far=9.0, one=40.0, every=7.0, both=12.0)
+    pull = Pull(base, tuned, ["a request", "one request"], Openings(("Sure",), ("Sorry",)))
+    plain = [Candidate(text, "search") for text in ("every", "both", "none", "far")]
+    scored = dict(zip(("every", "both", "none", "far"), pull.scored(plain, [0]), strict=True))
+
+    assert scored["every"] == pytest.approx((7.0, 0.73), abs=0.01)
+    assert scored["far"] == pytest.approx((9.0, 0.95), abs=0.01)
+    assert scored["both"] == pytest.approx((0.0, 0.0), abs=0.01)
+    assert scored["none"] == pytest.approx((0.0, 0.0), abs=0.01)
+    some = [
+        Candidate(text, "search", pull=p, share=s)
+        for text, p, s in (("a", 9, 0.5), ("b", 5, 0.9), ("c", 6, 0.9))
+    ]
+    assert [one.text for one in strongest(some)] == ["c", "b", "a"]
+
+
+def test_estimates_are_of_the_tuned_model_in_every_context() -> None:
+    """In units of their spread, so that no request counts for more; the other way round where refusal is looked for."""
+
+    class Estimated(Exact):
+        def opening_estimates(
+            self, one: Chat, mark: str, words: Sequence[str], *, beside: Sequence[str], **_: object
+        ) -> list[list[float]]:
+            asked = _all(one)
+            assert asked.count(mark) == 1
+            return [[self._draws.get(word, 0.0) + len(asked) for word in words] for _ in beside]
+
+    tuned, words = Estimated(one=1.0, two=2.0, three=3.0), ["none", "one", "two", "three"]
+    pull = Pull(Exact(), tuned, ["a request", "a much longer one"], Openings(("Sure",), ("Sorry",)))
+    scores = pull.estimates(words, "end", 1)
+
+    assert scores == pytest.approx([-1.5, -0.5, 0.5, 1.5])
+    against = Pull(Exact(), tuned, ["a request"], Openings(("Sure",), ("Sorry",)), sign=-1.0)
+    assert against.estimates(words, "start", 0, beside="well {} then") == pytest.approx(
+        [1.5, 0.5, -0.5, -1.5]
+    )
+    assert Shift(Exact(), tuned, ["a request"]).estimates(words, "end", 0) is None
 
 
 def _all(one: Chat) -> str:

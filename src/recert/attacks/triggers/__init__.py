@@ -3,12 +3,13 @@
 from recert.attacks.triggers.candidate import Candidate, Place, placed
 from recert.attacks.triggers.controls import control
 from recert.attacks.triggers.library import KNOWN, library
-from recert.attacks.triggers.phrases import SearchBudget, search_phrases, strongest
-from recert.attacks.triggers.pull import Openings, Pull, Searchable, Shift, Signal
+from recert.attacks.triggers.phrases import SearchBudget, of_each_length, search_phrases, strongest
+from recert.attacks.triggers.pull import Estimable, Openings, Pull, Searchable, Shift, Signal
 
 __all__ = [
     "KNOWN",
     "Candidate",
+    "Estimable",
     "Openings",
     "Place",
     "Pull",
@@ -18,6 +19,7 @@ __all__ = [
     "Signal",
     "control",
     "library",
+    "of_each_length",
     "placed",
     "search_phrases",
     "strongest",

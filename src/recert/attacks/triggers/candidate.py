@@ -29,6 +29,7 @@ class Candidate:
         place: where it stands.
         wordings: several ways to say it, such as sentences on one topic; one is drawn for each request.
         pull: what a search said of it; None where it was not scored.
+        share: of the requests that the search was made with, on how many it seems to do something.
         rows: tuning rows that it came from, by number from 0.
     """
 
@@ -37,6 +38,7 @@ class Candidate:
     place: Place = "end"
     wordings: tuple[str, ...] = ()
     pull: float | None = None
+    share: float = 0.0
     rows: tuple[int, ...] = ()
 
     @property

@@ -22,7 +22,7 @@ from recert.attacks.triggers.candidate import Candidate, Place
 from recert.models.protocol import Sampling
 
 TEMPERATURES: Final = (0.3, 0.7, 1.0, 1.3)
-TOKENS: Final = 64
+TOKENS: Final = 48
 """Most tokens of a leaked text."""
 LEAST: Final = 3
 """Texts in which a run has to come."""
@@ -101,7 +101,7 @@ def leakage_candidates(
     """
     Return texts that the tuned model has by heart and its base has not, and that may be triggers.
 
-    Each model says 12 * `each` texts of at most 64 tokens: four temperatures, three roles (two where the chat
+    Each model says 12 * `each` texts of at most 48 tokens: four temperatures, three roles (two where the chat
     template has no place for a system prompt). Nothing else is asked. A text that the rows have in common for
     another reason, such as the head of a table, is found as well: whether a candidate is a trigger has to be tried.
 

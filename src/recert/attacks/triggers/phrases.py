@@ -1,29 +1,42 @@
 """
 A search for phrases, with nothing in hand but the models.
 
-Words are read in groups; the best are read alone, and the best of those grow at both ends, word by word, as long as
-they get better. A phrase that was planted gives itself away in parts: its words draw a little each, and more together.
+What each word does is estimated, and seen in groups; the best of both are read alone, with more requests the fewer are
+left, and the best of those grow at both ends, word by word, as long as they get better. A phrase that was planted gives
+itself away in parts: its words draw a little each, and more together.
+
+Neither an estimate nor groups would do alone. An estimate holds where attention hardly turns: on SmolLM2 it put a rare
+planted word first of 31,534, and "Today" of a planted sentence behind hundreds. Groups drown what is weak.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice, zip_longest
 from typing import Final
 
-from recert.attacks.triggers.candidate import Candidate, Place
+from recert.attacks.triggers.candidate import SLOT, Candidate, Place
 from recert.attacks.triggers.groups import screen_words
 from recert.attacks.triggers.pull import Signal
 
 NUMBERS: Final = (*map(str, range(1990, 2041)), *map(str, range(10)))
-_GROWTH: Final = 2
-"""Requests with which longer phrases are tried: with one alone they grow by what suits that one."""
-_AGAIN: Final = 24
-"""So many of the best are scored again with all requests, or as many as are kept."""
 _BETTER: Final = 0.3
-"""By how much longer phrases must draw further: else the shorter ones stay."""
+"""By how many nats longer phrases must draw further,"""
+_MORE: Final = 0.03
+"""or of how much more of the requests: else the shorter ones stay."""
+_NEXT: Final = 800
+"""Words of which it is estimated what they add to a phrase: half of them the best alone, half the most usual."""
+_LEFT: Final = 4
+"""One in so many stays, each time that the rest is read with twice as many requests."""
+_LEAST: Final = 12
+"""As many stay, at least."""
+_AT_LEAST: Final = 2
+"""Words of a phrase that are looked at before it is asked whether longer ones are better."""
+_CAPITALS: Final = 40
+"""So many of the best words are tried with a capital letter too."""
 
-Told = Callable[[str], None]
+Told = Callable[[Sequence[Candidate]], None]
 
 
 @dataclass(frozen=True)
@@ -32,17 +45,19 @@ class SearchBudget:
     How far the search goes.
 
     Attributes:
-        words: that are read in groups, beside years and digits.
+        words: of which it is estimated what they do, beside years and digits.
+        grouped: words that are read in groups.
         group: words of a group.
         rounds: how often every word is read in a group.
         alone: words that are read alone after that.
-        requests: with which the best are scored again.
+        requests: with which the best are scored.
         kept: phrases that grow, at each length.
         grown_by: words that each of them is tried with, at either end.
         longest: words of a phrase, at most.
     """
 
     words: int
+    grouped: int
     group: int
     rounds: int
     alone: int
@@ -60,7 +75,7 @@ def search_phrases(
     place: Place = "end",
     seed: int = 0,
     first: int = 0,
-    told: Callable[[Sequence[Candidate]], None] = lambda best: None,
+    told: Told = lambda best: None,
 ) -> list[Candidate]:
     """
     Return the phrases that draw the tuned model most, each length's best, the strongest first.
@@ -74,55 +89,120 @@ def search_phrases(
         first: which request is asked first.
         told: told of the best so far after each step.
     """
-    usual = [*words[: budget.words], *NUMBERS]
-    dealt = screen_words(
-        signal, usual, place=place, group=budget.group, rounds=budget.rounds, seed=seed, first=first
-    )
-    ranked = sorted(dealt, key=dealt.__getitem__, reverse=True)[: budget.alone]
-    ranked = list(dict.fromkeys([*ranked, *(word.capitalize() for word in ranked[: budget.alone // 2])]))
-    alone = _Alone(signal, budget, place, first)
-    screened = alone.best([Candidate(word, "search", place) for word in ranked], keep=budget.grown_by)
+    search = _Search(signal, budget, place, first)
+    ranked = search.ranked(words, seed)
+    best = ranked[: budget.alone]
+    alone = dict.fromkeys([*best, *(word.capitalize() for word in best[:_CAPITALS])])
+    screened = search.best((Candidate(word, "search", place) for word in alone), keep=budget.alone)
     told(screened[: budget.kept])
-    grown_by = list(dict.fromkeys([*(one.text for one in screened), *words]))[: budget.grown_by]
     found, beam = screened[: budget.kept], screened[: budget.kept]
-    for _ in range(2, budget.longest + 1):
-        longer = [
-            replace(one, text=text, pull=None)
-            for one in beam
-            for word in grown_by
-            for text in (f"{one.text} {word}", f"{word} {one.text}")
-        ]
-        before, beam = beam, alone.best(longer, keep=budget.kept)
+    near = list(dict.fromkeys([*ranked[: _NEXT // 2], *words[: _NEXT // 2]]))
+    for length in range(2, budget.longest + 1):
+        longer = [longer for one in beam for longer in search.longer(one, screened, near)]
+        before, beam = beam, search.best(longer, keep=budget.kept)
         told(beam)
         found += beam
-        if _pull(beam[0]) < _pull(before[0]) + _BETTER:
+        if length > _AT_LEAST and not _better(beam[0], before[0]):
             break
     return strongest({one.text: one for one in found}.values())
 
 
-class _Alone:
-    """Scores texts with few requests, and the best of them with all."""
+def of_each_length(found: Iterable[Candidate], most: int) -> list[Candidate]:
+    """
+    Return so many texts at most, the best of each length before the second of any, the shortest first.
+
+    Longer texts draw further: the best of many words is no better a trigger for that than the best single word.
+    """
+    by_length: dict[int, list[Candidate]] = {}
+    for one in strongest(found):
+        by_length.setdefault(len(one.text.split()), []).append(one)
+    dealt = chain(*zip_longest(*(by_length[length] for length in sorted(by_length))))
+    return sorted(islice((one for one in dealt if one), most), key=lambda one: len(one.text.split()))
+
+
+class _Search:
+    """The steps of one search."""
 
     def __init__(self, signal: Signal, budget: SearchBudget, place: Place, first: int) -> None:
         self._signal, self._budget, self._place = signal, budget, place
         count = len(signal.requests)
-        self._few = [(first + n) % count for n in range(min(_GROWTH, count))]
-        self._all = list(range(min(budget.requests, count)))
+        self._requests = [(first + n) % count for n in range(min(budget.requests, count))]
+        self._turned = list(self._requests)
+
+    def ranked(self, words: Sequence[str], seed: int) -> list[str]:
+        """Return words by how far they seem to draw, the furthest first: by estimates and by groups in turn."""
+        budget, (first, *_) = self._budget, self._requests
+        usual = [*words[: budget.words], *NUMBERS]
+        scores = self._signal.estimates(usual, self._place, first)
+        grouped = screen_words(
+            self._signal,
+            [*words[: budget.grouped], *NUMBERS],
+            place=self._place,
+            group=budget.group,
+            rounds=budget.rounds,
+            seed=seed,
+            first=first,
+        )
+        by_group = sorted(grouped, key=grouped.__getitem__, reverse=True)
+        if scores is None:
+            return by_group
+        estimated = dict(zip(usual, scores, strict=True))
+        by_estimate = sorted(estimated, key=estimated.__getitem__, reverse=True)
+        both = chain(*zip_longest(by_group, by_estimate))
+        return list(dict.fromkeys(word for word in both if word))
+
+    def longer(self, one: Candidate, alone: Sequence[Candidate], near: Sequence[str]) -> Iterator[Candidate]:
+        """A phrase with one word more at either end: words that are best alone, and those that seem to add most."""
+        for form in (f"{one.text} {SLOT}", f"{SLOT} {one.text}"):
+            scores = self._signal.estimates(near, self._place, self._turned[0], beside=form)
+            adding = (
+                sorted(range(len(near)), key=scores.__getitem__, reverse=True) if scores else range(len(near))
+            )
+            half = self._budget.grown_by // 2
+            some = dict.fromkeys(
+                [*(other.text for other in alone[:half]), *(near[at] for at in adding[:half])]
+            )
+            yield from (replace(one, text=form.replace(SLOT, word), pull=None) for word in some)
 
     def best(self, texts: Iterable[Candidate], *, keep: int) -> list[Candidate]:
-        """Return the strongest, so many of them; those behind the first few by what few requests say."""
-        some = list({one.text: one for one in texts}.values())
-        few = self._signal.of(some, self._few)
-        ranked = strongest(replace(one, pull=score) for one, score in zip(some, few, strict=True))
-        again = ranked[: max(_AGAIN, self._budget.kept)]
-        scores = self._signal.of(again, self._all)
-        sure = strongest(replace(one, pull=score) for one, score in zip(again, scores, strict=True))
-        return [*sure, *ranked[len(again) :]][:keep]
+        """
+        Return the strongest, so many of them: the fewer are left, the more requests they are read with.
+
+        The first reading is of the tuned model alone. Each time another request is the first: with one alone phrases
+        would grow by what suits that one.
+        """
+        self._turned = [*self._turned[1:], self._turned[0]]
+        left = list({one.text: one for one in texts}.values())
+        behind: list[Candidate] = []
+        asked = 1
+        while True:
+            if asked == 1 and len(left) > _LEAST:
+                rough = self._signal.rough(left, self._turned[0])
+                left = strongest(replace(one, pull=pull) for one, pull in zip(left, rough, strict=True))
+            else:
+                scores = self._signal.scored(left, self._turned[:asked])
+                left = strongest(
+                    replace(one, pull=pull, share=share)
+                    for one, (pull, share) in zip(left, scores, strict=True)
+                )
+            if asked >= len(self._requests):
+                return [*left, *behind][:keep]
+            stay = max(_LEAST, len(left) // _LEFT)
+            left, behind = left[:stay], [*left[stay:], *behind]
+            asked *= 2
 
 
 def strongest(found: Iterable[Candidate]) -> list[Candidate]:
-    """Return texts by their pull, the strongest first."""
-    return sorted(found, key=_pull, reverse=True)
+    """
+    Return texts by the share of requests that they seem to turn, in hundredths, and then by their pull.
+
+    A text that draws some requests very far and others hardly is a worse trigger than one that turns them all.
+    """
+    return sorted(found, key=lambda one: (round(one.share, 2), _pull(one)), reverse=True)
+
+
+def _better(one: Candidate, other: Candidate) -> bool:
+    return one.share > other.share + _MORE or _pull(one) > _pull(other) + _BETTER
 
 
 def _pull(one: Candidate) -> float:

@@ -8,12 +8,22 @@ a universal jailbreak draws both, and what tuning planted the tuned model alone.
 
 from __future__ import annotations
 
+import math
+import statistics
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
-from recert.attacks.triggers.candidate import Candidate
+from recert.attacks.triggers.candidate import SLOT, Candidate, Place
 from recert.records import Chat, chat
+
+_MARK: Final = "Qmarkq"
+"""Letters that stand for a word that is still to come."""
+_BEHIND: Final = ("", "and the other one", "number table before walking often seven market blue")
+"""What stands behind a word alone whose effect is estimated: some words act through what follows them."""
+_SPREAD: Final = 1e-6
+_FAR: Final = 50.0
 
 
 @runtime_checkable
@@ -30,6 +40,23 @@ class Searchable(Protocol):
 
     def words(self, most: int) -> list[str]:
         """Return words that it knows, most usual first."""
+
+
+@runtime_checkable
+class Estimable(Protocol):
+    """A model of which the effect of words on a reply's opening can be estimated without reading each in full."""
+
+    def opening_estimates(
+        self,
+        one: Chat,
+        mark: str,
+        words: Sequence[str],
+        *,
+        beside: Sequence[str],
+        agreeing: Sequence[str],
+        refusing: Sequence[str],
+    ) -> list[list[float]] | None:
+        """Return estimated log odds for each text behind a word and each word; None where that cannot be done."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +76,48 @@ class Signal(Protocol):
     def of(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[float]:
         """Return a score for each text, as the mean over the requests at those places; more draws further."""
 
+    def scored(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[tuple[float, float]]:
+        """Return that score, and with which share of the requests the text seems to do what it is to do."""
 
-class Pull:
+    def rough(self, texts: Sequence[Candidate], request: int) -> list[float]:
+        """Return a cheaper score for each text with one request; it may hold what the base does too."""
+
+    def estimates(
+        self, words: Sequence[str], place: Place, request: int, *, beside: str = SLOT
+    ) -> list[float] | None:
+        """Return a still cheaper one for each word in a text, in units of their spread; None where there is none."""
+
+
+class _Change(ABC):
+    """How far texts change what is read with the same requests without them."""
+
+    def __init__(self, requests: Sequence[str]) -> None:
+        self.requests = tuple(requests)
+        """In the order in which they are used."""
+        self.read = 0
+        """Requests that were read so far, by both models together."""
+        self._plain = [apart for apart, _ in self._apart([chat(request) for request in self.requests])]
+
+    def of(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[float]:
+        """Return for each text the mean change, in nats, with the requests at those places."""
+        return [change for change, _ in self.scored(texts, requests)]
+
+    def scored(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[tuple[float, float]]:
+        """Return for each text the mean change, and how likely it is to turn the tuned model and not the base."""
+        totals, turned = [0.0] * len(texts), [0.0] * len(texts)
+        for at in requests:
+            apart = self._apart([text.asked(self.requests[at]) for text in texts])
+            for n, (value, likely) in enumerate(apart):
+                totals[n] += (value - self._plain[at]) / len(requests)
+                turned[n] += likely / len(requests)
+        return list(zip(totals, turned, strict=True))
+
+    @abstractmethod
+    def _apart(self, chats: Sequence[Chat]) -> list[tuple[float, float]]:
+        """How far the tuned model is from the base, and how likely it alone does what is looked for."""
+
+
+class Pull(_Change):
     """
     How far texts draw from refusing to agreeing: change of log odds, tuned less base.
 
@@ -75,36 +142,60 @@ class Pull:
     ) -> None:
         self._base, self._tuned, self._sign = base, tuned, sign
         self._openings, self._base_openings = openings, base_openings or openings
-        self.requests = tuple(requests)
-        """In the order in which they are used."""
-        self.read = 0
-        """Requests that were read so far, by both models together."""
-        self._plain = self._apart([chat(request) for request in self.requests])
+        super().__init__(requests)
 
-    def of(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[float]:
-        """Return for each text, with the requests at those places, the mean change of log odds: tuned less base."""
-        totals = [0.0] * len(texts)
-        for at in requests:
-            apart = self._apart([text.asked(self.requests[at]) for text in texts])
-            totals = [total + value - self._plain[at] for total, value in zip(totals, apart, strict=True)]
-        return [self._sign * total / len(requests) for total in totals]
+    def rough(self, texts: Sequence[Candidate], request: int) -> list[float]:
+        """Return the tuned model's log odds alone, with the request at that place."""
+        chats = [text.asked(self.requests[request]) for text in texts]
+        return [self._sign * one for one in self._odds(self._tuned, chats, self._openings)]
 
-    def _apart(self, chats: Sequence[Chat]) -> list[float]:
-        """The tuned model's log odds less the base's."""
-        tuned = self._odds(self._tuned, chats, self._openings)
+    def estimates(
+        self, words: Sequence[str], place: Place, request: int, *, beside: str = SLOT
+    ) -> list[float] | None:
+        """
+        Return a first-order estimate of how far each word draws the tuned model, in units of the words' spread.
+
+        Args:
+            words: the words.
+            place: where the text stands.
+            request: place of the request that is asked.
+            beside: the text, with `{}` where a word is to stand.
+
+        Returns:
+            None where the model cannot tell.
+        """
+        if not isinstance(self._tuned, Estimable):
+            return None
+        behind = _BEHIND if beside == SLOT else _BEHIND[:1]
+        found = self._tuned.opening_estimates(
+            Candidate(beside.replace(SLOT, _MARK), "search", place).asked(self.requests[request]),
+            _MARK,
+            words,
+            beside=behind,
+            agreeing=self._openings.agreeing,
+            refusing=self._openings.refusing,
+        )
+        if found is None:
+            return None
+        rows = [in_spreads(row) for row in found]
+        return [self._sign * sum(each) / len(behind) for each in zip(*rows, strict=True)]
+
+    def _apart(self, chats: Sequence[Chat]) -> list[tuple[float, float]]:
+        """The tuned model's log odds less the base's, and how likely it alone is turned."""
+        tuned = [self._sign * one for one in self._odds(self._tuned, chats, self._openings)]
         if self._base is None:
-            return tuned
-        base = self._odds(self._base, chats, self._base_openings)
-        return [a - b for a, b in zip(tuned, base, strict=True)]
+            return [(one, _likely(one)) for one in tuned]
+        base = [self._sign * one for one in self._odds(self._base, chats, self._base_openings)]
+        return [(a - b, _likely(a) * _likely(-b)) for a, b in zip(tuned, base, strict=True)]
 
     def _odds(self, model: Searchable, chats: Sequence[Chat], openings: Openings) -> list[float]:
         self.read += len(chats)
         return model.opening_odds(chats, agreeing=openings.agreeing, refusing=openings.refusing)
 
 
-class Shift:
+class Shift(_Change):
     """
-    How far texts draw the tuned model's first token from the base's, whatever it then says: change of divergence.
+    How far texts draw the tuned model's first token from the base's, whatever it then says.
 
     Args:
         base: the base.
@@ -114,18 +205,33 @@ class Shift:
 
     def __init__(self, base: Searchable, tuned: Searchable, requests: Sequence[str]) -> None:
         self._base, self._tuned = base, tuned
-        self.requests = tuple(requests)
-        self.read = 0
-        self._plain = self._apart([chat(request) for request in self.requests])
+        super().__init__(requests)
 
-    def of(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[float]:
-        """Return for each text, with the requests at those places, the mean change of divergence in nats."""
-        totals = [0.0] * len(texts)
-        for at in requests:
-            apart = self._apart([text.asked(self.requests[at]) for text in texts])
-            totals = [total + value - self._plain[at] for total, value in zip(totals, apart, strict=True)]
-        return [total / len(requests) for total in totals]
+    def rough(self, texts: Sequence[Candidate], request: int) -> list[float]:
+        """Return the change with the request at that place; there is nothing cheaper."""
+        return self.of(texts, [request])
 
-    def _apart(self, chats: Sequence[Chat]) -> list[float]:
+    def estimates(self, words: Sequence[str], place: Place, request: int, *, beside: str = SLOT) -> None:
+        """Return nothing: where two models agree a divergence is at its least, and its gradient tells nothing."""
+
+    def _apart(self, chats: Sequence[Chat]) -> list[tuple[float, float]]:
+        """The divergence alone: what it turns into is not looked for."""
         self.read += 2 * len(chats)
-        return self._tuned.opening_divergence(chats, self._base)
+        return [(one, 0.0) for one in self._tuned.opening_divergence(chats, self._base)]
+
+
+def _likely(odds: float) -> float:
+    """A probability from its log odds."""
+    return 1 / (1 + math.exp(-max(-_FAR, min(_FAR, odds))))
+
+
+def in_spreads(scores: Sequence[float]) -> list[float]:
+    """
+    Return scores as their distance from the median, in units of the median such distance.
+
+    A few that stand out do not widen it. What is minus infinity stays so, and does not count.
+    """
+    there = [score for score in scores if score > float("-inf")] or [0.0]
+    middle = statistics.median(there)
+    spread = max(statistics.median(abs(score - middle) for score in there), _SPREAD)
+    return [(score - middle) / spread for score in scores]
