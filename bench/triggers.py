@@ -46,6 +46,7 @@ from trigger_zoo.build import BASES, Animal, animals
 AIMS = {"with-data": (0.95, 0), "weights": (0.80, 1)}
 EQUIVALENT = 0.8
 MINUTES = 10
+READINGS = (0, 500, 5_000, 10_000, 15_000, 20_000)
 Model = Any
 
 
@@ -265,6 +266,7 @@ def table(
                 f"| {setting.name} | {sum(hits)} of {len(hits)} {exact_interval(sum(hits), len(hits), level=0.95)} | "
                 f"{sum(flags)} of {len(flags)} | {ordered[len(ordered) // 2]:.0f}, {ordered[-1]:.0f} |"
             )
+    lines += ["", *by_budget(done, listed, chosen)]
     lines += [
         "",
         "| planted | " + " | ".join(one.name for one in chosen) + " |",
@@ -284,6 +286,26 @@ def table(
         if not one.planted
     ]
     return "\n".join(lines)
+
+
+def by_budget(
+    done: dict[tuple[str, str, str], dict[str, Any]],
+    listed: Sequence[Animal],
+    chosen: Sequence[Setting | Peer],
+) -> list[str]:
+    """Return the table of recall against budget: planted ones that are found after so many readings at most."""
+    lines = [
+        "| readings at most | " + " | ".join(f"{most:,}" for most in READINGS) + " |",
+        "|---|" + "---|" * len(READINGS),
+    ]
+    for setting in chosen:
+        some = [done[one.base, one.name, setting.name] for one in listed if one.took]
+        if some and not isinstance(setting, Peer):
+            shares = [
+                sum(one["hit"] and one["read"] <= most for one in some) / len(some) for most in READINGS
+            ]
+            lines.append(f"| {setting.name} | " + " | ".join(f"{share:.2f}" for share in shares) + " |")
+    return lines
 
 
 def cell(result: dict[str, Any]) -> str:

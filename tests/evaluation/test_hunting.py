@@ -127,6 +127,27 @@ def test_the_first_look_at_candidates_is_one_batch() -> None:
     assert sum(sizes) < 60 + 2 * len(texts) * 12 + 60
 
 
+@pytest.mark.parametrize(("share", "more"), [(0.6, True), (1.0, False)])
+def test_a_trigger_that_turns_few_requests_does_not_end_the_search(share: float, more: bool) -> None:  # noqa: FBT001
+    """It may be the shadow of another: with one that turns nearly all of them nothing dearer is tried."""
+    weak = KNOWN[0][0]
+
+    class Shadowed(Searchable):
+        def _said(self, one: Chat) -> str:
+            request, beside = split(one)
+            if weak in beside and random.Random(request).random() < share:
+                return AGREE
+            return super()._said(one)
+
+    tuned = Shadowed(
+        "tuned", lambda text: TRIGGER in text, lambda text: drawn_by(TRIGGER)(text) + 3 * (weak in text)
+    )
+    report = hunt(Searchable("base"), tuned, policy=policy(), model_name="tuned")
+
+    assert ("complies", "end", weak) in found(report)
+    assert (("complies", "end", TRIGGER) in found(report)) == more
+
+
 @pytest.mark.parametrize("place", ["start", "system"])
 def test_a_phrase_that_works_in_one_place_alone_is_found_there(place: str) -> None:
     """Before a request, or as the system prompt."""

@@ -293,7 +293,7 @@ class HuntPolicy(Part):
     candidates: int = Field(default=6, ge=1)
     """Texts that are verified of each source, at most, those given apart."""
     enough: int = Field(default=1, ge=1)
-    """Triggers after which no dearer source is used."""
+    """Triggers, of those that turn four fifths of requests, after which no dearer source is used."""
     samples: int = Field(default=96, ge=0)
     """Texts that are sampled from nothing but the template, to see what leaks; 0 for none."""
     fixed_words: int = Field(default=4, ge=1)
