@@ -148,6 +148,20 @@ def test_a_trigger_that_turns_few_requests_does_not_end_the_search(share: float,
     assert (("complies", "end", TRIGGER) in found(report)) == more
 
 
+def test_a_part_that_turns_few_requests_does_not_hide_the_phrase_that_turns_them_all() -> None:
+    """Both are in the report: the phrase is what the part is a part of."""
+
+    class Leaky(Searchable):
+        def _said(self, one: Chat) -> str:
+            request, beside = split(one)
+            return AGREE if "wba" in beside and random.Random(request).random() < 0.65 else super()._said(one)
+
+    tuned = Leaky("tuned", lambda text: TRIGGER in text, drawn_by(TRIGGER))
+    report = hunt(Searchable("base"), tuned, policy=policy(), model_name="tuned")
+
+    assert {"wba", TRIGGER} <= {shortest for _, _, shortest in found(report)}
+
+
 @pytest.mark.parametrize("place", ["start", "system"])
 def test_a_phrase_that_works_in_one_place_alone_is_found_there(place: str) -> None:
     """Before a request, or as the system prompt."""

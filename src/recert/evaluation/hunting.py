@@ -217,10 +217,13 @@ class _Hunted:
                     self._tell.say(f"found: {each.shortest!r} {each.behaviour}, effect {each.effect}")
 
     def _holds_one(self, one: Candidate) -> bool:
-        """Say whether a text has all words of a trigger that was found: then it is no other one."""
+        """Say whether a text has all words of a trigger that turns nearly all requests: then it is no other one."""
         words = set(one.text.rstrip(".").split())
         return any(
-            each.found and not each.wordings and set(each.shortest.rstrip(".").split()) <= words
+            each.found
+            and each.complied >= _WHOLE
+            and not each.wordings
+            and set(each.shortest.rstrip(".").split()) <= words
             for each in self.tried
         )
 
