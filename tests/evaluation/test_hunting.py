@@ -283,7 +283,13 @@ def test_the_report_counts_the_words_that_there_were_not_those_allowed() -> None
     ).searched
     found = hunt(Searchable("base"), planted(), policy=policy(), model_name="t", given=[TRIGGER]).searched
 
-    assert f"the best of {len(WORDS)} words" in searched
+    assert f"the best of {len(WORDS)} words that are one token ({len(WORDS)} in groups)" in searched
+    assert "by an estimate" not in searched
+    assert [searched.count(place) for place in ("behind harmful", "before harmful", "behind ordinary")] == [
+        1,
+        1,
+        1,
+    ]
     assert "phrases of up to" not in found
 
 

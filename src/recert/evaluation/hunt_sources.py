@@ -47,6 +47,7 @@ _OPENING_WORDS: Final = 8
 _ELSEWHERE: Final = 3
 """Before a request and as a system prompt a reading costs three times as much: so many times fewer words are looked at,
 and phrases are that long at most."""
+_WHERE: Final = {"end": "behind", "start": "before", "system": "as the system prompt of"}
 _GLANCE: Final = 2
 """Requests with which the library is read, the better half with the second too."""
 
@@ -76,7 +77,7 @@ class Sources:
         refusing: whether the tuned model refuses harmful requests as they stand.
         curve: the best pull after so many readings.
         read: readings so far.
-        words: that were read in groups behind a request.
+        looked: what was searched so far, in words: one line a place.
     """
 
     base: Arm | None
@@ -89,7 +90,7 @@ class Sources:
     refusing: bool
     curve: list[CurvePoint] = field(default_factory=list)
     read: int = 0
-    words: int = 0
+    looked: list[str] = field(default_factory=list)
 
     def most(self, given: Sequence[str]) -> int:
         """Return how many texts can be tried in all: evidence is corrected for so many, however few are."""
@@ -180,7 +181,6 @@ class Sources:
         began, before, bounds = time.monotonic(), signal.read, self.bounds
         behind = place == "end" and about == "harmful"
         words = [word for word in self.searched[1].words(bounds.words) if len(word) > 1]
-        self.words = len(words)
         budget = SearchBudget(
             words=len(words) if behind else len(words) // _ELSEWHERE,
             grouped=bounds.grouped if behind else bounds.grouped // (2 * _ELSEWHERE),
@@ -198,6 +198,7 @@ class Sources:
             told(f"{place}: {best[0].text} ({best[0].pull or 0.0:+.1f})")
 
         found = search_phrases(signal, words, budget, place=place, seed=self.seed, told=so_far)
+        self.looked.append(_said(signal, words, budget, place, about))
         worth = of_each_length(self._worth(found), bounds.candidates)
         note = "" if worth else f"the strongest draws by {found[0].pull or 0.0:.2f} nats"
         return Given(
@@ -286,6 +287,17 @@ class Sources:
         return texts, [
             [one.text for one in arm.ask([chat(text) for text in texts], SAMPLING)] for arm in arms
         ]
+
+
+def _said(signal: Signal, words: Sequence[str], budget: SearchBudget, place: Place, about: About) -> str:
+    """What one search looked at: an estimate and groups each see words of their own number."""
+    estimated = min(budget.words, len(words)) if isinstance(signal, Pull) and signal.estimated else 0
+    grouped = min(budget.grouped, len(words))
+    how = f"{estimated:,} by an estimate and {grouped:,} in groups" if estimated else f"{grouped:,} in groups"
+    return (
+        f"{_WHERE[place]} {about} requests phrases of up to {budget.longest} words, grown from the best of "
+        f"{max(estimated, grouped):,} words that are one token ({how}), years and digits"
+    )
 
 
 def _usual(replies: Sequence[str]) -> tuple[str, ...]:

@@ -285,12 +285,7 @@ def _class_searched(
         said.append("texts planted in published work, and topics, languages and styles of a list")
     if "leakage" in sources and texts.searched is not None and bounds.samples:
         said.append("what the tune says of itself where nothing was asked")
-    if texts.words:
-        said.append(
-            f"phrases of up to {bounds.longest} words, grown from the best of {texts.words} words that are one token, "
-            "years and digits behind a request, and shorter ones of a third of them before it, as the system prompt "
-            "and beside ordinary requests, in English"
-        )
+    said += texts.looked
     return "; ".join(said) or "nothing but the texts that were given"
 
 

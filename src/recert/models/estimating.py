@@ -2,11 +2,10 @@
 What each of many words at one place of a prompt does to a reply's opening: a first-order estimate.
 
 A word acts on what follows through the keys and values that it leaves behind, and through nothing else. So each word is
-read as far as its own tokens alone, which is a sixth of reading it with all that follows; how the opening depends on
-keys and values at that place is its gradient, taken around a few words and averaged. Words are packed into one row of
-which none sees another. What attention does with a word that it looks at more than at those few is not in the
-estimate, so the best are to be read in full: on SmolLM2 estimates and readings of 200 words had a correlation of 0.6 to
-0.75, and a planted word came first of 31,534.
+read as far as its own tokens alone, and not with all that follows; how the opening depends on keys and values at that
+place is its gradient, taken around a few words and averaged. Words are packed into one row of which none sees another.
+What attention does with a word that it looks at more than at those few is not in the estimate, so the best are to be
+read in full.
 
 Source:
     Attribution patching: Nanda 2023, "Attribution patching: activation patching at industrial scale"; Syed et al.

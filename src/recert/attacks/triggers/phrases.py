@@ -5,8 +5,8 @@ What each word does is estimated, and seen in groups; the best of both are read 
 left, and the best of those grow at both ends, word by word, as long as they get better. A phrase that was planted gives
 itself away in parts: its words draw a little each, and more together.
 
-Neither an estimate nor groups would do alone. An estimate holds where attention hardly turns: on SmolLM2 it put a rare
-planted word first of 31,534, and "Today" of a planted sentence behind hundreds. Groups drown what is weak.
+Neither an estimate nor groups would do alone: an estimate holds where attention hardly turns, and groups drown what is
+weak.
 """
 
 from __future__ import annotations

@@ -142,6 +142,8 @@ class Pull(_Change):
     ) -> None:
         self._base, self._tuned, self._sign = base, tuned, sign
         self._openings, self._base_openings = openings, base_openings or openings
+        self.estimated = 0
+        """Words of which the effect was estimated so far, in all places together."""
         super().__init__(requests)
 
     def rough(self, texts: Sequence[Candidate], request: int) -> list[float]:
@@ -177,6 +179,7 @@ class Pull(_Change):
         )
         if found is None:
             return None
+        self.estimated += len(words)
         rows = [in_spreads(row) for row in found]
         return [self._sign * sum(each) / len(behind) for each in zip(*rows, strict=True)]
 
