@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from recert import settings
 from recert.digest import sha256_bytes
 from recert.errors import ModelError
+from recert.models.attention import fold_groups
 from recert.models.batching import LAST_LOGITS, batches
 from recert.models.decoding import decode_batch, decode_streams
 from recert.models.estimating import estimate_odds
@@ -354,6 +355,7 @@ class _Weights:
                 facts={"folder": self.folder, "because": str(exc).strip().split("\n")[0]},
                 hint="the folder needs config.json, safetensors and a tokenizer",
             ) from exc
+        fold_groups(self.model)
         context = getattr(self.model.config, "max_position_embeddings", None)
         self.chats = ChatTokens(tokenizer, context=context, folder=self.folder)
 
