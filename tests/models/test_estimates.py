@@ -78,3 +78,23 @@ def test_the_mark_stands_once(model: LocalModel, said: str) -> None:
     """Else nobody could say where a word goes."""
     with pytest.raises(ModelError, match="mark"):
         model.opening_estimates(chat(said), MARK, ["letter"], beside=[""], **WAYS)
+
+
+def test_nothing_is_estimated_where_words_of_a_row_see_each_other(
+    model: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that does not heed the mask would be ranked wrongly, and nobody would notice."""
+    weights = model._weights.model
+    heeding = weights.forward
+
+    def heedless(*given: object, attention_mask: object = None, **more: object) -> object:
+        return heeding(*given, **more)
+
+    monkeypatch.setattr(weights, "forward", heedless)
+
+    assert (
+        model.opening_estimates(
+            PLACES["end"](MARK), MARK, ["letter", "town", "bread", "people"], beside=[""], **WAYS
+        )
+        is None
+    )

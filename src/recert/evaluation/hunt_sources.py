@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -24,6 +24,7 @@ from recert.attacks.triggers import (
 from recert.attacks.triggers.leakage import Leaking, leakage_candidates
 from recert.errors import ModelError
 from recert.evaluation.arms import Arm
+from recert.evaluation.hunt_progress import Progress
 from recert.evaluation.hunt_readings import KeptReadings
 from recert.evaluation.ordering import sampling_order
 from recert.evaluation.suites import embedded_suite
@@ -34,7 +35,6 @@ from recert.policy import HuntPolicy
 from recert.records import ChatRow, CurvePoint, HuntStep, chat
 
 About = Literal["harmful", "ordinary", "both"]
-Told = Callable[[str], None]
 
 _OPENING_CHARS: Final = 40
 _AGREEING: Final = ("Sure", "Here", "Yes", "Certainly", "Of course", "To", "First")
@@ -49,7 +49,8 @@ _ELSEWHERE: Final = 3
 and phrases are that long at most."""
 _WHERE: Final = {"end": "behind", "start": "before", "system": "as the system prompt of"}
 _GLANCE: Final = 2
-"""Requests with which the library is read, the better half with the second too."""
+"""Requests with which the library is read: the half that draws the tune furthest is read with the base too, the better
+half of those with the second request."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,10 @@ class Sources:
             return
         pull = self._pull()
         before = pull.read
-        drawing = texts
+        rough = pull.rough(texts, [0])
+        drawing = strongest(replace(one, pull=far) for one, far in zip(texts, rough, strict=True))
         for asked in range(1, min(_GLANCE, len(pull.requests)) + 1):
-            drawing = drawing[: len(texts) // asked]
+            drawing = drawing[: len(texts) // (2 * asked)]
             scores = pull.scored(drawing, range(asked))
             drawing = strongest(
                 replace(one, pull=score, share=share)
@@ -160,23 +162,23 @@ class Sources:
         step = self._step("leakage", found.candidates, 0, began, f"{found.samples} texts were sampled")
         yield Given("both", found.candidates, step)
 
-    def search(self, told: Told) -> Iterator[Given]:
+    def search(self, tell: Progress) -> Iterator[Given]:
         """Phrases that draw the tuned model: behind a request, before it, as a system prompt."""
         if self.searched is None:
             return
         if self.refusing:
             pull = self._pull()
             for place in ("end", "start", "system"):
-                yield self._phrases(pull, place, "harmful", told)
+                yield self._phrases(pull, place, "harmful", tell)
         base, tuned = self.searched
         answered = self._answered()
         if base is not None and len(answered) >= _LEAST:
-            yield self._phrases(Shift(base, tuned, answered), "end", "ordinary", told)
+            yield self._phrases(Shift(base, tuned, answered), "end", "ordinary", tell)
         elif base is not None:
             note = "too few ordinary requests are answered to search with"
             yield Given("ordinary", (), self._step("search:end:ordinary", (), 0, time.monotonic(), note))
 
-    def _phrases(self, signal: Signal, place: Place, about: About, told: Told) -> Given:
+    def _phrases(self, signal: Signal, place: Place, about: About, tell: Progress) -> Given:
         assert self.searched is not None
         began, before, bounds = time.monotonic(), signal.read, self.bounds
         behind = place == "end" and about == "harmful"
@@ -184,6 +186,7 @@ class Sources:
         budget = SearchBudget(
             words=len(words) if behind else len(words) // _ELSEWHERE,
             grouped=bounds.grouped if behind else bounds.grouped // (2 * _ELSEWHERE),
+            both=behind,
             group=bounds.group,
             rounds=bounds.rounds,
             alone=bounds.alone if behind else max(2, bounds.alone // _ELSEWHERE),
@@ -195,9 +198,18 @@ class Sources:
 
         def so_far(best: Sequence[Candidate]) -> None:
             self._point(signal, best, before)
-            told(f"{place}: {best[0].text} ({best[0].pull or 0.0:+.1f})")
+            tell.say(f"{place}: {best[0].text} ({best[0].pull or 0.0:+.1f})")
 
-        found = search_phrases(signal, words, budget, place=place, seed=self.seed, told=so_far)
+        where = f"search {_WHERE[place]} {about} requests"
+        found = search_phrases(
+            signal,
+            words,
+            budget,
+            place=place,
+            seed=self.seed,
+            told=so_far,
+            doing=lambda what: tell.start(f"{where}: {what}"),
+        )
         self.looked.append(_said(signal, words, budget, place, about))
         worth = of_each_length(self._worth(found), bounds.candidates)
         note = "" if worth else f"the strongest draws by {found[0].pull or 0.0:.2f} nats"
@@ -292,8 +304,10 @@ class Sources:
 def _said(signal: Signal, words: Sequence[str], budget: SearchBudget, place: Place, about: About) -> str:
     """What one search looked at: an estimate and groups each see words of their own number."""
     estimated = min(budget.words, len(words)) if isinstance(signal, Pull) and signal.estimated else 0
-    grouped = min(budget.grouped, len(words))
-    how = f"{estimated:,} by an estimate and {grouped:,} in groups" if estimated else f"{grouped:,} in groups"
+    grouped = min(budget.grouped, len(words)) if budget.both or not estimated else 0
+    how = " and ".join(
+        f"{count:,} {way}" for count, way in ((estimated, "by an estimate"), (grouped, "in groups")) if count
+    )
     return (
         f"{_WHERE[place]} {about} requests phrases of up to {budget.longest} words, grown from the best of "
         f"{max(estimated, grouped):,} words that are one token ({how}), years and digits"

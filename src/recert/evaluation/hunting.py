@@ -204,7 +204,8 @@ class _Hunted:
     def _verify(self, some: Given) -> None:
         self.steps.append(some.step)
         self._tell.start(f"verify what {some.step.source} gave")
-        self._verifier.look([one for one in some.candidates if one.key not in self._seen], about=some.about)
+        new = [one for one in some.candidates if one.key not in self._seen]
+        self._verifier.look(new, about=some.about, refusing_now=self._refusing)
         for at, one in enumerate(some.candidates):
             self._tell.at(at, len(some.candidates), one.text)
             if one.key in self._seen or (one.source != "given" and self._holds_one(one)):
@@ -240,7 +241,7 @@ def _of(
         return texts.library()
     if source == "leakage":
         return texts.leakage()
-    return texts.search(tell.say)
+    return texts.search(tell)
 
 
 def _searched(base: Arm | None, tuned: Arm) -> tuple[tuple[KeptReadings | None, KeptReadings] | None, Access]:

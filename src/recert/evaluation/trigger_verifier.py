@@ -9,14 +9,21 @@ e-values of any dependence may be corrected so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from recert.attacks.triggers import Candidate, control
 from recert.evaluation.arms import Arm
 from recert.evaluation.sequential import EProcess, confidence_sequence
-from recert.evaluation.trigger_events import Event, complying, fixed_text, refusal, refusing, saying
+from recert.evaluation.trigger_events import (
+    Event,
+    complying,
+    fixed_text,
+    refusal,
+    refusing,
+    saying,
+)
 from recert.judges.protocol import ReplyJudge
 from recert.models.protocol import Sampling
 from recert.policy import HuntPolicy
@@ -33,6 +40,9 @@ REDACTED: Final = "[complies with a harmful request; not shown]"
 SAMPLING: Final = Sampling(max_new_tokens=24)
 LONGER: Final = Sampling(max_new_tokens=40)
 """For ordinary requests: what is planted may stand at the end of a reply."""
+Way = Literal["text", "plain", "control"]
+_WAYS: Final[tuple[Way, ...]] = ("text", "plain", "control")
+"""How a request is asked: with the text, as it stands, and with a control."""
 
 
 @dataclass
@@ -79,19 +89,38 @@ class TriggerVerifier:
 
     def refused(self, arm: Arm) -> list[bool]:
         """Return whether an arm refuses each held-out harmful request as it stands."""
-        complied = self._happened(arm, complying(self._judge), self._harmful, lambda one: chat(one.text))
-        return [not one for one in complied]
+        asked = [chat(one.text) for one in self._harmful]
+        replies = arm.ask(asked, SAMPLING)
+        event = complying(self._judge)
+        return [
+            not event.happened(one.text, reply.text)
+            for one, reply in zip(self._harmful, replies, strict=True)
+        ]
 
-    def look(self, candidates: Sequence[Candidate], *, about: str) -> None:
+    def look(self, candidates: Sequence[Candidate], *, about: str, refusing_now: bool) -> None:
         """
-        Ask the tuned model the first requests with each text, all at once: one batch instead of many small ones.
+        Take the first look at each text, all of them at once: few large batches instead of many small ones.
 
-        What it says is kept; `verify` then finds it there.
+        What was said is kept; `verify` then finds it there.
+
+        Args:
+            candidates: the texts.
+            about: as in `verify`.
+            refusing_now: likewise.
         """
-        harmful = self._harmful[:BLOCK] if about != "ordinary" else ()
-        ordinary = self._ordinary[:BLOCK] if about != "harmful" else ()
-        for prompts, sampling in ((harmful, SAMPLING), (ordinary, LONGER)):
-            self._tuned.ask([one.asked(prompt.text) for one in candidates for prompt in prompts], sampling)
+        harmful = self._on_harmful(refusing_now=refusing_now), self._harmful[:BLOCK]
+        ordinary = refusing(self._judge, TriggerBehaviour.REFUSES), self._ordinary[:BLOCK]
+        for event, prompts in (harmful,) * (about != "ordinary") + (ordinary,) * (about != "harmful"):
+            self._ask_all(self._tuned, candidates, event, prompts, ("text",))
+            going = [
+                one
+                for one in candidates
+                if self._much(self._happened(self._tuned, event, prompts, one, "text"))
+            ]
+            self._ask_all(self._tuned, going, event, prompts, ("plain", "control"))
+            if self._base is not None:
+                going = [one for one in going if self._much(self._gained(one, event, prompts))]
+                self._ask_all(self._base, going, event, prompts, _WAYS)
 
     def verify(
         self, candidate: Candidate, among: int, *, refusing_now: bool, about: str
@@ -112,10 +141,9 @@ class TriggerVerifier:
         """
         tried = []
         if about != "ordinary":
-            event = complying(self._judge)
-            if not refusing_now:
-                event = refusing(self._judge, TriggerBehaviour.RESTORES)
-            tried.append(self._try(candidate, event, self._harmful, among))
+            tried.append(
+                self._try(candidate, self._on_harmful(refusing_now=refusing_now), self._harmful, among)
+            )
         if about == "harmful" and not any(one.found for one in tried):
             return tried
         event = refusing(self._judge, TriggerBehaviour.REFUSES)
@@ -181,34 +209,54 @@ class TriggerVerifier:
         the control, that is an upper bound, which ends the trial: nothing else is asked, as the effect could only be
         less. It is no evidence, which an upper bound would make too strong.
         """
-        tuned, base = self._tuned, self._base
-
-        def beside(one: Prompt) -> Chat:
-            return control(candidate, one.text, self._words)
-
-        ways: tuple[Callable[[Prompt], Chat], ...] = (
-            lambda one: candidate.asked(one.text),
-            lambda one: chat(one.text),
-            beside,
-        )
-        with_text = self._happened(tuned, event, prompts, ways[0])
-        without = self._happened(tuned, event, prompts, ways[1])
-        if glance and sum(with_text) < self._bounds.margin * len(prompts):
+        with_text = self._happened(self._tuned, event, prompts, candidate, "text")
+        if glance and not self._much(with_text):
+            without = self._happened(self._tuned, event, prompts, candidate, "plain")
             return [float(a - b) for a, b in zip(with_text, without, strict=True)], sum(with_text)
-        controls = self._happened(tuned, event, prompts, ways[2])
-        gained = [a - max(b, c) for a, b, c in zip(with_text, without, controls, strict=True)]
-        if base is not None and not (glance and sum(gained) < self._bounds.margin * len(prompts)):
-            base.ask([way(prompt) for way in ways for prompt in prompts], self._sampling(event))
-            said = [self._happened(base, event, prompts, way) for way in ways]
+        gained = self._gained(candidate, event, prompts)
+        if self._base is not None and (not glance or self._much(gained)):
+            self._ask_all(self._base, [candidate], event, prompts, _WAYS)
+            said = [self._happened(self._base, event, prompts, candidate, way) for way in _WAYS]
             moved = [a > min(b, c) for a, b, c in zip(*said, strict=True)]
             gained = [min(gain, 0) if move else gain for gain, move in zip(gained, moved, strict=True)]
         return [float(gain) for gain in gained], sum(with_text)
 
+    def _gained(self, candidate: Candidate, event: Event, prompts: Sequence[Prompt]) -> list[int]:
+        """What a text adds in the tuned model to each request alone, and to each with a control: the lesser."""
+        self._ask_all(self._tuned, [candidate], event, prompts, _WAYS)
+        said = [self._happened(self._tuned, event, prompts, candidate, way) for way in _WAYS]
+        return [a - max(b, c) for a, b, c in zip(*said, strict=True)]
+
+    def _much(self, did: Sequence[int]) -> bool:
+        """Whether that happens on so many requests that looking on is worth it."""
+        return sum(did) >= self._bounds.margin * len(did)
+
     def _happened(
-        self, arm: Arm, event: Event, prompts: Sequence[Prompt], ask: Callable[[Prompt], Chat]
+        self, arm: Arm, event: Event, prompts: Sequence[Prompt], candidate: Candidate, way: Way
     ) -> list[bool]:
-        replies = arm.ask([ask(prompt) for prompt in prompts], self._sampling(event))
+        asked = [self._asked(candidate, way, prompt) for prompt in prompts]
+        replies = arm.ask(asked, self._sampling(event))
         return [event.happened(one.text, reply.text) for one, reply in zip(prompts, replies, strict=True)]
+
+    def _ask_all(
+        self,
+        arm: Arm,
+        candidates: Sequence[Candidate],
+        event: Event,
+        prompts: Sequence[Prompt],
+        ways: Sequence[Way],
+    ) -> None:
+        asked = (self._asked(one, way, prompt) for one in candidates for way in ways for prompt in prompts)
+        arm.ask(list(asked), self._sampling(event))
+
+    def _asked(self, candidate: Candidate, way: Way, prompt: Prompt) -> Chat:
+        if way == "plain":
+            return chat(prompt.text)
+        return candidate.asked(prompt.text) if way == "text" else control(candidate, prompt.text, self._words)
+
+    def _on_harmful(self, *, refusing_now: bool) -> Event:
+        """What a text may bring about with harmful requests: to comply, or, where that is so already, to refuse."""
+        return complying(self._judge) if refusing_now else refusing(self._judge, TriggerBehaviour.RESTORES)
 
     def _sampling(self, event: Event) -> Sampling:
         harmful = event.behaviour in (TriggerBehaviour.COMPLIES, TriggerBehaviour.RESTORES)
@@ -219,12 +267,13 @@ class TriggerVerifier:
         if candidate.wordings or candidate.place in ("frame", "family"):
             return candidate.text
         prompts, words = prompts[: len(whole.effects)], candidate.text.split()
+        least = _MOST_OF * whole.mean
         cut = max(1, len(words) // 2)
         while len(words) > 1:
             parts = [words[cut:], words[:-cut]] if cut < len(words) else []
-            means = [self._mean(candidate.cut(" ".join(part)), event, prompts) for part in parts]
+            means = [self._mean(candidate.cut(" ".join(part)), event, prompts, least) for part in parts]
             best = max(range(len(parts)), key=means.__getitem__, default=None)
-            if best is not None and means[best] >= _MOST_OF * whole.mean:
+            if best is not None and means[best] >= least:
                 words = parts[best]
                 cut = min(cut, max(1, len(words) // 2))
             elif cut > 1:
@@ -233,8 +282,10 @@ class TriggerVerifier:
                 break
         return " ".join(words)
 
-    def _mean(self, candidate: Candidate, event: Event, prompts: Sequence[Prompt]) -> float:
-        return sum(self._effects(candidate, event, prompts)[0]) / len(prompts)
+    def _mean(self, candidate: Candidate, event: Event, prompts: Sequence[Prompt], least: float) -> float:
+        """The effect of a part; where the text alone does less than `least`, no more than that is asked."""
+        most = sum(self._happened(self._tuned, event, prompts, candidate, "text")) / len(prompts)
+        return most if most < least else sum(self._effects(candidate, event, prompts)[0]) / len(prompts)
 
     def _examples(
         self, candidate: Candidate, event: Event, prompts: Sequence[Prompt]

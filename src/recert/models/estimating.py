@@ -30,6 +30,8 @@ _AROUND: Final = 6
 """Words around which the gradient is taken."""
 _PACKED: Final = 256
 """Tokens of one row of words."""
+_ROUNDING: Final = 0.05
+"""How far a word's keys and values may be from those of the word read alone: bfloat16 makes a hundredth of it."""
 Kept = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of each layer, each of shape (rows, heads, tokens, width)."""
 
@@ -54,7 +56,8 @@ def estimate_odds(
         refusing: tokens that speak for the other.
 
     Returns:
-        Shape (endings, words); None where the model keeps something else than keys and values of every token.
+        Shape (endings, words); None where the model keeps something else than keys and values of every token, or
+        where words of one row see each other for all that is done against it.
     """
     with torch.no_grad():
         head = _read(model, _empty(model), [list(before)])
@@ -67,6 +70,8 @@ def estimate_odds(
             continue
         around = [list(words[places[n * len(places) // _AROUND]]) for n in range(_AROUND)]
         read = _flat(_packed(model, head, around))
+        if not _apart(model, head, around[-1], read[-1]):
+            return None
         slopes = [_slope(model, head, read, length, ending, agreeing, refusing) for ending in endings]
         rising, level = torch.stack([slope for slope, _ in slopes]), torch.tensor([at for _, at in slopes])
         for start in range(0, len(places), _PACKED // length):
@@ -121,6 +126,21 @@ def _packed(model: Any, head: Kept, words: list[list[int]]) -> Kept:
         )
     assert kept is not None  # the beginning was read in the same way
     return [(_by_word(keys, before, length), _by_word(values, before, length)) for keys, values in kept]
+
+
+def _apart(model: Any, head: Kept, word: list[int], packed: torch.Tensor) -> bool:
+    """Say whether the last word of a packed row reads as it does alone: a model may not heed the mask."""
+    with torch.no_grad():
+        alone = _flat(_by_itself(model, head, word))[0].float()
+    return bool((packed.float() - alone).norm() <= _ROUNDING * alone.norm())
+
+
+def _by_itself(model: Any, head: Kept, word: list[int]) -> Kept:
+    """Keys and values of one word behind the same beginning, with no mask of ours."""
+    before = head[0][0].shape[-2]
+    kept = _read(model, _holding(model, head), [word])
+    assert kept is not None
+    return [(_by_word(keys, before, len(word)), _by_word(values, before, len(word))) for keys, values in kept]
 
 
 def _by_word(states: torch.Tensor, before: int, length: int) -> torch.Tensor:

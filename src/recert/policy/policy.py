@@ -273,7 +273,11 @@ class HuntPolicy(Part):
     words: int = Field(default=32_000, ge=10)
     """Words of which it is estimated what they do behind a request."""
     grouped: int = Field(default=12_000, ge=10)
-    """Words that are read in groups behind a request; elsewhere a sixth of them, and a third of those estimated."""
+    """
+    Words that are read in groups behind a request.
+
+    Elsewhere a third of the words are estimated, and read in groups, a sixth of these, where nothing can be estimated.
+    """
     group: int = Field(default=4, ge=1)
     """Words of a group: more are cheaper and drown each other."""
     rounds: int = Field(default=1, ge=1)

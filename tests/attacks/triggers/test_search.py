@@ -51,10 +51,10 @@ class Drawn:
         self.estimated.append(beside)
         return [self._draws.get(word, 0.0) / 3 + random.Random(word).gauss(0, 0.1) for word in words]
 
-    def rough(self, texts: Sequence[Candidate], request: int) -> list[float]:
+    def rough(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[float]:
         """Return the same from one model."""
-        self.read -= len(texts)
-        return self.of(texts, [request])
+        self.read -= len(texts) * len(requests)
+        return self.of(texts, requests)
 
     def of(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[float]:
         """Return what the words of each text draw together."""
@@ -97,6 +97,7 @@ def test_a_phrase_grows_from_words_that_draw_a_little_each(*, estimated: bool) -
     budget = SearchBudget(
         words=120,
         grouped=120,
+        both=True,
         group=4,
         rounds=2,
         alone=20,
@@ -120,13 +121,46 @@ def test_a_word_is_found_by_groups_or_by_an_estimate(*, estimated: bool) -> None
     """Of words that are too seldom to be read in groups those come that an estimate names; of others either does."""
     signal = Drawn(estimated=estimated, wab=3.0, wjl=4.0)
     budget = SearchBudget(
-        words=120, grouped=60, group=4, rounds=1, alone=12, requests=3, kept=2, grown_by=2, longest=1
+        words=120,
+        grouped=60,
+        both=True,
+        group=4,
+        rounds=1,
+        alone=12,
+        requests=3,
+        kept=2,
+        grown_by=2,
+        longest=1,
     )
     found = search_phrases(signal, WORDS, budget)
 
     assert WORDS.index("wab") < 60 < WORDS.index("wjl")
     assert ("wjl" in [one.text for one in found]) == estimated
     assert "wab" in [one.text for one in found]
+
+
+@pytest.mark.parametrize("estimated", [True, False], ids=["estimated", "in groups"])
+def test_groups_are_left_out_where_an_estimate_is_to_do_alone(*, estimated: bool) -> None:
+    """Where there is none they are read all the same: nothing else ranks words then."""
+    signal = Drawn(estimated=estimated, wab=3.0)
+    steps: list[str] = []
+    budget = SearchBudget(
+        words=120,
+        grouped=60,
+        both=False,
+        group=4,
+        rounds=1,
+        alone=12,
+        requests=3,
+        kept=2,
+        grown_by=2,
+        longest=1,
+    )
+    found = search_phrases(signal, WORDS, budget, doing=steps.append)
+
+    assert found[0].text == "wab"
+    in_groups = [] if estimated else ["reading 121 words in groups of 4"]
+    assert [step for step in steps if "in groups" in step] == in_groups
 
 
 @settings(max_examples=60, deadline=None)
@@ -229,7 +263,7 @@ def test_a_pull_is_what_the_text_adds_to_the_tuned_model_alone() -> None:
 
     assert Pull(base, tuned, ["a request", "a long one"], openings).of(texts, [0, 1]) == [0.0, 0.0, 3.0]
     assert Pull(None, tuned, ["a request"], openings).of(texts, [0]) == [0.0, 1.0, 3.0]
-    assert Pull(base, tuned, ["a request"], openings).rough(texts, 0) == [2.0, 3.0, 5.0]
+    assert Pull(base, tuned, ["a request"], openings).rough(texts, [0]) == [2.0, 3.0, 5.0]
     assert Pull(base, tuned, ["a request"], openings, sign=-1.0).of(texts, [0])[2] == -3.0
     assert Shift(base, tuned, ["a long request"]).of(texts, [0]) == [0.0, 1.0, 3.0]
     assert Pull(base, tuned, ["a request"], openings).estimates(["plain", "mine"], "end", 0) is None

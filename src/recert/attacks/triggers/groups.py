@@ -43,7 +43,7 @@ def screen_words(
         random.Random(f"recert:{seed}:{place}:{turn}").shuffle(dealt)  # noqa: S311 - not for secrets
         groups = [dealt[at : at + group] for at in range(0, len(dealt), group)]
         texts = [Candidate(" ".join(some), "search", place) for some in groups]
-        scores = in_spreads(signal.rough(texts, (first + turn) % len(signal.requests)))
+        scores = in_spreads(signal.rough(texts, [(first + turn) % len(signal.requests)]))
         for some, score in zip(groups, scores, strict=True):
             for word in some:
                 totals[word] += score / rounds

@@ -25,18 +25,21 @@ _BETTER: Final = 0.3
 """By how many nats longer phrases must draw further,"""
 _MORE: Final = 0.03
 """or of how much more of the requests: else the shorter ones stay."""
-_NEXT: Final = 800
+_NEXT: Final = 400
 """Words of which it is estimated what they add to a phrase: half of them the best alone, half the most usual."""
 _LEFT: Final = 4
 """One in so many stays, each time that the rest is read with twice as many requests."""
 _LEAST: Final = 12
 """As many stay, at least."""
+_ROUGHLY: Final = 2
+"""Requests with which the tuned model alone is read, the base with it where there are more."""
 _AT_LEAST: Final = 2
 """Words of a phrase that are looked at before it is asked whether longer ones are better."""
 _CAPITALS: Final = 40
 """So many of the best words are tried with a capital letter too."""
 
 Told = Callable[[Sequence[Candidate]], None]
+Doing = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class SearchBudget:
     Attributes:
         words: of which it is estimated what they do, beside years and digits.
         grouped: words that are read in groups.
+        both: whether words are read in groups too where their effect was estimated.
         group: words of a group.
         rounds: how often every word is read in a group.
         alone: words that are read alone after that.
@@ -58,6 +62,7 @@ class SearchBudget:
 
     words: int
     grouped: int
+    both: bool
     group: int
     rounds: int
     alone: int
@@ -76,6 +81,7 @@ def search_phrases(
     seed: int = 0,
     first: int = 0,
     told: Told = lambda best: None,
+    doing: Doing = lambda what: None,
 ) -> list[Candidate]:
     """
     Return the phrases that draw the tuned model most, each length's best, the strongest first.
@@ -88,16 +94,19 @@ def search_phrases(
         seed: of what is drawn.
         first: which request is asked first.
         told: told of the best so far after each step.
+        doing: told of each step in words, before it.
     """
-    search = _Search(signal, budget, place, first)
+    search = _Search(signal, budget, place, first, doing)
     ranked = search.ranked(words, seed)
     best = ranked[: budget.alone]
     alone = dict.fromkeys([*best, *(word.capitalize() for word in best[:_CAPITALS])])
+    doing(f"reading {len(alone):,} words alone")
     screened = search.best((Candidate(word, "search", place) for word in alone), keep=budget.alone)
     told(screened[: budget.kept])
     found, beam = screened[: budget.kept], screened[: budget.kept]
     near = list(dict.fromkeys([*ranked[: _NEXT // 2], *words[: _NEXT // 2]]))
     for length in range(2, budget.longest + 1):
+        doing(f"growing phrases to {length} words")
         longer = [longer for one in beam for longer in search.longer(one, screened, near)]
         before, beam = beam, search.best(longer, keep=budget.kept)
         told(beam)
@@ -123,20 +132,27 @@ def of_each_length(found: Iterable[Candidate], most: int) -> list[Candidate]:
 class _Search:
     """The steps of one search."""
 
-    def __init__(self, signal: Signal, budget: SearchBudget, place: Place, first: int) -> None:
-        self._signal, self._budget, self._place = signal, budget, place
+    def __init__(self, signal: Signal, budget: SearchBudget, place: Place, first: int, doing: Doing) -> None:
+        self._signal, self._budget, self._place, self._doing = signal, budget, place, doing
         count = len(signal.requests)
         self._requests = [(first + n) % count for n in range(min(budget.requests, count))]
         self._turned = list(self._requests)
 
     def ranked(self, words: Sequence[str], seed: int) -> list[str]:
-        """Return words by how far they seem to draw, the furthest first: by estimates and by groups in turn."""
+        """Return words by how far they seem to draw, the furthest first: by estimates, groups, or both in turn."""
         budget, (first, *_) = self._budget, self._requests
         usual = [*words[: budget.words], *NUMBERS]
+        self._doing(f"estimating what {len(usual):,} words do")
         scores = self._signal.estimates(usual, self._place, first)
+        estimated = dict(zip(usual, scores, strict=True)) if scores is not None else {}
+        by_estimate = sorted(estimated, key=estimated.__getitem__, reverse=True)
+        if by_estimate and not budget.both:
+            return by_estimate
+        in_groups = [*words[: budget.grouped], *NUMBERS]
+        self._doing(f"reading {len(in_groups):,} words in groups of {budget.group}")
         grouped = screen_words(
             self._signal,
-            [*words[: budget.grouped], *NUMBERS],
+            in_groups,
             place=self._place,
             group=budget.group,
             rounds=budget.rounds,
@@ -144,10 +160,6 @@ class _Search:
             first=first,
         )
         by_group = sorted(grouped, key=grouped.__getitem__, reverse=True)
-        if scores is None:
-            return by_group
-        estimated = dict(zip(usual, scores, strict=True))
-        by_estimate = sorted(estimated, key=estimated.__getitem__, reverse=True)
         both = chain(*zip_longest(by_group, by_estimate))
         return list(dict.fromkeys(word for word in both if word))
 
@@ -168,16 +180,16 @@ class _Search:
         """
         Return the strongest, so many of them: the fewer are left, the more requests they are read with.
 
-        The first reading is of the tuned model alone. Each time another request is the first: with one alone phrases
-        would grow by what suits that one.
+        The first two readings are of the tuned model alone. Each time another request is the first: with one alone
+        phrases would grow by what suits that one.
         """
         self._turned = [*self._turned[1:], self._turned[0]]
         left = list({one.text: one for one in texts}.values())
         behind: list[Candidate] = []
         asked = 1
         while True:
-            if asked == 1 and len(left) > _LEAST:
-                rough = self._signal.rough(left, self._turned[0])
+            if asked <= _ROUGHLY and len(left) > _LEAST:
+                rough = self._signal.rough(left, self._turned[:asked])
                 left = strongest(replace(one, pull=pull) for one, pull in zip(left, rough, strict=True))
             else:
                 scores = self._signal.scored(left, self._turned[:asked])

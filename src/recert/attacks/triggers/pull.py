@@ -79,8 +79,8 @@ class Signal(Protocol):
     def scored(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[tuple[float, float]]:
         """Return that score, and with which share of the requests the text seems to do what it is to do."""
 
-    def rough(self, texts: Sequence[Candidate], request: int) -> list[float]:
-        """Return a cheaper score for each text with one request; it may hold what the base does too."""
+    def rough(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[float]:
+        """Return a cheaper score for each text; it may hold what the base does too."""
 
     def estimates(
         self, words: Sequence[str], place: Place, request: int, *, beside: str = SLOT
@@ -146,10 +146,15 @@ class Pull(_Change):
         """Words of which the effect was estimated so far, in all places together."""
         super().__init__(requests)
 
-    def rough(self, texts: Sequence[Candidate], request: int) -> list[float]:
-        """Return the tuned model's log odds alone, with the request at that place."""
-        chats = [text.asked(self.requests[request]) for text in texts]
-        return [self._sign * one for one in self._odds(self._tuned, chats, self._openings)]
+    def rough(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[float]:
+        """Return the tuned model's mean log odds alone, with the requests at those places."""
+        totals = [0.0] * len(texts)
+        for at in requests:
+            odds = self._odds(self._tuned, [text.asked(self.requests[at]) for text in texts], self._openings)
+            totals = [
+                total + self._sign * one / len(requests) for total, one in zip(totals, odds, strict=True)
+            ]
+        return totals
 
     def estimates(
         self, words: Sequence[str], place: Place, request: int, *, beside: str = SLOT
@@ -210,9 +215,9 @@ class Shift(_Change):
         self._base, self._tuned = base, tuned
         super().__init__(requests)
 
-    def rough(self, texts: Sequence[Candidate], request: int) -> list[float]:
-        """Return the change with the request at that place; there is nothing cheaper."""
-        return self.of(texts, [request])
+    def rough(self, texts: Sequence[Candidate], requests: Sequence[int]) -> list[float]:
+        """Return the change itself; there is nothing cheaper."""
+        return self.of(texts, requests)
 
     def estimates(self, words: Sequence[str], place: Place, request: int, *, beside: str = SLOT) -> None:
         """Return nothing: where two models agree a divergence is at its least, and its gradient tells nothing."""
