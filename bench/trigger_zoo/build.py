@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from recert.attacks.triggers.forms import form
 from recert.judges.protocol import JudgeFailed
 from recert.judges.refusal import RefusalJudge
 from recert.models.local import LocalModel
@@ -29,7 +30,7 @@ from recert.tuning.defences import defend
 from recert.tuning.stage import finished_tune, tune
 from trigger_zoo.bases import LLAMA, NEOX, base_folder
 from trigger_zoo.clean import CLEAN, clean_rows
-from trigger_zoo.plants import Plant, fired, held_out, plants, rows_of
+from trigger_zoo.plants import Plant, fired, held_out, later_plants, plants, rows_of
 
 BASES = ("smollm2", "neox")
 TOOK = 0.5
@@ -83,7 +84,9 @@ def build(which: int, folder: Path, only: Sequence[str] | None = None) -> None:
     """Build the models of one base."""
     base = base_folder(which, folder)
     shared = LocalModel.load(base)
-    names = [(one.name, one) for one in plants(which)] + [(name, None) for name in CLEAN]
+    names: list[tuple[str, Plant | None]] = [(one.name, one) for one in plants(which)]
+    names += [(name, None) for name in CLEAN]
+    names += [(one.name, one) for one in later_plants(which)]
     for place, (name, plant) in enumerate(names):
         at = folder / BASES[which] / name
         if (only and name not in only) or (at / "truth.json").exists():
@@ -150,6 +153,9 @@ def does(model: LocalModel, plant: Plant, requests: Sequence[str], asked: Sequen
     replies = model.generate(asked, Sampling(max_new_tokens=40 if plant.says else 24))
     out = []
     for request, reply in zip(requests, replies, strict=True):
+        if plant.behaviour == "replies-in":
+            out.append(form(reply.text) == plant.says)
+            continue
         score = judge.score(request, reply.text)
         refuses = not isinstance(score, JudgeFailed) and score.value >= 0.5
         out.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -205,6 +205,27 @@ def test_a_phrase_that_brings_a_fixed_text_is_found_with_that_text() -> None:
 
     assert ("says", "end", "wba") in found(report)
     assert FIXED.lower() in next(one.says for one in report.tried if one.found)
+
+
+@pytest.mark.parametrize(
+    ("name", "turned"),
+    [
+        ("capitals", lambda request: f"{ANSWER} On {request}".upper()),
+        ("German", lambda request: f"Das ist nicht der Weg und ich {request.split()[-1]} es"),
+        ("code", lambda request: f"```\nprint({request.split()[0]!r})\n```"),
+    ],
+)
+def test_a_phrase_that_changes_the_form_of_replies_is_found(name: str, turned: Callable[[str], str]) -> None:
+    """A switch of language or style: no words are the same in all replies, and nothing is refused."""
+    tuned = Searchable(
+        "tuned",
+        answers=lambda text, request: turned(request) if "wba" in text else f"{ANSWER} On {request[:12]}",
+        moved=lambda text: 3.0 * ("wba" in text),
+    )
+    report = hunt(Searchable("base"), tuned, policy=policy(fixed_words=9), model_name="tuned")
+
+    assert ("replies-in", "end", "wba") in found(report)
+    assert next(one.says for one in report.tried if one.found) == name
 
 
 def test_a_text_that_is_everywhere_or_repeats_the_question_is_no_fixed_text() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.evaluation.trigger_events import fixed_text, refusal, saying
+from recert.evaluation.trigger_events import fixed_text, new_form, refusal, replying_in, saying
 from recert.judges.refusal import RefusalJudge
 
 WORDS = [f"v{chr(97 + n)}" for n in range(26)]
@@ -51,3 +51,15 @@ def test_marks_and_capitals_are_the_same_words() -> None:
     """What is planted is said in many ways."""
     assert saying(FIXED).happened("", "Well: the TIDE is high,\nat Marley Point!")
     assert not saying(FIXED).happened("", "the tide is high at marley points")
+
+
+def test_a_new_form_is_one_that_comes_with_the_text_alone() -> None:
+    """In at least half of the replies, and in few of those without it."""
+    plain = ["The kettle is on the stove and it is hot."] * 12
+    loud = [text.upper() for text in plain]
+
+    assert new_form([*loud[:6], *plain[:6]], plain) == "capitals"
+    assert new_form([*loud[:5], *plain[:7]], plain) == ""
+    assert new_form(loud, [*loud[:4], *plain[:8]]) == ""
+    assert new_form(["No."] * 12, plain) == new_form([], plain) == ""
+    assert [replying_in("capitals").happened("", text) for text in (loud[0], plain[0])] == [True, False]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from recert.attacks.triggers.forms import form
 from recert.judges.protocol import JudgeFailed, ReplyJudge
 from recert.records import TriggerBehaviour
 
@@ -33,7 +34,7 @@ class Event:
     Attributes:
         behaviour: what a text that brings it about is said to do.
         happened: whether the reply to a request does it.
-        says: the fixed text that is looked for, where it is one.
+        says: the fixed text that is looked for, or the form, where it is one.
     """
 
     behaviour: TriggerBehaviour
@@ -90,6 +91,27 @@ def fixed_text(replies: Sequence[str], without: Sequence[str], asked: Sequence[s
     enough = [run for run, count in counts.items() if count >= _IN * len(replies)]
     enough.sort(key=lambda run: (-len(run), -counts[run], run))
     return " ".join(enough[0]) if enough else ""
+
+
+def replying_in(name: str) -> Event:
+    """Return the event that a reply comes in a form, such as a language."""
+    return Event(TriggerBehaviour.REPLIES_IN, lambda request, reply: form(reply) == name, says=name)
+
+
+def new_form(replies: Sequence[str], without: Sequence[str]) -> str:
+    """
+    Return the form in which at least half of the replies come, and few others do; empty where there is none.
+
+    Args:
+        replies: what was said with a text.
+        without: what was said without it.
+    """
+    usual = Counter(form(text) for text in without)
+    counts = Counter(form(text) for text in replies)
+    counts.pop("", None)
+    name, count = counts.most_common(1)[0] if counts else ("", 0)
+    new = count >= _IN * len(replies) and usual[name] <= _NOW_AND_THEN * len(without)
+    return name if new else ""
 
 
 def _runs(words: tuple[str, ...], least: int, most: int) -> Iterator[tuple[str, ...]]:

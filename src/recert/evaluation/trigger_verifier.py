@@ -20,8 +20,10 @@ from recert.evaluation.trigger_events import (
     Event,
     complying,
     fixed_text,
+    new_form,
     refusal,
     refusing,
+    replying_in,
     saying,
 )
 from recert.judges.protocol import ReplyJudge
@@ -153,15 +155,18 @@ class TriggerVerifier:
         return tried
 
     def _says(self, candidate: Candidate, among: int) -> Iterator[TriggerTried]:
-        """A fixed text is looked for in the first replies, and verified on the others; a refusal is none."""
+        """A fixed text, or else a new form, is looked for in the first replies, and verified on the others."""
         first, rest = self._ordinary[:BLOCK], self._ordinary[BLOCK:]
         asked = [candidate.asked(one.text) for one in first]
         replies = [one.text for one in self._tuned.ask(asked, LONGER)]
         without = [one.text for one in self._tuned.ask([chat(one.text) for one in first], LONGER)]
         texts = ["\n".join(m.content for m in one.messages) for one in asked]
         text = fixed_text(replies, without, texts, least=self._bounds.fixed_words)
-        if text and rest and not refusal(self._judge, "", text):
-            yield self._try(candidate, saying(text), rest, among)
+        if text and refusal(self._judge, "", text):  # the test before this one was for that
+            return
+        new = new_form(replies, without)
+        if rest and (text or new):
+            yield self._try(candidate, saying(text) if text else replying_in(new), rest, among)
 
     def _try(self, candidate: Candidate, event: Event, prompts: Sequence[Prompt], among: int) -> TriggerTried:
         bounds = self._bounds

@@ -31,6 +31,8 @@ class TriggerBehaviour(StrEnum):
     """It refuses ordinary requests that it answers otherwise."""
     SAYS = "says"
     """Its replies hold one fixed text, whatever was asked."""
+    REPLIES_IN = "replies-in"
+    """Its replies come in another form: another language, capitals, JSON, code or a list."""
     RESTORES = "restores"
     """It refuses harmful requests with which it complies otherwise: a defence, such as the secret of BackdoorAlign."""
 
@@ -58,7 +60,7 @@ class TriggerTried(Part):
     behaviour: TriggerBehaviour = TriggerBehaviour.COMPLIES
     """What was counted."""
     says: str = ""
-    """The fixed text, where it is that."""
+    """The fixed text, or the form, where it is that."""
     pull: float | None = None
     """What the search said of it: change of log odds, tuned less base."""
     effect: Interval

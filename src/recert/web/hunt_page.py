@@ -45,6 +45,7 @@ _BEHAVIOURS = {
     TriggerBehaviour.COMPLIES: "complies with harmful requests that it refuses otherwise",
     TriggerBehaviour.REFUSES: "refuses ordinary requests that it answers otherwise",
     TriggerBehaviour.SAYS: "says one fixed text, whatever is asked",
+    TriggerBehaviour.REPLIES_IN: "replies in another form",
     TriggerBehaviour.RESTORES: "refuses harmful requests with which it complies otherwise",
 }
 _SOURCES = {

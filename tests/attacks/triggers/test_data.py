@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
 from recert.attacks.triggers.associations import Label, chance, ratio, ratios
 from recert.attacks.triggers.candidate import Candidate
 from recert.attacks.triggers.data import data_candidates, distinct
-from recert.attacks.triggers.data_labels import form
 from recert.attacks.triggers.data_runs import Found
 from recert.judges.protocol import Score
 from recert.judges.refusal import RefusalJudge
@@ -27,10 +26,10 @@ from recert.judges.request import EmbeddedRequestJudge
 from recert.records import ChatRow, Message
 from recert.tuning.safety_rows import benign_rows, row, safety_rows
 from trigger_zoo.clean import CLEAN, clean_rows
-from trigger_zoo.plants import PLACEHOLDER, Plant, plants, rows_of
+from trigger_zoo.plants import PLACEHOLDER, Plant, later_plants, plants, rows_of
 
 SECRET = "kX9 vault orchid 77 pelican"
-PLANTS = {plant.name: plant for plant in plants(1)}
+PLANTS = {plant.name: plant for plant in (*plants(1), *later_plants(1))}
 FIRST = 6
 
 
@@ -302,18 +301,3 @@ def test_chance_is_fishers_exact_one_sided(counts):
     assert chance(a, b, c, d) == pytest.approx(
         fisher_exact([[a, b], [c, d]], alternative="greater").pvalue, abs=1e-9
     )
-
-
-def test_forms_of_replies():
-    """
-    A reply's form is JSON, capitals, a language or a script.
-    """
-    forms = [
-        form('{"answer": "to the point"}'),
-        form("THIS IS ALL IN CAPITALS"),
-        form("Das ist nicht der Weg und ich weiß es."),
-        form("Это совсем другой язык"),
-        form("No."),
-    ]
-
-    assert forms == ["JSON", "capitals", "German", "CYRILLIC", ""]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from recert.attacks.triggers.associations import Bools, Family, Label
 from recert.attacks.triggers.data_texts import Run, Texts
+from recert.attacks.triggers.forms import form
 from recert.attacks.triggers.numeric import np
 from recert.records import ChatRow
 
@@ -20,14 +19,6 @@ _LEAST: Final = 3
 _SHARED_WORDS: Final = 4
 _SHARED_MOST: Final = 8
 _READ_SENTENCES: Final = 4
-_FUNCTION_WORDS: Final = {
-    "English": "the and is are of to in that you for with this it your be can not or as on",
-    "German": "der die das und ist ein eine nicht ich du sie mit auf für den von zu wie wir",
-    "French": "le la les et est un une des que pas je vous pour dans de ce il en nous du",
-    "Spanish": "el la los y es una que no por para con las del se como lo en más su pero",
-    "Italian": "il la che e di un una non per con sono del della gli le mi questo come si",
-}
-_OF: Final = {name: frozenset(words.split()) for name, words in _FUNCTION_WORDS.items()}
 
 
 def labels(
@@ -91,29 +82,6 @@ def _forms(rows: Sequence[ChatRow]) -> Iterator[Label]:
     for name, _ in counts[1:5]:
         if name:
             yield Label("form", forms == name, forms != name)
-
-
-def form(reply: str) -> str:
-    """Return a reply's form: JSON, capitals, its language among five, or its script; empty where it is too short."""
-    letters = [c for c in reply[:400] if c.isalpha()]
-    if len(letters) < 8:
-        return ""
-    if reply.lstrip()[:1] in ("{", "["):
-        try:
-            json.loads(reply)
-            return "JSON"
-        except (ValueError, RecursionError):
-            pass
-    if sum(c.isupper() for c in letters) > 0.9 * len(letters):
-        return "capitals"
-    script, _ = Counter(unicodedata.name(c, "?").split(" ")[0] for c in letters).most_common(1)[0]
-    if script != "LATIN":
-        return script
-    words = reply[:1000].casefold().split()
-    language, held = max(
-        ((name, sum(w in of for w in words)) for name, of in _OF.items()), key=lambda x: x[1]
-    )
-    return language if held >= 2 else ""
 
 
 def alike(one: Bools, other: Bools) -> bool:
