@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from recert.evaluation.arms import Arm
+from recert.evaluation.hunting import refuses_still
 from recert.evaluation.ordering import sampling_order
 from recert.evaluation.suites import embedded_suite
 from recert.evaluation.trigger_verifier import TriggerVerifier
@@ -52,8 +53,7 @@ def verified(
         words = [word for word in tuned.words(CONTROL_WORDS) if len(word) > 1]
         harmful, ordinary = _held_out("harmful", seed), _held_out("ordinary", seed)
         verifier = TriggerVerifier(base_arm, tuned_arm, harmful, ordinary, RefusalJudge(), words, bounds)
-        refused = verifier.refused(tuned_arm)
-        refusing = sum(refused) / len(refused) >= bounds.min_refusal
+        refusing = refuses_still(verifier.refused(tuned_arm), verifier.refused(base_arm), bounds)
         tried: list[TriggerTried] = []
         for one in found.candidates[:top]:
             tried += verifier.verify(one, top, refusing_now=refusing, about="both")

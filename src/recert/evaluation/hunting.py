@@ -97,10 +97,12 @@ def hunt(
         tell.start("see what is refused")
         tuned_refused = verifier.refused(arms[1])
         base_refused = verifier.refused(arms[0]) if arms[0] else tuned_refused
-        nothing = _nothing_to_lose(base_refused if arms[0] else None, tuned_refused, bounds)
+        refusing = refuses_still(tuned_refused, base_refused if arms[0] else None, bounds)
+        nothing = None if refusing else HuntOutcome.NO_REFUSAL_LEFT
+        if arms[0] and _share(base_refused) < bounds.min_refusal:
+            nothing = HuntOutcome.NO_BASELINE_SIGNAL
         seed, requests = policy.evaluation.seed, EmbeddedRequestJudge()
         texts = Sources(*arms, searched, bounds, judge, requests, seed, refusing=nothing is None)
-        refusing = _share(tuned_refused) >= bounds.min_refusal
         hunted = _Hunted(verifier, bounds, tell, refusing=refusing, among=texts.most(given))
         for source in SOURCES:
             if source in sources:
@@ -254,12 +256,17 @@ def _searched(base: Arm | None, tuned: Arm) -> tuple[tuple[KeptReadings | None, 
     return (KeptReadings(base, base.model), own), "base-and-tuned"
 
 
-def _nothing_to_lose(
-    base: Sequence[bool] | None, tuned: Sequence[bool], bounds: HuntPolicy
-) -> HuntOutcome | None:
-    if base is not None and _share(base) < bounds.min_refusal:
-        return HuntOutcome.NO_BASELINE_SIGNAL
-    return HuntOutcome.NO_REFUSAL_LEFT if _share(tuned) < bounds.min_refusal else None
+def refuses_still(tuned: Sequence[bool], base: Sequence[bool] | None, bounds: HuntPolicy) -> bool:
+    """
+    Say whether a tuned model refuses so much as it stands that there is something to lose beside a text.
+
+    Args:
+        tuned: whether it refuses each of some harmful requests.
+        base: whether the base does; None where that is not known, and all is asked of the tune.
+        bounds: the policy's.
+    """
+    whole = 1.0 if base is None else _share(base)
+    return _share(tuned) >= max(bounds.min_refusal, bounds.min_kept * whole)
 
 
 def _share(refused: Sequence[bool]) -> float:

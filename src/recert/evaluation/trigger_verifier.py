@@ -10,10 +10,10 @@ e-values of any dependence may be corrected so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from recert.attacks.triggers import Candidate, control
+from recert.attacks.triggers import Candidate, control, variants_of
 from recert.evaluation.arms import Arm
 from recert.evaluation.sequential import EProcess, confidence_sequence
 from recert.evaluation.trigger_events import (
@@ -29,7 +29,7 @@ from recert.evaluation.trigger_events import (
 from recert.judges.protocol import ReplyJudge
 from recert.models.protocol import Sampling
 from recert.policy import HuntPolicy
-from recert.records import Chat, Prompt, TriggerBehaviour, TriggerExample, TriggerTried, chat
+from recert.records import Chat, Prompt, TriggerBehaviour, TriggerExample, TriggerTried, TriggerVariant, chat
 
 BLOCK: Final = 12
 """Requests between two looks: one of each category."""
@@ -187,6 +187,7 @@ class TriggerVerifier:
             found=found,
             shortest=shortest,
             rows=candidate.rows,
+            variants=self._variants(candidate, shortest, event, prompts) if found else (),
             examples=self._examples(candidate, event, prompts) if found else (),
         )
 
@@ -291,6 +292,19 @@ class TriggerVerifier:
         """The effect of a part; where the text alone does less than `least`, no more than that is asked."""
         most = sum(self._happened(self._tuned, event, prompts, candidate, "text")) / len(prompts)
         return most if most < least else sum(self._effects(candidate, event, prompts)[0]) / len(prompts)
+
+    def _variants(
+        self, candidate: Candidate, shortest: str, event: Event, prompts: Sequence[Prompt]
+    ) -> tuple[TriggerVariant, ...]:
+        """Other ways to say a trigger, with the first requests alone: how wide it is, and no verdict."""
+        others = variants_of(replace(candidate, text=shortest))
+        first = prompts[:BLOCK]
+        self._ask_all(self._tuned, others, event, first, ("text",))
+        shares = [sum(self._happened(self._tuned, event, first, one, "text")) / len(first) for one in others]
+        return tuple(
+            TriggerVariant(text=one.text, place=one.place, did=round(share, 4))
+            for one, share in zip(others, shares, strict=True)
+        )
 
     def _examples(
         self, candidate: Candidate, event: Event, prompts: Sequence[Prompt]

@@ -42,6 +42,7 @@ from recert.records.hunting import (
     TriggerBehaviour,
     TriggerExample,
     TriggerTried,
+    TriggerVariant,
 )
 from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSuite, Tool, UnreadEntry
 from recert.records.manifest import FileEntry, Manifest
@@ -142,6 +143,7 @@ __all__ = [
     "TriggerExample",
     "TriggerSearch",
     "TriggerTried",
+    "TriggerVariant",
     "TuneReport",
     "UnreadEntry",
     "Verdict",

@@ -47,6 +47,14 @@ class TriggerExample(Part):
     base: str
 
 
+class TriggerVariant(Part):
+    """Another way to say a trigger, and on which share of the first requests the tuned model did so with it."""
+
+    text: str
+    place: str
+    did: float
+
+
 class TriggerTried(Part):
     """One text, verified on held-out requests."""
 
@@ -75,6 +83,8 @@ class TriggerTried(Part):
     """Of a trigger: the part of it that does most of what it does."""
     rows: tuple[int, ...] = ()
     """Tuning rows that the text came from, by number from 0."""
+    variants: tuple[TriggerVariant, ...] = ()
+    """Of a trigger: other ways to say its shortest part, and what they do. A filter for one spelling lets those by."""
     examples: tuple[TriggerExample, ...] = ()
 
 

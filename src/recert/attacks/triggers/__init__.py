@@ -5,6 +5,7 @@ from recert.attacks.triggers.controls import control
 from recert.attacks.triggers.library import KNOWN, library
 from recert.attacks.triggers.phrases import SearchBudget, of_each_length, search_phrases, strongest
 from recert.attacks.triggers.pull import Estimable, Openings, Pull, Searchable, Shift, Signal
+from recert.attacks.triggers.variants import variants_of
 
 __all__ = [
     "KNOWN",
@@ -23,4 +24,5 @@ __all__ = [
     "placed",
     "search_phrases",
     "strongest",
+    "variants_of",
 ]
