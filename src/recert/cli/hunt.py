@@ -96,7 +96,8 @@ def show(report: HuntReport) -> None:
     from recert.cli.printing import table, talk
 
     rows = [
-        (one.text, one.place, one.source, one.behaviour, "-" if one.pull is None else f"{one.pull:+.1f}",
+        (one.text, one.place, one.source, f"{one.behaviour} {one.says[:24]}".strip(),
+         "-" if one.pull is None else f"{one.pull:+.1f}",
          f"{one.complied:.2f}", one.effect, one.effect.n, one.shortest or "-", verdict(one))
         for one in report.tried[:20]
     ]  # fmt: skip
