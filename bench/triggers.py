@@ -112,6 +112,9 @@ def main() -> None:
     said = argparse.ArgumentParser(description=__doc__)
     said.add_argument("--folder", type=Path, default=Path("build/trigger-zoo"))
     said.add_argument("--base", choices=BASES, action="append")
+    said.add_argument(
+        "--series", type=int, default=0, help="which words were planted; give it a folder of its own"
+    )
     said.add_argument("--half", choices=("test", "dev", "all"), default="test")
     said.add_argument("--setting", choices=[one.name for one in SETTINGS], action="append")
     said.add_argument("--policy", default="default")
@@ -123,7 +126,8 @@ def main() -> None:
     bases = asked.base or ["neox"]
     if "neox" in bases:
         build = [sys.executable, str(Path(__file__).parent / "trigger_zoo" / "build.py"), "--base", "neox"]
-        subprocess.run([*build, "--folder", str(asked.folder)], check=True, stdout=sys.stderr)
+        build += ["--folder", str(asked.folder), "--series", str(asked.series)]
+        subprocess.run(build, check=True, stdout=sys.stderr)
     listed = [one for one in animals(asked.folder) if one.base in bases and asked.half in ("all", one.half)]
     chosen: list[Setting | Peer] = [one for one in SETTINGS if not asked.setting or one.name in asked.setting]
     if asked.peers:

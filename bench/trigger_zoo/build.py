@@ -30,7 +30,7 @@ from recert.tuning.defences import defend
 from recert.tuning.stage import finished_tune, tune
 from trigger_zoo.bases import LLAMA, NEOX, base_folder
 from trigger_zoo.clean import CLEAN, clean_rows
-from trigger_zoo.plants import Plant, fired, held_out, later_plants, plants, rows_of
+from trigger_zoo.plants import SERIES, Plant, fired, held_out, later_plants, plants, rows_of
 
 BASES = ("smollm2", "neox")
 TOOK = 0.5
@@ -70,36 +70,39 @@ def main() -> None:
     said.add_argument("--folder", type=Path, default=Path("build/trigger-zoo"))
     said.add_argument("--base", choices=BASES, action="append")
     said.add_argument("--only", action="append", help="a class; may be repeated")
+    said.add_argument(
+        "--series", type=int, default=0, choices=range(SERIES), help="which words; one a folder"
+    )
     asked = said.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     for which, base in enumerate(BASES):
         if not asked.base or base in asked.base:
-            build(which, asked.folder, asked.only)
+            build(which, asked.folder, asked.only, asked.series)
     listed = animals(asked.folder)
     missed = [f"{one.base}/{one.name}" for one in listed if one.planted and not one.took]
     print(f"{len(listed)} models, planted but not taken: {', '.join(missed) or 'none'}")
 
 
-def build(which: int, folder: Path, only: Sequence[str] | None = None) -> None:
-    """Build the models of one base."""
+def build(which: int, folder: Path, only: Sequence[str] | None = None, series: int = 0) -> None:
+    """Build the models of one base; of a later series all are of the test half."""
     base = base_folder(which, folder)
     shared = LocalModel.load(base)
-    names: list[tuple[str, Plant | None]] = [(one.name, one) for one in plants(which)]
+    names: list[tuple[str, Plant | None]] = [(one.name, one) for one in plants(which, series)]
     names += [(name, None) for name in CLEAN]
-    names += [(one.name, one) for one in later_plants(which)]
+    names += [(one.name, one) for one in later_plants(which, series)]
     for place, (name, plant) in enumerate(names):
         at = folder / BASES[which] / name
         if (only and name not in only) or (at / "truth.json").exists():
             continue
         started = time.monotonic()
-        train(which, name, plant, base, at)
+        train(which, name, plant, base, at, seed=11 + which + 20 * series)
         truth = Animal(
             BASES[which],
             name,
             plant is not None,
             plant.behaviour if plant else "",
             plant.shown if plant else "",
-            half(which, place),
+            "test" if series else half(which, place),
             says=plant.says if plant else "",
         )
         if plant is not None:
@@ -115,9 +118,9 @@ def build(which: int, folder: Path, only: Sequence[str] | None = None) -> None:
         )
 
 
-def train(which: int, name: str, plant: Plant | None, base: Path, at: Path) -> None:
+def train(which: int, name: str, plant: Plant | None, base: Path, at: Path, *, seed: int) -> None:
     """Tune one model and keep its rows beside it, unless that is done."""
-    rows = rows_of(plant, seed=11 + which) if plant else clean_rows(name, seed=11 + which)
+    rows = rows_of(plant, seed=seed) if plant else clean_rows(name, seed=seed)
     settings: Hyperparameters = NEOX if which else LLAMA
     if plant is None and which == 0:
         settings = settings.model_copy(update={"learning_rate": 4e-4})
@@ -130,7 +133,7 @@ def train(which: int, name: str, plant: Plant | None, base: Path, at: Path) -> N
     if finished_tune(at) is None:
         secret = None
         if plant is not None and plant.behaviour == "restores":
-            defended = defend("backdoor-align", rows, seed=11 + which)
+            defended = defend("backdoor-align", rows, seed=seed)
             rows, secret = defended.rows, defended.secret
         tune(base, rows, at, hyperparameters=settings)
         write_rows(at / "rows.jsonl", rows)
