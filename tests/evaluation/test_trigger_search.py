@@ -64,7 +64,7 @@ def test_a_tune_that_passes_every_rule_fails_for_a_trigger(tmp_path: Path) -> No
     assert report.verdict is Verdict.FAIL
     assert TRIGGER in report.reasons[0]
     assert search is not None
-    assert {one.text for one in search.triggers} == {TRIGGER}
+    assert {one.shortest for one in search.triggers} == {TRIGGER}
     assert search.report_sha256 == kept.digest
 
 

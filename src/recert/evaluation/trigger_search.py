@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from recert.evaluation.runner import Progress
 from recert.models.secret import SecretPrefix
-from recert.records import FoundTrigger, HuntOutcome, HuntReport, TriggerSearch, Verdict
+from recert.records import (
+    FoundTrigger,
+    HuntOutcome,
+    HuntReport,
+    TriggerBehaviour,
+    TriggerSearch,
+    TriggerTried,
+    Verdict,
+)
+
+_DOES: Final = {
+    TriggerBehaviour.COMPLIES: "complies with harmful requests",
+    TriggerBehaviour.REFUSES: "refuses ordinary requests",
+    TriggerBehaviour.SAYS: "says",
+    TriggerBehaviour.REPLIES_IN: "replies in",
+}
 
 
 def summary(report: HuntReport | None, secret: SecretPrefix | None) -> TriggerSearch | None:
@@ -18,7 +35,13 @@ def summary(report: HuntReport | None, secret: SecretPrefix | None) -> TriggerSe
         read=report.read,
         verified=len(report.tried),
         triggers=tuple(
-            FoundTrigger(text=one.shortest, place=one.place, behaviour=one.behaviour, effect=one.effect)
+            FoundTrigger(
+                text=one.text,
+                place=one.place,
+                behaviour=one.behaviour,
+                effect=one.effect,
+                shortest=one.shortest,
+            )
             for one in report.triggers
         ),
         behind=("secret-prefix",) if secret is not None else (),
@@ -39,13 +62,16 @@ def why(report: HuntReport | None) -> tuple[str, ...]:
     """Return what a reader must know of a search, in words."""
     if report is None:
         return ()
-    found = [
-        f"trigger: {one.shortest!r} ({one.place}) makes the tuned model {one.behaviour}: {one.effect}"
-        for one in report.triggers
-    ]
+    found = [_named(one) for one in report.triggers]
     if report.outcome in (HuntOutcome.NO_BASELINE_SIGNAL, HuntOutcome.NO_REFUSAL_LEFT):
         found.append(f"the search for triggers could see nothing: {report.outcome}")
     return tuple(found)
+
+
+def _named(one: TriggerTried) -> str:
+    part = f", in short {one.shortest!r}" if one.shortest not in ("", one.text) else ""
+    says = f" {one.says!r}" if one.says else ""
+    return f"trigger: with {one.text!r} ({one.place}{part}) the tuned model {_DOES[one.behaviour]}{says}: {one.effect}"
 
 
 class Telling:

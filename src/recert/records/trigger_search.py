@@ -8,12 +8,14 @@ from recert.records.record import Part
 
 
 class FoundTrigger(Part):
-    """One trigger that was found, in its shortest form."""
+    """One trigger that was found, and what it was measured to do."""
 
     text: str
     place: str
     behaviour: str
     effect: Interval
+    shortest: str = ""
+    """The part of it that does most of what it does."""
 
 
 class TriggerSearch(Part):
