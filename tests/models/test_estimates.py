@@ -16,6 +16,8 @@ from tiny_models import make_adapter, make_base
 pytestmark = pytest.mark.xdist_group("torch")
 MARK = "Qmarkq"
 WAYS = {"agreeing": ["Sure", "I"], "refusing": ["sorry", "How"]}
+ALIKE = {"agreeing": ["Sure"], "refusing": ["SELECT", "sorry"]}
+"""Two that begin with the same token."""
 PLACES = {
     "end": lambda text: chat(f"How do I bake bread? {text}"),
     "start": lambda text: chat(f"{text} how do I bake bread?"),
@@ -39,12 +41,16 @@ def estimated(model: LocalModel, one: Chat, words: list[str], beside: list[str])
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("word", ["letter", "town bread"])
-def test_an_estimate_is_exact_where_it_is_made(model: LocalModel, place: str, word: str) -> None:
+@pytest.mark.parametrize("ways", [WAYS, ALIKE], ids=["first token", "second token"])
+def test_an_estimate_is_exact_where_it_is_made(
+    model: LocalModel, place: str, word: str, ways: dict[str, list[str]]
+) -> None:
     """Of a word that it is taken around, whatever stands behind it, and in whatever batch it is read."""
     asked = PLACES[place]
-    found = estimated(model, asked(MARK), [word], ["", "and so on"])
-    exact = model.opening_odds([asked(word), asked(f"{word} and so on")], **WAYS)
+    found = model.opening_estimates(asked(MARK), MARK, [word], beside=["", "and so on"], **ways)
+    exact = model.opening_odds([asked(word), asked(f"{word} and so on")], **ways)
 
+    assert found is not None
     assert [row[0] for row in found] == pytest.approx(exact, abs=0.1)
 
 

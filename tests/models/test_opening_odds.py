@@ -53,6 +53,29 @@ def test_odds_are_those_of_each_conversation_alone(
     assert found == pytest.approx(alone(model, agreeing, refusing), abs=0.1)
 
 
+def test_where_both_ways_begin_alike_the_second_token_tells(model: LocalModel) -> None:
+    """By the probability of both tokens together, as they are where each is read alone."""
+    import torch
+
+    tokens = model._weights.chats
+    (shared, yes), (also, no, *_), (other, *_) = (tokens.tokens(text) for text in ("Sure", "SELECT", "sorry"))
+    exact = []
+    with model._active(), torch.inference_mode():
+        for one in ASKED:
+            ids = tokens.encode(one, 2)
+            first, second = (
+                model._weights.model(input_ids=torch.tensor([read])).logits[0, -1].double().log_softmax(-1)
+                for read in (ids, [*ids, shared])
+            )
+            against = torch.logaddexp(first[other], first[shared] + second[no])
+            exact.append(float(first[shared] + second[yes] - against))
+
+    assert shared == also
+    assert model.opening_odds(ASKED, agreeing=["Sure"], refusing=["SELECT", "sorry"]) == pytest.approx(
+        exact, abs=0.1
+    )
+
+
 def test_arms_differ_and_a_way_without_a_token_of_its_own_is_an_error(model: LocalModel) -> None:
     """Odds are those of the arm that is asked."""
     base = LocalModel(model._weights, None, "base", model.manifest)  # type: ignore[arg-type]

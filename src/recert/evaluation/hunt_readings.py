@@ -27,7 +27,7 @@ class KeptReadings:
         self, chats: Sequence[Chat], *, agreeing: Sequence[str], refusing: Sequence[str]
     ) -> list[float]:
         """Return the log odds of opening in one way against the other, in order."""
-        what = sha256_json(["odds", list(agreeing), list(refusing)])
+        what = sha256_json(["odds of ways", list(agreeing), list(refusing)])
         return self._arm.readings(
             what,
             chats,
@@ -55,7 +55,7 @@ class KeptReadings:
             )
             return json.dumps(found and [[round(value, 4) for value in row] for row in found])
 
-        what = ["estimates", mark, list(words), list(beside), list(agreeing), list(refusing)]
+        what = ["estimates of ways", mark, list(words), list(beside), list(agreeing), list(refusing)]
         said: list[list[float]] | None = json.loads(
             self._arm.kept([sha256_json(what), one.model_dump(mode="json")], estimate)
         )

@@ -258,8 +258,10 @@ class Sources:
             raise ModelError("too few requests are refused to search with", facts={"refused": len(refused)})
         arm = self.base or self.tuned
         ordinary = [one.text for one in embedded_suite("ordinary", "alignment").prompts[:_ASKED]]
-        agreed = [one.text for one in arm.ask([chat(text) for text in ordinary], SAMPLING)]
-        agreeing = (*_AGREEING, *(text[:_OPENING_CHARS] for text in agreed if text))
+        agreed = zip(ordinary, arm.ask([chat(text) for text in ordinary], SAMPLING), strict=True)
+        said_to = [(text, one.text) for text, one in agreed if one.text]
+        answers = [reply for text, reply in said_to if not refuses(self.judge, text, reply)]
+        agreeing = (*_AGREEING, *(reply[:_OPENING_CHARS] for reply in answers))
         own = [
             reply[:_OPENING_CHARS]
             for text, reply in zip(asked, replies[0], strict=True)

@@ -18,7 +18,7 @@ _WORD: Final = re.compile(r"\w+(?:'\w+)*")
 _LONGEST: Final = 12
 _GOES_ON: Final = " help with that."
 """With which a refusal that is cut short goes on. It makes no refusal of what is none."""
-_NOW_AND_THEN: Final = 0.3
+_NOW_AND_THEN: Final = 0.5
 """Share of other replies in which a run may stand: how much more often it comes is for the test to say."""
 _USUAL: Final = 3
 """Words of a run that is in what was asked, or in other replies, and so is nothing fixed."""

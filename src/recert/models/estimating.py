@@ -23,6 +23,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from recert.models.batching import LAST_LOGITS, cache_argument
+from recert.models.openings import Ways
 
 LONGEST: Final = 4
 """Tokens of a word, at most: of longer ones nothing is estimated."""
@@ -32,6 +33,7 @@ _PACKED: Final = 256
 """Tokens of one row of words."""
 _ROUNDING: Final = 0.05
 """How far a word's keys and values may be from those of the word read alone: bfloat16 makes a hundredth of it."""
+_LAST_TWO: Final = torch.tensor([-2, -1])
 Kept = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of each layer, each of shape (rows, heads, tokens, width)."""
 
@@ -41,8 +43,7 @@ def estimate_odds(
     before: Sequence[int],
     words: Sequence[Sequence[int]],
     endings: Sequence[Sequence[int]],
-    agreeing: Sequence[int],
-    refusing: Sequence[int],
+    ways: Ways,
 ) -> list[list[float]] | None:
     """
     Return for each ending and word the estimated log odds of going on in one way and not in the other.
@@ -52,8 +53,7 @@ def estimate_odds(
         before: tokens before a word, at least one.
         words: the tokens of each; of one without tokens, or with more than `LONGEST`, the estimate is minus infinity.
         endings: tokens that follow a word, at least one each; another does not read the words once more.
-        agreeing: tokens that speak for the one way.
-        refusing: tokens that speak for the other.
+        ways: tokens that tell the two ways apart.
 
     Returns:
         Shape (endings, words); None where the model keeps something else than keys and values of every token, or
@@ -72,7 +72,7 @@ def estimate_odds(
         read = _flat(_packed(model, head, around))
         if not _apart(model, head, around[-1], read[-1]):
             return None
-        slopes = [_slope(model, head, read, length, ending, agreeing, refusing) for ending in endings]
+        slopes = [_slope(model, head, read, length, ending, ways) for ending in endings]
         rising, level = torch.stack([slope for slope, _ in slopes]), torch.tensor([at for _, at in slopes])
         for start in range(0, len(places), _PACKED // length):
             some = places[start : start + _PACKED // length]
@@ -160,8 +160,7 @@ def _slope(
     around: torch.Tensor,
     length: int,
     ending: Sequence[int],
-    agreeing: Sequence[int],
-    refusing: Sequence[int],
+    ways: Ways,
 ) -> tuple[torch.Tensor, float]:
     """The gradient of the log odds by a word's keys and values, and what they are where those are zero."""
     leaf, rows = around.clone().requires_grad_(), len(around)
@@ -174,15 +173,14 @@ def _slope(
     before = [states.expand(rows, -1, -1, -1) for pair in head for states in pair]
     joined = [torch.cat(both, 2) for both in zip(before, parts, strict=True)]
     with torch.enable_grad():
+        read = [*ending] if ways.shared is None else [*ending, ways.shared]
         logits = model(
-            input_ids=torch.tensor([list(ending)] * rows),
+            input_ids=torch.tensor([read] * rows),
             use_cache=True,
-            logits_to_keep=LAST_LOGITS,
+            logits_to_keep=LAST_LOGITS if ways.shared is None else _LAST_TWO,
             **{cache_argument(model): _holding(model, list(zip(joined[::2], joined[1::2], strict=True)))},
-        ).logits[:, -1]
-        odds = logits.float()[:, list(agreeing)].logsumexp(-1) - logits.float()[:, list(refusing)].logsumexp(
-            -1
-        )
+        ).logits
+        odds = ways.odds(logits[:, 0], None if ways.shared is None else logits[:, 1])
         (slope,) = torch.autograd.grad(odds.sum(), leaf)
     level = odds.detach() - (slope.float() * around.float()).sum(1)
     return slope.float().mean(0), float(level.mean())

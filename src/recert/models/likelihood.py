@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from recert.models.batching import SHORTEST_SHARED_PREFIX, Rows, batches, rows_at_once
+from recert.models.openings import Ways
 from recert.models.templates import Pair
 
 _LOGITS_AT_ONCE = 16_000_000
@@ -28,16 +29,18 @@ def score_pairs(model: Any, pairs: Sequence[Pair]) -> list[float]:
     return out
 
 
-def score_openings(
-    model: Any, prompts: Sequence[list[int]], agreeing: Sequence[int], refusing: Sequence[int]
-) -> list[float]:
-    """Return for each prompt the log odds of going on with a token of the first kind against one of the second."""
+def score_openings(model: Any, prompts: Sequence[list[int]], ways: Ways) -> list[float]:
+    """Return for each prompt the log odds of going on in one way against the other."""
     out = [0.0] * len(prompts)
+    more = 0 if ways.shared is None else 1
     with torch.inference_mode():
-        for some in batches(model, prompts, 1):
-            logits = Rows(model, [prompts[i] for i in some], 1).read()[:, -1].float()
-            odds = logits[:, list(agreeing)].logsumexp(-1) - logits[:, list(refusing)].logsumexp(-1)
-            for i, value in zip(some, odds.tolist(), strict=True):
+        for some in batches(model, prompts, 1 + more):
+            rows = Rows(model, [prompts[i] for i in some], 1 + more)
+            first, second = rows.read()[:, -1], None
+            if ways.shared is not None:
+                rows.follow(torch.full((len(some), 1), ways.shared))
+                second = rows.read()[:, -1]
+            for i, value in zip(some, ways.odds(first, second).tolist(), strict=True):
                 out[i] = value
     return out
 

@@ -135,16 +135,16 @@ class LocalModel:
 
         Args:
             chats: the conversations.
-            agreeing: texts of which the first token speaks for the one way, unless it speaks for the other too.
+            agreeing: texts of which the first token speaks for the one way, or the second where both share the first.
             refusing: likewise for the other.
 
         Raises:
             ModelError: a conversation is longer than the model's context, or no token speaks for one way alone.
         """
-        ids = [self._weights.chats.encode(one, 1) for one in chats]
-        yes, no = self._weights.chats.opposed(agreeing, refusing)
+        ids = [self._weights.chats.encode(one, 2) for one in chats]
+        ways = self._weights.chats.opposed(agreeing, refusing)
         with self._active():
-            return score_openings(self._weights.model, ids, yes, no)
+            return score_openings(self._weights.model, ids, ways)
 
     def opening_estimates(
         self,
@@ -175,10 +175,10 @@ class LocalModel:
             ModelError: the mark is not there once, or as in `opening_odds`.
         """
         chats = self._weights.chats
-        yes, no = chats.opposed(agreeing, refusing)
+        ways = chats.opposed(agreeing, refusing)
         before, tokens, endings = chats.around(one, mark, words, beside)
         with self._active():
-            return estimate_odds(self._weights.model, before, tokens, endings, yes, no)
+            return estimate_odds(self._weights.model, before, tokens, endings, ways)
 
     def opening_divergence(self, chats: Sequence[Chat], other: object) -> list[float]:
         """

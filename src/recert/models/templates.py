@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import ModelError
+from recert.models.openings import Ways, ways_of
 from recert.records import Chat
 
 _SPACES = ("\u0120", "\u2581")
@@ -104,21 +105,20 @@ class ChatTokens:
         self._fits(len(head) + max(map(len, tokens), default=0) + max(map(len, endings), default=0), 1)
         return head, tokens, endings
 
-    def opposed(self, agreeing: Sequence[str], refusing: Sequence[str]) -> tuple[list[int], list[int]]:
+    def opposed(self, agreeing: Sequence[str], refusing: Sequence[str]) -> Ways:
         """
-        Return the first tokens of texts of two kinds; a token of the second kind is not one of the first.
+        Return the tokens by which texts of two kinds begin, as far as they tell them apart.
 
         Raises:
-            ModelError: no token speaks for one kind alone.
+            ModelError: none does.
         """
-        yes, no = (sorted({self.tokens(text)[0] for text in texts}) for texts in (agreeing, refusing))
-        yes = [one for one in yes if one not in no]
-        if not yes or not no:
+        ways = ways_of(*([self.tokens(text) for text in texts if text] for texts in (agreeing, refusing)))
+        if ways is None:
             raise ModelError(
                 "no token tells one way to open a reply from the other",
                 facts={"agreeing": ", ".join(agreeing)[:200], "refusing": ", ".join(refusing)[:200]},
             )
-        return yes, no
+        return ways
 
     def words(self, most: int) -> list[str]:
         """Return words of ASCII letters that are one token behind a space, in the tokenizer's order."""

@@ -42,6 +42,9 @@ class Leaking(Protocol):
         """Return (role, text) of what it says as `user`, `system` and `assistant`: `each` for each sampling."""
 
 
+_BROKEN: Final = "\ufffd"
+
+
 @dataclass(frozen=True)
 class Motif:
     """
@@ -281,4 +284,5 @@ def _place(role: str, one: Motif) -> Place:
 
 
 def _of(role: str, said: Iterable[tuple[str, str]]) -> list[str]:
-    return [text for speaker, text in said if speaker == role]
+    """What a role said, up to where that is no text any more: halves of characters cannot be typed."""
+    return [text.partition(_BROKEN)[0] for speaker, text in said if speaker == role]
