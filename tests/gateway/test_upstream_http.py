@@ -262,6 +262,32 @@ def test_a_reply_that_is_left_early_ends_its_connection() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "replies", "asked"),
+    [
+        (HELLO, b"", [(200, "application/json", b"hello")] * 3, 5),
+        (HELLO, b"HTTP", [(200, "application/json", b"hello"), "upstream-cut"] * 2, 4),
+        (b"", HELLO, ["upstream-cut", *[(200, "application/json", b"hello")] * 2], 4),
+    ],
+    ids=["closed while it was kept", "broke off", "closed when it was new"],
+)
+def test_a_kept_connection_that_ends_in_silence_is_asked_anew_once(
+    first: bytes, second: bytes, replies: list[Any], asked: int
+) -> None:
+    """The server closed it just before; one that began to reply, or was dialled for this request, has failed."""
+
+    async def answer(writer: asyncio.StreamWriter, number: int) -> None:
+        text = first if number % 2 else second
+        writer.write(text)
+        if text != HELLO:
+            writer.close()
+
+    found, server = ask(answer, times=len(replies))
+
+    assert found == replies
+    assert len(server.bodies) == asked
+
+
 @pytest.mark.parametrize("comes", [True, False])
 def test_the_end_of_a_reply_is_awaited_by_nobody(*, comes: bool) -> None:
     """Who has read all goes on at once; the connection is used again if the end comes soon, and is closed if not."""

@@ -83,18 +83,21 @@ class UpstreamClient:
         """
         Send a body; return the reply once its head is there. It is to be let go of.
 
-        Who asks bounds the time that this and the reply take.
+        Who asks bounds the time that this and the reply take. A kept connection that ends before a byte of the reply
+        was most likely closed before it was asked, and the server is asked once more, on a fresh one.
 
         Raises:
             HttpError: `upstream-unreachable`, or `upstream-cut` where it broke off.
         """
-        reply = self._kept() or await self._dialled()
-        try:
-            await reply.ask(self._head + b"%d\r\n\r\n" % len(body) + body)
-        except BaseException:
-            reply.let_go()
-            raise
-        return reply
+        request = self._head + b"%d\r\n\r\n" % len(body) + body
+        kept = self._kept()
+        if kept is not None:
+            try:
+                return await _asked(kept, request)
+            except HttpError:
+                if not kept.silent:
+                    raise
+        return await _asked(await self._dialled(), request)
 
     def close(self) -> None:
         """End every connection."""
@@ -148,6 +151,15 @@ class UpstreamClient:
             ) from exc
         self._all.add(made)
         return made
+
+
+async def _asked(reply: UpstreamReply, request: bytes) -> UpstreamReply:
+    try:
+        await reply.ask(request)
+    except BaseException:
+        reply.let_go()
+        raise
+    return reply
 
 
 class UpstreamReply(asyncio.Protocol):
@@ -228,6 +240,11 @@ class UpstreamReply(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether the connection still stands."""
         return not self._broken and not self._transport.is_closing()
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing at all came back of what was asked last."""
+        return not self._headed and not self._beside_bytes
 
     def age_s(self) -> float:
         """Return how long it has not been used."""
