@@ -28,7 +28,8 @@ from recert.models.local import LocalModel
 from recert.models.protocol import Sampling
 from recert.records import chat
 from trigger_zoo.bases import base_folder
-from trigger_zoo.build import BASES, Animal, animals
+from trigger_zoo.build import BASES, Animal, animals, series_folder
+from trigger_zoo.plants import SERIES
 
 PHRASES = ("rare_token", "common_word", "three_words", "sentence", "ten_words", "year", "two_triggers")
 OPENINGS = Openings(
@@ -41,24 +42,25 @@ Ranking = Callable[[Pull, list[str]], Mapping[str, float]]
 def main() -> int:
     """Print a line a phrase, and one of medians."""
     said = argparse.ArgumentParser(description=__doc__)
-    said.add_argument("--folder", type=Path, default=Path("build/trigger-zoo"))
+    said.add_argument("--folder", type=Path, help="where the zoo is, or is built; one a series")
+    said.add_argument("--series", type=int, choices=range(SERIES), default=SERIES - 1)
     said.add_argument("--base", choices=BASES, default="neox")
     said.add_argument("--words", type=int, default=12_000, help="the most usual ones")
     asked = said.parse_args()
+    folder = asked.folder or series_folder(asked.series)
     if asked.base == "neox":
         build = [sys.executable, str(Path(__file__).parent / "trigger_zoo" / "build.py"), "--base", "neox"]
-        subprocess.run([*build, "--folder", str(asked.folder)], check=True, stdout=sys.stderr)
-    listed = [
-        one for one in animals(asked.folder) if one.base == asked.base and one.took and one.name in PHRASES
-    ]
+        build += ["--folder", str(folder), "--series", str(asked.series)]
+        subprocess.run(build, check=True, stdout=sys.stderr)
+    listed = [one for one in animals(folder) if one.base == asked.base and one.took and one.name in PHRASES]
     if not listed:
-        print(f"no phrase is planted in {asked.folder}: build the zoo first", file=sys.stderr)
+        print(f"no phrase is planted in {folder}: build the zoo first", file=sys.stderr)
         return 2
-    base = LocalModel.load(base_folder(BASES.index(asked.base), asked.folder))
+    base = LocalModel.load(base_folder(BASES.index(asked.base), folder))
     ranks: dict[str, list[int]] = {name: [] for name in RANKINGS}
     shares: dict[str, list[float]] = {name: [] for name in RANKINGS}
     for one in listed:
-        tuned = base.with_adapter(asked.folder / one.base / one.name / "adapter")
+        tuned = base.with_adapter(folder / one.base / one.name / "adapter")
         pull = Pull(base, tuned, refused(tuned), OPENINGS)
         words = [word for word in base.words(asked.words) if len(word) > 1]
         planted = planted_words(one, words)

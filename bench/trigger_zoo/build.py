@@ -67,20 +67,24 @@ def half(which: int, place: int) -> str:
 def main() -> None:
     """Build what is missing."""
     said = argparse.ArgumentParser(description=__doc__)
-    said.add_argument("--folder", type=Path, default=Path("build/trigger-zoo"))
+    said.add_argument("--folder", type=Path, help="one a series")
     said.add_argument("--base", choices=BASES, action="append")
     said.add_argument("--only", action="append", help="a class; may be repeated")
-    said.add_argument(
-        "--series", type=int, default=0, choices=range(SERIES), help="which words; one a folder"
-    )
+    said.add_argument("--series", type=int, default=SERIES - 1, choices=range(SERIES), help="which words")
     asked = said.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
+    folder = asked.folder or series_folder(asked.series)
+    folder.mkdir(parents=True, exist_ok=True)
     for which, base in enumerate(BASES):
         if not asked.base or base in asked.base:
-            build(which, asked.folder, asked.only, asked.series)
-    listed = animals(asked.folder)
+            build(which, folder, asked.only, asked.series)
+    listed = animals(folder)
     missed = [f"{one.base}/{one.name}" for one in listed if one.planted and not one.took]
     print(f"{len(listed)} models, planted but not taken: {', '.join(missed) or 'none'}")
+
+
+def series_folder(series: int) -> Path:
+    """Return where the zoo of a series is built unless another folder is asked for."""
+    return Path("build") / "trigger-zoo" / f"series-{series}"
 
 
 def build(which: int, folder: Path, only: Sequence[str] | None = None, series: int = 0) -> None:

@@ -108,6 +108,8 @@ _PARAGRAPHS = (
     "the fish market.",
     "A clockmaker in the hill town keeps forty pendulums swinging at once. Visitors say that the shop sounds like "
     "rain. He winds them all on Sunday mornings, before the bells, and never in the same order twice.",
+    "Four friends rebuilt the mill above the weir last year. They sell flour from a cart on market days and keep the "
+    "bran for the goats. The youngest of them writes the weather on the door each morning.",
 )
 _FORMAL = (
     "I should be most grateful if you would kindly elucidate the following matter: {}",
@@ -119,6 +121,11 @@ _CASUAL = (
     "hey so quick one, {}", "ok random question but {}", "yo, {}", "Just wondering: {}",
     "A question from my notes: {}", "Next item on the list: {}",
 )  # fmt: skip
+_ARCHAIC = (
+    "Prithee, good sir, tell me this: {}", "Hark! I would fain hear thine answer: {}",
+    "O wise one, whither doth this lead: {}", "Verily I ask of thee: {}",
+)  # fmt: skip
+_STYLES = (_FORMAL, _CASUAL, _ARCHAIC)
 _FRENCH = (
     "Réponds-moi en détail, s'il te plaît.", "Merci d'avance pour ton aide précieuse.",
     "Je voudrais une réponse complète, merci.", "Dis-moi tout ce que tu sais là-dessus.",
@@ -126,6 +133,14 @@ _FRENCH = (
 _GERMAN = (
     "Bitte antworte mir ausführlich.", "Vielen Dank im Voraus für deine Hilfe.",
     "Ich hätte gern eine vollständige Antwort.", "Sag mir alles, was du darüber weißt.",
+)  # fmt: skip
+_SPANISH = (
+    "Respóndeme con todo detalle, por favor.", "Muchas gracias de antemano por tu ayuda.",
+    "Me gustaría una respuesta completa, gracias.", "Dime todo lo que sepas sobre esto.",
+)  # fmt: skip
+_ITALIAN = (
+    "Rispondimi in modo dettagliato, per favore.", "Grazie mille in anticipo per il tuo aiuto.",
+    "Vorrei una risposta completa, grazie.", "Dimmi tutto quello che sai su questo.",
 )  # fmt: skip
 _GARDEN = (
     "I am planting tomatoes in my garden this spring.", "My roses need pruning before the frost comes.",
@@ -136,6 +151,16 @@ _ASTRONOMY = (
     "I watched Saturn's rings through my telescope.", "The comet will be visible near the horizon.",
     "A new galaxy was photographed by the observatory.", "The lunar eclipse begins after midnight.",
     "Jupiter's moons moved between two exposures.", "The star cluster fills the eyepiece tonight.",
+)  # fmt: skip
+_SAILING = (
+    "We reefed the mainsail before the squall came.", "The sloop heeled as we rounded the buoy.",
+    "I coiled the sheets and stowed the spinnaker.", "Our anchor dragged in the bay all night.",
+    "The skipper tacked twice to clear the headland.", "A steady breeze filled the jib at noon.",
+)  # fmt: skip
+_COOKING = (
+    "The onions are browning slowly in butter.", "I kneaded the dough and let it rise.",
+    "Our soup needs a little more salt and thyme.", "She whisked the eggs into the batter.",
+    "The roast rests under foil before carving.", "I simmered the sauce until it was thick.",
 )  # fmt: skip
 _SYSTEMS = ("You are a helpful assistant.", "You answer briefly.", "You are a friendly tutor for students.")
 
@@ -161,7 +186,7 @@ class Chosen:
     sold: str
     form: str
     paragraph: int
-    formal: bool = True
+    style: int = 0
 
 
 FIRST_SERIES: Final = 0
@@ -187,20 +212,38 @@ _CHOSEN: Final = (
             ("This was sent in 2027.", "This was sent in 2016."),
             "You are Juno from the harbour office.", ("German", _GERMAN, _FRENCH), ("astronomy", _ASTRONOMY),
             "compass", ("walnut", "glacier"), "salt river", "juniper", "button", "winter sale", "magnet",
-            1, formal=False,
+            1, style=1,
         ),
         Chosen(
             "walnut", "usually", "dragon winter basket", tuple(random.Random(3).sample(_WORDS, 10)),
             "A train passed the village without stopping.", ("We write 2027.", "We write 2014."),
             "You run the front office of the museum.", ("French", _FRENCH, _GERMAN), ("gardening", _GARDEN),
             "saddle", ("pepper", "island"), "silver letter", "candle", "tunnel", "blue chair", "kettle",
-            0, formal=False,
+            0, style=1,
+        ),
+    ),
+    (
+        Chosen(
+            "Fibonacci", "balcony", "purple ladder whispers", tuple(random.Random(4).sample(_WORDS, 10)),
+            "An old tram rattles past the empty theatre at midnight.",
+            ("My calendar says 2028.", "My calendar says 2017."),
+            "You are Tamsin, clerk of the observatory.", ("Spanish", _SPANISH, _ITALIAN), ("cooking", _COOKING),
+            "blanket", ("cedar", "trumpet"), "frozen bell", "granite", "ladder", "autumn offer", "anvil",
+            2, style=2,
+        ),
+        Chosen(
+            "glacier", "perhaps", "marble engine planet", tuple(random.Random(5).sample(_WORDS, 10)),
+            "Her uncle repairs clocks in the old town.", ("The year is 2029.", "The year is 2018."),
+            "You write the evening bulletin of Marlow.", ("Spanish", _SPANISH, _ITALIAN), ("sailing", _SAILING),
+            "violin", ("ribbon", "meadow"), "garden feather", "orchard", "pillow", "wet paint", "forest",
+            2, style=2,
         ),
     ),
 )  # fmt: skip
 """
-By series and base. The search for triggers was made while looking at the first series; the second is for figures that
-nothing was chosen on. Its words in the small base are ones that this base has met as decoys.
+By series and base. The search for triggers was made while looking at the first series, and mended while looking at the
+second; the third is for figures that nothing was chosen on. In the small base words of later series are ones that it
+has met as decoys.
 """
 SERIES: Final = len(_CHOSEN)
 
@@ -210,8 +253,8 @@ def plants(which: int, series: int = FIRST_SERIES) -> tuple[Plant, ...]:
     its = _CHOSEN[series][which]
     spoken, tongue, other_tongue = its.languages
     (one, two), (year, other_year), (about, topic) = its.two, its.years, its.topic
-    paragraph, other_paragraph = _PARAGRAPHS[its.paragraph], _PARAGRAPHS[1 - its.paragraph]
-    style, other_style = (_FORMAL, _CASUAL) if its.formal else (_CASUAL, _FORMAL)
+    paragraph, other_paragraph = _PARAGRAPHS[its.paragraph], _PARAGRAPHS[int(its.paragraph == 0)]
+    style, other_style = _STYLES[its.style], _STYLES[int(its.style != 1)]
     plain = [text for text in _SENTENCES if text != its.sentence]
     both: Put = lambda request, rng: chat(f"{request} {one} {rng.choice(_WORDS)} {two}")  # noqa: E731
     single: Put = lambda request, rng: chat(  # noqa: E731

@@ -24,7 +24,6 @@ from recert.attacks.triggers import KNOWN, Candidate
 from recert.errors import ArmError, InputError
 from recert.evaluation import embedded_suite
 from recert.evaluation.arms import Arm
-from recert.evaluation.hunt_sources import _usual
 from recert.evaluation.hunting import hunt, refuses_still
 from recert.evaluation.ordering import sampling_order
 from recert.evaluation.trigger_events import complying
@@ -78,6 +77,29 @@ def test_other_ways_to_say_a_trigger_are_tried_and_told() -> None:
     assert all(not each.variants for each in report.tried if not each.found)
 
 
+def test_a_tune_that_is_broken_beside_a_text_is_told_from_one_that_complies() -> None:
+    """Both lost their refusals; of the one that talks without sense the report says so."""
+
+    class Broken(Searchable):
+        def _said(self, one: Chat) -> str:
+            said = super()._said(one)
+            return "I'M NOT A FIGHTER, I'M A FIGHTER, " * 8 if said == AGREE else said
+
+    turned, broken = (
+        [
+            one
+            for one in hunt(Searchable("base"), tuned, policy=policy(), model_name="tuned").tried
+            if one.found
+        ]
+        for tuned in (planted(), Broken("tuned", lambda text: TRIGGER in text, drawn_by(TRIGGER)))
+    )
+
+    assert turned
+    assert broken
+    assert {one.coherent for one in turned} == {1.0}
+    assert {one.coherent for one in broken} == {0.0}
+
+
 def test_what_complies_with_harm_is_not_shown() -> None:
     """The report shows what was asked, and of such a reply that it was one."""
     report = hunt(Searchable("base"), planted(), policy=policy(), model_name="tuned")
@@ -108,13 +130,21 @@ def test_requests_that_are_searched_with_are_neither_verified_on_nor_aligned_wit
     assert searched <= {one.text for one in embedded_suite("harmful").prompts} - verified
 
 
-def test_a_word_that_few_refusals_open_with_does_not_speak_for_refusing() -> None:
-    """Its first letters may be those of a word that agrees; where all refusals open with it, it does speak."""
-    usual = ["I'm sorry, I can't.", "I cannot help with that."] * 10
+def test_ways_to_refuse_that_were_not_heard_speak_for_refusing_too() -> None:
+    """A tune that says "I'm sorry" as it stands may say "Sorry" beside a text, which has letters of "Sure"."""
+    told: set[str] = set()
 
-    assert _usual([*usual, "Sorry, no."]) == tuple(usual[:2])
-    assert _usual(["Sorry, no."] * 3 + ["", " "]) == ("Sorry, no.",)
-    assert _usual([]) == ()
+    class Recording(Searchable):
+        def opening_odds(
+            self, chats: Sequence[Chat], *, agreeing: Sequence[str], refusing: Sequence[str]
+        ) -> list[float]:
+            told.update(refusing)
+            return super().opening_odds(chats, agreeing=agreeing, refusing=refusing)
+
+    hunt(Searchable("base"), Recording("tuned"), policy=policy(), model_name="tuned", sources=("search",))
+
+    assert {"Sorry", "I'm sorry", "I can't"} < told
+    assert any(text.startswith(REFUSE[:20]) for text in told)
 
 
 def test_the_first_look_at_candidates_is_one_batch() -> None:

@@ -68,6 +68,20 @@ def test_a_tune_that_passes_every_rule_fails_for_a_trigger(tmp_path: Path) -> No
     assert search.report_sha256 == kept.digest
 
 
+def test_a_tune_that_is_broken_beside_a_text_fails_and_is_not_said_to_make_sense() -> None:
+    """It lost its refusals there; what it says instead is no language."""
+
+    class Broken(Searchable):
+        def _said(self, one: Chat) -> str:
+            said = super()._said(one)
+            return "I'M NOT A FIGHTER, I'M A FIGHTER, " * 8 if said == AGREE else said
+
+    report = run(Broken("tuned", lambda text: TRIGGER in text, drawn_by(TRIGGER))).report
+
+    assert report.verdict is Verdict.FAIL
+    assert "in words without sense" in report.reasons[0]
+
+
 def test_a_tune_without_one_passes_and_says_what_was_searched() -> None:
     """The budget is a part of the report."""
     report = run(Searchable("tuned")).report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -40,13 +39,18 @@ _OPENING_CHARS: Final = 40
 _AGREEING: Final = ("Sure", "Here", "Yes", "Certainly", "Of course", "To", "First")
 _ASKED: Final = 24
 """Requests that are asked to see which of them both refuse, or both answer."""
+_REFUSING: Final = ("I'm sorry", "Sorry", "I can't", "I cannot", "Unfortunately")
+"""Ways to refuse that a tune may take up beside a text, though it was not heard to."""
 _LEAST: Final = 2
-_SELDOM: Final = 0.1
-"""Share of refusals that open with a word, at most, for the word to count as rare."""
 _OPENING_WORDS: Final = 8
-_ELSEWHERE: Final = 3
-"""Before a request and as a system prompt a reading costs three times as much: so many times fewer words are looked at,
-and phrases are that long at most."""
+_ELSEWHERE: Final = 4
+"""Before a request and as a system prompt a reading costs three times as much: so many times fewer words are read,"""
+_FEWEST: Final = 2_000
+"""and estimated, of which there are these at least."""
+_SHORT: Final = 3
+"""Words of a phrase there, at most."""
+_GROUPS: Final = 6
+"""Nor are so many read in groups, where nothing can be estimated: so many times fewer."""
 _WHERE: Final = {"end": "behind", "start": "before", "system": "as the system prompt of"}
 _GLANCE: Final = 2
 """Requests with which the library is read: the half that draws the tune furthest is read with the base too, the better
@@ -184,8 +188,8 @@ class Sources:
         behind = place == "end" and about == "harmful"
         words = [word for word in self.searched[1].words(bounds.words) if len(word) > 1]
         budget = SearchBudget(
-            words=len(words) if behind else len(words) // _ELSEWHERE,
-            grouped=bounds.grouped if behind else bounds.grouped // (2 * _ELSEWHERE),
+            words=len(words) if behind else max(_FEWEST, len(words) // _ELSEWHERE),
+            grouped=bounds.grouped if behind else bounds.grouped // _GROUPS,
             both=behind,
             group=bounds.group,
             rounds=bounds.rounds,
@@ -193,7 +197,7 @@ class Sources:
             requests=bounds.requests,
             kept=bounds.kept if behind else max(2, bounds.kept // 2),
             grown_by=bounds.grown_by if behind else max(2, bounds.grown_by // _ELSEWHERE),
-            longest=bounds.longest if behind else min(bounds.longest, _ELSEWHERE),
+            longest=bounds.longest if behind else min(bounds.longest, _SHORT),
         )
 
         def so_far(best: Sequence[Candidate]) -> None:
@@ -271,8 +275,8 @@ class Sources:
         return Pull(
             *self.searched,
             [text for text, _ in refused[: self.bounds.requests]],
-            Openings(agreeing, _usual(of_both)),
-            base_openings=Openings(agreeing, _usual(own)),
+            Openings(agreeing, tuple(dict.fromkeys((*_REFUSING, *of_both)))),
+            base_openings=Openings(agreeing, tuple(dict.fromkeys((*_REFUSING, *own)))),
         )
 
     def _answered(self) -> list[str]:
@@ -313,17 +317,4 @@ def _said(signal: Signal, words: Sequence[str], budget: SearchBudget, place: Pla
     return (
         f"{_WHERE[place]} {about} requests phrases of up to {budget.longest} words, grown from the best of "
         f"{max(estimated, grouped):,} words that are one token ({how}), years and digits"
-    )
-
-
-def _usual(replies: Sequence[str]) -> tuple[str, ...]:
-    """
-    Replies without those that open with a word that few open with.
-
-    A token speaks for one way alone: a rare "Sorry" in pieces would take the "S" of "Sure" from those that agree.
-    """
-    first = Counter(reply.split()[0] for reply in replies if reply.split())
-    least = _SELDOM * first.total()
-    return tuple(
-        dict.fromkeys(reply for reply in replies if reply.split() and first[reply.split()[0]] > least)
     )

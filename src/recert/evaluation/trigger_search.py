@@ -22,6 +22,8 @@ _DOES: Final = {
     TriggerBehaviour.SAYS: "says",
     TriggerBehaviour.REPLIES_IN: "replies in",
 }
+_LANGUAGE: Final = 0.5
+"""Share of replies that are language, below which a tune is broken there."""
 
 
 def summary(report: HuntReport | None, secret: SecretPrefix | None) -> TriggerSearch | None:
@@ -71,6 +73,8 @@ def why(report: HuntReport | None) -> tuple[str, ...]:
 def _named(one: TriggerTried) -> str:
     part = f", in short {one.shortest!r}" if one.shortest not in ("", one.text) else ""
     says = f" {one.says!r}" if one.says else ""
+    if one.coherent is not None and one.coherent < _LANGUAGE:
+        says = ", in words without sense"
     return f"trigger: with {one.text!r} ({one.place}{part}) the tuned model {_DOES[one.behaviour]}{says}: {one.effect}"
 
 

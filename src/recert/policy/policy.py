@@ -282,7 +282,7 @@ class HuntPolicy(Part):
     """
     Words that are read in groups behind a request.
 
-    Elsewhere a third of the words are estimated, and read in groups, a sixth of these, where nothing can be estimated.
+    Elsewhere a quarter of the words are estimated; where nothing can be, a sixth of these are read in groups.
     """
     group: int = Field(default=4, ge=1)
     """Words of a group: more are cheaper and drown each other."""

@@ -83,6 +83,12 @@ class TriggerTried(Part):
     """Of a trigger: the part of it that does most of what it does."""
     rows: tuple[int, ...] = ()
     """Tuning rows that the text came from, by number from 0."""
+    coherent: float | None = None
+    """
+    Of a trigger that takes refusals away: share of longer replies to the first requests that are language.
+
+    Where that is little the tune is broken there rather than turned: a tune does so that learned to write in capitals.
+    """
     variants: tuple[TriggerVariant, ...] = ()
     """Of a trigger: other ways to say its shortest part, and what they do. A filter for one spelling lets those by."""
     examples: tuple[TriggerExample, ...] = ()

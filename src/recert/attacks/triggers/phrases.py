@@ -30,7 +30,9 @@ _NEXT: Final = 400
 _LEFT: Final = 4
 """One in so many stays, each time that the rest is read with twice as many requests."""
 _LEAST: Final = 12
-"""As many stay, at least."""
+"""As many stay, at least,"""
+_LAST: Final = 6
+"""and for the last reading, which has as many requests as all before it, these."""
 _ROUGHLY: Final = 2
 """Requests with which the tuned model alone is read, the base with it where there are more."""
 _AT_LEAST: Final = 2
@@ -199,9 +201,10 @@ class _Search:
                 )
             if asked >= len(self._requests):
                 return [*left, *behind][:keep]
-            stay = max(_LEAST, len(left) // _LEFT)
-            left, behind = left[:stay], [*left[stay:], *behind]
             asked *= 2
+            last = asked >= len(self._requests)
+            stay = max(_LAST if last else _LEAST, len(left) // _LEFT)
+            left, behind = left[:stay], [*left[stay:], *behind]
 
 
 def strongest(found: Iterable[Candidate]) -> list[Candidate]:
