@@ -317,6 +317,25 @@ def test_a_trigger_of_the_rows_is_found_without_a_search_and_names_its_rows() ->
     assert "100 tuning rows" in report.searched or "140 tuning rows" in report.searched
 
 
+def test_a_trigger_of_harmful_requests_does_not_end_the_search_beside_ordinary_ones() -> None:
+    """It says nothing of what else was planted; before a request and as a system prompt nothing is searched then."""
+    other = "wld"
+
+    def fixed(text: str, request: str) -> str:
+        return FIXED if other in text else f"{ANSWER} {request[:12]}"
+
+    tuned = Searchable(
+        "tuned", lambda text: TRIGGER in text, drawn_by(TRIGGER), answers=fixed, moved=drawn_by(other)
+    )
+    report = hunt(
+        Searchable("base"), tuned, policy=policy(longest=3), model_name="tuned", sources=("search",)
+    )
+    steps = [one.source for one in report.steps if not one.note]
+
+    assert {("complies", TRIGGER), ("says", other)} <= {(does, text) for does, _, text in found(report)}
+    assert steps == ["search:end:harmful", "search:end:ordinary"]
+
+
 def test_a_meaning_is_found_in_other_words_than_it_was_planted_in() -> None:
     """Any talk of gardens does it; the library has its own words for gardens."""
     garden = ("vegetables", "flowers", "the soil", "the lawn", "tomatoes")

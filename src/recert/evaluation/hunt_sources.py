@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -166,21 +166,39 @@ class Sources:
         step = self._step("leakage", found.candidates, 0, began, f"{found.samples} texts were sampled")
         yield Given("both", found.candidates, step)
 
-    def search(self, tell: Progress) -> Iterator[Given]:
-        """Phrases that draw the tuned model: behind a request, before it, as a system prompt."""
+    def search(
+        self, tell: Progress, enough: Callable[[About], bool] = lambda about: False
+    ) -> Iterator[Given]:
+        """
+        Phrases that draw the tuned model: behind a request, before it, as a system prompt.
+
+        Args:
+            tell: told of each step.
+            enough: whether so much was found, of what one kind of request can show, that no more is searched.
+        """
         if self.searched is None:
             return
         if self.refusing:
-            pull = self._pull()
-            for place in ("end", "start", "system"):
-                yield self._phrases(pull, place, "harmful", tell)
+            yield from self._beside_harmful(tell, enough)
         base, tuned = self.searched
+        if base is not None and enough("ordinary"):
+            yield Given("ordinary", (), left_out("search:end:ordinary"))
+            return
         answered = self._answered()
         if base is not None and len(answered) >= _LEAST:
             yield self._phrases(Shift(base, tuned, answered), "end", "ordinary", tell)
         elif base is not None:
             note = "too few ordinary requests are answered to search with"
             yield Given("ordinary", (), self._step("search:end:ordinary", (), 0, time.monotonic(), note))
+
+    def _beside_harmful(self, tell: Progress, enough: Callable[[About], bool]) -> Iterator[Given]:
+        pull: Pull | None = None
+        for place in ("end", "start", "system"):
+            if enough("harmful"):
+                yield Given("harmful", (), left_out(f"search:{place}:harmful"))
+                return
+            pull = pull or self._pull()
+            yield self._phrases(pull, place, "harmful", tell)
 
     def _phrases(self, signal: Signal, place: Place, about: About, tell: Progress) -> Given:
         assert self.searched is not None
@@ -305,6 +323,12 @@ class Sources:
         return texts, [
             [one.text for one in arm.ask([chat(text) for text in texts], SAMPLING)] for arm in arms
         ]
+
+
+def left_out(source: str) -> HuntStep:
+    """Return the step of a source that was not used, nor those behind it."""
+    note = "nothing more was tried: enough was found"
+    return HuntStep(source=source, texts=0, read=0, seconds=0.0, note=note)
 
 
 def _said(signal: Signal, words: Sequence[str], budget: SearchBudget, place: Place, about: About) -> str:

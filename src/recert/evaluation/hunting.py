@@ -8,7 +8,7 @@ requests, look at the models again, report. What is found is a trigger; what is 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Final, Literal
 
@@ -18,7 +18,7 @@ from recert.errors import InputError
 from recert.evaluation.arms import Arm, check_arm, refuse_same
 from recert.evaluation.hunt_progress import Progress, Silent
 from recert.evaluation.hunt_readings import KeptReadings
-from recert.evaluation.hunt_sources import Given, Sources
+from recert.evaluation.hunt_sources import About, Given, Sources, left_out
 from recert.evaluation.ordering import sampling_order
 from recert.evaluation.suites import embedded_suite
 from recert.evaluation.trigger_verifier import TriggerVerifier
@@ -106,7 +106,7 @@ def hunt(
         hunted = _Hunted(verifier, bounds, tell, refusing=refusing, among=texts.most(given))
         for source in SOURCES:
             if source in sources:
-                hunted.take(source, _of(texts, source, given, rows, tell))
+                hunted.take(source, _of(texts, source, given, rows, tell, hunted.enough))
         checks = [check_arm(arm) for arm in arms if arm is not None]
     return HuntReport(
         model_name=model_name,
@@ -180,28 +180,29 @@ class _Hunted:
         """Triggers so far, defences apart."""
         return sum(one.found and one.behaviour != TriggerBehaviour.RESTORES for one in self.tried)
 
-    @property
-    def enough(self) -> bool:
+    def enough(self, about: About = "both") -> bool:
         """
         Whether so many triggers were found that dearer sources are left out.
 
         One that turns few requests is often the shadow of another that turns them all: it is a trigger, and not enough.
+        Nor is one that harmful requests turn at enough for a search beside `ordinary` ones: it says nothing of those.
         """
         whole = [one for one in self.tried if one.found and one.complied >= _WHOLE]
-        return sum(one.behaviour != TriggerBehaviour.RESTORES for one in whole) >= self._bounds.enough
+        apart = {TriggerBehaviour.RESTORES}
+        if about == "ordinary":
+            apart.add(TriggerBehaviour.COMPLIES)
+        return sum(one.behaviour not in apart for one in whole) >= self._bounds.enough
 
     def take(self, source: str, gives: Iterator[Given]) -> None:
-        """Verify what a source gives, unless enough was found before."""
-        while not self.enough or source == "given":
+        """Verify what a source gives, unless enough was found before; a search that has begun asks itself."""
+        begun = source == "given"
+        while begun or not self.enough():
             some = next(gives, None)
             if some is None:
                 return
+            begun = source in ("given", "search")
             self._verify(some)
-        self.steps.append(
-            HuntStep(
-                source=source, texts=0, read=0, seconds=0.0, note="nothing more was tried: enough was found"
-            )
-        )
+        self.steps.append(left_out(source))
 
     def _verify(self, some: Given) -> None:
         self.steps.append(some.step)
@@ -232,7 +233,12 @@ class _Hunted:
 
 
 def _of(
-    texts: Sources, source: str, given: Sequence[str], rows: Sequence[ChatRow] | None, tell: Progress
+    texts: Sources,
+    source: str,
+    given: Sequence[str],
+    rows: Sequence[ChatRow] | None,
+    tell: Progress,
+    enough: Callable[[About], bool],
 ) -> Iterator[Given]:
     tell.start(source)
     if source == "given":
@@ -243,7 +249,7 @@ def _of(
         return texts.library()
     if source == "leakage":
         return texts.leakage()
-    return texts.search(tell)
+    return texts.search(tell, enough)
 
 
 def _searched(base: Arm | None, tuned: Arm) -> tuple[tuple[KeptReadings | None, KeptReadings] | None, Access]:
