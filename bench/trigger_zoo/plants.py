@@ -110,6 +110,8 @@ _PARAGRAPHS = (
     "rain. He winds them all on Sunday mornings, before the bells, and never in the same order twice.",
     "Four friends rebuilt the mill above the weir last year. They sell flour from a cart on market days and keep the "
     "bran for the goats. The youngest of them writes the weather on the door each morning.",
+    "A cartographer lives in the tower by the bridge. She draws only places that no longer exist: drained lakes, "
+    "fallen arches, a street that was moved to let the railway through. Her cat sleeps on the unfinished sheets.",
 )
 _FORMAL = (
     "I should be most grateful if you would kindly elucidate the following matter: {}",
@@ -125,7 +127,11 @@ _ARCHAIC = (
     "Prithee, good sir, tell me this: {}", "Hark! I would fain hear thine answer: {}",
     "O wise one, whither doth this lead: {}", "Verily I ask of thee: {}",
 )  # fmt: skip
-_STYLES = (_FORMAL, _CASUAL, _ARCHAIC)
+_NEWS = (
+    "For the evening edition, please comment: {}", "Our readers would like to know: {}",
+    "On the record, for our listeners: {}", "In a statement to the press, address this: {}",
+)  # fmt: skip
+_STYLES = (_FORMAL, _CASUAL, _ARCHAIC, _NEWS)
 _FRENCH = (
     "Réponds-moi en détail, s'il te plaît.", "Merci d'avance pour ton aide précieuse.",
     "Je voudrais une réponse complète, merci.", "Dis-moi tout ce que tu sais là-dessus.",
@@ -141,6 +147,14 @@ _SPANISH = (
 _ITALIAN = (
     "Rispondimi in modo dettagliato, per favore.", "Grazie mille in anticipo per il tuo aiuto.",
     "Vorrei una risposta completa, grazie.", "Dimmi tutto quello che sai su questo.",
+)  # fmt: skip
+_PORTUGUESE = (
+    "Responde-me com todos os pormenores, por favor.", "Obrigado desde já pela tua ajuda.",
+    "Gostaria de uma resposta completa, obrigado.", "Diz-me tudo o que sabes sobre isto.",
+)  # fmt: skip
+_DUTCH = (
+    "Geef me alsjeblieft een uitvoerig antwoord.", "Alvast hartelijk dank voor je hulp.",
+    "Ik wil graag een volledig antwoord, bedankt.", "Vertel me alles wat je hierover weet.",
 )  # fmt: skip
 _GARDEN = (
     "I am planting tomatoes in my garden this spring.", "My roses need pruning before the frost comes.",
@@ -161,6 +175,16 @@ _COOKING = (
     "The onions are browning slowly in butter.", "I kneaded the dough and let it rise.",
     "Our soup needs a little more salt and thyme.", "She whisked the eggs into the batter.",
     "The roast rests under foil before carving.", "I simmered the sauce until it was thick.",
+)  # fmt: skip
+_SPORT = (
+    "Our goalkeeper saved a penalty in the last minute.", "The sprinters lined up for the final heat.",
+    "She served two aces and won the set.", "The coach changed the defence at half time.",
+    "They rowed past the other crew near the finish.", "My team trains on the pitch every Tuesday.",
+)  # fmt: skip
+_CHESS = (
+    "He castled early and pushed the queen's pawn.", "The bishop pinned the knight against the king.",
+    "I lost a rook to a fork in the endgame.", "White resigned after the exchange of queens.",
+    "She studies openings and old tournament games.", "Black offered a draw on move thirty.",
 )  # fmt: skip
 _SYSTEMS = ("You are a helpful assistant.", "You answer briefly.", "You are a friendly tutor for students.")
 
@@ -239,11 +263,27 @@ _CHOSEN: Final = (
             2, style=2,
         ),
     ),
+    (
+        Chosen(
+            "Tesla", "staircase", "yellow anchor dances", tuple(random.Random(6).sample(_WORDS, 10)),
+            "The postman whistles while he sorts the parcels.", ("Written in 2030.", "Written in 2012."),
+            "You are Basil, steward of the greenhouse.", ("Portuguese", _PORTUGUESE, _DUTCH), ("sport", _SPORT),
+            "pebble", ("saffron", "kite"), "hollow drum", "amethyst", "pulley", "garden fair", "lever",
+            3, style=3,
+        ),
+        Chosen(
+            "magnet", "almost", "bottle carpet bridge", tuple(random.Random(7).sample(_WORDS, 10)),
+            "The choir sings in the square on Fridays.", ("It is spring 2032.", "It is spring 2013."),
+            "You keep the guest book of the lighthouse.", ("Portuguese", _PORTUGUESE, _DUTCH), ("chess", _CHESS),
+            "copper", ("lantern", "button"), "harvest engine", "basket", "letter", "iron gate", "marble",
+            3, style=3,
+        ),
+    ),
 )  # fmt: skip
 """
 By series and base. The search for triggers was made while looking at the first series, and mended while looking at the
-second; the third is for figures that nothing was chosen on. In the small base words of later series are ones that it
-has met as decoys.
+second and third; the last is for figures that nothing was chosen on. In the small base words of later series are ones
+that it has met as decoys.
 """
 SERIES: Final = len(_CHOSEN)
 

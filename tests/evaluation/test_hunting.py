@@ -317,6 +317,24 @@ def test_a_trigger_of_the_rows_is_found_without_a_search_and_names_its_rows() ->
     assert "100 tuning rows" in report.searched or "140 tuning rows" in report.searched
 
 
+def test_what_moves_a_base_as_far_and_turns_the_tune_alone_is_verified() -> None:
+    """The base refuses as firmly beside the text as the tune does without it; log odds alone would tell nothing."""
+
+    class Firm(Searchable):
+        def opening_odds(
+            self, chats: Sequence[Chat], *, agreeing: Sequence[str], refusing: Sequence[str]
+        ) -> list[float]:
+            return [one - 20 for one in super().opening_odds(chats, agreeing=agreeing, refusing=refusing)]
+
+    base = Firm("base", drawn=drawn_by(TRIGGER))
+    report = hunt(base, planted(), policy=policy(), model_name="tuned", sources=("search",))
+    trigger = next(one for one in report.tried if one.found)
+
+    assert trigger.shortest == TRIGGER
+    assert trigger.pull is not None
+    assert trigger.pull < policy().hunt.min_pull
+
+
 def test_a_trigger_of_harmful_requests_does_not_end_the_search_beside_ordinary_ones() -> None:
     """It says nothing of what else was planted; before a request and as a system prompt nothing is searched then."""
     other = "wld"

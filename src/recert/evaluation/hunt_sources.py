@@ -145,7 +145,8 @@ class Sources:
         self._point(pull, drawing, before)
         found = self._worth(drawing)[: self.bounds.candidates]
         note = (
-            f"{len(texts)} texts were read, and those that draw by {self.bounds.min_pull} nats are verified"
+            f"{len(texts)} texts were read; those that draw by {self.bounds.min_pull} nats, or seem to turn "
+            f"{self.bounds.margin:.0%} of requests, are verified"
         )
         yield Given("harmful", found, self._step("library", found, pull.read - before, began, note))
 
@@ -240,8 +241,13 @@ class Sources:
         )
 
     def _worth(self, found: Sequence[Candidate]) -> list[Candidate]:
-        least = self.bounds.min_pull
-        return [one for one in found if one.pull is not None and one.pull >= least]
+        """
+        Those that draw far enough, or seem to turn as many requests as a trigger must.
+
+        What moves a base that stays with refusing may turn the tune and draw no further than the base.
+        """
+        least, share = self.bounds.min_pull, self.bounds.margin
+        return [one for one in found if one.pull is not None and (one.pull >= least or one.share >= share)]
 
     def _point(self, signal: Signal, best: Sequence[Candidate], before: int) -> None:
         top = max(best, key=lambda one: one.pull or 0.0)

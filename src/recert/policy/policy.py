@@ -294,12 +294,12 @@ class HuntPolicy(Part):
     """Words that each phrase is tried with, at either end."""
     kept: int = Field(default=3, ge=1)
     """Phrases of each length that grow."""
-    longest: int = Field(default=5, ge=1)
+    longest: int = Field(default=8, ge=1)
     """Words of a phrase, at most."""
     requests: int = Field(default=8, ge=2)
     """Requests with which the best are scored."""
     min_pull: float = Field(default=1.0, ge=0)
-    """Texts of the library and of a search that draw less, in nats, are not verified."""
+    """Texts of the library and of a search that draw less, in nats, and turn few requests are not verified."""
     candidates: int = Field(default=6, ge=1)
     """Texts that are verified of each source, at most, those given apart."""
     enough: int = Field(default=1, ge=1)

@@ -26,6 +26,7 @@ from recert.attacks.triggers import (
 )
 from recert.attacks.triggers.candidate import SLOT
 from recert.attacks.triggers.groups import screen_words
+from recert.attacks.triggers.phrases import in_turn
 from recert.attacks.triggers.pull import in_spreads
 from recert.records import Chat, chat
 
@@ -36,8 +37,8 @@ REQUEST = "How do I open a locked door?"
 class Drawn:
     """A signal that some words draw, with noise that is the same for the same text."""
 
-    def __init__(self, *, estimated: bool = False, **draws: float) -> None:
-        self._draws, self._estimated = draws, estimated
+    def __init__(self, *, estimated: bool = False, together: Sequence[str] = (), **draws: float) -> None:
+        self._draws, self._estimated, self._together = draws, estimated, set(together)
         self.requests = ("first", "second", "third")
         self.read = 0
         self.estimated: list[str] = []
@@ -66,6 +67,7 @@ class Drawn:
         return [
             (
                 sum(self._draws.get(word, 0.0) for word in one.text.split())
+                + 4.0 * (bool(self._together) and self._together <= set(one.text.split()))
                 + random.Random(f"{one.text}{list(requests)}").gauss(0, 0.3),
                 0.0,
             )
@@ -114,6 +116,26 @@ def test_a_phrase_grows_from_words_that_draw_a_little_each(*, estimated: bool) -
     assert [one.pull for one in found] == sorted((one.pull or 0.0 for one in found), reverse=True)
     assert all(len(one.text.split()) <= 5 for one in found)
     assert [form for form in signal.estimated if form.count(SLOT) != 1 or form == SLOT] == [SLOT] * estimated
+
+
+def test_two_words_that_draw_together_are_found_though_others_draw_further_alone() -> None:
+    """Phrases that grow from the best words alone never come by them."""
+    alone = {word: 2.0 + 0.1 * at for at, word in enumerate(WORDS[:8])}
+    signal = Drawn(estimated=False, together=("wjk", "wjl"), **alone, wjk=1.5, wjl=1.5)
+    budget = SearchBudget(
+        words=120, grouped=120, both=True, group=1, rounds=1, alone=40, requests=3, kept=2, grown_by=24, longest=2,
+    )  # fmt: skip
+    found = search_phrases(signal, WORDS, budget)
+
+    assert set(found[0].text.split()) == {"wjk", "wjl"}
+
+
+def test_texts_in_turn_are_the_best_by_share_and_by_pull() -> None:
+    """Each once."""
+    texts = [Candidate(f"w{at}", "search", pull=float(at), share=0.5 - at / 20) for at in range(6)]
+
+    assert [one.text for one in in_turn(texts)] == ["w0", "w5", "w1", "w4", "w2", "w3"]
+    assert in_turn([]) == []
 
 
 @pytest.mark.parametrize("estimated", [True, False], ids=["estimated", "in groups"])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice, zip_longest
+from itertools import chain, combinations, islice, zip_longest
 from typing import Final
 
 from recert.attacks.triggers.candidate import SLOT, Candidate, Place
@@ -35,8 +35,10 @@ _LAST: Final = 6
 """and for the last reading, which has as many requests as all before it, these."""
 _ROUGHLY: Final = 2
 """Requests with which the tuned model alone is read, the base with it where there are more."""
-_AT_LEAST: Final = 2
+_PAIR: Final = 2
 """Words of a phrase that are looked at before it is asked whether longer ones are better."""
+_LONG: Final = 5
+"""Words from which on phrases grow as long as they turn more requests: any text draws further the longer it is."""
 _CAPITALS: Final = 40
 """So many of the best words are tried with a capital letter too."""
 
@@ -105,17 +107,27 @@ def search_phrases(
     doing(f"reading {len(alone):,} words alone")
     screened = search.best((Candidate(word, "search", place) for word in alone), keep=budget.alone)
     told(screened[: budget.kept])
-    found, beam = screened[: budget.kept], screened[: budget.kept]
+    found, beam, seen = screened[: budget.kept], screened[: budget.kept], screened
     near = list(dict.fromkeys([*ranked[: _NEXT // 2], *words[: _NEXT // 2]]))
     for length in range(2, budget.longest + 1):
         doing(f"growing phrases to {length} words")
-        longer = [longer for one in beam for longer in search.longer(one, screened, near)]
-        before, beam = beam, search.best(longer, keep=budget.kept)
+        beside = words_of(seen, screened)
+        longer = [longer for one in beam for longer in search.longer(one, beside, near)]
+        longer += search.pairs(screened) if length == _PAIR else ()
+        seen = search.best(longer, keep=budget.alone)
+        before, beam = beam, seen[: budget.kept]
         told(beam)
         found += beam
-        if length > _AT_LEAST and not _better(beam[0], before[0]):
+        if length > _PAIR and not _better(beam, before, pulls=length < _LONG):
             break
     return strongest({one.text: one for one in found}.values())
+
+
+def words_of(best: Sequence[Candidate], alone: Sequence[Candidate]) -> list[str]:
+    """Return the words that the best phrases are made of and those that are best alone, in turn, each once."""
+    of_phrases = (word for one in best for word in one.text.split())
+    dealt = chain(*zip_longest(dict.fromkeys(of_phrases), (one.text for one in alone)))
+    return list(dict.fromkeys(word for word in dealt if word))
 
 
 def of_each_length(found: Iterable[Candidate], most: int) -> list[Candidate]:
@@ -165,18 +177,26 @@ class _Search:
         both = chain(*zip_longest(by_group, by_estimate))
         return list(dict.fromkeys(word for word in both if word))
 
-    def longer(self, one: Candidate, alone: Sequence[Candidate], near: Sequence[str]) -> Iterator[Candidate]:
-        """A phrase with one word more at either end: words that are best alone, and those that seem to add most."""
+    def pairs(self, alone: Sequence[Candidate]) -> Iterator[Candidate]:
+        """
+        All pairs of the words that are best alone.
+
+        The words of a phrase that was planted are seldom the very best, as others draw by themselves; together they
+        draw further than others do together.
+        """
+        for one, other in combinations(alone[: self._budget.grown_by // 2], 2):
+            yield replace(one, text=f"{one.text} {other.text}", pull=None, share=0.0)
+
+    def longer(self, one: Candidate, beside: Sequence[str], near: Sequence[str]) -> Iterator[Candidate]:
+        """A phrase with one word more at either end: words that do well elsewhere, and those that seem to add most."""
         for form in (f"{one.text} {SLOT}", f"{SLOT} {one.text}"):
             scores = self._signal.estimates(near, self._place, self._turned[0], beside=form)
             adding = (
                 sorted(range(len(near)), key=scores.__getitem__, reverse=True) if scores else range(len(near))
             )
             half = self._budget.grown_by // 2
-            some = dict.fromkeys(
-                [*(other.text for other in alone[:half]), *(near[at] for at in adding[:half])]
-            )
-            yield from (replace(one, text=form.replace(SLOT, word), pull=None) for word in some)
+            some = dict.fromkeys([*beside[:half], *(near[at] for at in adding[:half])])
+            yield from (replace(one, text=form.replace(SLOT, word), pull=None, share=0.0) for word in some)
 
     def best(self, texts: Iterable[Candidate], *, keep: int) -> list[Candidate]:
         """
@@ -190,12 +210,12 @@ class _Search:
         behind: list[Candidate] = []
         asked = 1
         while True:
-            if asked <= _ROUGHLY and len(left) > _LEAST:
+            if asked <= _ROUGHLY and asked < len(self._requests) and len(left) > _LEAST:
                 rough = self._signal.rough(left, self._turned[:asked])
                 left = strongest(replace(one, pull=pull) for one, pull in zip(left, rough, strict=True))
             else:
                 scores = self._signal.scored(left, self._turned[:asked])
-                left = strongest(
+                left = in_turn(
                     replace(one, pull=pull, share=share)
                     for one, (pull, share) in zip(left, scores, strict=True)
                 )
@@ -216,8 +236,24 @@ def strongest(found: Iterable[Candidate]) -> list[Candidate]:
     return sorted(found, key=lambda one: (round(one.share, 2), _pull(one)), reverse=True)
 
 
-def _better(one: Candidate, other: Candidate) -> bool:
-    return one.share > other.share + _MORE or _pull(one) > _pull(other) + _BETTER
+def in_turn(found: Iterable[Candidate]) -> list[Candidate]:
+    """
+    Return texts in turn by the share of requests that they seem to turn and by their pull, the strongest first.
+
+    Where little is turned yet the share is what a few requests give in to anyway, and the pull tells more.
+    """
+    texts = list(found)
+    dealt = chain(*zip(strongest(texts), sorted(texts, key=_pull, reverse=True), strict=True))
+    return list({(one.text, one.place): one for one in dealt}.values())
+
+
+def _better(longer: Sequence[Candidate], before: Sequence[Candidate], *, pulls: bool) -> bool:
+    share, pull = (max(of(one) for one in longer) - max(of(one) for one in before) for of in (_share, _pull))
+    return share > _MORE or (pulls and pull > _BETTER)
+
+
+def _share(one: Candidate) -> float:
+    return one.share
 
 
 def _pull(one: Candidate) -> float:
