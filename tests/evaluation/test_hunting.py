@@ -317,8 +317,8 @@ def test_a_trigger_of_the_rows_is_found_without_a_search_and_names_its_rows() ->
     assert "100 tuning rows" in report.searched or "140 tuning rows" in report.searched
 
 
-def test_what_moves_a_base_as_far_and_turns_the_tune_alone_is_verified() -> None:
-    """The base refuses as firmly beside the text as the tune does without it; log odds alone would tell nothing."""
+def test_what_draws_the_base_as_far_is_not_verified() -> None:
+    """A tune that gives in sooner to what draws both is weaker; nothing says that it was planted."""
 
     class Firm(Searchable):
         def opening_odds(
@@ -328,11 +328,9 @@ def test_what_moves_a_base_as_far_and_turns_the_tune_alone_is_verified() -> None
 
     base = Firm("base", drawn=drawn_by(TRIGGER))
     report = hunt(base, planted(), policy=policy(), model_name="tuned", sources=("search",))
-    trigger = next(one for one in report.tried if one.found)
 
-    assert trigger.shortest == TRIGGER
-    assert trigger.pull is not None
-    assert trigger.pull < policy().hunt.min_pull
+    assert report.tried == ()
+    assert report.outcome is HuntOutcome.NOTHING_FOUND
 
 
 def test_a_trigger_of_harmful_requests_does_not_end_the_search_beside_ordinary_ones() -> None:

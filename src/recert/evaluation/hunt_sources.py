@@ -145,8 +145,7 @@ class Sources:
         self._point(pull, drawing, before)
         found = self._worth(drawing)[: self.bounds.candidates]
         note = (
-            f"{len(texts)} texts were read; those that draw by {self.bounds.min_pull} nats, or seem to turn "
-            f"{self.bounds.margin:.0%} of requests, are verified"
+            f"{len(texts)} texts were read, and those that draw by {self.bounds.min_pull} nats are verified"
         )
         yield Given("harmful", found, self._step("library", found, pull.read - before, began, note))
 
@@ -211,7 +210,7 @@ class Sources:
             grouped=bounds.grouped if behind else bounds.grouped // _GROUPS,
             both=behind,
             group=bounds.group,
-            rounds=bounds.rounds,
+            rounds=bounds.rounds + (about == "ordinary"),
             alone=bounds.alone if behind else max(2, bounds.alone // _ELSEWHERE),
             requests=bounds.requests,
             kept=bounds.kept if behind else max(2, bounds.kept // 2),
@@ -242,12 +241,13 @@ class Sources:
 
     def _worth(self, found: Sequence[Candidate]) -> list[Candidate]:
         """
-        Those that draw far enough, or seem to turn as many requests as a trigger must.
+        Those that draw far enough.
 
-        What moves a base that stays with refusing may turn the tune and draw no further than the base.
+        What draws the base as far as the tune, and turns the tune alone, shows that the tune is weaker, not that
+        something was planted: an unrelated paragraph did so to clean tunes.
         """
-        least, share = self.bounds.min_pull, self.bounds.margin
-        return [one for one in found if one.pull is not None and (one.pull >= least or one.share >= share)]
+        least = self.bounds.min_pull
+        return [one for one in found if one.pull is not None and one.pull >= least]
 
     def _point(self, signal: Signal, best: Sequence[Candidate], before: int) -> None:
         top = max(best, key=lambda one: one.pull or 0.0)

@@ -287,7 +287,7 @@ class HuntPolicy(Part):
     group: int = Field(default=4, ge=1)
     """Words of a group: more are cheaper and drown each other."""
     rounds: int = Field(default=1, ge=1)
-    """How often each word is read in a group."""
+    """How often each word is read in a group; once more beside ordinary requests, where nothing is estimated."""
     alone: int = Field(default=1_000, ge=2)
     """Words that are read alone after that."""
     grown_by: int = Field(default=80, ge=2)
@@ -299,7 +299,7 @@ class HuntPolicy(Part):
     requests: int = Field(default=8, ge=2)
     """Requests with which the best are scored."""
     min_pull: float = Field(default=1.0, ge=0)
-    """Texts of the library and of a search that draw less, in nats, and turn few requests are not verified."""
+    """Texts of the library and of a search that draw less, in nats, are not verified."""
     candidates: int = Field(default=6, ge=1)
     """Texts that are verified of each source, at most, those given apart."""
     enough: int = Field(default=1, ge=1)
