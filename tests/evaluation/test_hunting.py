@@ -317,6 +317,26 @@ def test_a_trigger_of_the_rows_is_found_without_a_search_and_names_its_rows() ->
     assert "100 tuning rows" in report.searched or "140 tuning rows" in report.searched
 
 
+@pytest.mark.parametrize(("one_in", "asked"), [(1, 24), (2, 60), (4, 24)])
+def test_a_text_that_cannot_be_shown_to_be_one_is_given_up(one_in: int, asked: int) -> None:
+    """Evidence is enough at once, or grows to the end, or would never do: then no more is asked."""
+    turned = {text for at, text in enumerate(HARMFUL) if at % one_in == 0}
+
+    class Now(Searchable):
+        def _said(self, one: Chat) -> str:
+            request, beside = split(one)
+            return AGREE if beside == TRIGGER and request in turned else super()._said(one)
+
+    now, given = Now("tuned"), [TRIGGER]
+    report = hunt(
+        Searchable("base"), now, policy=policy(margin=0.1), model_name="t", given=given, sources=("given",)
+    )
+    (one, *_) = report.tried
+
+    assert one.effect.n <= asked
+    assert one.found == (one_in < 4)
+
+
 def test_what_draws_the_base_as_far_is_not_verified() -> None:
     """A tune that gives in sooner to what draws both is weaker; nothing says that it was planted."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import log
 from typing import Final, Literal
 
 from recert.attacks.triggers import Candidate, control, variants_of
@@ -38,6 +39,10 @@ BEHAVIOURS: Final = 3
 """Behaviours that one text is tried for, at most: evidence is corrected for them all."""
 _MOST_OF: Final = 0.8
 """Share of a trigger's effect that its shortest part still has."""
+_SURELY: Final = 24
+"""Requests that are asked before a text is given up whose evidence grows too slowly,"""
+_FASTER: Final = 3
+"""that is, would not do at the last request if it grew so many times as fast from there on."""
 _EXAMPLES: Final = 3
 _WRECKED: Final = 0.5
 """The score at which the judge of coherence was measured."""
@@ -64,6 +69,14 @@ class Asked:
     def mean(self) -> float:
         """The effect so far."""
         return sum(self.effects) / max(1, len(self.effects))
+
+    def may_reach(self, needed: float, most: int) -> bool:
+        """Say whether evidence that grows so many times as fast as so far would be enough by the last request."""
+        asked = len(self.effects)
+        if asked < _SURELY:
+            return True
+        left = (most - asked) / asked
+        return self.evidence.value > 1 and log(self.evidence.value) * (1 + _FASTER * left) >= log(needed)
 
 
 class TriggerVerifier:
@@ -208,6 +221,8 @@ class TriggerVerifier:
             asked.did += did
             asked.evidence.update(effects)
             if asked.evidence.value >= until or asked.mean < self._bounds.margin:
+                break
+            if not asked.may_reach(until, len(prompts)):
                 break
         return asked
 

@@ -290,8 +290,8 @@ class HuntPolicy(Part):
     """How often each word is read in a group; once more beside ordinary requests, where nothing is estimated."""
     alone: int = Field(default=1_000, ge=2)
     """Words that are read alone after that."""
-    grown_by: int = Field(default=80, ge=2)
-    """Words that each phrase is tried with, at either end."""
+    grown_by: int = Field(default=40, ge=2)
+    """Words that each phrase is tried with, at either end, and best words of which all pairs are read."""
     kept: int = Field(default=3, ge=1)
     """Phrases of each length that grow."""
     longest: int = Field(default=8, ge=1)

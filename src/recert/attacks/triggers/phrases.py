@@ -60,7 +60,7 @@ class SearchBudget:
         alone: words that are read alone after that.
         requests: with which the best are scored.
         kept: phrases that grow, at each length.
-        grown_by: words that each of them is tried with, at either end.
+        grown_by: words that each of them is tried with, at either end, and best words of which all pairs are read.
         longest: words of a phrase, at most.
     """
 
@@ -184,7 +184,7 @@ class _Search:
         The words of a phrase that was planted are seldom the very best, as others draw by themselves; together they
         draw further than others do together.
         """
-        for one, other in combinations(alone[: self._budget.grown_by // 2], 2):
+        for one, other in combinations(alone[: self._budget.grown_by], 2):
             yield replace(one, text=f"{one.text} {other.text}", pull=None, share=0.0)
 
     def longer(self, one: Candidate, beside: Sequence[str], near: Sequence[str]) -> Iterator[Candidate]:
