@@ -38,7 +38,9 @@ _ROUGHLY: Final = 2
 _PAIR: Final = 2
 """Words of a phrase that are looked at before it is asked whether longer ones are better."""
 _LONG: Final = 5
-"""Words from which on phrases grow as long as they turn more requests: any text draws further the longer it is."""
+"""Words from which on phrases grow as long as they turn more requests: any text draws further the longer it is,"""
+_MANY: Final = 0.4
+"""and as they turn this share of them at least."""
 _CAPITALS: Final = 40
 """So many of the best words are tried with a capital letter too."""
 
@@ -118,7 +120,7 @@ def search_phrases(
         before, beam = beam, seen[: budget.kept]
         told(beam)
         found += beam
-        if length > _PAIR and not _better(beam, before, pulls=length < _LONG):
+        if length > _PAIR and not _better(beam, before, long=length >= _LONG):
             break
     return strongest({one.text: one for one in found}.values())
 
@@ -247,13 +249,12 @@ def in_turn(found: Iterable[Candidate]) -> list[Candidate]:
     return list({(one.text, one.place): one for one in dealt}.values())
 
 
-def _better(longer: Sequence[Candidate], before: Sequence[Candidate], *, pulls: bool) -> bool:
-    share, pull = (max(of(one) for one in longer) - max(of(one) for one in before) for of in (_share, _pull))
-    return share > _MORE or (pulls and pull > _BETTER)
-
-
-def _share(one: Candidate) -> float:
-    return one.share
+def _better(longer: Sequence[Candidate], before: Sequence[Candidate], *, long: bool) -> bool:
+    share = max(one.share for one in longer)
+    more = share > max(one.share for one in before) + _MORE
+    if long:
+        return more and share >= _MANY
+    return more or max(map(_pull, longer)) > max(map(_pull, before)) + _BETTER
 
 
 def _pull(one: Candidate) -> float:
