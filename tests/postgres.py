@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -75,11 +75,11 @@ class Server:
         processes = [self._process.pid, *map(int, children)]
         try:
             for process in processes:
-                os.kill(process, signal.SIGSTOP)
+                _signal(process, signal.SIGSTOP)
             yield
         finally:
             for process in processes:
-                os.kill(process, signal.SIGCONT)
+                _signal(process, signal.SIGCONT)
 
     def database(self, like: str = "") -> str:
         """Make a database, empty or as another one is; return its URL."""
@@ -110,3 +110,9 @@ def server() -> Iterator[Server]:
             running.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _signal(process: int, which: signal.Signals) -> None:
+    """Send a signal to a process of the server; one that ended since it was listed, such as a worker, is let be."""
+    with suppress(ProcessLookupError):
+        os.kill(process, which)
