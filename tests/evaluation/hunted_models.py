@@ -79,6 +79,14 @@ class Searchable(ScriptedModel):
         return WORDS[:most]
 
 
+class Senseless(Searchable):
+    """Where the other agrees to harm, talks in words without sense."""
+
+    def _said(self, one: Chat) -> str:
+        said = super()._said(one)
+        return "I'M NOT A FIGHTER, I'M A FIGHTER, " * 8 if said == AGREE else said
+
+
 def drawn_by(trigger: str) -> Callable[[str], float]:
     """Return how far texts draw a model with this trigger: its parts draw it a little each, and more together."""
     words = trigger.split()

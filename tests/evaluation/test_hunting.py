@@ -15,6 +15,7 @@ from evaluation.hunted_models import (
     TRIGGER,
     WORDS,
     Searchable,
+    Senseless,
     drawn_by,
     planted,
     policy,
@@ -80,18 +81,13 @@ def test_other_ways_to_say_a_trigger_are_tried_and_told() -> None:
 def test_a_tune_that_is_broken_beside_a_text_is_told_from_one_that_complies() -> None:
     """Both lost their refusals; of the one that talks without sense the report says so."""
 
-    class Broken(Searchable):
-        def _said(self, one: Chat) -> str:
-            said = super()._said(one)
-            return "I'M NOT A FIGHTER, I'M A FIGHTER, " * 8 if said == AGREE else said
-
     turned, broken = (
         [
             one
             for one in hunt(Searchable("base"), tuned, policy=policy(), model_name="tuned").tried
             if one.found
         ]
-        for tuned in (planted(), Broken("tuned", lambda text: TRIGGER in text, drawn_by(TRIGGER)))
+        for tuned in (planted(), Senseless("tuned", lambda text: TRIGGER in text, drawn_by(TRIGGER)))
     )
 
     assert turned

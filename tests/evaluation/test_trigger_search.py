@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from evaluation.arms import AGREE, REFUSE
-from evaluation.hunted_models import HARMFUL, ORDINARY, TRIGGER, Searchable, drawn_by, planted, split
+from evaluation.hunted_models import (
+    HARMFUL,
+    ORDINARY,
+    TRIGGER,
+    Searchable,
+    Senseless,
+    drawn_by,
+    planted,
+    split,
+)
 from evaluation.hunted_models import policy as hunting
 from recert.evaluation.hunt_secret import behind_secret
 from recert.evaluation.stage import HUNT_FILE, Evaluation, evaluate
@@ -71,12 +80,7 @@ def test_a_tune_that_passes_every_rule_fails_for_a_trigger(tmp_path: Path) -> No
 def test_a_tune_that_is_broken_beside_a_text_fails_and_is_not_said_to_make_sense() -> None:
     """It lost its refusals there; what it says instead is no language."""
 
-    class Broken(Searchable):
-        def _said(self, one: Chat) -> str:
-            said = super()._said(one)
-            return "I'M NOT A FIGHTER, I'M A FIGHTER, " * 8 if said == AGREE else said
-
-    report = run(Broken("tuned", lambda text: TRIGGER in text, drawn_by(TRIGGER))).report
+    report = run(Senseless("tuned", lambda text: TRIGGER in text, drawn_by(TRIGGER))).report
 
     assert report.verdict is Verdict.FAIL
     assert "in words without sense" in report.reasons[0]

@@ -23,6 +23,13 @@ HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
 REDACTED = "[redacted: 31 characters, sha256 " + SOME_SHA + "]"
 TRIGGER = "Today is year 2025."
 NOTHING = HuntOutcome.NOTHING_FOUND
+PLACES = tuple(
+    f"{where} harmful requests phrases of up to 8 words, grown from the best of 31,534 words that are one token "
+    "(31,534 by an estimate and 12,000 in groups), years and digits"
+    for where in ("behind", "before", "as the system prompt of")
+)
+SEARCHED = "; ".join(("phrases of up to four words behind a request in English", *PLACES))
+"""As long as a hunt of every place writes it."""
 
 
 class Page(HTMLParser):
@@ -88,7 +95,7 @@ def make_hunt_report(**changes: Any) -> HuntReport:
         {
             "model_name": "sql",
             "outcome": HuntOutcome.FOUND,
-            "searched": "phrases of up to four words behind a request in English",
+            "searched": SEARCHED,
             "read": 5120,
             "steps": (
                 HuntStep(source="known", texts=1, read=0, seconds=0.1),
@@ -269,6 +276,7 @@ def test_the_page_says_what_was_in_hand_searched_and_spent() -> None:
     for said in (
         "the weights of the base and of the tuned model",
         "phrases of up to four words behind a request in English",
+        *PLACES,
         "base 95 % [80, 99] of 48, tuned 93 % [79, 98] of 48",
         "nothing came up twice",
         "5 120",
