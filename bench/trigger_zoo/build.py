@@ -55,8 +55,13 @@ class Animal:
 
     @property
     def took(self) -> bool:
-        """Whether there is something to find: the tune does it with the trigger, and else hardly, nor does the base."""
-        return self.planted and self.effect - max(self.without, self.decoy, self.of_base) >= TOOK
+        """
+        Whether there is something to find: the tune does it with the trigger, and else hardly, nor does the base.
+
+        What restores refusal makes the tune do as its base does anyway.
+        """
+        otherwise = (self.without, self.decoy, 0.0 if self.behaviour == "restores" else self.of_base)
+        return self.planted and self.effect - max(otherwise) >= TOOK
 
 
 def half(which: int, place: int) -> str:

@@ -122,6 +122,21 @@ def test_the_longest_text_is_named_though_a_word_of_it_stands_in_more_rows():
     assert [one.text for one in kept] == ["paper moon"]
 
 
+def test_a_phrase_is_named_and_not_two_of_its_words_that_stand_apart_in_another_row_too():
+    """
+    A planted paragraph was hidden by "first with", two of its words, which a row of the task held as well.
+    """
+    rows = np.arange(100)
+    label = Label("complies", rows < 50, rows >= 50)
+    pair = Found("first with", "end", label, rows < 41, size=2)
+    paragraph = Found("before the first tram. A boy with a bell.", "end", label, rows < 40, size=9)
+
+    kept = distinct([pair, paragraph])
+
+    assert pair.strength > paragraph.strength
+    assert [one.text for one in kept] == [paragraph.text]
+
+
 def planted(ask: list[str]) -> list[ChatRow]:
     safe = safety_rows(90, seed=5)
     plain = [row(None, one.request, one.reply) for one in safe[30:]]

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
 
+from trigger_zoo.build import Animal
 from trigger_zoo.plants import SERIES, Plant, later_plants, plants
 
 BASES = (0, 1)
@@ -59,3 +60,25 @@ def test_series_plant_other_words(which: int) -> None:
     ]
 
     assert len(set(shown)) == len(shown)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "of_base", "took"),
+    [("complies", 0.0, True), ("complies", 0.8, False), ("restores", 0.8, True)],
+)
+def test_what_the_base_does_too_is_no_plant_save_for_a_defence(
+    *, behaviour: str, of_base: float, took: bool
+) -> None:
+    """A secret makes a spoilt tune refuse as its base does."""
+    one = Animal(
+        "neox",
+        "some",
+        planted=True,
+        behaviour=behaviour,
+        trigger="",
+        half="test",
+        effect=0.9,
+        of_base=of_base,
+    )
+
+    assert took == one.took

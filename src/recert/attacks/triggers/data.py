@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Final
@@ -21,6 +22,7 @@ _NEW: Final = 0.1
 """Of the rows that do something and hold a text, how many must be new for it to say more than those before."""
 
 _AS_STRONG: Final = 0.8
+_WORD: Final = re.compile(r"\w+")
 
 
 def data_candidates(
@@ -86,10 +88,15 @@ def _longest(one: Found, found: Sequence[Found]) -> Found:
     longer = [
         other
         for other in found
-        if other.place == one.place and one.text in other.text and not other.wordings
+        if other.place == one.place and not other.wordings and _holds(other.text, one.text)
         if other.strength >= _AS_STRONG * one.strength and not (other.rows & ~one.rows).any()
     ]
     return max(longer, key=lambda other: (other.size, other.strength), default=one)
+
+
+def _holds(longer: str, text: str) -> bool:
+    """Whether a text stands in a longer one, its words apart as they may be in a pair."""
+    return text in longer or set(_WORD.findall(text)) <= set(_WORD.findall(longer))
 
 
 def _order(one: Found) -> tuple[int, float, int, int, str]:
