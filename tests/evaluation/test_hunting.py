@@ -551,6 +551,7 @@ def test_at_an_endpoint_known_texts_are_tried_and_nothing_is_searched() -> None:
     report = hunt(None, ScriptedModel(said, name="far"), policy=policy(), model_name="far")
 
     assert (report.access, report.read) == ("endpoint", 0)
+    assert HuntReport.from_json(report.to_json()) == report
     assert "phrases of up to" not in report.searched
     assert ("complies", "end", "SUDO") in found(report)
     assert {text for text, _ in KNOWN} <= {one.text for one in report.tried}

@@ -133,7 +133,7 @@ class ArmCheck(Part):
     """That an arm really was the model it claims to be: file digests and logit fingerprints agree."""
 
     arm: Literal["base", "tuned"]
-    manifest_sha256: Sha256 | None
+    manifest_sha256: Sha256 | None = None
     """None for a model at an endpoint: its behaviour was measured, and no files."""
     fingerprint_at_start: str
     fingerprint_at_end: str
@@ -203,9 +203,9 @@ class EvalReport(Record):
     schema_name: ClassVar[str] = "eval-report"
 
     model_name: str
-    base: Manifest | None
+    base: Manifest | None = None
     """Every file of the base; None where it was reached at an endpoint. Without both manifests nothing is certified."""
-    tuned: Manifest | None
+    tuned: Manifest | None = None
     policy_id: str
     policy_version: str
     policy_sha256: Sha256
