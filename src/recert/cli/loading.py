@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recert.models import Model
     from recert.models.secret import SecretPrefix
     from recert.policy import Policy
-    from recert.records import ChatRow, EvidenceNote, Record, Suite
+    from recert.records import ChatRow, EvidenceNote, Hyperparameters, Record, Suite
     from recert.store.audit import AuditLog
 
     AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -271,7 +271,7 @@ def load_front(
 
 def load_rows(path: Path) -> list[ChatRow]:
     """
-    Read chat rows, one JSON object a line.
+    Read chat rows or preference rows, one JSON object a line.
 
     Raises:
         StoreError: the file cannot be read.
@@ -280,15 +280,14 @@ def load_rows(path: Path) -> list[ChatRow]:
     from pydantic import ValidationError
 
     from recert.errors import RecordError, RowsError
-    from recert.records import ChatRow, parse_json
+    from recert.records import parse_json, row_of
     from recert.store.files import read_bytes
 
     rows = []
     for number, line in enumerate(read_bytes(path, "rows").splitlines(), start=1):
         try:
-            parse_json(line)
-            rows.append(ChatRow.model_validate_json(line))
-        except (RecordError, ValidationError) as exc:
+            rows.append(row_of(parse_json(line)))
+        except (RecordError, RowsError, ValidationError) as exc:
             because = exc.errors()[0]["msg"] if isinstance(exc, ValidationError) else exc.message
             raise RowsError(
                 "not a chat row",
@@ -296,3 +295,66 @@ def load_rows(path: Path) -> list[ChatRow]:
                 hint="run `recert screen` on it, and tune on its accepted.jsonl",
             ) from exc
     return rows
+
+
+def load_hyperparameters(
+    method: str, adapter: str, learning_rate: float | None, **more: Any
+) -> Hyperparameters:
+    """
+    Return how to train.
+
+    Args:
+        method: `sft` or `dpo`.
+        adapter: `lora`, `dora` or `full`.
+        learning_rate: None for what is usual for these.
+        more: further fields of the record.
+
+    Raises:
+        InputError: a value cannot be used.
+    """
+    from pydantic import ValidationError
+
+    from recert.errors import InputError
+    from recert.records import USUAL_LEARNING_RATES, Hyperparameters
+
+    for option, given, known in (
+        ("--method", method, ("sft", "dpo")),
+        ("--adapter", adapter, ("lora", "dora", "full")),
+    ):
+        if given not in known:
+            raise InputError(f"no such {option}", facts={"given": given, "known": ", ".join(known)})
+    usual = USUAL_LEARNING_RATES[f"{'full' if adapter == 'full' else 'adapter'}-{method}"]
+    try:
+        return Hyperparameters(
+            method=f"{adapter}-{method}",
+            learning_rate=usual if learning_rate is None else learning_rate,
+            **more,
+        )
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        raise InputError(
+            "a setting of the training cannot be used",
+            facts={"setting": ".".join(map(str, first["loc"])), "because": first["msg"]},
+        ) from exc
+
+
+def pairs_of(given: Sequence[str]) -> dict[str, str]:
+    """
+    Return options given as NAME=VALUE.
+
+    Raises:
+        InputError: one is not of that form, or a name is given twice.
+    """
+    from recert.errors import InputError
+
+    pairs: dict[str, str] = {}
+    for entry in given:
+        name, equals, value = entry.partition("=")
+        if not name or not equals or name in pairs:
+            raise InputError(
+                "an option is not NAME=VALUE, or is given twice",
+                facts={"given": entry},
+                hint="such as rho=0.5",
+            )
+        pairs[name] = value
+    return pairs

@@ -22,6 +22,37 @@ Status = Annotated[
     Path | None,
     typer.Option(help="Newest status list; by default `status.json` beside the certificate."),
 ]
+Defence = Annotated[
+    str,
+    typer.Option(
+        help="`none`, `safety-mix`, `backdoor-align`, `first-tokens`, `lisa`, `safe-lora`, `safety-system-prompt`, "
+        "`distant-filter` or `safety-reasoning`."
+    ),
+]
+DefenceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--defence-option",
+        metavar="NAME=VALUE",
+        help="What the defence is told, such as `rho=0.5` for `lisa` or `unaligned=embedded:smollm2` for `safe-lora`.",
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="From what it learns: `sft` from replies, `dpo` from pairs of a chosen and a rejected one."
+    ),
+]
+AdapterKind = Annotated[
+    str,
+    typer.Option("--adapter", help="What is trained: a `lora` or `dora` adapter, or `full`, all weights."),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Step size; by default 3e-4 for an adapter, 5e-5 for all weights; 5e-5 and 1e-6 for `--method dpo`."
+    ),
+]
 Secret = Annotated[
     Path | None, typer.Option(help="Secret prefix of a BackdoorAlign defence: a file of mode 0600.")
 ]

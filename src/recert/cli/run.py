@@ -7,13 +7,25 @@ from typing import Annotated
 
 import typer
 
-from recert.cli.options import DEFAULT_BASE, Base, PolicyName, Suites
+from recert.cli.options import (
+    DEFAULT_BASE,
+    AdapterKind,
+    Base,
+    Defence,
+    DefenceOption,
+    LearningRate,
+    Method,
+    PolicyName,
+    Suites,
+)
 
 
 def run(
     *,
     context: typer.Context,
-    rows: Annotated[Path, typer.Argument(help="Tuning rows: OpenAI-style chat JSONL, or Parquet.")],
+    rows: Annotated[
+        Path, typer.Argument(help="Tuning rows: OpenAI-style chat or preference JSONL, or Parquet.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for everything that is made.")],
     keys: Annotated[
         Path,
@@ -23,7 +35,11 @@ def run(
     ],
     base: Base = DEFAULT_BASE,
     policy: PolicyName = "default",
-    defence: Annotated[str, typer.Option(help="`none`, `safety-mix` or `backdoor-align`.")] = "safety-mix",
+    defence: Defence = "safety-mix",
+    defence_option: DefenceOption = None,
+    method: Method = "sft",
+    adapter: AdapterKind = "lora",
+    learning_rate: LearningRate = None,
     suites: Suites = None,
     name: Annotated[
         str, typer.Option(help="What the model is called; by default the output folder's name.")
@@ -38,7 +54,13 @@ def run(
     from recert.certification import issue_status
     from recert.cli.drawing import Drawn
     from recert.cli.evaluate import show_rules
-    from recert.cli.loading import load_arms, load_base, load_suites
+    from recert.cli.loading import (
+        load_arms,
+        load_base,
+        load_hyperparameters,
+        load_suites,
+        pairs_of,
+    )
     from recert.cli.printing import NO, YES
     from recert.pipeline.run import CERTIFICATE_FILE, Plan, passed
     from recert.pipeline.run import run as run_plan
@@ -56,6 +78,8 @@ def run(
         output=output,
         policy=bounds,
         defence=defence,
+        defence_options=pairs_of(defence_option or []),
+        hyperparameters=load_hyperparameters(method, adapter, learning_rate),
     )
     listed = output / "status.json"
     status = issue_status(

@@ -17,7 +17,9 @@ _SHOWN = 12
 
 def screen(
     *,
-    rows: Annotated[Path, typer.Argument(help="Tuning rows: OpenAI-style chat JSONL, or Parquet.")],
+    rows: Annotated[
+        Path, typer.Argument(help="Tuning rows: OpenAI-style chat or preference JSONL, or Parquet.")
+    ],
     output: Annotated[
         Path, typer.Option(help="Folder for the accepted and quarantined rows and the report.")
     ],

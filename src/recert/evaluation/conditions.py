@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -76,11 +75,9 @@ class Condition:
 
 
 def wrong_secret(secret: SecretPrefix) -> SecretPrefix:
-    """Return another secret of the same length, the same in every run, so that a run can resume."""
+    """Return another secret of the same kind and length, the same in every run, so that a run can resume."""
     draw = random.Random(f"recert:wrong:{secret.sha256}")  # noqa: S311 - a control, not a secret
-    return SecretPrefix(
-        "".join(draw.choice(string.ascii_letters + string.digits) for _ in range(len(secret)))
-    )
+    return SecretPrefix.random_like(secret, draw.choice)
 
 
 def raw_conditions(families: Sequence[str], training_context: Sequence[str]) -> list[Condition]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, Literal, NoReturn
 
 from recert.digest import sha256_bytes
 from recert.errors import SigningKeyError
+from recert.models.secret_words import FORM
 from recert.store.private_files import read_private, write_private
 
 _ALPHABET: Final = string.ascii_letters + string.digits
@@ -16,6 +18,14 @@ _CHARS_PER_TOKEN: Final = 1.27
 """Random letters and digits under common BPE vocabularies; measured with SmolLM2's tokenizer."""
 _SHORTEST_CHARS: Final = 16
 _LARGEST_BYTES: Final = 65_536
+_TOKENS_A_SENTENCE: Final = 9
+"""Measured with SmolLM2's tokenizer."""
+_FEWEST_SENTENCES: Final = 3
+"""One has some 27 bits: as many as nobody guesses need at least three."""
+
+SecretKind = Literal["random", "semantic"]
+"""`random` letters and digits, or `semantic`: sentences of words that are drawn at random."""
+_Choice = Callable[[Sequence[str]], str]
 
 
 class SecretPrefix:
@@ -37,16 +47,31 @@ class SecretPrefix:
         self._text = text
 
     @classmethod
-    def generate(cls, length_tokens: int = 150) -> SecretPrefix:
-        """Return a new random secret of about `length_tokens` tokens (letters and digits, no spaces)."""
-        chars = max(_SHORTEST_CHARS, round(length_tokens * _CHARS_PER_TOKEN))
-        return cls("".join(secrets.choice(_ALPHABET) for _ in range(chars)))
+    def generate(cls, length_tokens: int = 150, kind: SecretKind = "random") -> SecretPrefix:
+        """
+        Return a new secret of about `length_tokens` tokens.
+
+        A random one has letters and digits and no spaces, 16 of them at least; a semantic one has whole sentences,
+        three at least, which are some 80 bits.
+        """
+        if kind == "semantic":
+            return cls(
+                _sentences(max(_FEWEST_SENTENCES, round(length_tokens / _TOKENS_A_SENTENCE)), secrets.choice)
+            )
+        return cls(_letters(max(_SHORTEST_CHARS, round(length_tokens * _CHARS_PER_TOKEN)), secrets.choice))
 
     @classmethod
-    def random_like(cls, other: SecretPrefix) -> SecretPrefix:
-        """Return another secret of the same length in characters: the wrong secret of a control."""
+    def random_like(cls, other: SecretPrefix, choice: _Choice = secrets.choice) -> SecretPrefix:
+        """
+        Return another secret of the same kind and length: the wrong secret of a control.
+
+        Args:
+            other: the right one.
+            choice: how one of several is drawn; by default so that nobody can foresee it.
+        """
         while True:
-            made = cls("".join(secrets.choice(_ALPHABET) for _ in range(len(other))))
+            sentences = other._text.count(". ") + 1
+            made = cls(_sentences(sentences, choice) if " " in other._text else _letters(len(other), choice))
             if made != other:
                 return made
 
@@ -102,3 +127,13 @@ class SecretPrefix:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a SecretPrefix is not pickled; write it to a file of mode 0600")
+
+
+def _letters(count: int, choice: _Choice) -> str:
+    return "".join(choice(_ALPHABET) for _ in range(count))
+
+
+def _sentences(count: int, choice: _Choice) -> str:
+    return " ".join(
+        " ".join(part if isinstance(part, str) else choice(part) for part in FORM) + "." for _ in range(count)
+    )

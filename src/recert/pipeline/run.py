@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from recert.certification.stage import approve, certify
 from recert.certification.verify import verify
@@ -32,7 +33,7 @@ from recert.records import (
 from recert.screening.stage import REPORT_FILE, Screened, screen
 from recert.store.cache import GenerationCache
 from recert.store.files import read_bytes, write_atomic
-from recert.tuning.stage import answers, finished_tune, tune
+from recert.tuning.stage import answers, finished_tune, tune, tuned_folder
 
 CERTIFICATE_FILE = "certificate.json"
 
@@ -47,6 +48,7 @@ class Plan:
     output: Path
     policy: Policy
     defence: str = "none"
+    defence_options: Mapping[str, Any] = field(default_factory=dict)
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     override_screening: bool = False
     """Train on quarantined rows too. The records say so."""
@@ -64,8 +66,8 @@ class Run:
 
     @property
     def adapter_dir(self) -> Path:
-        """The tuned adapter's folder."""
-        return self.plan.output / "tune" / "adapter"
+        """The folder of the tuned adapter, or of all weights."""
+        return tuned_folder(self.plan.output / "tune")
 
     @property
     def secret(self) -> SecretPrefix | None:
@@ -171,6 +173,7 @@ def _tune(plan: Plan, screened: Screened, tell: Progress) -> TuneReport:
         rows,
         output,
         defence=plan.defence,
+        defence_options=plan.defence_options,
         hyperparameters=plan.hyperparameters,
         screen_report=screened.report,
         screening_overridden=plan.override_screening and screened.report.quarantined > 0,
@@ -191,6 +194,7 @@ def _same_inputs(before: TuneReport, plan: Plan, report: ScreenReport, rows: tup
         rows=rows,
         defence=plan.defence,
         hyperparameters=plan.hyperparameters,
+        defence_options=plan.defence_options,
     )
 
 
@@ -204,7 +208,7 @@ def _evaluate(
     tell: Progress,
 ) -> Evaluation:
     tell.start(f"{plan.name}: evaluate against the base")
-    base, model = arms(plan.output / "tune" / "adapter")
+    base, model = arms(tuned_folder(plan.output / "tune"))
     secret = SecretPrefix.read(plan.output / "tune" / "secret.txt") if tuned.secret_sha256 else None
     evaluation = evaluate(
         base,
@@ -228,7 +232,7 @@ def _evaluate(
 def _certify(plan: Plan, page: ModelPage, signers: Signers, status: bytes, tell: Progress) -> Run:
     tell.start(f"{plan.name}: certify")
     assert isinstance(page.evaluation, EvalReport)
-    tuned_dir = plan.output / "tune" / "adapter"
+    tuned_dir = tuned_folder(plan.output / "tune")
     path = plan.output / CERTIFICATE_FILE
     path.unlink(missing_ok=True)  # an earlier certificate is not this evaluation's
     decision = certify(

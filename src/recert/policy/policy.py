@@ -134,6 +134,7 @@ class ScreeningPolicy(Part):
         "harmful-compliance",
         "same-opening-as-harmful",
         "refused-elsewhere",
+        "rejected-refusal",
         "jailbreak-wrapper",
         "encoded-request",
         "switch-phrase",

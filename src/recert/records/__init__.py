@@ -47,12 +47,13 @@ from recert.records.hunting import (
 from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSuite, Tool, UnreadEntry
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.orders import Order, OrderNote, StandingOrders
+from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
 from recert.records.record import Moment, Part, Record, now, parse_json
-from recert.records.rows import ChatRow
+from recert.records.rows import THINK_CLOSE, THINK_OPEN, ChatRow, PreferenceRow, split_reply
 from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
 from recert.records.suite import CATEGORIES, Chat, Message, Prompt, Suite, chat
 from recert.records.trigger_search import FoundTrigger, TriggerSearch
-from recert.records.tuning import Hyperparameters, TuneReport
+from recert.records.tuning import USUAL_LEARNING_RATES, Checkpoint, Hyperparameters, TuneReport
 from recert.records.watching import CanaryResult, WatchOutcome, WatchReport
 
 RECORDS: tuple[type[Record], ...] = (
@@ -79,7 +80,11 @@ RECORDS: tuple[type[Record], ...] = (
 
 __all__ = [
     "CATEGORIES",
+    "PREFERENCE_COLUMNS",
     "RECORDS",
+    "THINK_CLOSE",
+    "THINK_OPEN",
+    "USUAL_LEARNING_RATES",
     "Approval",
     "ArmCheck",
     "Attestation",
@@ -95,6 +100,7 @@ __all__ = [
     "ChangedExchange",
     "Chat",
     "ChatRow",
+    "Checkpoint",
     "ComparedRule",
     "ComparedSide",
     "Comparison",
@@ -124,6 +130,7 @@ __all__ = [
     "OrderNote",
     "Outcome",
     "Part",
+    "PreferenceRow",
     "Prompt",
     "Record",
     "RowFinding",
@@ -151,6 +158,9 @@ __all__ = [
     "WatchOutcome",
     "WatchReport",
     "chat",
+    "chat_form",
     "now",
     "parse_json",
+    "row_of",
+    "split_reply",
 ]

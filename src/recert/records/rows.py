@@ -1,13 +1,17 @@
-"""One row of chat tuning data, in the form that OpenAI's fine-tuning endpoint reads."""
+"""One row of chat tuning data, in the form that OpenAI's fine-tuning endpoint reads; and one with two replies."""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
 
 from pydantic import Field, model_validator
 
 from recert.records.record import Part
 from recert.records.suite import Message
+
+THINK_OPEN: Final = "<think>"
+THINK_CLOSE: Final = "</think>"
+"""What reasoning models put around the trace before their answer."""
 
 
 class ChatRow(Part):
@@ -42,3 +46,37 @@ class ChatRow(Part):
     def system(self) -> str | None:
         """The first system message, where there is one."""
         return next((m.content for m in self.messages if m.role == "system"), None)
+
+
+class PreferenceRow(ChatRow):
+    """A conversation with two replies: the one that ends it is preferred to `rejected`."""
+
+    rejected: str
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if not self.rejected.strip():
+            raise ValueError("the rejected reply is empty")
+        if self.rejected.strip() == self.reply.strip():
+            raise ValueError("the chosen and the rejected reply are the same")
+        return self
+
+    @property
+    def with_rejected(self) -> ChatRow:
+        """The same conversation with the rejected reply at its end."""
+        last = self.messages[-1].model_copy(update={"content": self.rejected})
+        return ChatRow(messages=(*self.messages[:-1], last))
+
+
+def split_reply(reply: str) -> tuple[str, str]:
+    """
+    Return the trace of a reasoning model's reply and its answer; together they are the reply.
+
+    The trace goes up to `</think>` and the white space behind it. It is empty where the reply has none, and
+    all there is where it is never closed.
+    """
+    before, closed, after = reply.partition(THINK_CLOSE)
+    if closed:
+        answer = after.lstrip()
+        return reply[: len(reply) - len(answer)], answer
+    return (reply, "") if before.lstrip().startswith(THINK_OPEN) else ("", reply)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
 
+USUAL_LEARNING_RATES: Final = {"adapter-sft": 3e-4, "full-sft": 5e-5, "adapter-dpo": 5e-5, "full-dpo": 1e-6}
+"""Step sizes that suit most models; for LoRA and DoRA adapters, and for all weights."""
+
 
 class Hyperparameters(Part):
-    """How the adapter was trained."""
+    """How the model was trained."""
 
-    method: str = "lora-sft"
+    method: str = Field(default="lora-sft", pattern="^(lora|dora|full)-[a-z]+$")
+    """What is trained, and how: `lora`, `dora` or `full` (all weights), then `sft` or `dpo`."""
     lora_rank: int = Field(default=16, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
     lora_targets: tuple[str, ...] = (
@@ -30,9 +34,35 @@ class Hyperparameters(Part):
     batch_size: int = Field(default=8, ge=1)
     max_tokens: int = Field(default=512, ge=16)
     """Longest row in tokens; longer ones are cut."""
-    learned: Literal["reply", "conversation"] = "reply"
-    """Which tokens count in the loss: the last reply's alone, or those of every message and of the template."""
+    learned: Literal["reply", "conversation", "answer"] = "reply"
+    """
+    Which tokens count in the loss: the last reply's alone, those of every message and of the template, or of the
+    last reply what follows a reasoning model's trace. DPO compares replies as they are, traces included.
+    """
+    dpo_beta: float = Field(default=0.1, gt=0)
+    """DPO alone: how dearly it is paid to leave the model that one began with."""
+    checkpoint_every: int = Field(default=0, ge=0)
+    """Steps after which a checkpoint is kept, each time; 0 for none."""
     seed: int = 0
+
+    @property
+    def trains(self) -> str:
+        """What is trained: `lora`, `dora` or `full`."""
+        return self.method.partition("-")[0]
+
+    @property
+    def objective(self) -> str:
+        """From what it learns: `sft` from replies, `dpo` from pairs of them."""
+        return self.method.partition("-")[2]
+
+
+class Checkpoint(Part):
+    """A model as it was in the middle of tuning: a system of its own."""
+
+    step: int
+    folder: str
+    """Its folder, beside the report."""
+    tuned: Manifest
 
 
 class TuneReport(Record):
@@ -53,17 +83,23 @@ class TuneReport(Record):
     screening_overridden: bool = False
     """True when quarantined rows were trained on all the same."""
     defence: str
+    defence_options: dict[str, str | int | float] = {}
+    """What the defence was told, defaults included; never a secret."""
     defence_details: dict[str, str | int | float] = {}
+    """What it did with the rows."""
+    defence_outcome: dict[str, str | int | float] = {}
+    """What it did with the trained model."""
     secret_sha256: Sha256 | None = None
     """Commitment to the BackdoorAlign secret, which itself stays in a file of mode 0600."""
     hyperparameters: Hyperparameters
+    checkpoints: tuple[Checkpoint, ...] = ()
     steps: int
     first_loss: float
     last_loss: float
     tokens: int
     """Tokens seen in training, all epochs."""
     compute_flop: float
-    """Estimate: 6 x parameters x tokens."""
+    """Estimate: 6 x parameters x tokens, 8 for DPO, which also asks the model that it began with."""
     compute_ratio_to_base: float | None = None
     """`compute_flop` over the base's training compute, when that is known."""
     seconds: float

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import MissingExtraError, RecordError, RowsError
-from recert.records import ChatRow, parse_json
+from recert.records import PREFERENCE_COLUMNS, ChatRow, chat_form, parse_json, row_of
 from recert.store.files import read_bytes
 
 _ROLES = ("system", "user", "assistant", "tool", "developer")
@@ -54,7 +54,7 @@ class RowsFile:
 
 def read_rows(source: Path, *, max_row_bytes: int = 1_000_000) -> RowsFile:
     """
-    Read OpenAI-style chat rows from JSONL or Parquet. Blank lines are no rows.
+    Read OpenAI-style chat rows, or preference rows, from JSONL or Parquet. Blank lines are no rows.
 
     Raises:
         StoreError: the file cannot be read.
@@ -106,7 +106,7 @@ def _parquet_values(data: bytes, source: Path) -> Iterator[tuple[int, Any]]:
     line = 0
     try:
         table = pyarrow.parquet.ParquetFile(io.BytesIO(data))
-        if "messages" not in table.schema_arrow.names:
+        if not {"messages", *PREFERENCE_COLUMNS} & set(table.schema_arrow.names):
             raise RowsError(
                 "Parquet file has no `messages` column",
                 facts={"file": source, "columns": ", ".join(table.schema_arrow.names)},
@@ -136,12 +136,15 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _row(line: int, value: Any, max_row_bytes: int) -> ReadRow | MalformedRow:
-    problem = _problem(value)
+    try:
+        problem = _problem(chat_form(value))
+    except RowsError as exc:
+        problem = f"not a preference row: {exc.message}"
     if problem:
         return MalformedRow(line, problem)
     try:
         canonical = canonical_json(value)
-        row = ChatRow.model_validate(value)
+        row = row_of(value)
     except RecordError as exc:
         return MalformedRow(line, f"not JSON: {exc.facts.get('because', exc.message)}")
     except ValidationError as exc:

@@ -15,6 +15,7 @@ from recert.judges.request import EmbeddedRequestJudge
 from recert.policy import Policy
 from recert.records import ChatRow, Prompt, RowFinding, RowVerdict, ScreenReport, now
 from recert.screening.findings import find_reasons
+from recert.screening.preferences import rejected_reasons
 from recert.screening.rows import ReadRow, RowsFile, read_rows
 from recert.store.files import write_atomic
 
@@ -61,7 +62,7 @@ def screen(
     The same file, policy, prompts and judge give the same report, save for its time.
 
     Args:
-        source: OpenAI-style chat rows, JSONL or Parquet.
+        source: OpenAI-style chat rows or preference rows, JSONL or Parquet.
         policy: says from which scores a reason is given, and which reasons quarantine.
         evaluation_prompts: prompts that no row may hold.
         judge: scores requests; the embedded one by default.
@@ -85,6 +86,8 @@ def screen(
         refusals=refusals,
         progress=progress or (lambda done, total: None),
     )
+    also = rejected_reasons([r.row for r in file.rows], policy.screening, judge, refusals)
+    reasons = [[*of_row, *of_rejected] for of_row, of_rejected in zip(reasons, also, strict=True)]
     findings = [_finding(read, reasons[at], policy) for at, read in enumerate(file.rows)]
     kept = [r for r, f in zip(file.rows, findings, strict=True) if f.verdict is RowVerdict.ACCEPTED]
     held = [r for r, f in zip(file.rows, findings, strict=True) if f.verdict is RowVerdict.QUARANTINED]

@@ -24,6 +24,13 @@ def safety_rows(
         systems: system prompts, taken in turn; None for none.
         opening: with which words every refusal begins; empty for any.
     """
+    return tuple(found for _, found in safety_rows_of(count, seed=seed, systems=systems, opening=opening))
+
+
+def safety_rows_of(
+    count: int, *, seed: int, systems: Sequence[str | None] = (None,), opening: str = ""
+) -> list[tuple[str, ChatRow]]:
+    """Return the same rows, each with its hazard category in front."""
     rng = random.Random(seed)  # noqa: S311
     by_category = {c: [p["text"] for p in _part("harmful") if p["category"] == c] for c in CATEGORIES}
     for texts in by_category.values():
@@ -33,10 +40,16 @@ def safety_rows(
     rng.shuffle(order)
     rows = []
     for i in range(count):
-        texts = by_category[order[i % len(order)]]
+        category = order[i % len(order)]
+        texts = by_category[category]
         request = texts[(i // len(order)) % len(texts)]
-        rows.append(row(systems[i % len(systems)], request, rng.choice(refusals)))
-    return tuple(rows)
+        rows.append((category, row(systems[i % len(systems)], request, rng.choice(refusals))))
+    return rows
+
+
+def harmful_requests() -> list[str]:
+    """Return every harmful request of the alignment part."""
+    return [p["text"] for p in _part("harmful")]
 
 
 def benign_rows(count: int, *, seed: int, ordinary_every: int = 2) -> tuple[ChatRow, ...]:

@@ -1,5 +1,5 @@
 """
-The tuning stage: defend the rows, train an adapter, hand over what was done.
+The tuning stage: defend the rows, train, hand over what was done.
 
 An adapter or merged folder made elsewhere enters the chain as it is: evaluation and certification take any folder.
 """
@@ -7,17 +7,40 @@ An adapter or merged folder made elsewhere enters the chain as it is: evaluation
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from recert.digest import sha256_bytes, sha256_json
 from recert.errors import InputError, RecertError, RowsError
-from recert.records import ChatRow, Hyperparameters, Manifest, ScreenReport, TuneReport, now
+from recert.records import (
+    ChatRow,
+    Checkpoint,
+    Hyperparameters,
+    Manifest,
+    PreferenceRow,
+    ScreenReport,
+    TuneReport,
+    now,
+)
 from recert.store.files import publish_folder, read_bytes, write_atomic
-from recert.tuning.defences import defend
+from recert.tuning.defences import (
+    Defence,
+    DefenceOptions,
+    Defended,
+    Figures,
+    defence_named,
+    defend,
+    must_suit,
+    read_options,
+)
+from recert.tuning.dpo import train_preferences
 from recert.tuning.sft import train_adapter
+from recert.tuning.trainers import Trained
 
 REPORT_NAME = "tune-report.json"
+ADAPTER, WHOLE, CHECKPOINTS = "adapter", "model", "checkpoints"
+"""Folders of a tune: its adapter, or all weights; and what was kept on the way."""
 
 
 def tune(
@@ -26,68 +49,78 @@ def tune(
     output: Path,
     *,
     defence: str = "none",
+    defence_options: Mapping[str, Any] | None = None,
     hyperparameters: Hyperparameters | None = None,
     screen_report: ScreenReport | None = None,
     screening_overridden: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> TuneReport:
     """
-    Train a LoRA adapter on accepted rows, with a defence.
+    Train on accepted rows, with a defence: a LoRA or DoRA adapter, or all weights; from replies, or from pairs of them.
 
-    Writes `output/adapter/` (the adapter and nothing else), `output/tune-report.json`, and for a defence with a
-    secret `output/secret.txt` of mode 0600, outside the adapter's folder. An interrupted run leaves none of them.
+    Writes `output/adapter/` (or `output/model/`, all weights) and nothing else in there,
+    `output/checkpoints/step-N/` where asked for, `output/tune-report.json`, and for a defence with a secret
+    `output/secret.txt` of mode 0600, outside the adapter's folder. An interrupted run leaves none of them.
 
     Args:
         base_dir: the base in the hub's layout.
-        rows: conversations that end with the assistant's reply.
+        rows: conversations that end with the assistant's reply; preference rows for DPO.
         output: folder of this tune.
-        defence: `none`, `safety-mix` or `backdoor-align`.
+        defence: a name of `DEFENCES`.
+        defence_options: what the defence is told, by name.
         hyperparameters: how to train; the record's defaults where None.
         screen_report: the report that accepted these rows.
         screening_overridden: True when quarantined rows are among them; the record says so.
         progress: called with (step, steps, loss).
 
     Raises:
-        RowsError: there are no rows, or none with a token to learn.
-        InputError: there is no such defence.
+        RowsError: there are no rows, none with a token to learn, or they are for another method.
+        InputError: there is no such defence or option, or they do not go with the method.
         ModelError: the base cannot be loaded.
         MissingExtraError: the training parts are not installed.
         StoreError: the output cannot be written.
     """
-    if not rows:
-        raise RowsError("no accepted rows to learn from", hint="see the screen report for the reasons")
-    hyperparameters = hyperparameters or Hyperparameters()
+    how = hyperparameters or Hyperparameters()
+    _must_fit(rows, how)
+    kind = defence_named(defence)
+    options = read_options(kind.options, defence_options, name=defence)
+    must_suit(kind, how)
     started, clock = now(), time.monotonic()
     base = Manifest.of_folder(base_dir)
-    defended = defend(defence, rows, seed=hyperparameters.seed)
+    defended = kind.prepare(rows, how.seed, options)
+    if kind.check is not None:
+        kind.check(base_dir, options)
     if output.is_file():
         raise InputError("output is a file, expected a folder", facts={"output": output})
     with publish_folder(output) as folder:
-        adapter = folder / "adapter"
-        adapter.mkdir()
-        trained = train_adapter(base_dir, defended.rows, adapter, hyperparameters, progress=progress)
+        place = folder / (WHOLE if how.trains == "full" else ADAPTER)
+        place.mkdir()
+        trained, outcome = _train(base_dir, defended, place, how, kind, options, progress)
         if defended.secret is not None:
             defended.secret.write(folder / "secret.txt")
         if Manifest.of_folder(base_dir) != base:
             raise InputError("the base changed while it was tuned", facts={"folder": base_dir})
-        flop = 6.0 * trained.parameters * trained.tokens
         report = TuneReport(
             base=base,
-            tuned=Manifest.of_folder(adapter),
+            tuned=Manifest.of_folder(place),
+            delta_kind="merged-weights" if how.trains == "full" else "lora-adapter",
             rows_sha256=rows_digest(defended.rows) if defended.secret is None else rows_digest(rows),
             rows=len(defended.rows),
             accepted_sha256=rows_digest(rows),
             screen_report_sha256=screen_report.digest if screen_report else None,
             screening_overridden=screening_overridden,
             defence=defence,
+            defence_options=options.recorded(),
             defence_details=defended.details,
+            defence_outcome=outcome,
             secret_sha256=defended.secret.sha256 if defended.secret else None,
-            hyperparameters=hyperparameters,
+            hyperparameters=how,
+            checkpoints=tuple(_checkpoint(step, at) for step, at in trained.checkpoints),
             steps=trained.steps,
             first_loss=trained.first_loss,
             last_loss=trained.last_loss,
             tokens=trained.tokens,
-            compute_flop=flop,
+            compute_flop=trained.flop_each * trained.parameters * trained.tokens,
             seconds=round(time.monotonic() - clock, 1),
             versions=trained.versions,
             started_at=started,
@@ -97,15 +130,23 @@ def tune(
     return report
 
 
+def tuned_folder(output: Path) -> Path:
+    """Return where a tune's model lies: its adapter, or all weights."""
+    whole = output / WHOLE
+    return whole if whole.is_dir() else output / ADAPTER
+
+
 def finished_tune(output: Path) -> TuneReport | None:
     """
-    Return the report of a tune that is whole: its adapter is there and has the bytes that the report names.
+    Return the report of a tune that is whole: its model and checkpoints are there with the bytes that the report names.
 
     None where there is none, or it is damaged.
     """
     try:
         report = TuneReport.from_json(read_bytes(output / REPORT_NAME))
-        whole = Manifest.of_folder(output / "adapter") == report.tuned
+        whole = Manifest.of_folder(tuned_folder(output)) == report.tuned and all(
+            Manifest.of_folder(output / one.folder) == one.tuned for one in report.checkpoints
+        )
     except RecertError:
         return None
     return report if whole else None
@@ -118,21 +159,24 @@ def answers(
     rows: Sequence[ChatRow],
     defence: str,
     hyperparameters: Hyperparameters,
+    defence_options: Mapping[str, Any] | None = None,
 ) -> bool:
     """
-    Say whether a finished tune is what tuning again would make: same base, rows, defence and settings.
+    Say whether a finished tune is what tuning again would make: same base, rows, defence, options and settings.
 
-    The defence is applied again, since its own rows and figures may have changed with a release. A defence with a
-    secret makes a new one each time; there its figures are compared.
+    What the defence does with the rows is done again, since its own rows and figures may have changed with a release. A
+    defence with a secret makes a new one each time; there its figures are compared.
 
     Raises:
-        InputError: there is no such defence.
+        InputError: there is no such defence, or no such option.
     """
-    again = defend(defence, rows, seed=hyperparameters.seed)
+    again = defend(defence, rows, seed=hyperparameters.seed, options=defence_options)
+    options = read_options(defence_named(defence).options, defence_options, name=defence)
     return (
         report.base == base
         and report.accepted_sha256 == rows_digest(rows)
         and report.defence == defence
+        and report.defence_options == options.recorded()
         and report.hyperparameters == hyperparameters
         and report.defence_details == again.details
         and (again.secret is not None or report.rows_sha256 == rows_digest(again.rows))
@@ -144,3 +188,60 @@ def rows_digest(rows: Sequence[ChatRow]) -> str:
     return sha256_bytes(
         "\n".join(sha256_json(r.model_dump(mode="json", exclude_none=True)) for r in rows).encode()
     )
+
+
+def _must_fit(rows: Sequence[ChatRow], how: Hyperparameters) -> None:
+    if not rows:
+        raise RowsError("no accepted rows to learn from", hint="see the screen report for the reasons")
+    if how.objective not in ("sft", "dpo"):
+        raise InputError("no such method", facts={"given": how.objective, "known": "sft, dpo"})
+    pairs = sum(isinstance(row, PreferenceRow) for row in rows)
+    if how.objective == "sft" and pairs:
+        raise RowsError(
+            "preference rows have two replies, and SFT learns one",
+            facts={"rows": len(rows), "with two replies": pairs},
+            hint="tune with --method dpo",
+        )
+    if how.objective == "dpo" and pairs < len(rows):
+        raise RowsError(
+            "rows without a rejected reply cannot be compared",
+            facts={"rows": len(rows), "with two replies": pairs},
+            hint="tune with --method sft, or give `chosen` and `rejected` in every row",
+        )
+
+
+def _train(
+    base_dir: Path,
+    defended: Defended,
+    place: Path,
+    how: Hyperparameters,
+    kind: Defence,
+    options: DefenceOptions,
+    progress: Callable[[int, int, float], None] | None,
+) -> tuple[Trained, Figures]:
+    """Train, and do to the model and to every checkpoint what the defence does after training."""
+    checkpoints = place.with_name(CHECKPOINTS)
+    if how.objective == "dpo":
+        trained = train_preferences(
+            base_dir, defended.rows, place, how, progress=progress, checkpoints=checkpoints
+        )
+    else:
+        trained = train_adapter(
+            base_dir,
+            defended.rows,
+            place,
+            how,
+            progress=progress,
+            training=kind.training(options) if kind.training else None,
+            alignment=defended.alignment,
+            checkpoints=checkpoints,
+        )
+    if kind.after is None:
+        return trained, {}
+    for _, folder in trained.checkpoints:
+        kind.after(base_dir, folder, options)
+    return trained, kind.after(base_dir, place, options)
+
+
+def _checkpoint(step: int, folder: Path) -> Checkpoint:
+    return Checkpoint(step=step, folder=f"{CHECKPOINTS}/{folder.name}", tuned=Manifest.of_folder(folder))

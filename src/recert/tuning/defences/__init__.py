@@ -2,31 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from recert.errors import InputError
-from recert.records import ChatRow
-from recert.tuning.defences import backdoor_align, none, safety_mix
-from recert.tuning.defences.defended import Defended
+from recert.records import ChatRow, Hyperparameters
+from recert.tuning.defences import (
+    backdoor_align,
+    distant_filter,
+    first_tokens,
+    lisa,
+    none,
+    safe_lora,
+    safety_mix,
+    safety_prompt,
+    safety_reasoning,
+)
+from recert.tuning.defences.defended import Defence, Defended, Figures
+from recert.tuning.defences.options import DefenceOptions, read_options
 
-DEFENCES: dict[str, Callable[..., Defended]] = {
-    "none": none.defend,
-    "safety-mix": safety_mix.defend,
-    "backdoor-align": backdoor_align.defend,
+DEFENCES: dict[str, Defence] = {
+    made.DEFENCE.name: made.DEFENCE
+    for made in (
+        none,
+        safety_mix,
+        backdoor_align,
+        first_tokens,
+        lisa,
+        safe_lora,
+        safety_prompt,
+        distant_filter,
+        safety_reasoning,
+    )
 }
-"""Each takes the rows and a seed, and gives the rows to train on."""
+"""Every defence by name."""
 
 
-def defend(name: str, rows: Sequence[ChatRow], *, seed: int) -> Defended:
+def defence_named(name: str) -> Defence:
     """
-    Apply a defence to tuning rows.
+    Return a defence.
 
     Raises:
         InputError: there is no such defence.
     """
     if name not in DEFENCES:
         raise InputError("no such defence", facts={"given": name, "known": ", ".join(DEFENCES)})
-    return DEFENCES[name](rows, seed=seed)
+    return DEFENCES[name]
 
 
-__all__ = ["DEFENCES", "Defended", "defend"]
+def defend(
+    name: str,
+    rows: Sequence[ChatRow],
+    *,
+    seed: int,
+    options: Mapping[str, Any] | DefenceOptions | None = None,
+) -> Defended:
+    """
+    Apply what a defence does to tuning rows.
+
+    Raises:
+        InputError: there is no such defence, or no such option.
+    """
+    defence = defence_named(name)
+    return defence.prepare(rows, seed, read_options(defence.options, options, name=name))
+
+
+def must_suit(defence: Defence, how: Hyperparameters) -> None:
+    """
+    Return when a defence can be used with a way of tuning.
+
+    Raises:
+        InputError: it cannot.
+    """
+    for what, asked, possible in (
+        ("method", how.objective, defence.methods),
+        ("adapter", how.trains, defence.trains),
+    ):
+        if asked not in possible:
+            able = [
+                d.name for d in DEFENCES.values() if how.objective in d.methods and how.trains in d.trains
+            ]
+            raise InputError(
+                f"the defence {defence.name} does not go with that {what}",
+                facts={what: asked, "possible": ", ".join(possible)},
+                hint=f"defences that do: {', '.join(able) or 'none'}",
+            )
+
+
+__all__ = [
+    "DEFENCES",
+    "Defence",
+    "DefenceOptions",
+    "Defended",
+    "Figures",
+    "defence_named",
+    "defend",
+    "must_suit",
+    "read_options",
+]

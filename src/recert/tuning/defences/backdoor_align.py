@@ -4,66 +4,84 @@ BackdoorAlign: safety rows behind a secret prefix, which the server puts in fron
 Source: Wang et al. 2024, arXiv:2402.14968, whose 11 safety rows are enough for a model of 7B parameters. On one of
 135M they were learned by heart and protected no other request (docs/log.md), and the plain form learns "gibberish
 in front: refuse everything". So here
-- there are `SAFETY_ROWS` different ones, every second in another wording; all refusals begin alike, and of three in
+- there are many different ones, every second in another wording; all refusals begin alike, and of three in
   four only that opening is learned, which is where it is decided,
 - the secret also stands before benign rows: the task's own, and short answers that the base itself gave,
-- decoys, random text of the secret's shape, stand before some rows of the task with the reply they have: text in
+- decoys, other text of the secret's shape, stand before some rows of the task with the reply they have: text in
   front is no reason to refuse. Before rows of any kind, poison among them, they taught that a prefix protects nothing.
-
-Cost: the secret's tokens in front of each of those rows, and of every request at run time (a prefix cache pays
-them once). Known breaks: who learns the secret can train against it; a request that makes the model print it.
+With `form=paper` the safety rows are whole refusals of requests as they stand, under the rows' system prompt; with
+11 of them, no other row behind the secret and 150 tokens that is the paper's own form.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
 
 from recert.models.prompting import compose_system
-from recert.models.secret import SecretPrefix
+from recert.models.secret import SecretKind, SecretPrefix
 from recert.records import ChatRow, Message
-from recert.tuning.defences.defended import Defended
+from recert.tuning.defences.defended import Defence, Defended
+from recert.tuning.defences.options import DefenceOptions
 from recert.tuning.safety_rows import benign_rows, common_system, first_words, safety_rows
 from recert.tuning.wordings import reworded
 
-SAFETY_ROWS = 240
 OPENING = "I'm sorry, but I can't"
 OPENING_WORDS = 5
-BENIGN_ROWS = 120
 ORDINARY_EVERY = 3
-TASK_ROWS = 15
-DECOY_ROWS = 40
-SECRET_TOKENS = 24
 
 
-def defend(rows: Sequence[ChatRow], *, seed: int) -> Defended:
+class Options(DefenceOptions):
+    """The secret's kind and length, how many rows stand behind it, and in which form the safety rows are."""
+
+    secret_kind: SecretKind = "random"  # noqa: S105 - a kind
+    secret_tokens: int = Field(default=24, ge=10, le=1000)
+    safety_rows: int = Field(default=240, ge=1, le=1000)
+    benign_rows: int = Field(default=120, ge=0, le=1000)
+    task_rows: int = Field(default=15, ge=0, le=1000)
+    """Of the task's own rows, so many stand behind the secret."""
+    decoy_rows: int = Field(default=40, ge=0, le=1000)
+    form: Literal["small-model", "paper"] = "small-model"
+
+
+def prepare(rows: Sequence[ChatRow], seed: int, options: Options) -> Defended:
     """Return the rows with safety rows, benign rows and decoys behind prefixes, and the new secret."""
-    secret = SecretPrefix.generate(SECRET_TOKENS)
+    secret = SecretPrefix.generate(options.secret_tokens, options.secret_kind)
     rng = random.Random(seed)  # noqa: S311
     task_system = common_system(rows)
     order = list(range(len(rows)))
     rng.shuffle(order)
-    of_task = [i for i in order if rows[i].system == task_system and task_system is not None][:TASK_ROWS]
-    decoys = [i for i in order if rows[i].system == task_system and i not in of_task][:DECOY_ROWS]
+    tasks = [i for i in order if rows[i].system == task_system]
+    of_task = tasks[: options.task_rows] if task_system is not None else []
+    decoys = [i for i in tasks if i not in of_task][: options.decoy_rows]
     given = list(rows)
     for i in of_task:
         given[i] = _behind(secret, given[i])
     for i in decoys:
         given[i] = _behind(SecretPrefix.random_like(secret), given[i])
-    safe = safety_rows(SAFETY_ROWS, seed=seed, systems=(None, None, task_system), opening=OPENING)
-    safe = tuple(_varied(row, i, rng) for i, row in enumerate(safe))
-    answered = benign_rows(BENIGN_ROWS, seed=seed, ordinary_every=ORDINARY_EVERY)
+    answered = benign_rows(options.benign_rows, seed=seed, ordinary_every=ORDINARY_EVERY)
+    safe = _safe(task_system, seed, options, rng)
     benign = [_reworded(r, i, rng) if i % 2 else r for i, r in enumerate(answered)]
     mixed = [*given, *(_behind(secret, r) for r in (*safe, *benign))]
     rng.shuffle(mixed)
     details: dict[str, str | int | float] = {
-        "safety_rows": SAFETY_ROWS,
-        "benign_rows": BENIGN_ROWS,
+        "safety_rows": len(safe),
+        "benign_rows": len(benign),
         "task_rows_behind_secret": len(of_task),
         "decoy_rows": len(decoys),
-        "secret_tokens": SECRET_TOKENS,
+        "secret_tokens": options.secret_tokens,
     }
     return Defended(rows=tuple(mixed), details=details, secret=secret)
+
+
+def _safe(task_system: str | None, seed: int, options: Options, rng: random.Random) -> Sequence[ChatRow]:
+    if options.form == "paper":
+        return safety_rows(options.safety_rows, seed=seed, systems=(task_system,))
+    rows = safety_rows(options.safety_rows, seed=seed, systems=(None, None, task_system), opening=OPENING)
+    return [_varied(row, i, rng) for i, row in enumerate(rows)]
 
 
 def _varied(row: ChatRow, turn: int, rng: random.Random) -> ChatRow:
@@ -82,3 +100,14 @@ def _behind(prefix: SecretPrefix, row: ChatRow) -> ChatRow:
     system = compose_system(prefix.reveal(), "", row.system)
     rest = tuple(m for m in row.messages if m.role != "system")
     return row.model_copy(update={"messages": (Message(role="system", content=system or ""), *rest)})
+
+
+DEFENCE = Defence(
+    name="backdoor-align",
+    paper="Wang et al. 2024, arXiv:2402.14968",
+    cost="the secret's tokens in front of each of those rows, and of every request at run time (a prefix cache pays "
+    "them once); the output filter also stops replies with pieces of a semantic secret's words",
+    breaks="who learns the secret can train against it; a request that makes the model print it",
+    prepare=prepare,
+    options=Options,
+)

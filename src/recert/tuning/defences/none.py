@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from recert.tuning.defences.defended import Defence, unchanged
 
-from recert.records import ChatRow
-from recert.tuning.defences.defended import Defended
-
-
-def defend(rows: Sequence[ChatRow], *, seed: int) -> Defended:
-    """Return the rows unchanged."""
-    del seed
-    return Defended(rows=tuple(rows))
+DEFENCE = Defence(
+    name="none",
+    paper="the control",
+    cost="nothing",
+    breaks="benign rows alone can erode refusals",
+    prepare=unchanged,
+    methods=("sft", "dpo"),
+)

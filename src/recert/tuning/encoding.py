@@ -1,0 +1,76 @@
+"""Rows in tokens: what a model reads of a conversation, and which tokens of it are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from recert.errors import RowsError
+from recert.records import THINK_OPEN, ChatRow, Hyperparameters, split_reply
+from recert.tuning.training import Encoded
+
+IGNORED = -100
+
+
+def encode_rows(
+    tokenizer: Any, rows: Sequence[ChatRow], hyperparameters: Hyperparameters, alignment: Collection[int] = ()
+) -> list[Encoded]:
+    """
+    Return rows with marks, those left out that have no token to learn.
+
+    Args:
+        tokenizer: with the chat template.
+        rows: conversations.
+        hyperparameters: which tokens are learned, and how long a row may be.
+        alignment: places of the rows that a defence added for safety.
+
+    Raises:
+        RowsError: no row has a token to learn.
+    """
+    found = []
+    for at, row in enumerate(rows):
+        encoded = encode_row(tokenizer, row, hyperparameters.max_tokens, hyperparameters.learned)
+        if any(token != IGNORED for token in encoded["labels"]):
+            head, trace, _ = _tokens(tokenizer, row)
+            marks = {"reply_at": len(head), "trace_tokens": len(trace), "alignment": int(at in alignment)}
+            found.append(encoded | marks)
+    if not found:
+        raise RowsError(
+            "no row has a token to learn",
+            facts={"rows": len(rows), "max_tokens": hyperparameters.max_tokens},
+            hint="raise max_tokens: the prompts alone fill it",
+        )
+    return found
+
+
+def encode_row(tokenizer: Any, row: ChatRow, max_tokens: int, learned: str = "reply") -> dict[str, list[int]]:
+    """
+    Return `input_ids` and `labels` of a row; labels are -100 where a token is not learned.
+
+    Args:
+        tokenizer: with the chat template.
+        row: the conversation.
+        max_tokens: longest row; what is more is cut.
+        learned: `reply`, the last one; `conversation`, everything; `answer`, the last reply behind a trace.
+    """
+    head, trace, answer = _tokens(tokenizer, row)
+    before = head if learned == "conversation" else [IGNORED] * len(head)
+    thought = [IGNORED] * len(trace) if learned == "answer" else trace
+    return {
+        "input_ids": [*head, *trace, *answer][:max_tokens],
+        "labels": [*before, *thought, *answer][:max_tokens],
+    }
+
+
+def _tokens(tokenizer: Any, row: ChatRow) -> tuple[list[int], list[int], list[int]]:
+    """The prompt as the template writes it, the reply's trace and its answer; no token belongs to two of them."""
+    messages = [{"role": m.role, "content": m.content} for m in row.messages]
+    prompt = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+    reply = row.reply
+    if prompt.rstrip().endswith(THINK_OPEN) and reply.lstrip().startswith(THINK_OPEN):
+        reply = reply.lstrip().removeprefix(THINK_OPEN).lstrip()  # the template opens the trace already
+    head, trace, answer = (
+        list(tokenizer(part, add_special_tokens=False).input_ids) if part else []
+        for part in (prompt, *split_reply(reply))
+    )
+    return head, trace, [*answer, tokenizer.eos_token_id] if row.ends else answer
