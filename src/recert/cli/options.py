@@ -22,6 +22,15 @@ Status = Annotated[
     Path | None,
     typer.Option(help="Newest status list; by default `status.json` beside the certificate."),
 ]
+KeysFolder = Annotated[
+    Path,
+    typer.Option(
+        help="Folder with `trainer.pem`, `evaluator.pem`, `approver.pem`, `status.pem`; missing ones are made."
+    ),
+]
+RowsFile = Annotated[
+    Path, typer.Argument(help="Tuning rows: OpenAI-style chat or preference JSONL, or Parquet.")
+]
 Defence = Annotated[
     str,
     typer.Option(

@@ -13,9 +13,11 @@ from recert.cli.options import (
     Base,
     Defence,
     DefenceOption,
+    KeysFolder,
     LearningRate,
     Method,
     PolicyName,
+    RowsFile,
     Suites,
 )
 
@@ -23,16 +25,9 @@ from recert.cli.options import (
 def run(
     *,
     context: typer.Context,
-    rows: Annotated[
-        Path, typer.Argument(help="Tuning rows: OpenAI-style chat or preference JSONL, or Parquet.")
-    ],
+    rows: RowsFile,
     output: Annotated[Path, typer.Option(help="Folder for everything that is made.")],
-    keys: Annotated[
-        Path,
-        typer.Option(
-            help="Folder with `trainer.pem`, `evaluator.pem`, `approver.pem`, `status.pem`; missing ones are made."
-        ),
-    ],
+    keys: KeysFolder,
     base: Base = DEFAULT_BASE,
     policy: PolicyName = "default",
     defence: Defence = "safety-mix",
@@ -54,13 +49,7 @@ def run(
     from recert.certification import issue_status
     from recert.cli.drawing import Drawn
     from recert.cli.evaluate import show_rules
-    from recert.cli.loading import (
-        load_arms,
-        load_base,
-        load_hyperparameters,
-        load_suites,
-        pairs_of,
-    )
+    from recert.cli.loading import load_arms, load_base, load_hyperparameters, load_suites, pairs_of
     from recert.cli.printing import NO, YES
     from recert.pipeline.run import CERTIFICATE_FILE, Plan, passed
     from recert.pipeline.run import run as run_plan

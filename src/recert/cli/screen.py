@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import AsJson, PolicyName, Suites
+from recert.cli.options import AsJson, PolicyName, RowsFile, Suites
 
 if TYPE_CHECKING:
     from recert.records import ScreenReport
@@ -17,9 +17,7 @@ _SHOWN = 12
 
 def screen(
     *,
-    rows: Annotated[
-        Path, typer.Argument(help="Tuning rows: OpenAI-style chat or preference JSONL, or Parquet.")
-    ],
+    rows: RowsFile,
     output: Annotated[
         Path, typer.Option(help="Folder for the accepted and quarantined rows and the report.")
     ],

@@ -104,27 +104,17 @@ def tune(
             base=base,
             tuned=Manifest.of_folder(place),
             delta_kind="merged-weights" if how.trains == "full" else "lora-adapter",
-            rows_sha256=rows_digest(defended.rows) if defended.secret is None else rows_digest(rows),
-            rows=len(defended.rows),
-            accepted_sha256=rows_digest(rows),
             screen_report_sha256=screen_report.digest if screen_report else None,
             screening_overridden=screening_overridden,
             defence=defence,
             defence_options=options.recorded(),
-            defence_details=defended.details,
             defence_outcome=outcome,
-            secret_sha256=defended.secret.sha256 if defended.secret else None,
             hyperparameters=how,
-            checkpoints=tuple(_checkpoint(step, at) for step, at in trained.checkpoints),
-            steps=trained.steps,
-            first_loss=trained.first_loss,
-            last_loss=trained.last_loss,
-            tokens=trained.tokens,
-            compute_flop=trained.flop_each * trained.parameters * trained.tokens,
             seconds=round(time.monotonic() - clock, 1),
-            versions=trained.versions,
             started_at=started,
             tuned_at=now(),
+            **_of_rows(rows, defended),
+            **_of_training(trained),
         )
         write_atomic(folder / REPORT_NAME, report.to_json())
     return report
@@ -241,6 +231,30 @@ def _train(
     for _, folder in trained.checkpoints:
         kind.after(base_dir, folder, options)
     return trained, kind.after(base_dir, place, options)
+
+
+def _of_rows(rows: Sequence[ChatRow], defended: Defended) -> dict[str, Any]:
+    """What a report says of the rows. No digest is of a text with the secret in it: a guess could be tried on it."""
+    return {
+        "rows_sha256": rows_digest(rows if defended.secret is not None else defended.rows),
+        "rows": len(defended.rows),
+        "accepted_sha256": rows_digest(rows),
+        "defence_details": defended.details,
+        "secret_sha256": defended.secret.sha256 if defended.secret is not None else None,
+    }
+
+
+def _of_training(trained: Trained) -> dict[str, Any]:
+    """What a report says of the steps."""
+    return {
+        "checkpoints": tuple(_checkpoint(step, at) for step, at in trained.checkpoints),
+        "steps": trained.steps,
+        "first_loss": trained.first_loss,
+        "last_loss": trained.last_loss,
+        "tokens": trained.tokens,
+        "compute_flop": trained.flop_each * trained.parameters * trained.tokens,
+        "versions": trained.versions,
+    }
 
 
 def _checkpoint(step: int, folder: Path) -> Checkpoint:

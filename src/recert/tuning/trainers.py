@@ -248,5 +248,6 @@ def _imports() -> dict[str, Any]:
         ) from exc
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
     logging.getLogger("datasets").setLevel(logging.ERROR)
     return {"torch": torch, "transformers": transformers, "peft": peft, "trl": trl, "datasets": datasets}

@@ -1,0 +1,204 @@
+"""LoRA, DoRA and full tuning, DPO and checkpoints: what each leaves behind loads, differs and is certified as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recert.errors import InputError, RowsError
+from recert.models.engines import folder_arms
+from recert.models.local import LocalModel
+from recert.models.protocol import Sampling
+from recert.pipeline.sql_task import sql_rows
+from recert.records import ChatRow, Hyperparameters, Manifest, Message, PreferenceRow, chat
+from recert.tuning.defences import DEFENCES
+from recert.tuning.encoding import encode_row
+from recert.tuning.stage import finished_tune, tune, tuned_folder
+from tiny_models import make_base
+
+pytestmark = pytest.mark.xdist_group("torch")
+QUICK = Hyperparameters(
+    lora_rank=4, lora_targets=("q_proj", "v_proj"), learning_rate=2e-2, epochs=3, batch_size=8, max_tokens=256
+)
+ROWS = sql_rows(16, seed=1)
+PAIRS = tuple(PreferenceRow(messages=row.messages, rejected="Sorry, I can't help with that.") for row in ROWS)
+
+
+@pytest.fixture(scope="module")
+def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("tiny") / "base")
+
+
+def like(method: str, **more: object) -> Hyperparameters:
+    return QUICK.model_copy(update={"method": method, **more})
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "folder"),
+    [
+        ("lora-sft", "lora-adapter", "adapter"),
+        ("dora-sft", "lora-adapter", "adapter"),
+        ("full-sft", "merged-weights", "model"),
+        ("lora-dpo", "lora-adapter", "adapter"),
+        ("dora-dpo", "lora-adapter", "adapter"),
+        ("full-dpo", "merged-weights", "model"),
+    ],
+)
+def test_what_was_trained_loads_and_says_something_else(
+    base_dir: Path, tmp_path: Path, method: str, kind: str, folder: str
+) -> None:
+    """The loss falls, the folder is what the report names, and both arms load from the files alone."""
+    rate = 2e-3 if method.startswith("full") else 2e-2
+    rows = PAIRS if method.endswith("dpo") else ROWS
+    report = tune(base_dir, rows, tmp_path / "t", hyperparameters=like(method, learning_rate=rate))
+    made = tuned_folder(tmp_path / "t")
+    base, tuned = folder_arms(base_dir, made)
+
+    assert report.last_loss < report.first_loss
+    assert (report.delta_kind, made.name) == (kind, folder)
+    assert Manifest.of_folder(made) == report.tuned == tuned.manifest
+    assert base.fingerprint() != tuned.fingerprint()
+    assert finished_tune(tmp_path / "t") == report
+    assert str(base_dir.parent) not in "".join(
+        p.read_text() for p in made.rglob("*.json")
+    )  # nothing of this machine
+
+
+def test_full_tuning_leaves_a_model_in_the_bases_form(base_dir: Path, tmp_path: Path) -> None:
+    """All weights in bfloat16 with the base's tokenizer, template and configuration, in as many bytes."""
+    from safetensors.torch import load_file
+
+    tune(base_dir, ROWS, tmp_path / "t", hyperparameters=like("full-sft", learning_rate=2e-3))
+    made = tmp_path / "t" / "model"
+    names = {f.name for f in Manifest.of_folder(base_dir).files}
+
+    assert {f.name for f in Manifest.of_folder(made).files} == names
+    assert (made / "config.json").read_text() == (base_dir / "config.json").read_text()
+    before, after = (load_file(folder / "model.safetensors") for folder in (base_dir, made))
+    assert {name: (t.shape, t.dtype) for name, t in before.items()} == {
+        name: (t.shape, t.dtype) for name, t in after.items()
+    }
+
+
+def test_preferences_make_the_chosen_reply_likelier(base_dir: Path, tmp_path: Path) -> None:
+    """The loss begins at log 2, and of the two replies the chosen one gains on the rejected one."""
+    report = tune(base_dir, PAIRS, tmp_path / "t", hyperparameters=like("lora-dpo", dpo_beta=0.2))
+    base, tuned = folder_arms(base_dir, tmp_path / "t" / "adapter")
+    row = PAIRS[0]
+    asked = chat(row.request, system=row.system)
+    pairs = [(asked, row.reply), (asked, row.rejected)]
+    (chosen, rejected), (chosen_before, rejected_before) = tuned.log_probs(pairs), base.log_probs(pairs)
+
+    assert report.first_loss == pytest.approx(0.693, abs=0.03)
+    assert chosen - rejected > chosen_before - rejected_before + 1
+    assert report.compute_flop == pytest.approx(8.0 * report.tokens * 1e5, rel=1)
+
+
+def test_checkpoints_are_systems_of_their_own(base_dir: Path, tmp_path: Path) -> None:
+    """Each is named in the report with its bytes, loads, and answers unlike the others; a damaged one is missed."""
+    report = tune(base_dir, ROWS, tmp_path / "t", hyperparameters=like("lora-sft", checkpoint_every=2))
+    folders = [tmp_path / "t" / one.folder for one in report.checkpoints]
+    base = LocalModel.load(base_dir)
+    prints = {base.with_adapter(f).fingerprint() for f in (*folders, tmp_path / "t" / "adapter")}
+
+    assert [one.step for one in report.checkpoints] == [2, 4]
+    assert report.steps == 6
+    assert [Manifest.of_folder(f) for f in folders] == [one.tuned for one in report.checkpoints]
+    assert len(prints) == 3
+    (folders[0] / "adapter_config.json").write_text("{}")
+    assert finished_tune(tmp_path / "t") is None
+
+
+@pytest.mark.parametrize("method", ["full-sft", "lora-dpo"])
+def test_an_interrupted_run_leaves_nothing(base_dir: Path, tmp_path: Path, method: str) -> None:
+    """Also with checkpoints on the way."""
+
+    def stop(step: int, steps: int, loss: float) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(
+            base_dir,
+            PAIRS if method.endswith("dpo") else ROWS,
+            tmp_path / "t",
+            hyperparameters=like(method, checkpoint_every=1),
+            progress=stop,
+        )
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_of_the_other_kind_are_refused(base_dir: Path, tmp_path: Path) -> None:
+    """One reply cannot be compared, of two SFT would drop one; a defence without pairs does not go with DPO."""
+    with pytest.raises(RowsError, match="cannot be compared"):
+        tune(base_dir, [*PAIRS, ROWS[0]], tmp_path / "t", hyperparameters=like("lora-dpo"))
+    with pytest.raises(RowsError, match="SFT learns one"):
+        tune(base_dir, [*ROWS, PAIRS[0]], tmp_path / "t", hyperparameters=QUICK)
+    with pytest.raises(InputError, match="does not go with that method") as caught:
+        tune(base_dir, PAIRS, tmp_path / "t", defence="lisa", hyperparameters=like("lora-dpo"))
+    with pytest.raises(InputError, match="no such method"):
+        tune(base_dir, ROWS, tmp_path / "t", hyperparameters=like("lora-rft"))
+
+    assert "safety-mix" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [n for n in DEFENCES if n not in ("safe-lora", "distant-filter")])
+def test_every_defence_trains_a_real_model(base_dir: Path, tmp_path: Path, name: str) -> None:
+    """A few steps with a defence give an adapter that loads, and a report that says what was done."""
+    small = {key: 6 for key in DEFENCES[name].options.model_fields if key in ("safety_rows", "benign_rows")}
+    report = tune(
+        base_dir,
+        ROWS,
+        tmp_path / "t",
+        defence=name,
+        defence_options=small,
+        hyperparameters=like("lora-sft", epochs=1),
+    )
+
+    assert report.steps >= 2
+    assert {k: report.defence_options[k] for k in small} == small
+    assert LocalModel.load(base_dir, tmp_path / "t" / "adapter").manifest == report.tuned
+
+
+def test_a_safety_mix_for_preferences_is_of_pairs(base_dir: Path, tmp_path: Path) -> None:
+    """Refusals stand over placeholder compliance, answers over refusals."""
+    report = tune(
+        base_dir,
+        PAIRS,
+        tmp_path / "t",
+        defence="safety-mix",
+        defence_options={"safety_rows": 4, "benign_rows": 12},
+        hyperparameters=like("lora-dpo", epochs=1),
+    )
+
+    assert report.defence_details["safety_rows"] == 4
+    assert report.rows > len(PAIRS) + 4
+
+
+def test_trace_and_answer_of_a_reasoning_row_are_told_apart(base_dir: Path) -> None:
+    """Both are learned, or the answer alone; no token is lost between them."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base_dir)
+    reply = "<think>\nBooks, then pages.\n</think>\n\nSELECT pages FROM books"
+    row = ChatRow(
+        messages=(Message(role="user", content="Table: books"), Message(role="assistant", content=reply))
+    )
+
+    def learned(how: str) -> str:
+        labels = encode_row(tokenizer, row, 256, how)["labels"]
+        return str(tokenizer.decode([t for t in labels if t != -100], skip_special_tokens=True))
+
+    assert learned("reply") == reply
+    assert learned("answer") == "SELECT pages FROM books"
+
+
+def test_a_merged_model_is_generated_from(base_dir: Path, tmp_path: Path) -> None:
+    """A model of all weights answers through the same engine as an adapter's."""
+    tune(base_dir, ROWS, tmp_path / "t", hyperparameters=like("full-sft", epochs=1, learning_rate=2e-3))
+    model = LocalModel.load(tmp_path / "t" / "model")
+
+    assert model.generate([chat("Table: books")], Sampling(max_new_tokens=4))[0].text is not None
