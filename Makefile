@@ -16,7 +16,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	bench-triggers bench-gateway bench-gateway-load bench-leaks fuzz clean
+	reproduce-defences bench-triggers bench-gateway bench-gateway-load bench-leaks fuzz clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,9 @@ bench-evaluation: $(INSTALLED)  ## Measure evaluation, other tools beside; `make
 	$(BIN)/python bench/$$bench >$(CLAIMS)/printed || status=1; \
 	cat $(CLAIMS)/printed >&2; grep '^{"claim"' $(CLAIMS)/printed >>$(CLAIMS)/claims.jsonl; done; \
 	cat $(CLAIMS)/claims.jsonl; exit $$status
+
+reproduce-defences: $(INSTALLED)  ## Measure attacks and defences in tuning on the embedded model; resumable
+	$(BIN)/python bench/defences.py --setting $(or $(SETTING),small)
 
 bench-triggers: $(INSTALLED)  ## Hunt in models with planted triggers and in clean ones; resumable
 	$(BIN)/python bench/triggers.py
