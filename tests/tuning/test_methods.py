@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from builders import SOME_SHA, make_eval_report, make_policy
+from recert.certification import certify, generate_key, read_unverified
 from recert.errors import InputError, RowsError
 from recert.models.engines import folder_arms
 from recert.models.local import LocalModel
 from recert.models.protocol import Sampling
 from recert.pipeline.sql_task import sql_rows
-from recert.records import ChatRow, Hyperparameters, Manifest, Message, PreferenceRow, chat
+from recert.records import ChatRow, Hyperparameters, Manifest, Message, PreferenceRow, TuneReport, chat
 from recert.tuning.defences import DEFENCES
 from recert.tuning.encoding import encode_row
 from recert.tuning.stage import finished_tune, tune, tuned_folder
@@ -65,6 +67,36 @@ def test_what_was_trained_loads_and_says_something_else(
     )  # nothing of this machine
 
 
+@pytest.mark.parametrize(("method", "kind"), [("dora-sft", "lora-adapter"), ("full-sft", "merged-weights")])
+@pytest.mark.parametrize("told", ["told", "not told"])
+def test_a_certificate_says_what_kind_of_change_it_covers(
+    base_dir: Path, tmp_path: Path, method: str, kind: str, told: str
+) -> None:
+    """From the tuning report, and from the files alone where there is none."""
+    report = tune(base_dir, ROWS[:8], tmp_path / "t", hyperparameters=like(method, epochs=1))
+    policy = make_policy()
+    keys = {
+        role: generate_key(tmp_path / f"{role}.pem", role, role)
+        for role in ("evaluator", "approver", "trainer")
+    }
+    decision = certify(
+        eval_report=make_eval_report(base=report.base, tuned=report.tuned, policy=policy),
+        policy=policy,
+        base_dir=base_dir,
+        tuned_dir=tuned_folder(tmp_path / "t"),
+        evidence_sha256=SOME_SHA,
+        signer=keys["evaluator"],
+        approvers=[keys["approver"].public],
+        trainer_key_id=keys["trainer"].key_id,
+        tune_report=report if told == "told" else None,
+    )
+    assert decision.envelope is not None, decision.reasons
+    certificate = read_unverified(decision.envelope)
+
+    assert certificate.delta_kind == kind
+    assert certificate.method == (method if told == "told" else "unknown")
+
+
 def test_full_tuning_leaves_a_model_in_the_bases_form(base_dir: Path, tmp_path: Path) -> None:
     """All weights in bfloat16 with the base's tokenizer, template and configuration, in as many bytes."""
     from safetensors.torch import load_file
@@ -106,6 +138,12 @@ def test_checkpoints_are_systems_of_their_own(base_dir: Path, tmp_path: Path) ->
     assert report.steps == 6
     assert [Manifest.of_folder(f) for f in folders] == [one.tuned for one in report.checkpoints]
     assert len(prints) == 3
+    own = [
+        TuneReport.from_json((tmp_path / "t" / f"{one.folder}-tune-report.json").read_bytes())
+        for one in report.checkpoints
+    ]
+    assert [(r.tuned, r.steps) for r in own] == [(one.tuned, one.step) for one in report.checkpoints]
+    assert report.last_loss < min(r.last_loss for r in own)
     (folders[0] / "adapter_config.json").write_text("{}")
     assert finished_tune(tmp_path / "t") is None
 

@@ -81,9 +81,9 @@ def tune(
         StoreError: the output cannot be written.
     """
     how = hyperparameters or Hyperparameters()
-    _must_fit(rows, how)
     kind = defence_named(defence)
     options = read_options(kind.options, defence_options, name=defence)
+    _must_fit(rows, how)
     must_suit(kind, how)
     started, clock = now(), time.monotonic()
     base = Manifest.of_folder(base_dir)
@@ -95,7 +95,7 @@ def tune(
     with publish_folder(output) as folder:
         place = folder / (WHOLE if how.trains == "full" else ADAPTER)
         place.mkdir()
-        trained, outcome = _train(base_dir, defended, place, how, kind, options, progress)
+        trained, outcomes = _train(base_dir, defended, place, how, kind, options, progress)
         if defended.secret is not None:
             defended.secret.write(folder / "secret.txt")
         if Manifest.of_folder(base_dir) != base:
@@ -108,7 +108,7 @@ def tune(
             screening_overridden=screening_overridden,
             defence=defence,
             defence_options=options.recorded(),
-            defence_outcome=outcome,
+            defence_outcome=outcomes[place],
             hyperparameters=how,
             seconds=round(time.monotonic() - clock, 1),
             started_at=started,
@@ -116,6 +116,9 @@ def tune(
             **_of_rows(rows, defended),
             **_of_training(trained),
         )
+        for one in report.checkpoints:
+            of_it = _report_at(report, one, trained, outcomes[folder / one.folder])
+            write_atomic(folder / f"{one.folder}-{REPORT_NAME}", of_it.to_json())
         write_atomic(folder / REPORT_NAME, report.to_json())
     return report
 
@@ -208,8 +211,8 @@ def _train(
     kind: Defence,
     options: DefenceOptions,
     progress: Callable[[int, int, float], None] | None,
-) -> tuple[Trained, Figures]:
-    """Train, and do to the model and to every checkpoint what the defence does after training."""
+) -> tuple[Trained, dict[Path, Figures]]:
+    """Train, and do to the model and to every checkpoint what the defence does after training; gives its figures."""
     checkpoints = place.with_name(CHECKPOINTS)
     if how.objective == "dpo":
         trained = train_preferences(
@@ -226,11 +229,9 @@ def _train(
             alignment=defended.alignment,
             checkpoints=checkpoints,
         )
-    if kind.after is None:
-        return trained, {}
-    for _, folder in trained.checkpoints:
-        kind.after(base_dir, folder, options)
-    return trained, kind.after(base_dir, place, options)
+    folders = (*(folder for _, folder in trained.checkpoints), place)
+    after = kind.after
+    return trained, {folder: after(base_dir, folder, options) if after else {} for folder in folders}
 
 
 def _of_rows(rows: Sequence[ChatRow], defended: Defended) -> dict[str, Any]:
@@ -259,3 +260,19 @@ def _of_training(trained: Trained) -> dict[str, Any]:
 
 def _checkpoint(step: int, folder: Path) -> Checkpoint:
     return Checkpoint(step=step, folder=f"{CHECKPOINTS}/{folder.name}", tuned=Manifest.of_folder(folder))
+
+
+def _report_at(report: TuneReport, one: Checkpoint, trained: Trained, outcome: Figures) -> TuneReport:
+    """What was done up to a checkpoint, so that it can be certified by itself."""
+    share = one.step / report.steps
+    return report.model_copy(
+        update={
+            "tuned": one.tuned,
+            "checkpoints": (),
+            "defence_outcome": outcome,
+            "steps": one.step,
+            "last_loss": trained.losses[one.step - 1],
+            "tokens": round(report.tokens * share),
+            "compute_flop": report.compute_flop * share,
+        }
+    )

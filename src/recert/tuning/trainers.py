@@ -26,8 +26,8 @@ class Trained:
     """What one training run did."""
 
     steps: int
-    first_loss: float
-    last_loss: float
+    losses: tuple[float, ...]
+    """Of each step."""
     tokens: int
     parameters: int
     versions: dict[str, str]
@@ -35,6 +35,16 @@ class Trained:
     """Operations for each parameter and token."""
     checkpoints: tuple[tuple[int, Path], ...] = ()
     """Steps and their folders."""
+
+    @property
+    def first_loss(self) -> float:
+        """The loss of the first step."""
+        return self.losses[0] if self.losses else 0.0
+
+    @property
+    def last_loss(self) -> float:
+        """The loss of the last step."""
+        return self.losses[-1] if self.losses else 0.0
 
 
 @dataclass(frozen=True)
@@ -207,12 +217,11 @@ def run_trainer(
     trainer.remove_callback(loaded.parts["transformers"].PrinterCallback)
     result = trainer.train()
     loaded.save(trainer.model, target)
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    losses = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
     kept = checkpoints.glob("step-*") if checkpoints is not None and checkpoints.is_dir() else ()
     return Trained(
         steps=int(result.global_step),
-        first_loss=float(losses[0]) if losses else 0.0,
-        last_loss=float(losses[-1]) if losses else 0.0,
+        losses=tuple(losses),
         tokens=tokens,
         parameters=sum(p.numel() for p in trainer.model.parameters()),
         versions={name: part.__version__ for name, part in loaded.parts.items() if name != "datasets"},

@@ -169,7 +169,7 @@ class _Weights:
     def __init__(self, folder: Path) -> None:
         from safetensors import safe_open
 
-        self._files = {}
+        self._files: dict[str, Path] = {}
         for path in sorted(folder.glob("*.safetensors")):
             with safe_open(path, "pt") as file:
                 self._files |= dict.fromkeys(file.keys(), path)
