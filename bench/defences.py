@@ -54,6 +54,8 @@ def main() -> int:
     ]
     if not cells:
         parser.error("no such cell: see the attacks and defences of bench/defence_table/settings.py")
+    import trl  # noqa: F401 - loaded before anything is timed
+
     warnings.filterwarnings("ignore", message="Adapter .* was active which is now deleted")
     base_dir = aligned_base()
     base = LocalModel.load(base_dir, name="aligned base")

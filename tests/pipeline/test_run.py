@@ -118,6 +118,23 @@ def test_a_tune_as_safe_as_its_base_ends_in_a_verified_certificate(
     assert said.eval_report_sha256 == out.page.evaluation.digest
 
 
+def test_all_weights_under_a_defence_with_options_are_certified_as_merged(
+    base_dir: Path, tmp_path: Path, signers: Signers
+) -> None:
+    """The chain runs on the folder of all weights; the same options are used again, others tune again."""
+    how = QUICK.model_copy(update={"method": "full-sft", "learning_rate": 1e-3})
+    told = {"safety_rows": "3", "benign_rows": "2"}
+    what = replace(plan(base_dir, tmp_path), defence="safety-mix", defence_options=told, hyperparameters=how)
+    first, again = (done(base_dir, what, signers, aligned) for _ in range(2))
+    other = done(base_dir, replace(what, defence_options=told | {"benign_rows": "1"}), signers, aligned)
+
+    assert passed(first) and first.verified is not None
+    assert first.verified.certificate.delta_kind == "merged-weights"
+    assert first.adapter_dir.name == "model"
+    assert again.page.tune == first.page.tune
+    assert other.page.tune is not None and other.page.tune.rows == 16
+
+
 def test_a_finished_run_is_used_again(base_dir: Path, tmp_path: Path, signers: Signers) -> None:
     """Run twice, the same adapter is certified twice: nothing is trained again. Other settings train again."""
     what = plan(base_dir, tmp_path)
