@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,9 @@ def test_what_was_trained_loads_and_says_something_else(
     base, tuned = folder_arms(base_dir, made)
 
     assert report.last_loss < report.first_loss
+    if made.name == "adapter":
+        config = json.loads((made / "adapter_config.json").read_text())
+        assert config["use_dora"] == method.startswith("dora")
     assert (report.delta_kind, made.name) == (kind, folder)
     assert Manifest.of_folder(made) == report.tuned == tuned.manifest
     assert base.fingerprint() != tuned.fingerprint()

@@ -137,6 +137,7 @@ def test_tuning_with_it_projects_and_is_found_again(bases: tuple[Path, Path], tm
 
     assert report.defence_details == {"unaligned_sha256": Manifest.of_folder(unaligned).digest}
     assert report.defence_outcome["projected_layers"] == 4
+    assert report.defence_options["unaligned"] == unaligned.name
     assert Manifest.of_folder(tmp_path / "t" / "adapter") == report.tuned
     assert answers(report, **asked, defence_options=told)  # type: ignore[arg-type]
     assert not answers(report, **asked, defence_options=told | {"threshold": "0.5"})  # type: ignore[arg-type]

@@ -43,6 +43,11 @@ class Options(DefenceOptions):
     projection: Literal["paper", "orthogonal"] = "paper"
     energy: float = Field(default=0.9, gt=0, le=1)
 
+    def recorded(self) -> dict[str, str | int | float]:
+        """Return every option; a folder by its name, as its digest stands among the details."""
+        name = Path(self.unaligned).name if Path(self.unaligned).is_dir() else self.unaligned
+        return super().recorded() | {"unaligned": name}
+
 
 def prepare(rows: Sequence[ChatRow], seed: int, options: Options) -> Defended:
     """
