@@ -76,9 +76,19 @@ def test_only_the_reply_is_learned(base_dir: Path) -> None:
     assert [t for t in cut["labels"] if t != -100] == learned[:-1]
 
 
-def test_backdoor_align_keeps_its_secret(base_dir: Path, tmp_path: Path) -> None:
-    """The secret lies in a file of mode 0600 outside the adapter; report and adapter hold its digest only."""
-    report = tune(base_dir, ROWS, tmp_path / "t", defence="backdoor-align", hyperparameters=QUICK)
+@pytest.mark.parametrize("kind", ["random", "semantic"])
+def test_backdoor_align_keeps_its_secret(
+    base_dir: Path, tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The secret lies in a file of mode 0600 outside the adapter; report, adapter and talk hold its digest only."""
+    report = tune(
+        base_dir,
+        ROWS,
+        tmp_path / "t",
+        defence="backdoor-align",
+        defence_options={"secret_kind": kind, "safety_rows": 12, "benign_rows": 6},
+        hyperparameters=QUICK,
+    )
 
     path = tmp_path / "t" / "secret.txt"
     secret = SecretPrefix.read(path)
@@ -86,6 +96,7 @@ def test_backdoor_align_keeps_its_secret(base_dir: Path, tmp_path: Path) -> None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert secret.sha256 == report.secret_sha256
     assert secret.reveal().encode() not in everything
+    assert secret.reveal() not in "".join(capfd.readouterr())
 
 
 def test_an_interrupted_tune_leaves_nothing(base_dir: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recert.errors import RowsError
 from recert.records import ChatRow, Hyperparameters, PreferenceRow
 from recert.tuning.encoding import encode_rows
 from recert.tuning.trainers import Loaded, Told, Trained, arguments, load_base, opened, run_trainer
@@ -27,7 +28,7 @@ def train_preferences(
 
     Args:
         base_dir: the base in the hub's layout.
-        rows: preference rows; others are left out.
+        rows: preference rows.
         target: an empty folder.
         hyperparameters: see the record; `dpo_beta` counts here.
         progress: called with (step, steps, loss).
@@ -36,10 +37,16 @@ def train_preferences(
     Raises:
         MissingExtraError: TRL is not installed.
         ModelError: the base cannot be loaded.
-        RowsError: no row has a token to learn.
+        RowsError: a row has no rejected reply, or no row has a token to learn.
         StoreError: what was trained cannot be written.
     """
     pairs = [row for row in rows if isinstance(row, PreferenceRow)]
+    if len(pairs) < len(rows):
+        raise RowsError(
+            "rows without a rejected reply cannot be compared",
+            facts={"rows": len(rows), "with two replies": len(pairs)},
+            hint="tune with --method sft, or give `chosen` and `rejected` in every row",
+        )
     with opened(base_dir, hyperparameters) as loaded:
         chosen = encode_rows(loaded.tokenizer, pairs, hyperparameters)
         rejected = encode_rows(loaded.tokenizer, [row.with_rejected for row in pairs], hyperparameters)

@@ -195,12 +195,6 @@ def _must_fit(rows: Sequence[ChatRow], how: Hyperparameters) -> None:
             facts={"rows": len(rows), "with two replies": pairs},
             hint="tune with --method dpo",
         )
-    if how.objective == "dpo" and pairs < len(rows):
-        raise RowsError(
-            "rows without a rejected reply cannot be compared",
-            facts={"rows": len(rows), "with two replies": pairs},
-            hint="tune with --method sft, or give `chosen` and `rejected` in every row",
-        )
 
 
 def _train(
