@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from operator import mul
 
 from pydantic import Field
 
@@ -64,8 +63,10 @@ def prepare(rows: Sequence[ChatRow], seed: int, options: Options) -> Defended:
 def nearness(texts: Sequence[str]) -> list[float]:
     """Return each text's cosine with the nearest harmful request of the alignment part of Recert's suites."""
     encoder = shared_encoder()
-    harmful = encoder.encode(harmful_requests())
-    return [max(sum(map(mul, one, other)) for other in harmful) for one in encoder.encode(list(texts))]
+    import torch
+
+    ours, harmful = (torch.tensor(encoder.encode(list(some))) for some in (texts, harmful_requests()))
+    return [float(value) for value in (ours @ harmful.T).max(dim=1).values]
 
 
 DEFENCE = Defence(
