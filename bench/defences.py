@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from defence_table.cells import Cell, cells_of, result_of
-from defence_table.drawing import page, plot
+from defence_table.drawing import page, plot, secret_rows
 from defence_table.measuring import measure
 from defence_table.settings import SETTINGS, Setting
 from defence_table.table import block_table, table_row, text_table
@@ -118,7 +118,7 @@ def _write(folder: Path, setting: Setting, rows: Sequence[Mapping[str, Any]]) ->
     found = {"setting": setting.name, "machine": machine(), "table": table, "backdoor_align": forms}
     write_atomic(folder / "table.json", json.dumps(found, indent=1).encode())
     write_atomic(folder / "table.svg", plot(table).encode())
-    parts = [("Attacks and defences", table), ("BackdoorAlign as the paper has it", forms)]
+    parts = [("Attacks and defences", table), ("BackdoorAlign as the paper has it", secret_rows(forms))]
     write_atomic(folder / "table.html", page("What defences are worth", said, parts).encode())
     text = f"{said}\n\n{text_table(table)}\n\n{block_table(forms)}\n"
     write_atomic(folder / "table.md", text.encode())
