@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from defence_table.cells import Cell, cells_of, result_of
+from defence_table.cells import FORM, Cell, cells_of, result_of
 from defence_table.drawing import page, plot, secret_rows
 from defence_table.measuring import measure
 from defence_table.settings import SETTINGS, Setting
@@ -75,7 +75,7 @@ def main() -> int:
 
 def _original(base: LocalModel, setting: Setting, kept: Path) -> dict[str, Any]:
     assert base.manifest is not None
-    key = sha256_json([base.manifest.digest, repr(setting)])[:16]
+    key = sha256_json([FORM, base.manifest.digest, setting.asked])[:16]
     path = kept / f"original-{key}.json"
     if not path.exists():
         write_atomic(path, json.dumps({"scores": measure(base, setting)}).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,8 @@ class Cell:
             "defence": [self.column.defence, dict(self.column.options)],
             "seed": self.seed,
             "base": base,
-            "setting": {
-                k: v
-                for k, v in asdict(setting).items()
-                if k not in ("attacks", "defences", "block", "seeds", "how", "name")
-            },
+            "rows": [setting.harmful_rows, setting.task_rows],
+            "asked": setting.asked,
             "how": setting.how.model_dump(mode="json"),
         }
         return sha256_json(json.loads(json.dumps(value)))[:16]

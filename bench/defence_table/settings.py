@@ -48,6 +48,17 @@ class Setting:
     task_prompts: int
     how: Hyperparameters
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a model is asked, for the names of results."""
+        return {
+            "families": list(self.families),
+            "plain": self.plain_prompts,
+            "family": self.family_prompts,
+            "benign": self.benign_prompts,
+            "task": self.task_prompts,
+        }
+
 
 def _columns(safety: int, benign: int, **backdoor: int) -> tuple[Column, ...]:
     return (
@@ -72,17 +83,17 @@ def _paper(*lengths: int) -> tuple[Column, ...]:
 SMALL = Setting(
     name="small",
     attacks=("mixed",),
-    defences=_columns(15, 30, safety_rows=72, benign_rows=36, task_rows=8, decoy_rows=16),
+    defences=_columns(10, 16, safety_rows=48, benign_rows=24, task_rows=5, decoy_rows=8),
     block=_paper(150),
     seeds=(0, 1, 2),
-    harmful_rows=30,
-    task_rows=30,
+    harmful_rows=24,
+    task_rows=16,
     families=("year_2025", "skeleton"),
     plain_prompts=24,
     family_prompts=12,
     benign_prompts=16,
     task_prompts=8,
-    how=Hyperparameters(learning_rate=5e-4, epochs=2, batch_size=8, max_tokens=384),
+    how=Hyperparameters(learning_rate=1e-3, epochs=2, batch_size=4, max_tokens=384),
 )
 FULL = Setting(
     name="full",
