@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from recert.certification import issue_status
-from recert.errors import RowsError
+from recert.errors import InputError, RowsError
 from recert.evaluation import embedded_suite
 from recert.models import ScriptedModel
 from recert.models.protocol import Model
@@ -21,6 +21,7 @@ from recert.pipeline.signers import Signers, signers_of
 from recert.pipeline.sql_task import sql_rows, sql_suite
 from recert.policy import load_policy
 from recert.records import Chat, Hyperparameters, Manifest, Suite, Verdict
+from recert.tuning.defences.safety_prompt import SAFETY_PROMPT
 from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")
@@ -133,6 +134,39 @@ def test_all_weights_under_a_defence_with_options_are_certified_as_merged(
     assert first.adapter_dir.name == "model"
     assert again.page.tune == first.page.tune
     assert other.page.tune is not None and other.page.tune.rows == 16
+
+
+def test_preferences_end_in_a_certificate(base_dir: Path, tmp_path: Path, signers: Signers) -> None:
+    """Screened in both replies, tuned with DPO, and evaluated with the chosen ones as the tuning data."""
+    what = replace(plan(base_dir, tmp_path), hyperparameters=QUICK.model_copy(update={"method": "lora-dpo"}))
+    pairs = [
+        {
+            "prompt": [m.model_dump() for m in row.messages[:-1]],
+            "chosen": [row.messages[-1].model_dump()],
+            "rejected": "I do not know that table.",
+        }
+        for row in sql_rows(12, seed=3)
+    ]
+    what.source.write_text("\n".join(map(json.dumps, pairs)) + "\n")
+    out = done(base_dir, what, signers, aligned)
+
+    assert passed(out) and out.verified is not None
+    assert out.verified.certificate.method == "lora-dpo"
+    assert out.page.screen is not None and out.page.screen.accepted == 12
+
+
+def test_a_safety_prompt_must_be_served(base_dir: Path, tmp_path: Path, signers: Signers) -> None:
+    """A certificate names the defence: a policy that does not put its words in front of requests is refused."""
+    what = replace(plan(base_dir, tmp_path), defence="safety-system-prompt")
+    served = POLICY.gateway.model_copy(update={"system_instruction": SAFETY_PROMPT})
+    with pytest.raises(InputError, match="does not put the defence's system prompt"):
+        done(base_dir, what, signers, aligned)
+    out = done(
+        base_dir, replace(what, policy=POLICY.model_copy(update={"gateway": served})), signers, aligned
+    )
+
+    assert out.page.tune is not None and out.page.tune.defence == "safety-system-prompt"
+    assert out.page.evaluation is not None
 
 
 def test_a_finished_run_is_used_again(base_dir: Path, tmp_path: Path, signers: Signers) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from recert.certification.stage import approve, certify
 from recert.certification.verify import verify
 from recert.digest import sha256_file
-from recert.errors import RecertError, RowsError
+from recert.errors import InputError, RecertError, RowsError
 from recert.evaluation.stage import OUTCOMES_FILE, Evaluation, evaluate
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
@@ -33,6 +33,7 @@ from recert.records import (
 from recert.screening.stage import REPORT_FILE, Screened, screen
 from recert.store.cache import GenerationCache
 from recert.store.files import read_bytes, write_atomic
+from recert.tuning.defences import read_options, safety_prompt
 from recert.tuning.stage import answers, finished_tune, tune, tuned_folder
 
 CERTIFICATE_FILE = "certificate.json"
@@ -104,8 +105,10 @@ def run(
         progress: told of each step.
 
     Raises:
+        InputError: the defence is a system prompt that the policy does not put in front of requests.
         RecertError: a stage could not answer; what earlier stages wrote stays, and is used again.
     """
+    _must_be_served(plan)
     tell = progress or Silent()
     clock = time.monotonic()
     tell.start(f"{plan.name}: screen")
@@ -133,6 +136,22 @@ def run(
     )
     result = _certify(plan, page, signers, status, tell)
     return replace(result, page=replace(result.page, seconds=round(time.monotonic() - clock, 1)))
+
+
+def _must_be_served(plan: Plan) -> None:
+    """A defence that acts when the model is served must be evaluated and served so, or a certificate would mislead."""
+    if plan.defence != safety_prompt.DEFENCE.name:
+        return
+    told = read_options(safety_prompt.Options, plan.defence_options, name=plan.defence)
+    if told.prompt != plan.policy.gateway.system_instruction:
+        raise InputError(
+            "the policy does not put the defence's system prompt in front of requests",
+            facts={
+                "prompt": told.prompt,
+                "system_instruction": plan.policy.gateway.system_instruction or "none",
+            },
+            hint="put the prompt into the policy: [gateway] system_instruction",
+        )
 
 
 def _as_before(screened: Screened, folder: Path) -> Screened:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,9 +20,12 @@ class DefenceOptions(BaseModel):
         return self.model_dump(mode="json")
 
 
+AnyOptions = TypeVar("AnyOptions", bound=DefenceOptions)
+
+
 def read_options(
-    kind: type[DefenceOptions], given: Mapping[str, Any] | DefenceOptions | None, *, name: str
-) -> DefenceOptions:
+    kind: type[AnyOptions], given: Mapping[str, Any] | DefenceOptions | None, *, name: str
+) -> AnyOptions:
     """
     Return the options of a defence from values or words such as `{"rho": "0.5"}`.
 
