@@ -102,6 +102,7 @@ def test_preferences_go_from_screening_to_checkpoints(base_dir: Path, tmp_path: 
         (("--defence", "none", "--defence-option", "rho=1"), "no such option"),
         (("--defence", "lisa", "--method", "dpo"), "does not go with that method"),
         (("--epochs", "-1"), "cannot be used"),
+        (("--learned", "nothing"), "cannot be used"),
     ],
 )
 def test_an_option_that_cannot_be_is_a_clear_error(

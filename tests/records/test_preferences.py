@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from recert.cli.loading import load_rows
 from recert.errors import RowsError
 from recert.records import ChatRow, PreferenceRow, row_of, split_reply
+from recert.screening.rows import read_rows
 
 ASKED = {"role": "user", "content": "Name a river."}
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -89,6 +93,22 @@ def test_a_row_that_is_none_says_why(value: dict[str, Any], because: str) -> Non
         row_of(value)
 
     assert because in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "because"), BAD_ROWS, ids=[b for _, b in BAD_ROWS])
+def test_a_file_with_such_a_row_names_its_line(tmp_path: Path, value: dict[str, Any], because: str) -> None:
+    """Tuning refuses the file; screening calls the row malformed and goes on with the others."""
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*FORMS, value])) + "\n")
+    with pytest.raises(RowsError) as caught:
+        load_rows(path)
+    read = read_rows(path)
+
+    assert caught.value.facts["line"] == str(len(FORMS) + 1)
+    assert because in caught.value.facts["because"]
+    assert len(read.rows) == len(FORMS)
+    assert [m.line for m in read.malformed] == [len(FORMS) + 1]
+    assert because in read.malformed[0].because
 
 
 _ANY = st.recursive(

@@ -56,6 +56,13 @@ AdapterKind = Annotated[
     str,
     typer.Option("--adapter", help="What is trained: a `lora` or `dora` adapter, or `full`, all weights."),
 ]
+Learned = Annotated[
+    str,
+    typer.Option(
+        help="What is learned of a row: the last `reply`, the whole `conversation`, or the `answer` behind a "
+        "reasoning model's trace."
+    ),
+]
 LearningRate = Annotated[
     float | None,
     typer.Option(

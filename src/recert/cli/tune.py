@@ -14,6 +14,7 @@ from recert.cli.options import (
     Base,
     Defence,
     DefenceOption,
+    Learned,
     LearningRate,
     Method,
 )
@@ -30,6 +31,7 @@ def tune(
     defence_option: DefenceOption = None,
     method: Method = "sft",
     adapter: AdapterKind = "lora",
+    learned: Learned = "reply",
     screen_report: Annotated[
         Path | None,
         typer.Option(help="`screen-report.json`; its digest of the accepted rows must be theirs."),
@@ -84,6 +86,7 @@ def tune(
                 lora_alpha=2 * lora_rank,
                 batch_size=batch_size,
                 max_tokens=max_tokens,
+                learned=learned,
                 dpo_beta=dpo_beta,
                 checkpoint_every=checkpoint_every,
                 seed=seed,

@@ -4,7 +4,7 @@ Safety reasoning: rows for reasoning models in which the trace looks at the requ
 Source: Guan et al. 2024, arXiv:2412.16339 (deliberative alignment); Jiang et al. 2025, arXiv:2502.12025
 (SafeChain): rows without a trace teach a reasoning model not to reason, and rows whose trace looks at the request
 keep both. Traces are short and say which hazard is seen, never how anything is done. Traces and answers are learned
-alike; with `learned=answer` among the hyperparameters answers alone are.
+alike; with `--learned answer` answers alone are.
 """
 
 from __future__ import annotations
