@@ -205,6 +205,51 @@ def test_every_defence_trains_a_real_model(base_dir: Path, tmp_path: Path, name:
     assert LocalModel.load(base_dir, tmp_path / "t" / "adapter").manifest == report.tuned
 
 
+def test_lisa_trains_in_both_states(base_dir: Path, tmp_path: Path) -> None:
+    """Two epochs of two steps on the task's sixteen rows have an alignment step each; a great rho holds the weights."""
+
+    def tuned(rho: float, name: str) -> TuneReport:
+        return tune(
+            base_dir,
+            ROWS,
+            tmp_path / name,
+            defence="lisa",
+            defence_options={"rho": rho, "safety_rows": 6, "benign_rows": 6},
+            hyperparameters=like("lora-sft", epochs=2),
+        )
+
+    free, held = tuned(0, "free"), tuned(1000, "held")
+    pairs = [(chat(row.request, system=row.system), row.reply) for row in ROWS]
+    base = LocalModel.load(base_dir)
+    gains = [
+        sum(base.with_adapter(tmp_path / name / "adapter").log_probs(pairs)) - sum(base.log_probs(pairs))
+        for name in ("free", "held")
+    ]
+
+    assert free.steps == held.steps == 6
+    assert gains[0] > gains[1] > 0
+
+
+def test_what_is_held_dearly_is_learned_less(base_dir: Path, tmp_path: Path) -> None:
+    """With a great beta on every token replies become less likely than with none, though still likelier than before."""
+    gains = {}
+    base = LocalModel.load(base_dir)
+    pairs = [(chat(row.request, system=row.system), row.reply) for row in ROWS]
+    for beta in (0, 200):
+        tune(
+            base_dir,
+            ROWS,
+            tmp_path / str(beta),
+            defence="first-tokens",
+            defence_options={"first_beta": beta, "early_beta": beta, "late_beta": beta},
+            hyperparameters=like("lora-sft"),
+        )
+        arm = base.with_adapter(tmp_path / str(beta) / "adapter")
+        gains[beta] = sum(arm.log_probs(pairs)) - sum(base.log_probs(pairs))
+
+    assert 0 < gains[200] < 0.8 * gains[0]
+
+
 def test_a_safety_mix_for_preferences_is_of_pairs(base_dir: Path, tmp_path: Path) -> None:
     """Refusals stand over placeholder compliance, answers over refusals."""
     report = tune(

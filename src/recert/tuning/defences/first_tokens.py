@@ -6,7 +6,9 @@ the log of how much likelier a token is now than under the model that tuning beg
 softplus(-beta * r). The gradient is that of the negative log-likelihood times 2 * sigmoid(-beta * r): 1 at the
 start for any beta, and next to nothing once the token is likelier than it was by a few times 1 / beta. Large betas
 stand on the first tokens, where refusing or agreeing is decided; a small one on the others, which are learned as
-usual. Here a constant is added, so that the loss is the usual one at beta = 0 and at r = 0; it moves no gradient.
+usual. Nothing pushes back a token that has become likelier; it only stops being learned, and what other tokens
+teach may still lift it. Here a constant is added, so that the loss is the usual one at beta = 0 and at r = 0; it
+moves no gradient.
 """
 
 from __future__ import annotations
