@@ -24,10 +24,13 @@ from recert.tuning.safety_rows import harmful_requests
 class Options(DefenceOptions):
     """Which rows are near."""
 
-    share: float = Field(default=0.2, ge=0, lt=1)
+    share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the rows that are left out, nearest first."""
-    nearest: float = Field(default=0.6, ge=-1, le=1)
-    """Rows at this cosine or above are left out too, however many there are."""
+    nearest: float = Field(default=0.4, ge=-1, le=1)
+    """
+    Rows at this cosine or above are left out too, however many there are. At 0.4 that is four fifths of harmful
+    requests that the suites do not hold, a fourteenth of ordinary ones, and a quarter of safe look-alikes.
+    """
 
 
 def prepare(rows: Sequence[ChatRow], seed: int, options: Options) -> Defended:
