@@ -16,7 +16,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	reproduce-defences bench-triggers bench-gateway bench-gateway-load bench-leaks fuzz clean
+	reproduce-defences bench-triggers bench-tuning bench-gateway bench-gateway-load bench-leaks fuzz clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -70,6 +70,9 @@ reproduce-defences: $(INSTALLED)  ## Measure attacks and defences in tuning on t
 
 bench-triggers: $(INSTALLED)  ## Hunt in models with planted triggers and in clean ones; resumable
 	$(BIN)/python bench/triggers.py
+
+bench-tuning: $(INSTALLED)  ## Measure how fast a tune is, against TRL on the same rows
+	$(BIN)/python bench/tuning.py
 
 bench-gateway: $(INSTALLED)  ## Measure what the gateway costs, other gateways beside
 	$(BIN)/python bench/gateway.py

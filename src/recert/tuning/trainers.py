@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ class Trained:
     tokens: int
     parameters: int
     versions: dict[str, str]
+    seconds: float = 0.0
+    """From the first step to the last, without loading."""
     flop_each: float = 6.0
     """Operations for each parameter and token."""
     checkpoints: tuple[tuple[int, Path], ...] = ()
@@ -148,13 +151,22 @@ def opened(
     model, tokenizer = load_base(parts, base_dir, dtype)
     scratch = Path(tempfile.mkdtemp(prefix="recert-train-"))
     try:
-        if start is not None:
-            model = parts["peft"].PeftModel.from_pretrained(model, start, is_trainable=True)
-            for config in model.peft_config.values():
-                config.base_model_name_or_path = str(base_dir)  # else saving asks the hub for the base's name
-        yield Loaded(parts, base_dir, tokenizer, model, scratch)
+        with warnings.catch_warnings():
+            # TRL still sets arguments that transformers has renamed; nothing that whoever tunes can mend
+            warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+            yield Loaded(parts, base_dir, tokenizer, _started(parts, model, base_dir, start), scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _started(parts: dict[str, Any], model: Any, base_dir: Path, start: Path | None) -> Any:
+    """The base, under the adapter that training goes on from where there is one."""
+    if start is None:
+        return model
+    model = parts["peft"].PeftModel.from_pretrained(model, start, is_trainable=True)
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = str(base_dir)  # else saving asks the hub for the base's name
+    return model
 
 
 def load_base(parts: dict[str, Any], base_dir: Path, dtype: Any) -> tuple[Any, Any]:
@@ -225,6 +237,7 @@ def run_trainer(
         tokens=tokens,
         parameters=sum(p.numel() for p in trainer.model.parameters()),
         versions={name: part.__version__ for name, part in loaded.parts.items() if name != "datasets"},
+        seconds=float(result.metrics["train_runtime"]),
         flop_each=flop_each,
         checkpoints=tuple(sorted((int(folder.name.removeprefix("step-")), folder) for folder in kept)),
     )
