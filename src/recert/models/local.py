@@ -382,6 +382,7 @@ class _Weights:
         self._adapters[key] -= 1
         if self._adapters[key] == 0 and len(self._adapters) > 1:
             del self._adapters[key]
+            self.model.set_adapter(next(iter(self._adapters)))  # PEFT warns when the active one goes
             self.model.delete_adapter(key)
 
     @contextlib.contextmanager
