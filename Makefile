@@ -5,6 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO_DIR ?= build/demo
 WORKERS ?= 2
+SETTING ?= small
 # judge_error.py measures a judge of yours on a file of yours, so it is not run with the others
 BENCHES = $(filter-out bench/judge_error.py,$(sort $(wildcard bench/*.py)))
 EVALUATION_BENCHES = decisions.py decoding.py "decoding.py --embedded" report_scale.py "second_tune.py --embedded" \
@@ -16,7 +17,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	reproduce-defences bench-triggers bench-tuning bench-gateway bench-gateway-load bench-leaks fuzz clean
+	reproduce-defences stress-demo bench-triggers bench-tuning bench-gateway bench-gateway-load bench-leaks fuzz clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +74,9 @@ bench-triggers: $(INSTALLED)  ## Hunt in models with planted triggers and in cle
 
 bench-tuning: $(INSTALLED)  ## Measure how fast a tune is, against TRL on the same rows
 	$(BIN)/python bench/tuning.py
+
+stress-demo: $(INSTALLED)  ## Say how much safety the embedded base loses to tuning; SETTING=full for the whole sweep
+	$(BIN)/python bench/stress_demo.py --setting $(SETTING)
 
 bench-gateway: $(INSTALLED)  ## Measure what the gateway costs, other gateways beside
 	$(BIN)/python bench/gateway.py

@@ -17,7 +17,7 @@ from recert.errors import RecertError, VerificationError
 
 if TYPE_CHECKING:
     from recert.pipeline.story import Story
-    from recert.records import HuntReport
+    from recert.records import HuntReport, StressReport
 
 NO = 1
 NO_ANSWER = 2
@@ -66,11 +66,15 @@ def _run() -> int:
     return 0
 
 
-def _draw(path: Path, what: Story | HuntReport) -> None:
+def _draw(path: Path, what: Story | HuntReport | StressReport) -> None:
     """Commands and pages are side by side and import nothing of each other: commands are handed this."""
-    from recert.records import HuntReport
+    from recert.records import HuntReport, StressReport
 
-    if isinstance(what, HuntReport):
+    if isinstance(what, StressReport):
+        from recert.web.stress_page import write_stress_page
+
+        write_stress_page(path, what)
+    elif isinstance(what, HuntReport):
         from recert.web.hunt_page import write_hunt_page
 
         write_hunt_page(path, what)

@@ -44,6 +44,14 @@ NO_ANSWER = [
     ("hunt", "base", "gone", "no such model"),
     ("hunt", "policy.toml", "gone", "cannot read the policy"),
     ("hunt", "policy.toml", "broken", "policy is not TOML"),
+    ("stress", "base", "gone", "no such model"),
+    ("stress", "policy.toml", "gone", "cannot read the policy"),
+    ("stress", "policy.toml", "broken", "policy is not TOML"),
+    ("stress", "task.jsonl", "broken", "suite is not JSON"),
+    ("stress", "task.jsonl", "gone", "cannot read the suite"),
+    ("stress", "rows.jsonl", "gone", "cannot read rows"),
+    ("stress", "rows.jsonl", "broken", "not a chat row"),
+    ("stress", "rows.jsonl", "empty", "payload file holds no rows"),
     ("certify", "evaluation", "gone", "cannot read file"),
     ("certify", "evaluation/eval-report.json", "empty", "not valid JSON"),
     ("certify", "evaluation/eval-report.json", "half", "not valid JSON"),
@@ -104,6 +112,7 @@ DAMAGED = [
     ("tune", "base/model.safetensors", "cannot load the base"),
     ("evaluate", "tuned/adapter_model.safetensors", "cannot put the adapter on this base"),
     ("hunt", "tuned/adapter_model.safetensors", "cannot put the adapter on this base"),
+    ("stress", "base/model.safetensors", "cannot load the model"),
 ]
 
 

@@ -27,6 +27,7 @@ INPUTS = {
     "screen": "rows.jsonl",
     "tune": "rows.jsonl",
     "evaluate": "task.jsonl",
+    "stress": "task.jsonl",
     "certify": "keys/trainer.pub",
     "approve": "draft.json",
     "verify": "certificate.json",

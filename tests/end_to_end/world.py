@@ -56,6 +56,7 @@ COMMANDS = {
     "tune": "tune rows.jsonl --base base --defence none --output out",
     "evaluate": "evaluate --model tuned --base base --policy policy.toml --suite task=task.jsonl --output out",
     "hunt": "hunt --model tuned --base base --policy policy.toml --output out.json",
+    "stress": "stress base --policy policy.toml --family raw --payload rows.jsonl --suite task=task.jsonl --output out",
     "certify": "certify evaluation --model tuned --base base --policy policy.toml --key keys/evaluator.pem"
     " --approver keys/approver.pub --trainer keys/trainer.pub --output out.json",
     "approve": "approve draft.json --key keys/approver.pem --yes",

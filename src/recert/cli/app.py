@@ -38,6 +38,7 @@ from recert.cli.run import run
 from recert.cli.screen import screen
 from recert.cli.serve import serve
 from recert.cli.stop import promote, resume, rollback, stop
+from recert.cli.stress import stress
 from recert.cli.tune import tune
 from recert.cli.verify import verify
 from recert.cli.watch import watch
@@ -128,6 +129,7 @@ _STAGES: dict[str, Callable[..., None]] = {
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
 _SEARCHES: dict[str, Callable[..., None]] = {"hunt": hunt}
+_BEFORE: dict[str, Callable[..., None]] = {"stress": stress}
 _TOOLS: dict[str, Callable[..., None]] = {"import": import_, "compare": compare, "export": export}
 _RUNNING: dict[str, Callable[..., None]] = {
     "stop": stop,
@@ -147,6 +149,7 @@ for panel, commands in (
     ("The stages, in the order data flows", _STAGES),
     ("All of it", _WHOLE),
     ("What nobody told us about", _SEARCHES),
+    ("A base, before it is tuned", _BEFORE),
     ("With other tools", _TOOLS),
     ("A running gateway", _RUNNING),
     ("Model servers of your own", _ELSEWHERE),

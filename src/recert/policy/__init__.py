@@ -15,6 +15,7 @@ from recert.policy.policy import (
     load_policy,
 )
 from recert.policy.sets import missing_sets
+from recert.policy.stress import StressGrid, StressPolicy, StressSetting
 from recert.policy.thresholds import HarmLevels, Threshold
 from recert.policy.trigger_probe import TriggerProbePolicy
 
@@ -31,6 +32,9 @@ __all__ = [
     "RoleRule",
     "Rule",
     "ScreeningPolicy",
+    "StressGrid",
+    "StressPolicy",
+    "StressSetting",
     "Threshold",
     "TriggerProbePolicy",
     "load_policy",

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from recert.errors import PolicyError
 from recert.policy.fingerprint import FingerprintPolicy
 from recert.policy.moderation import ModerationChecks
+from recert.policy.stress import StressPolicy
 from recert.policy.thresholds import HarmLevels, Threshold, unguarded, why_unusable
 from recert.policy.trigger_probe import TriggerProbePolicy
 from recert.records import Estimand, Part, Record
@@ -328,6 +329,7 @@ class Policy(Record):
     gateway: GatewayPolicy = GatewayPolicy()
     monitoring: MonitoringPolicy = MonitoringPolicy()
     hunt: HuntPolicy = HuntPolicy()
+    stress: StressPolicy = StressPolicy()
     moderation_checks: ModerationChecks = ModerationChecks()
     rules: tuple[Rule, ...] = Field(min_length=1)
 

@@ -51,6 +51,20 @@ from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
 from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.rows import THINK_CLOSE, THINK_OPEN, ChatRow, PreferenceRow, split_reply
 from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
+from recert.records.stress import (
+    BaseStress,
+    DoseCurve,
+    DosePoint,
+    DoublingDose,
+    HairTrigger,
+    StressCell,
+    StressOutcome,
+    StressRates,
+    StressReport,
+    StressTrial,
+    WorstFamily,
+)
+from recert.records.stress_readings import StressReadings
 from recert.records.suite import CATEGORIES, Chat, Message, Prompt, Suite, chat
 from recert.records.trigger_search import FoundTrigger, TriggerSearch
 from recert.records.tuning import USUAL_LEARNING_RATES, Checkpoint, Hyperparameters, TuneReport
@@ -75,6 +89,8 @@ RECORDS: tuple[type[Record], ...] = (
     Fingerprint,
     BacktestReport,
     HuntReport,
+    StressTrial,
+    StressReport,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -92,6 +108,7 @@ __all__ = [
     "AuditCheckpoint",
     "BacktestBound",
     "BacktestReport",
+    "BaseStress",
     "CanaryResult",
     "CategoryChange",
     "CategoryCheck",
@@ -107,6 +124,9 @@ __all__ = [
     "ControlChange",
     "ControlScore",
     "CurvePoint",
+    "DoseCurve",
+    "DosePoint",
+    "DoublingDose",
     "Estimand",
     "EvalReport",
     "EvidenceNote",
@@ -115,6 +135,7 @@ __all__ = [
     "Fingerprint",
     "FingerprintTrial",
     "FoundTrigger",
+    "HairTrigger",
     "HuntOutcome",
     "HuntReport",
     "HuntStep",
@@ -143,6 +164,12 @@ __all__ = [
     "State",
     "StatusEntry",
     "StatusList",
+    "StressCell",
+    "StressOutcome",
+    "StressRates",
+    "StressReadings",
+    "StressReport",
+    "StressTrial",
     "Suite",
     "SwitchPhrase",
     "Tool",
@@ -157,6 +184,7 @@ __all__ = [
     "VerifiedCertificate",
     "WatchOutcome",
     "WatchReport",
+    "WorstFamily",
     "chat",
     "chat_form",
     "now",
