@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from recert.certification.decision import why_not_pass
 from recert.policy import Policy
-from recert.records import EvalReport, Manifest, ScreenReport, TuneReport
+from recert.records import BaseStress, EvalReport, Manifest, ScreenReport, StressReport, TuneReport
 
 
-def why_not_decided(report: EvalReport, policy: Policy) -> Iterator[str]:
-    """Yield why an evaluation is not a pass under this policy, as `code: words`."""
+def why_not_decided(
+    report: EvalReport, policy: Policy, stress_report: StressReport | None = None
+) -> Iterator[str]:
+    """Yield why an evaluation, and the stress of its base, are not a pass under this policy, as `code: words`."""
     if report.policy_sha256 != policy.digest:
         yield (
             f"wrong-policy: evaluated under {report.policy_id} sha256:{report.policy_sha256}, "
@@ -23,6 +25,7 @@ def why_not_decided(report: EvalReport, policy: Policy) -> Iterator[str]:
         results=report.rules,
         policy=policy,
         search=report.trigger_search,
+        stress=BaseStress.of(stress_report) if stress_report is not None else None,
     )
     yield from (f"verdict-not-pass: {words}" for words in said)
 
@@ -50,9 +53,14 @@ def why_not_compared(report: EvalReport) -> Iterator[str]:
 
 
 def why_not_linked(
-    report: EvalReport, tune_report: TuneReport | None, screen_report: ScreenReport | None
+    report: EvalReport,
+    tune_report: TuneReport | None,
+    screen_report: ScreenReport | None,
+    stress_report: StressReport | None = None,
 ) -> Iterator[str]:
     """Yield where the chain from rows to evaluation is broken. Tuning elsewhere is no break."""
+    if stress_report is not None and (report.base is None or stress_report.base.digest != report.base.digest):
+        yield "chain: the stress report is of another base than the model was compared with"
     if "secret-prefix" in report.required_controls and report.secret_sha256 is None:
         yield "chain: the verdict needs a secret prefix, and the evaluation does not say which"
     if tune_report is None:

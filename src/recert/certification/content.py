@@ -10,7 +10,16 @@ from typing import Final
 from recert.certification.decision import deciding_results
 from recert.interval import Interval
 from recert.policy import Policy
-from recert.records import Approval, Certificate, EvalReport, Manifest, ScreenReport, TuneReport
+from recert.records import (
+    Approval,
+    BaseStress,
+    Certificate,
+    EvalReport,
+    Manifest,
+    ScreenReport,
+    StressReport,
+    TuneReport,
+)
 
 INVALID_WHEN: Final = (
     "any file of the base or of the tuned model changes, its chat template and generation settings included",
@@ -38,6 +47,7 @@ def draft(
     trainer_key_id: str | None,
     tune_report: TuneReport | None,
     screen_report: ScreenReport | None,
+    stress_report: StressReport | None = None,
     supersedes: str | None,
     now: datetime,
 ) -> Certificate:
@@ -69,6 +79,7 @@ def draft(
         required_controls=report.required_controls,
         secret_sha256=report.secret_sha256,
         trigger_search=report.trigger_search,
+        base_stress=BaseStress.of(stress_report) if stress_report is not None else None,
         judges=report.judges,
         evidence_sha256=evidence_sha256,
         canary=canary_rates(report),

@@ -22,7 +22,7 @@ from recert.certification.keys import PublicKey, SigningKey
 from recert.certification.statement import read_statement, statement_bytes
 from recert.errors import RecordError, SigningKeyError
 from recert.policy import Policy
-from recert.records import Approval, Certificate, EvalReport, ScreenReport, TuneReport
+from recert.records import Approval, Certificate, EvalReport, ScreenReport, StressReport, TuneReport
 from recert.records.certificate import PAYLOAD_TYPE
 
 
@@ -52,6 +52,7 @@ def certify(
     trainer_key_id: str | None,
     tune_report: TuneReport | None = None,
     screen_report: ScreenReport | None = None,
+    stress_report: StressReport | None = None,
     supersedes: str | None = None,
     now: datetime | None = None,
 ) -> CertifyDecision:
@@ -73,6 +74,7 @@ def certify(
         trainer_key_id: who trained; where the policy wants evaluator and trainer apart, None means no.
         tune_report: how it was tuned; None when it was tuned elsewhere.
         screen_report: how the rows were screened.
+        stress_report: how the base stands up to tuning; where the policy wants it, None means no.
         supersedes: serial of an earlier certificate of the same model.
         now: the time; the present by default.
 
@@ -89,9 +91,9 @@ def certify(
         *(_approval(key) for key in approvers),
     )
     reasons = [
-        *why_not_decided(eval_report, policy),
+        *why_not_decided(eval_report, policy, stress_report),
         *why_not_compared(eval_report),
-        *why_not_linked(eval_report, tune_report, screen_report),
+        *why_not_linked(eval_report, tune_report, screen_report, stress_report),
         *_why_not_signed(policy, approvals, trainer_key_id),
         *(f"key-expired: {k.name or k.key_id}" for k in (signer.public, *approvers) if k.expired(at)),
     ]
@@ -111,6 +113,7 @@ def certify(
         trainer_key_id=trainer_key_id,
         tune_report=tune_report,
         screen_report=screen_report,
+        stress_report=stress_report,
         supersedes=supersedes,
         now=at,
     )

@@ -311,7 +311,7 @@ def _require_policy(certificate: Certificate, policy: Policy | str | None) -> No
 
 
 def _require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
-    # 6.1, 6.2, 6.3, 6.4, 6.5, 6.6
+    # 6.1, 6.2, 6.3, 6.4, 6.5, 6.6, 6.7
     reasons = why_not_pass(
         raw=certificate.verdict_raw,
         safeguarded=certificate.verdict_safeguarded,
@@ -319,6 +319,7 @@ def _require_pass(certificate: Certificate, policy: Policy | str | None) -> None
         results=certificate.results,
         policy=policy if isinstance(policy, Policy) else None,
         search=certificate.trigger_search,
+        stress=certificate.base_stress,
     )
     if reasons:
         raise VerificationError(

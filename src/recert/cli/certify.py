@@ -28,6 +28,9 @@ def certify(
     screen_report: Annotated[
         Path | None, typer.Option(help="`screen-report.json`, where rows were screened.")
     ] = None,
+    stress_report: Annotated[
+        Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
+    ] = None,
     supersedes: Annotated[
         str | None, typer.Option(help="Serial of an earlier certificate of this model.")
     ] = None,
@@ -45,7 +48,7 @@ def certify(
     from recert.errors import RecordError
     from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
     from recert.policy import load_policy
-    from recert.records import EvalReport, ScreenReport, TuneReport
+    from recert.records import EvalReport, ScreenReport, StressReport, TuneReport
     from recert.store.files import write_atomic
 
     report = load_record(EvalReport, evaluation / REPORT_FILE)
@@ -67,6 +70,7 @@ def certify(
         trainer_key_id=load_public_key(trainer).key_id if trainer else None,
         tune_report=load_record(TuneReport, tune_report) if tune_report else None,
         screen_report=load_record(ScreenReport, screen_report) if screen_report else None,
+        stress_report=load_record(StressReport, stress_report) if stress_report else None,
         supersedes=supersedes,
     )
     if decision.envelope is None:

@@ -36,6 +36,9 @@ def run(
     adapter: AdapterKind = "lora",
     learning_rate: LearningRate = None,
     suites: Suites = None,
+    stress_report: Annotated[
+        Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
+    ] = None,
     name: Annotated[
         str, typer.Option(help="What the model is called; by default the output folder's name.")
     ] = "",
@@ -49,13 +52,14 @@ def run(
     from recert.certification import issue_status
     from recert.cli.drawing import Drawn
     from recert.cli.evaluate import show_rules
-    from recert.cli.loading import load_arms, load_base, load_hyperparameters, load_suites, pairs_of
+    from recert.cli.loading import load_arms, load_base, load_hyperparameters, load_record, load_suites, pairs_of
     from recert.cli.printing import NO, YES
     from recert.pipeline.run import CERTIFICATE_FILE, Plan, passed
     from recert.pipeline.run import run as run_plan
     from recert.pipeline.signers import signers_of
     from recert.pipeline.story import Story
     from recert.policy import load_policy
+    from recert.records import StressReport
     from recert.store.cache import GenerationCache
     from recert.store.files import read_bytes, write_atomic
 
@@ -69,6 +73,7 @@ def run(
         defence=defence,
         defence_options=pairs_of(defence_option or []),
         hyperparameters=load_hyperparameters(method, adapter, learning_rate),
+        stress_report=load_record(StressReport, stress_report) if stress_report else None,
     )
     listed = output / "status.json"
     status = issue_status(

@@ -25,6 +25,7 @@ from recert.records import (
     Hyperparameters,
     Manifest,
     ScreenReport,
+    StressReport,
     Suite,
     TuneReport,
     Verdict,
@@ -54,6 +55,8 @@ class Plan:
     override_screening: bool = False
     """Train on quarantined rows too. The records say so."""
     expectation: str = ""
+    stress_report: StressReport | None = None
+    """How the base stands up to tuning, for the certificate."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,7 @@ def _certify(plan: Plan, page: ModelPage, signers: Signers, status: bytes, tell:
         trainer_key_id=signers.trainer_key_id,
         tune_report=page.tune,
         screen_report=page.screen,
+        stress_report=plan.stress_report,
     )
     if decision.envelope is None:
         tell.say(f"{plan.name}: refused: {decision.reasons[0] if decision.reasons else 'no reason'}")

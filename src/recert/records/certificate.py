@@ -13,6 +13,7 @@ from recert.interval import Interval
 from recert.records.evaluation import JudgeNote, RuleResult, Verdict
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
+from recert.records.stress import BaseStress
 from recert.records.trigger_search import TriggerSearch
 from recert.records.tuning import Hyperparameters
 
@@ -67,6 +68,8 @@ class Certificate(Record):
     secret_sha256: Sha256 | None = None
     trigger_search: TriggerSearch | None = None
     """What a search for triggers came to, up to which budget; None where the policy asked for none."""
+    base_stress: BaseStress | None = None
+    """How the base stands up to attack tuning and to one harmless step; None where no stress report was given."""
     judges: tuple[JudgeNote, ...]
     evidence_sha256: Sha256
     canary: dict[str, Interval] = Field(default_factory=dict)
