@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import stressed_tiny as tiny
 from builders import make_eval_report
 from certified_folders import Certified
+from disks import full_disk
 from recert.__main__ import main
 from recert.certification.artefact import attack_mark
 from recert.certification.content import draft
@@ -52,6 +53,7 @@ from recert.records import (
 )
 from recert.records.certificate import PAYLOAD_TYPE
 from recert.store.audit import AuditLog
+from recert.store.cache import GenerationCache
 
 pytestmark = pytest.mark.xdist_group("torch")
 
@@ -380,6 +382,21 @@ def test_what_a_killed_run_left_is_deleted(base_dir: Path, tmp_path: Path) -> No
     run(tiny.plan(base_dir, tmp_path / "out", families=("benign",)))
 
     assert weights(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("limit_bytes", [10, 4_000, 40_000])
+def test_a_full_disk_is_a_clear_error_and_leaves_no_weights(
+    base_dir: Path, tmp_path: Path, limit_bytes: int
+) -> None:
+    """Whether the mark, the replies, the adapter or its figures do not fit: no weights, no figures, no report."""
+    plan = tiny.plan(base_dir, tmp_path / "out", families=("raw",))
+    with GenerationCache(tmp_path / "replies.sqlite") as cache:
+        run(replace(plan, output=tmp_path / "first", families=("benign",)), cache=cache)
+        with full_disk(limit_bytes), pytest.raises(StoreError):
+            run(plan, cache=cache)
+
+    assert weights(plan.output) == []
+    assert [p.name for p in plan.output.rglob("*") if p.is_file()] == [".lock"]
 
 
 def _overlapping() -> Sequence[Any]:
