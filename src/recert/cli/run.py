@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,10 @@ from recert.cli.options import (
     RowsFile,
     Suites,
 )
+
+if TYPE_CHECKING:
+    from recert.pipeline.signers import Signers
+    from recert.policy import Policy
 
 
 def run(
@@ -49,10 +53,16 @@ def run(
     Exit 0: certified, 1: not.
     """
     from recert import settings
-    from recert.certification import issue_status
     from recert.cli.drawing import Drawn
     from recert.cli.evaluate import show_rules
-    from recert.cli.loading import load_arms, load_base, load_hyperparameters, load_record, load_suites, pairs_of
+    from recert.cli.loading import (
+        load_arms,
+        load_base,
+        load_hyperparameters,
+        load_record,
+        load_suites,
+        pairs_of,
+    )
     from recert.cli.printing import NO, YES
     from recert.pipeline.run import CERTIFICATE_FILE, Plan, passed
     from recert.pipeline.run import run as run_plan
@@ -61,7 +71,6 @@ def run(
     from recert.policy import load_policy
     from recert.records import StressReport
     from recert.store.cache import GenerationCache
-    from recert.store.files import read_bytes, write_atomic
 
     bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [])
     plan = Plan(
@@ -75,14 +84,7 @@ def run(
         hyperparameters=load_hyperparameters(method, adapter, learning_rate),
         stress_report=load_record(StressReport, stress_report) if stress_report else None,
     )
-    listed = output / "status.json"
-    status = issue_status(
-        read_bytes(listed, "status list") if listed.exists() else None,
-        key=signers.status,
-        trust=signers.trust,
-        validity_hours=bounds.certification.status_validity_hours,
-    )
-    write_atomic(listed, status)
+    status = _renewed_status(output / "status.json", signers, bounds)
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         done = run_plan(
             plan,
@@ -103,3 +105,18 @@ def run(
     if passed(done):
         typer.echo(output / CERTIFICATE_FILE)
     raise typer.Exit(YES if passed(done) else NO)
+
+
+def _renewed_status(listed: Path, signers: Signers, bounds: Policy) -> bytes:
+    """The status list in its file, signed anew."""
+    from recert.certification import issue_status
+    from recert.store.files import read_bytes, write_atomic
+
+    status = issue_status(
+        read_bytes(listed, "status list") if listed.exists() else None,
+        key=signers.status,
+        trust=signers.trust,
+        validity_hours=bounds.certification.status_validity_hours,
+    )
+    write_atomic(listed, status)
+    return status

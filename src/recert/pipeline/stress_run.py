@@ -211,7 +211,7 @@ class StressRun:
         bounds = self._bounds
         rows = carrier_rows(self._pools, bounds.step_rows, 0, bounds.ordinary_share, self._keep_out)
         how = hyperparameters(bounds, learning_rate=bounds.step_learning_rate, epochs=1, seed=0)
-        how = how.model_copy(update={"method": "one-step", "batch_size": len(rows)})
+        how = how.model_copy(update={"method": "full-step", "batch_size": len(rows)})
         return Recipe(rows, rows_digest(rows), 0, how, ("plain",), one_step=True)
 
     def _no_signal(self, base: StressReadings) -> tuple[str, ...]:
