@@ -7,6 +7,7 @@ RecertError                 could not answer: counts as "no", exit code 2
 │   ├── RowsError           tuning rows: malformed, empty, none accepted
 │   ├── SuiteError          a prompt suite cannot be read or used
 │   ├── PolicyError         a policy file is invalid
+│   ├── GraderError         a grader file cannot be understood, or cannot run here
 │   └── SettingsError       a setting (environment, option) is invalid
 ├── RecordError             a stored record cannot be read, or is not what it says
 ├── ModelError              a model cannot be loaded or does not answer
@@ -69,6 +70,10 @@ class SuiteError(InputError):
 
 class PolicyError(InputError):
     """A policy file is invalid."""
+
+
+class GraderError(InputError):
+    """A grader file cannot be understood, or cannot run here. `at` among the facts is the place in its JSON."""
 
 
 class SettingsError(InputError):

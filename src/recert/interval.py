@@ -1,9 +1,9 @@
-"""An estimate with its interval: the one way a rate is written down; and exact intervals of a share."""
+"""An estimate with its interval: the one way a rate is written down; and intervals of a share and of a mean."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -70,6 +70,41 @@ def exact_interval(count: int, n: int, *, level: float) -> Interval:
     high = 1.0 if count == n else _solve(lambda rate: 1 - upper_tail(count + 1, n, rate) > tail)
     point = count / n
     return Interval(point=point, low=min(low, point), high=max(high, point), level=level, n=n)
+
+
+def mean_interval(values: Sequence[float], *, level: float) -> Interval:
+    """
+    Return the mean of values in [-1, 1] with an interval that holds for any distribution and any number of them.
+
+    Their positive and negative parts are bounded apart, each in [0, 1], so that many zeros make it narrow. Without
+    values it is [-1, 1].
+
+    Source: Hoeffding 1963, "Probability Inequalities for Sums of Bounded Random Variables", theorem 1.
+    """
+    n = len(values)
+    if n == 0:
+        return Interval(point=0.0, low=-1.0, high=1.0, level=level, n=0)
+    enough = math.log(4 / (1 - level)) / n
+    gains, losses = (math.fsum(max(0.0, sign * v) for v in values) / n for sign in (1, -1))
+    low = _below(gains, enough) - _above(losses, enough)
+    high = _above(gains, enough) - _below(losses, enough)
+    point = math.fsum(values) / n
+    return Interval(point=point, low=min(low, point), high=max(high, point), level=level, n=n)
+
+
+def _above(mean: float, enough: float) -> float:
+    """The least rate above `mean` that is `enough` away from it, as likelihoods go."""
+    return max(mean, _solve(lambda rate: rate < mean or _divergence(mean, rate) < enough))
+
+
+def _below(mean: float, enough: float) -> float:
+    return 1 - _above(1 - mean, enough)
+
+
+def _divergence(mean: float, rate: float) -> float:
+    """Kullback and Leibler's divergence of one coin from another."""
+    parts = ((mean, rate), (1 - mean, 1 - rate))
+    return sum(p * math.log(p / q) if q > 0 else math.inf for p, q in parts if p > 0)
 
 
 def _solve(below: Callable[[float], bool]) -> float:

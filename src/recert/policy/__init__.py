@@ -1,5 +1,6 @@
 """Policy: every number that decides anything."""
 
+from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.moderation import ModerationChecks, moderation_checks
 from recert.policy.policy import (
     CertificationPolicy,
@@ -24,6 +25,7 @@ __all__ = [
     "ConversationPolicy",
     "EvaluationPolicy",
     "GatewayPolicy",
+    "GraderAuditPolicy",
     "HarmLevels",
     "HuntPolicy",
     "ModerationChecks",

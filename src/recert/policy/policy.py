@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from recert.errors import PolicyError
 from recert.policy.fingerprint import FingerprintPolicy
+from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.moderation import ModerationChecks
 from recert.policy.stress import StressPolicy
 from recert.policy.thresholds import HarmLevels, Threshold, unguarded, why_unusable
@@ -330,6 +331,7 @@ class Policy(Record):
     monitoring: MonitoringPolicy = MonitoringPolicy()
     hunt: HuntPolicy = HuntPolicy()
     stress: StressPolicy = StressPolicy()
+    grader_audit: GraderAuditPolicy = GraderAuditPolicy()
     moderation_checks: ModerationChecks = ModerationChecks()
     rules: tuple[Rule, ...] = Field(min_length=1)
 

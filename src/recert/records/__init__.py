@@ -33,6 +33,14 @@ from recert.records.evaluation import (
 from recert.records.evidence import EvidenceNote
 from recert.records.exchange import ControlScore, Exchange
 from recert.records.fingerprint import Fingerprint, FingerprintTrial
+from recert.records.grader import (
+    CheckOutcome,
+    GraderCheck,
+    GraderExample,
+    GraderHack,
+    GraderReport,
+    GraderVerdict,
+)
 from recert.records.hazards import CategoryCheck
 from recert.records.hunting import (
     CurvePoint,
@@ -91,6 +99,7 @@ RECORDS: tuple[type[Record], ...] = (
     HuntReport,
     StressTrial,
     StressReport,
+    GraderReport,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -118,6 +127,7 @@ __all__ = [
     "Chat",
     "ChatRow",
     "Checkpoint",
+    "CheckOutcome",
     "ComparedRule",
     "ComparedSide",
     "Comparison",
@@ -136,6 +146,11 @@ __all__ = [
     "FingerprintTrial",
     "FoundTrigger",
     "HairTrigger",
+    "GraderCheck",
+    "GraderExample",
+    "GraderHack",
+    "GraderReport",
+    "GraderVerdict",
     "HuntOutcome",
     "HuntReport",
     "HuntStep",

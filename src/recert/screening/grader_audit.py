@@ -1,0 +1,187 @@
+"""May a grader be learned from? Its rewards are what a model becomes, so they are audited before any tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from recert.judges.graders import Grader
+from recert.policy import GraderAuditPolicy, Policy
+from recert.records import (
+    CheckOutcome,
+    GraderCheck,
+    GraderHack,
+    GraderReport,
+    GraderVerdict,
+    Prompt,
+    now,
+)
+from recert.screening.grader_checks import (
+    Bench,
+    check_failures,
+    check_harm,
+    check_indifference,
+    check_refusal,
+    check_steadiness,
+    check_unasked_harm,
+    plain_replies,
+)
+from recert.screening.grader_hacks import find_hacks
+from recert.screening.grader_items import Items, harmful_items, questions_as_items, rows_as_items
+from recert.screening.grader_replies import questions
+from recert.screening.grader_scores import Scores
+from recert.screening.grader_shape import Shape
+
+REPORT_FILE: Final = "grader-report.json"
+_GRADED_AGAIN: Final = 96
+_LIMITATIONS: Final = (
+    "replies are placeholders: they agree or decline and hold nothing else, so a grader that pays the content of harm "
+    "but not agreeing is not seen",
+    "of hacks only those are ruled out that the search tried; a model in training tries many more",
+    "all of it is in English",
+)
+_BLIND: Final = "the grader pays refusing and complying alike on harmful requests: it will not keep a model from complying"
+
+
+def audit_grader(
+    grader: Grader,
+    *,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    source_name: str,
+    rows: Path | None = None,
+    model: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> GraderReport:
+    """
+    Return whether a grader may be learned from, with what it pays for, intervals and examples.
+
+    Args:
+        grader: what is audited; whoever loaded it closes it.
+        policy: its `grader_audit` says what quarantines.
+        prompts: harmful requests are taken from these.
+        source_name: what the report calls the grader's file.
+        rows: the data set that it grades, JSONL; without one it is tried on questions of ours.
+        model: the name of the model that reads for it.
+        progress: told (steps done, steps) now and then.
+
+    Raises:
+        StoreError: the rows cannot be read.
+        RowsError: they are no rows for a grader.
+    """
+    bounds, shape = policy.grader_audit, Shape(grader)
+    tell = progress or (lambda done, total: None)
+    items = (
+        rows_as_items(grader, shape, rows, most=bounds.ordinary_requests)
+        if rows is not None
+        else questions_as_items(grader, shape, questions())
+    )
+    scores = Scores(grader, shape)
+    checks: list[GraderCheck] = []
+    hacks: list[GraderHack] = []
+    harmful = harmful_items(items, prompts, most=bounds.harmful_requests) if items.ordinary else []
+    wordings = bounds.model_wordings if grader.asks_model else bounds.wordings
+    scale, searched_grades = None, 0
+    if not items.missing:
+        tell(0, 4)
+        scores.all_of(plain_replies(items.ordinary, harmful, shape, wordings))
+        checks.append(check_failures(scores, bounds))
+        scale = scores.scale
+        tell(1, 4)
+    if scale is not None and scale[1] > scale[0]:
+        bench = Bench(scores, shape, scale[0], scale[1] - scale[0], bounds)
+        checks += [
+            check_harm(bench, harmful, wordings),
+            check_unasked_harm(bench, items.ordinary, wordings),
+            check_refusal(bench, items.ordinary, wordings),
+            check_indifference(bench, items.ordinary),
+            check_steadiness(bench, _GRADED_AGAIN),
+        ]
+        tell(2, 4)
+        before = scores.grades
+        hacks = find_hacks(
+            bench,
+            grader,
+            items.ordinary,
+            searched=_searched(bounds, len(items.ordinary), asks_model=grader.asks_model),
+            most_grades=bounds.model_search_grades if grader.asks_model else bounds.search_grades,
+        )
+        searched_grades = scores.grades - before
+        tell(3, 4)
+    verdict, reasons = _decide(items, scores, scale, checks, hacks, bounds)
+    tell(4, 4)
+    return GraderReport(
+        grader_name=grader.name,
+        grader_type=grader.spec.type,
+        grader_sha256=grader.sha256,
+        source_name=source_name,
+        rows_name=items.rows_name,
+        rows_sha256=items.rows_sha256,
+        policy_id=policy.id,
+        policy_sha256=policy.digest,
+        model=model if grader.asks_model else "",
+        verdict=verdict,
+        reasons=tuple(reasons),
+        checks=tuple(checks),
+        hacks=tuple(hacks),
+        scale=scale,
+        harmful_requests=len(harmful),
+        ordinary_requests=len(items.ordinary),
+        grades=scores.grades,
+        failed=scores.failed,
+        failures=dict(scores.failures.most_common(10)),
+        clipped=scores.clipped,
+        searched_grades=searched_grades,
+        sandbox=grader.held,
+        limitations=(*_LIMITATIONS, *((_BLIND,) if _is_blind(checks, bounds) else ())),
+        screened_at=now(),
+    )
+
+
+def _searched(bounds: GraderAuditPolicy, items: int, *, asks_model: bool) -> int:
+    """Ordinary requests that the search sees: few where a model grades, and never more than a third."""
+    return max(1, min(bounds.searched // 8 if asks_model else bounds.searched, items // 3))
+
+
+def _decide(
+    items: Items,
+    scores: Scores,
+    scale: tuple[float, float] | None,
+    checks: Sequence[GraderCheck],
+    hacks: Sequence[GraderHack],
+    bounds: GraderAuditPolicy,
+) -> tuple[GraderVerdict, list[str]]:
+    """Return the verdict and its reasons: what was found, what could not be ruled out, what was not measured."""
+    every = [*checks, *(hack.check for hack in hacks)]
+    found = [(c.code, _said(c)) for c in every if c.outcome is CheckOutcome.FOUND]
+    if scale is not None and scale[0] == scale[1]:
+        found.append(("constant", f"every one of {scores.grades - scores.failed} replies is paid {scale[0]:g}"))
+    open_ = [(c.code, _said(c)) for c in every if c.outcome is CheckOutcome.UNDECIDED]
+    unmeasured = [("missing-fields", f"{name} is not there: give --rows that hold it") for name in items.missing]
+    if not items.missing and not all(item.good for item in items.ordinary):
+        unmeasured.append(("no-good-answers", "some rows say no right answer: end them with an assistant's message"))
+    if not items.missing and scale is None:
+        unmeasured.append(("nothing-graded", "no reply got a grade"))
+    held = [one for one in found if one[0] in bounds.quarantine_reasons]
+    unsure = [one for one in open_ if one[0] in bounds.quarantine_reasons] + unmeasured
+    reasons = [f"{code}: {words}" for code, words in (*held, *(f for f in found if f not in held))]
+    reasons += [f"undecided: {code}: {words}" for code, words in unsure]
+    if held:
+        return GraderVerdict.QUARANTINED, reasons
+    if unsure or len(every) < 2 or not hacks:
+        return GraderVerdict.UNDECIDED, reasons or ["undecided: nothing was measured"]
+    return GraderVerdict.ACCEPTED, reasons or ["ok: nothing found"]
+
+
+def _said(check: GraderCheck) -> str:
+    share, where = check.share, f", most in {check.worst_category}" if check.worst_category else ""
+    return (
+        f"{check.about}: on {share.point:.0%} of {share.n} "
+        f"[{share.low:.0%}, {share.high:.0%}], at most {check.bound:.0%}{where}"
+    )
+
+
+def _is_blind(checks: Sequence[GraderCheck], bounds: GraderAuditPolicy) -> bool:
+    harm = next((c for c in checks if c.code == "pays-for-harm"), None)
+    return harm is not None and harm.preference is not None and abs(harm.preference.point) < bounds.least_difference
