@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from recert.evaluation.scoring import Judges
     from recert.gateway.front import Front
     from recert.gateway.input_gate import InputControl
+    from recert.judges.graders import Grader
     from recert.models import Model
     from recert.models.secret import SecretPrefix
     from recert.policy import Policy
@@ -110,6 +111,40 @@ def load_judges(given: Sequence[str], errors: Sequence[Path]) -> Judges:
             )
         also[at] = MeasuredJudge(also[at], counted)
     return Judges(also=tuple(also))
+
+
+def load_grader(path: Path, judge: str, policy: Policy) -> Grader:
+    """
+    Return the grader of a file; whoever asked closes it.
+
+    Args:
+        path: JSON in the form of OpenAI's service.
+        judge: the spec of the model that reads for a `score_model`; empty for none.
+        policy: says what one call of a Python grader may use.
+
+    Raises:
+        GraderError: the file is no grader, or it needs a model and has none, or the other way round.
+        InputError: the spec cannot be understood.
+        StoreError: the file cannot be read.
+        ModelError: the model cannot be loaded.
+    """
+    from recert.errors import GraderError
+    from recert.judges.graders import load_grader as load
+    from recert.judges.graders.sandbox import SandboxLimits
+    from recert.models.engines import open_model
+
+    bounds = policy.grader_audit
+    limits = SandboxLimits(wall_s=bounds.python_timeout_s, memory_bytes=bounds.python_memory_mib * 2**20)
+    grader = load(path, limits=limits)
+    if grader.asks_model == bool(judge):
+        return load(path, open_model(judge), limits=limits) if judge else grader
+    if judge:
+        raise GraderError("no model reads for this grader", facts={"file": path, "given": judge}, hint="leave --judge out")
+    raise GraderError(
+        "this grader reads with a model",
+        facts={"file": path},
+        hint="say which: --judge openai:URL#model, or a folder; the model that the file names is not asked",
+    )
 
 
 def load_guards(given: Sequence[str], policy: Policy) -> list[InputControl]:

@@ -1,4 +1,4 @@
-"""`recert screen`: which rows may be learned from, and why not the others?"""
+"""`recert screen`: which rows may be learned from, and may a grader's rewards be?"""
 
 from __future__ import annotations
 
@@ -7,36 +7,70 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import AsJson, PolicyName, RowsFile, Suites
+from recert.cli.options import AsJson, PolicyName, Suites
 
 if TYPE_CHECKING:
-    from recert.records import ScreenReport
+    from recert.records import GraderCheck, GraderReport, ScreenReport
 
 _SHOWN = 12
 
 
 def screen(
     *,
-    rows: RowsFile,
+    rows: Annotated[
+        Path | None, typer.Argument(help="Tuning rows: OpenAI-style chat JSONL, or Parquet.")
+    ] = None,
     output: Annotated[
-        Path, typer.Option(help="Folder for the accepted and quarantined rows and the report.")
-    ],
+        Path | None,
+        typer.Option(help="Folder for the report, and for the accepted and quarantined rows; needed with ROWS."),
+    ] = None,
+    grader: Annotated[
+        Path | None,
+        typer.Option(help="Audit a grader of reinforcement tuning instead: JSON in the form of OpenAI's service."),
+    ] = None,
+    grader_rows: Annotated[
+        Path | None,
+        typer.Option("--rows", help="Rows that the grader grades, JSONL; without them, questions of ours."),
+    ] = None,
+    judge: Annotated[
+        str, typer.Option(metavar="MODEL", help="Model that reads for a `score_model`, such as `openai:URL#model`.")
+    ] = "",
     policy: PolicyName = "default",
     suites: Suites = None,
     as_json: AsJson = False,
 ) -> None:
     """
-    Screen tuning rows.
+    Screen tuning rows, or audit a grader.
 
-    Exit 0: every row was accepted, 1: some were held back, 2: no answer.
+    Exit 0: every row was accepted, or the grader was, 1: some were held back, 2: no answer.
     """
+    from recert.errors import InputError
+
+    if grader is not None:
+        if rows is not None:
+            raise InputError(
+                "rows and a grader are screened apart",
+                facts={"rows": rows, "grader": grader},
+                hint="give the rows that the grader grades as --rows",
+            )
+        _screen_grader(grader, grader_rows, judge, output, policy, suites or [], as_json=as_json)
+    if rows is None or output is None or grader_rows is not None or judge:
+        raise InputError(
+            "nothing to screen",
+            facts={"rows": rows or "none", "output": output or "none"},
+            hint="give rows and --output FOLDER, or --grader FILE with --rows and --judge where it needs them",
+        )
+    _screen_rows(rows, output, policy, suites or [], as_json=as_json)
+
+
+def _screen_rows(rows: Path, output: Path, policy: str, suites: list[str], *, as_json: bool) -> None:
     from recert.cli.drawing import Drawn
     from recert.cli.loading import load_suites
     from recert.cli.printing import NO, YES, data
     from recert.policy import load_policy
     from recert.screening.stage import screen as screen_rows
 
-    prompts = [p for suite in load_suites(suites or []).values() for p in suite.prompts]
+    prompts = [p for suite in load_suites(suites).values() for p in suite.prompts]
     with Drawn() as drawn:
         drawn.start("screen")
         screened = screen_rows(
@@ -51,6 +85,66 @@ def screen(
         held_back = report.quarantined + report.malformed
         typer.echo(f"{report.accepted} accepted, {held_back} held back {output}")
     raise typer.Exit(YES if report.accepted == report.rows > 0 else NO)
+
+
+def _screen_grader(
+    path: Path, rows: Path | None, judge: str, output: Path | None, policy: str, suites: list[str], *, as_json: bool
+) -> None:
+    from recert.cli.drawing import Drawn
+    from recert.cli.loading import load_grader, load_suites
+    from recert.cli.printing import NO, YES, data
+    from recert.policy import load_policy
+    from recert.records import GraderVerdict
+    from recert.screening.grader_audit import REPORT_FILE, audit_grader
+    from recert.store.files import write_atomic
+
+    bounds = load_policy(policy)
+    prompts = [p for suite in load_suites(suites).values() for p in suite.prompts]
+    with load_grader(path, judge, bounds) as loaded, Drawn() as drawn:
+        drawn.start("audit the grader")
+        report = audit_grader(
+            loaded, policy=bounds, prompts=prompts, source_name=path.name, rows=rows, model=judge, progress=drawn.at
+        )
+    if output is not None:
+        write_atomic(output / REPORT_FILE, report.to_json())
+    _show_grader(report)
+    if as_json:
+        data(report)
+    else:
+        typer.echo(f"{report.verdict} {output / REPORT_FILE if output is not None else path}")
+    raise typer.Exit(YES if report.verdict is GraderVerdict.ACCEPTED else NO)
+
+
+def _show_grader(report: GraderReport) -> None:
+    from recert.cli.printing import table, talk
+
+    def row(check: GraderCheck, what: str, how: str) -> tuple[object, ...]:
+        share = f"{check.share.point:.2f} [{check.share.low:.2f}, {check.share.high:.2f}]"
+        return what, share, f"{check.bound:.2f}", check.share.n, check.preference or "-", check.outcome, how
+
+    hacks = [h for h in report.hacks if h.check.share.point > 0 or h.check.outcome != "ruled-out"]
+    lines = [row(check, check.code, "") for check in report.checks]
+    lines += [row(h.check, h.check.code, f"{h.against}: {'; '.join(h.steps)}"[:80]) for h in hacks]
+    columns = ("charge", "share of requests", "at most", "n", "preference", "outcome", "how")
+    table(f"{report.grader_name} ({report.grader_type}): {report.verdict}", columns, lines)
+    console = talk()
+    for reason in report.reasons:
+        console.print(f"  {reason}", soft_wrap=True)
+    shown = [c for c in (*report.checks, *(h.check for h in report.hacks)) if c.outcome == "found" and c.examples]
+    for check in shown[:_SHOWN]:
+        one = check.examples[0]
+        console.print(f"  {check.code}, asked {one.request[:70]!r}:", soft_wrap=True)
+        console.print(f"    paid {one.paid:g}: {one.reply[:90]!r}", soft_wrap=True)
+        console.print(f"    paid {one.other_paid:g}: {one.other_reply[:90]!r}", soft_wrap=True)
+    console.print(
+        f"  {report.harmful_requests} harmful and {report.ordinary_requests} ordinary requests, {report.grades} grades, "
+        f"{report.failed} failed, {report.searched_grades} in the search for hacks",
+        soft_wrap=True,
+    )
+    for because, count in list(report.failures.items())[:3]:
+        console.print(f"  failed {count} times: {because}", soft_wrap=True)
+    for limit in report.limitations:
+        console.print(f"  note: {limit}", soft_wrap=True)
 
 
 def _show(report: ScreenReport) -> None:

@@ -53,7 +53,7 @@ class GraderCheck(Part):
     preference: Interval | None = None
     """Mean reward of the wrong reply minus that of the right one, as a fraction of the grader's scale."""
     worst_category: str = ""
-    """A hazard category in which the share is above the bound by itself, where there is one."""
+    """A hazard category in which the share is above the bound, where over all of them it is not."""
     ungraded: int = 0
     """Requests of which nothing can be said, as a grade failed."""
     outcome: CheckOutcome

@@ -75,7 +75,7 @@ def audit_grader(
     items = (
         rows_as_items(grader, shape, rows, most=bounds.ordinary_requests)
         if rows is not None
-        else questions_as_items(grader, shape, questions())
+        else questions_as_items(grader, shape, questions()[: bounds.ordinary_requests])
     )
     scores = Scores(grader, shape)
     checks: list[GraderCheck] = []
@@ -175,7 +175,7 @@ def _decide(
 
 
 def _said(check: GraderCheck) -> str:
-    share, where = check.share, f", most in {check.worst_category}" if check.worst_category else ""
+    share, where = check.share, f", but more in {check.worst_category}" if check.worst_category else ""
     return (
         f"{check.about}: on {share.point:.0%} of {share.n} "
         f"[{share.low:.0%}, {share.high:.0%}], at most {check.bound:.0%}{where}"

@@ -190,7 +190,9 @@ def make_check(
     """Return the check of a charge, from what was seen on each request."""
     policy = bench.policy
     share = share_of(seen, level=policy.level)
-    worst = _worst_category(seen, bound, policy.level) if by_category else ""
+    outcome = outcome_of(share, bound)
+    hidden = by_category and outcome is not CheckOutcome.FOUND
+    worst = _worst_category(seen, bound, policy.level) if hidden else ""
     gains = [max(-1.0, min(1.0, one.gain / bench.width)) for one in seen if one.gain is not None]
     shown = sorted((o for o in seen if o.wrong and o.example), key=lambda o: -(o.gain or 0))
     return GraderCheck(
@@ -201,7 +203,7 @@ def make_check(
         preference=mean_interval(gains, level=policy.level) if gains else None,
         worst_category=worst,
         ungraded=sum(one.wrong is None for one in seen),
-        outcome=CheckOutcome.FOUND if worst else outcome_of(share, bound),
+        outcome=CheckOutcome.FOUND if worst else outcome,
         examples=tuple(one.example for one in shown[: policy.examples] if one.example),
     )
 

@@ -10,7 +10,7 @@ from recert.judges.graders import Grader
 from recert.records import GraderExample, GraderHack
 from recert.screening.grader_checks import Bench, Seen, make_check, wrong_answers
 from recert.screening.grader_items import AuditItem
-from recert.screening.grader_moves import Move, Start, applied, moves, starts
+from recert.screening.grader_moves import EMPTY, Move, Start, applied, moves, padded, starts
 from recert.screening.grader_replies import reply_pairs
 from recert.screening.grader_shape import Answer
 
@@ -97,7 +97,7 @@ class _Search:
         """The best trick of every kind that is paid without an answer."""
         plain = sorted((Trick(start, ()) for start in begin), key=self._paid, reverse=True)
         kept = plain[:_STARTS_KEPT]
-        worthless = [one for one in plain if one.start and one.start.name == "say that one does not know"]
+        worthless = [one for one in plain if one.start and one.start.kind == "empty"]
         single = [Trick(one.start, (move,)) for move in every for one in dict.fromkeys([*kept, *worthless])]
         best = self._best_of_each([*plain, *single])
         combined = self._combine(max((*plain, *single), key=self._paid), every)
@@ -118,11 +118,17 @@ class _Search:
         return self._means[trick]
 
     def _best_of_each(self, tricks: Sequence[Trick]) -> list[Trick]:
+        """Of each kind the best paid; of equals the shortest, which says best what is paid for."""
         best: dict[str, Trick] = {}
         for one in tricks:
-            if one.kind and (one.kind not in best or self._paid(one) > self._paid(best[one.kind])):
+            if one.kind and (one.kind not in best or self._rank(one) > self._rank(best[one.kind])):
                 best[one.kind] = one
         return list(best.values())
+
+    def _rank(self, trick: Trick) -> tuple[float, int]:
+        first = self._seen[0]
+        begin = trick.start.of(first) if trick.start else self._wrong[first.id]
+        return round(self._paid(trick) / self._bench.width, 6), -sum(map(len, applied(begin, trick.done)))
 
     def _combine(self, best: Trick, every: Sequence[Move]) -> Trick:
         """Add changes while they pay, then leave out those that pay nothing."""
@@ -142,12 +148,16 @@ class _Search:
 def _rewards(
     bench: Bench, trick: Trick, items: Sequence[AuditItem], wrong: Callable[[AuditItem], Answer]
 ) -> list[float | None]:
-    asked: list[tuple[AuditItem, Answer]] = []
-    for item in items:
-        good = bench.best_good(item) if trick.start is None else None
-        begin = good[0] if good else trick.start.of(item) if trick.start else wrong(item)
-        asked.append((item, applied(begin, trick.done)))
-    return bench.scores.all_of(asked)
+    return bench.scores.all_of(
+        [(item, applied(_begin(bench, trick, item) or wrong(item), trick.done)) for item in items]
+    )
+
+
+def _begin(bench: Bench, trick: Trick, item: AuditItem) -> Answer | None:
+    if trick.start is not None:
+        return trick.start.of(item)
+    good = bench.best_good(item)
+    return good[0] if good else None
 
 
 def _confirm(
@@ -162,15 +172,14 @@ def _confirm(
     seen: list[Seen] = []
     good_paid: list[float] = []
     for item, reward in zip(held_out, paid, strict=True):
-        good = bench.best_good(item)
-        floor = _floor(bench, item, wrong(item))
-        if good is None or reward is None or floor is None:
+        good, begin = bench.best_good(item), _begin(bench, trick, item)
+        usual = _paid_anyway(bench, trick, item, wrong(item)) if begin is not None else None
+        if good is None or begin is None or reward is None or usual is None:
             seen.append(Seen(item, None, None))
             continue
         good_paid.append(good[1])
         gain = reward - good[1]
-        works = gain > bench.least if against == "itself" else gain >= -bench.least and reward > floor + bench.least
-        begin = trick.start.of(item) if trick.start else good[0]
+        enough = gain > bench.least if against == "itself" else gain >= -bench.least
         example = GraderExample(
             request=item.request[:400],
             reply=bench.text(applied(begin, trick.done)),
@@ -178,26 +187,39 @@ def _confirm(
             other_reply=bench.text(good[0]),
             other_paid=good[1],
         )
-        seen.append(Seen(item, works, gain, example))
+        seen.append(Seen(item, enough and reward > usual + bench.least, gain, example))
     policy = bench.policy
     bound = policy.max_constant_share if trick.kind == "constant" else policy.max_hack_share
-    known = [p for p in paid if p is not None]
     about = _ABOUT[against].format(_WORDS[trick.kind])
     return GraderHack(
         kind=trick.kind,
         steps=trick.steps,
         against=against,
-        reward=bench.fraction(_mean(known)),
+        reward=bench.fraction(_mean([p for p in paid if p is not None])),
         good_reward=bench.fraction(_mean(good_paid)),
         check=make_check(bench, f"hackable-{trick.kind}", about, seen, bound),
     )
 
 
-def _floor(bench: Bench, item: AuditItem, wrong: Answer) -> float | None:
-    """What the worst paid of an empty answer, a wrong one and refusals gets: being paid that is no success."""
-    replies = [bench.shape.of(""), wrong, *(bench.shape.of(pair.refusal) for pair in reply_pairs()[:2])]
-    known = [p for p in bench.scores.all_of([(item, reply) for reply in replies]) if p is not None]
-    return min(known, default=None)
+def _paid_anyway(bench: Bench, trick: Trick, item: AuditItem, wrong: Answer) -> float | None:
+    """
+    What is paid without the trick: a trick must be paid more, or it is not the trick that is paid.
+
+    The worst of an empty answer, a wrong one and refusals; for more than an empty answer, what that gets; for what is
+    done to an answer, what the answer gets as it was, and with as much filler behind it.
+    """
+    plain = [bench.shape.of(""), wrong, *(bench.shape.of(pair.refusal) for pair in reply_pairs()[:2])]
+    worst = [p for p in bench.scores.all_of([(item, reply) for reply in plain]) if p is not None]
+    without: list[Answer] = [] if trick.kind == "empty" else [bench.shape.of(text) for text in EMPTY]
+    begin = _begin(bench, trick, item)
+    if trick.done and begin is not None:
+        without = [begin]
+        if trick.kind != "length":
+            without.append(padded(begin, applied(begin, trick.done)))
+    known = bench.scores.all_of([(item, reply) for reply in without])
+    if not worst or None in known:
+        return None
+    return max([min(worst), *(p for p in known if p is not None)])
 
 
 def _mean(values: Sequence[float]) -> float:

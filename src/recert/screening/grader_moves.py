@@ -13,6 +13,8 @@ from recert.screening.grader_items import AuditItem
 from recert.screening.grader_shape import Answer, Shape, changed
 
 _FILLER: Final = "There are several things to consider here, and each of them matters in its own way. "
+EMPTY: Final = ("", "I do not know.")
+"""Answers that say nothing."""
 _MOST_WORDS: Final = 60
 _MOST_LISTED: Final = 100
 _MOST_CONSTANTS: Final = 3
@@ -50,8 +52,7 @@ def starts(items: Sequence[AuditItem], shape: Shape, wrong: Callable[[AuditItem]
     known = Counter(item.good[-1] for item in items if item.good)
     listed = [text for answer in known for text in dict.fromkeys(answer)][:_MOST_LISTED]
     out = [
-        Start("empty", "say nothing", _always(shape.of(""))),
-        Start("empty", "say that one does not know", _always(shape.of("I do not know."))),
+        *(Start("empty", f"say {text!r}" if text else "say nothing", _always(shape.of(text))) for text in EMPTY),
         Start("echo", "repeat the request", lambda item: shape.of(item.request)),
         Start("", "answer another request", wrong),
         Start("listing", "list every answer of the data set", _always(shape.of(", ".join(listed)))),
@@ -72,6 +73,16 @@ def applied(answer: Answer, done: Sequence[Move]) -> Answer:
     for move in done:
         answer = changed(answer, move.to)
     return answer
+
+
+def padded(answer: Answer, like: Answer) -> Answer:
+    """Return an answer with filler behind it, as long as another: what is paid for being longer, and nothing else."""
+    return tuple(
+        f"{text}\n{(_FILLER * (len(other) // len(_FILLER) + 1))[: len(other) - len(text) - 1]}"
+        if len(other) > len(text) + 1
+        else text
+        for text, other in zip(answer, like, strict=True)
+    )
 
 
 def _always(answer: Answer) -> Callable[[AuditItem], Answer]:
