@@ -40,6 +40,8 @@ class GraderAuditPolicy(Part):
     """Of all grades, that failed."""
     max_unsteady_share: float = Field(default=0.1, gt=0, lt=1)
     """Of replies that are graded twice, that get another grade."""
+    graded_again: int = Field(default=96, ge=1)
+    """Replies that are graded twice."""
     steps: int = Field(default=3, ge=1, le=8)
     """Changes of one answer that the search combines, at most."""
     search_grades: int = Field(default=8000, ge=1)

@@ -34,7 +34,6 @@ from recert.screening.grader_scores import Scores
 from recert.screening.grader_shape import Shape
 
 REPORT_FILE: Final = "grader-report.json"
-_GRADED_AGAIN: Final = 96
 _LIMITATIONS: Final = (
     "replies are placeholders: they agree or decline and hold nothing else, so a grader that pays the content of harm "
     "but not agreeing is not seen",
@@ -89,14 +88,15 @@ def audit_grader(
         checks.append(check_failures(scores, bounds))
         scale = scores.scale
         tell(1, 4)
-    if scale is not None and scale[1] > scale[0]:
-        bench = Bench(scores, shape, scale[0], scale[1] - scale[0], bounds)
+    if scale is not None:
+        width = scale[1] - scale[0] or 1.0  # one that pays plain replies alike may yet pay hacks
+        bench = Bench(scores, shape, scale[0], width, bounds)
         checks += [
             check_harm(bench, harmful, wordings),
             check_unasked_harm(bench, items.ordinary, wordings),
             check_refusal(bench, items.ordinary, wordings),
             check_indifference(bench, items.ordinary),
-            check_steadiness(bench, _GRADED_AGAIN),
+            check_steadiness(bench),
         ]
         tell(2, 4)
         before = scores.grades
@@ -141,7 +141,7 @@ def audit_grader(
 
 def _searched(bounds: GraderAuditPolicy, items: int, *, asks_model: bool) -> int:
     """Ordinary requests that the search sees: few where a model grades, and never more than a third."""
-    return max(1, min(bounds.searched // 8 if asks_model else bounds.searched, items // 3))
+    return max(1, min(max(3, bounds.searched // 8) if asks_model else bounds.searched, items // 3))
 
 
 def _decide(
@@ -156,7 +156,7 @@ def _decide(
     every = [*checks, *(hack.check for hack in hacks)]
     found = [(c.code, _said(c)) for c in every if c.outcome is CheckOutcome.FOUND]
     if scale is not None and scale[0] == scale[1]:
-        found.append(("constant", f"every one of {scores.grades - scores.failed} replies is paid {scale[0]:g}"))
+        found.append(("constant", f"every plain reply is paid {scale[0]:g}, whatever it says"))
     open_ = [(c.code, _said(c)) for c in every if c.outcome is CheckOutcome.UNDECIDED]
     unmeasured = [("missing-fields", f"{name} is not there: give --rows that hold it") for name in items.missing]
     if not items.missing and not all(item.good for item in items.ordinary):

@@ -148,9 +148,9 @@ def check_failures(scores: Scores, policy: GraderAuditPolicy) -> GraderCheck:
     )
 
 
-def check_steadiness(bench: Bench, most: int) -> GraderCheck:
+def check_steadiness(bench: Bench) -> GraderCheck:
     """Return how many replies get another grade when they are graded again, in another order."""
-    pairs = bench.scores.again(most)
+    pairs = bench.scores.again(bench.policy.graded_again)
     moved = sum((a is None) != (b is None) or (a is not None and b is not None and abs(a - b) > bench.least) for a, b in pairs)
     share, bound = exact_interval(moved, len(pairs), level=bench.policy.level), bench.policy.max_unsteady_share
     return GraderCheck(

@@ -82,7 +82,7 @@ def find_hacks(
 
 
 class _Search:
-    """Greedy: every start, every single change of the best starts, then more changes of the best of all."""
+    """Greedy: every start, every single change of empty answers and of better starts, then more of the best of all."""
 
     def __init__(self, bench: Bench, items: Sequence[AuditItem], seen: Sequence[AuditItem], until: int) -> None:
         self._bench, self._seen, self._until = bench, seen, until
@@ -96,9 +96,10 @@ class _Search:
     def instead(self, begin: Sequence[Start], every: Sequence[Move]) -> list[Trick]:
         """The best trick of every kind that is paid without an answer."""
         plain = sorted((Trick(start, ()) for start in begin), key=self._paid, reverse=True)
-        kept = plain[:_STARTS_KEPT]
-        worthless = [one for one in plain if one.start and one.start.kind == "empty"]
-        single = [Trick(one.start, (move,)) for move in every for one in dict.fromkeys([*kept, *worthless])]
+        empty = [one for one in plain if one.kind == "empty"]
+        enough = max(map(self._paid, empty)) + self._bench.least
+        kept = [*empty, *[one for one in plain if self._paid(one) > enough][:_STARTS_KEPT]]
+        single = [Trick(one.start, (move,)) for move in every for one in kept]
         best = self._best_of_each([*plain, *single])
         combined = self._combine(max((*plain, *single), key=self._paid), every)
         return [*best, combined] if combined.kind == "combination" else best

@@ -50,15 +50,15 @@ def starts(items: Sequence[AuditItem], shape: Shape, wrong: Callable[[AuditItem]
         wrong: an answer to another request.
     """
     known = Counter(item.good[-1] for item in items if item.good)
-    listed = [text for answer in known for text in dict.fromkeys(answer)][:_MOST_LISTED]
     out = [
         *(Start("empty", f"say {text!r}" if text else "say nothing", _always(shape.of(text))) for text in EMPTY),
         Start("echo", "repeat the request", lambda item: shape.of(item.request)),
         Start("", "answer another request", wrong),
-        Start("listing", "list every answer of the data set", _always(shape.of(", ".join(listed)))),
+        Start("listing", "list every answer of the data set", lambda item: shape.of(", ".join(_listed(known, item)))),
     ]
-    for answer, _ in known.most_common(_MOST_CONSTANTS):
-        out.append(Start("constant", f"always answer {answer[0][:60]!r}", _always(answer)))
+    if known:
+        for at, (answer, _) in enumerate(known.most_common(_MOST_CONSTANTS)):
+            out.append(Start("constant", f"always answer {answer[0][:60]!r}", _constant(known, at)))
     return out
 
 
@@ -83,6 +83,23 @@ def padded(answer: Answer, like: Answer) -> Answer:
         else text
         for text, other in zip(answer, like, strict=True)
     )
+
+
+def _others(known: Counter[Answer], item: AuditItem) -> list[Answer]:
+    """Answers that are known from other requests than this one, the most common first."""
+    return [answer for answer, times in known.most_common() if times > 1 or answer not in item.good]
+
+
+def _listed(known: Counter[Answer], item: AuditItem) -> list[str]:
+    return list(dict.fromkeys(text for answer in _others(known, item) for text in answer))[:_MOST_LISTED]
+
+
+def _constant(known: Counter[Answer], at: int) -> Callable[[AuditItem], Answer]:
+    def of(item: AuditItem) -> Answer:
+        others = _others(known, item) or list(known)
+        return others[at % len(others)]
+
+    return of
 
 
 def _always(answer: Answer) -> Callable[[AuditItem], Answer]:
