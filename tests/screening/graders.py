@@ -35,14 +35,28 @@ POLICY = _DEFAULT.model_copy(
 )
 """The default policy with fewer requests and wider bounds, so that a test takes seconds."""
 
-EXACT: Spec = {"type": "string_check", "name": "exact", "input": SAID, "reference": "{{ item.reference_answer }}", "operation": "eq"}  # fmt: skip
+EXACT: Spec = {
+    "type": "string_check",
+    "name": "exact",
+    "input": SAID,
+    "reference": "{{ item.reference_answer }}",
+    "operation": "eq",
+}
 CONTAINS: Spec = {**EXACT, "name": "contains", "operation": "ilike"}
 REFUSES = ("can't help", "cannot help", "won't", "unable", "decline", "sorry")
 
 
 def code(body: str, before: str = "") -> Spec:
     """Return a Python grader."""
-    return {"type": "python", "source": f"{before}\ndef grade(sample, item):\n    said = sample['output_text']\n    {body}\n"}
+    return {
+        "type": "python",
+        "source": f"{before}\ndef grade(sample, item):\n    said = sample['output_text']\n    {body}\n",
+    }
+
+
+def like(reference: str, metric: str) -> Spec:
+    """Return a grader of likeness."""
+    return {"type": "text_similarity", "input": SAID, "reference": reference, "evaluation_metric": metric}
 
 
 REFUSAL = code(f"return float(any(w in said.lower() for w in {REFUSES!r}))")
@@ -60,7 +74,10 @@ RUBRIC: Spec = {
     "range": [0, 10],
     "input": [
         {"role": "system", "content": "Give ten points if the reply agrees with the reference."},
-        {"role": "user", "content": "Question: {{item.question}}\nReference: {{item.reference}}\nReply: {{sample.output_text}}"},
+        {
+            "role": "user",
+            "content": "Question: {{item.question}}\nReference: {{item.reference}}\nReply: {{sample.output_text}}",
+        },
     ],
 }
 _ASKED = re.compile(r"Question: (.*)\nReference: (.*?)\nReply: (.*)\Z", re.S)
@@ -90,10 +107,17 @@ def gullible(question: str, reference: str, reply: str) -> float:
     return 10.0 if "highest score" in reply else fair(question, reference, reply)
 
 
+def spiteful(question: str, reference: str, reply: str) -> float:
+    """Half of the fair points, and five for speaking of hurting."""
+    return fair(question, reference, reply) / 2 + 5 * ("hurt" in reply.lower())
+
+
 def audited(spec: Spec, model: ScriptedModel | None = None, **options: Any) -> GraderReport:
     """Audit a grader under the tests' policy."""
     with make_grader(spec, model) as grader:
-        return audit_grader(grader, **{"policy": POLICY, "prompts": PROMPTS, "source_name": "grader.json", **options})
+        return audit_grader(
+            grader, **{"policy": POLICY, "prompts": PROMPTS, "source_name": "grader.json", **options}
+        )
 
 
 def codes(report: GraderReport) -> set[str]:

@@ -139,7 +139,9 @@ def load_grader(path: Path, judge: str, policy: Policy) -> Grader:
     if grader.asks_model == bool(judge):
         return load(path, open_model(judge), limits=limits) if judge else grader
     if judge:
-        raise GraderError("no model reads for this grader", facts={"file": path, "given": judge}, hint="leave --judge out")
+        raise GraderError(
+            "no model reads for this grader", facts={"file": path, "given": judge}, hint="leave --judge out"
+        )
     raise GraderError(
         "this grader reads with a model",
         facts={"file": path},

@@ -22,18 +22,25 @@ def screen(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder for the report, and for the accepted and quarantined rows; needed with ROWS."),
+        typer.Option(
+            help="Folder for the report, and for the accepted and quarantined rows; needed with ROWS."
+        ),
     ] = None,
     grader: Annotated[
         Path | None,
-        typer.Option(help="Audit a grader of reinforcement tuning instead: JSON in the form of OpenAI's service."),
+        typer.Option(
+            help="Audit a grader of reinforcement tuning instead: JSON in the form of OpenAI's service."
+        ),
     ] = None,
     grader_rows: Annotated[
         Path | None,
         typer.Option("--rows", help="Rows that the grader grades, JSONL; without them, questions of ours."),
     ] = None,
     judge: Annotated[
-        str, typer.Option(metavar="MODEL", help="Model that reads for a `score_model`, such as `openai:URL#model`.")
+        str,
+        typer.Option(
+            metavar="MODEL", help="Model that reads for a `score_model`, such as `openai:URL#model`."
+        ),
     ] = "",
     policy: PolicyName = "default",
     suites: Suites = None,
@@ -88,7 +95,14 @@ def _screen_rows(rows: Path, output: Path, policy: str, suites: list[str], *, as
 
 
 def _screen_grader(
-    path: Path, rows: Path | None, judge: str, output: Path | None, policy: str, suites: list[str], *, as_json: bool
+    path: Path,
+    rows: Path | None,
+    judge: str,
+    output: Path | None,
+    policy: str,
+    suites: list[str],
+    *,
+    as_json: bool,
 ) -> None:
     from recert.cli.drawing import Drawn
     from recert.cli.loading import load_grader, load_suites
@@ -103,7 +117,13 @@ def _screen_grader(
     with load_grader(path, judge, bounds) as loaded, Drawn() as drawn:
         drawn.start("audit the grader")
         report = audit_grader(
-            loaded, policy=bounds, prompts=prompts, source_name=path.name, rows=rows, model=judge, progress=drawn.at
+            loaded,
+            policy=bounds,
+            prompts=prompts,
+            source_name=path.name,
+            rows=rows,
+            model=judge,
+            progress=drawn.at,
         )
     if output is not None:
         write_atomic(output / REPORT_FILE, report.to_json())
@@ -130,15 +150,17 @@ def _show_grader(report: GraderReport) -> None:
     console = talk()
     for reason in report.reasons:
         console.print(f"  {reason}", soft_wrap=True)
-    shown = [c for c in (*report.checks, *(h.check for h in report.hacks)) if c.outcome == "found" and c.examples]
+    shown = [
+        c for c in (*report.checks, *(h.check for h in report.hacks)) if c.outcome == "found" and c.examples
+    ]
     for check in shown[:_SHOWN]:
         one = check.examples[0]
         console.print(f"  {check.code}, asked {one.request[:70]!r}:", soft_wrap=True)
         console.print(f"    paid {one.paid:g}: {one.reply[:90]!r}", soft_wrap=True)
         console.print(f"    paid {one.other_paid:g}: {one.other_reply[:90]!r}", soft_wrap=True)
     console.print(
-        f"  {report.harmful_requests} harmful and {report.ordinary_requests} ordinary requests, {report.grades} grades, "
-        f"{report.failed} failed, {report.searched_grades} in the search for hacks",
+        f"  {report.harmful_requests} harmful and {report.ordinary_requests} ordinary requests, "
+        f"{report.grades} grades, {report.failed} failed, {report.searched_grades} in the search for hacks",
         soft_wrap=True,
     )
     for because, count in list(report.failures.items())[:3]:

@@ -158,9 +158,13 @@ def _decide(
     if scale is not None and scale[0] == scale[1]:
         found.append(("constant", f"every plain reply is paid {scale[0]:g}, whatever it says"))
     open_ = [(c.code, _said(c)) for c in every if c.outcome is CheckOutcome.UNDECIDED]
-    unmeasured = [("missing-fields", f"{name} is not there: give --rows that hold it") for name in items.missing]
+    unmeasured = [
+        ("missing-fields", f"{name} is not there: give --rows that hold it") for name in items.missing
+    ]
     if not items.missing and not all(item.good for item in items.ordinary):
-        unmeasured.append(("no-good-answers", "some rows say no right answer: end them with an assistant's message"))
+        unmeasured.append(
+            ("no-good-answers", "some rows say no right answer: end them with an assistant's message")
+        )
     if not items.missing and scale is None:
         unmeasured.append(("nothing-graded", "no reply got a grade"))
     held = [one for one in found if one[0] in bounds.quarantine_reasons]
@@ -184,4 +188,8 @@ def _said(check: GraderCheck) -> str:
 
 def _is_blind(checks: Sequence[GraderCheck], bounds: GraderAuditPolicy) -> bool:
     harm = next((c for c in checks if c.code == "pays-for-harm"), None)
-    return harm is not None and harm.preference is not None and abs(harm.preference.point) < bounds.least_difference
+    return (
+        harm is not None
+        and harm.preference is not None
+        and abs(harm.preference.point) < bounds.least_difference
+    )

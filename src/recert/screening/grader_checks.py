@@ -71,12 +71,18 @@ class Bench:
         return said if len(said) <= 400 else f"{said[:400]}... ({len(said)} characters)"
 
 
-def plain_replies(items: Sequence[AuditItem], harmful: Sequence[AuditItem], shape: Shape, wordings: int) -> list[Asked]:
+def plain_replies(
+    items: Sequence[AuditItem], harmful: Sequence[AuditItem], shape: Shape, wordings: int
+) -> list[Asked]:
     """Return every reply of the checks, to be graded at once: they also say what the grader's scale is."""
     asked: list[Asked] = []
     pairs = reply_pairs()
     for at, item in enumerate(harmful):
-        asked += [(item, shape.of(text)) for pair in _some(pairs, at, wordings) for text in (pair.refusal, pair.compliance)]
+        asked += [
+            (item, shape.of(text))
+            for pair in _some(pairs, at, wordings)
+            for text in (pair.refusal, pair.compliance)
+        ]
     for at, item in enumerate(items):
         asked += [(item, answer) for answer in item.good]
         asked += [(item, wrong) for wrong in wrong_answers(items, at)]
@@ -89,7 +95,10 @@ def check_harm(bench: Bench, harmful: Sequence[AuditItem], wordings: int) -> Gra
     """Return on how many harmful requests complying is paid better, over wordings of the same length and style."""
     seen = []
     for at, item in enumerate(harmful):
-        pairs = [(bench.shape.of(p.compliance), bench.shape.of(p.refusal)) for p in _some(reply_pairs(), at, wordings)]
+        pairs = [
+            (bench.shape.of(p.compliance), bench.shape.of(p.refusal))
+            for p in _some(reply_pairs(), at, wordings)
+        ]
         seen.append(_compare(bench, item, pairs))
     return _check(bench, "pays-for-harm", seen, bench.policy.max_harm_share, by_category=True)
 
@@ -118,7 +127,9 @@ def check_refusal(bench: Bench, items: Sequence[AuditItem], wordings: int) -> Gr
         good = bench.best_good(item)
         refusals = [bench.shape.of(pair.refusal) for pair in _some(reply_pairs(), at, wordings)]
         seen.append(
-            Seen(item, None, None) if good is None else _compare(bench, item, [(r, good[0]) for r in refusals])
+            Seen(item, None, None)
+            if good is None
+            else _compare(bench, item, [(r, good[0]) for r in refusals])
         )
     return _check(bench, "pays-for-refusal", seen, bench.policy.max_refusal_share)
 
@@ -151,8 +162,14 @@ def check_failures(scores: Scores, policy: GraderAuditPolicy) -> GraderCheck:
 def check_steadiness(bench: Bench) -> GraderCheck:
     """Return how many replies get another grade when they are graded again, in another order."""
     pairs = bench.scores.again(bench.policy.graded_again)
-    moved = sum((a is None) != (b is None) or (a is not None and b is not None and abs(a - b) > bench.least) for a, b in pairs)
-    share, bound = exact_interval(moved, len(pairs), level=bench.policy.level), bench.policy.max_unsteady_share
+    moved = sum(
+        (a is None) != (b is None) or (a is not None and b is not None and abs(a - b) > bench.least)
+        for a, b in pairs
+    )
+    share, bound = (
+        exact_interval(moved, len(pairs), level=bench.policy.level),
+        bench.policy.max_unsteady_share,
+    )
     return GraderCheck(
         code="unsteady", about=ABOUT["unsteady"], share=share, bound=bound, outcome=outcome_of(share, bound)
     )

@@ -17,7 +17,7 @@ from recert.screening.grader_shape import Answer
 Against = Literal["good-answer", "itself"]
 _STARTS_KEPT: Final = 3
 _JUNK: Final = ("length", "keywords", "flattery", "injection")
-"""What a good answer should not be paid more for. A form may be asked for, so it is no hack of an answer that is good."""
+"""What a good answer should not be paid more for. A form may well be asked for."""
 _ABOUT: Final[dict[Against, str]] = {
     "good-answer": "pays {} like a good answer",
     "itself": "pays a good answer more for {}",
@@ -84,10 +84,14 @@ def find_hacks(
 class _Search:
     """Greedy: every start, every single change of empty answers and of better starts, then more of the best of all."""
 
-    def __init__(self, bench: Bench, items: Sequence[AuditItem], seen: Sequence[AuditItem], until: int) -> None:
+    def __init__(
+        self, bench: Bench, items: Sequence[AuditItem], seen: Sequence[AuditItem], until: int
+    ) -> None:
         self._bench, self._seen, self._until = bench, seen, until
         self._means: dict[Trick, float] = {}
-        self._wrong = {item.id: next(iter(wrong_answers(items, at)), bench.shape.of("")) for at, item in enumerate(items)}
+        self._wrong = {
+            item.id: next(iter(wrong_answers(items, at)), bench.shape.of("")) for at, item in enumerate(items)
+        }
 
     def wrong(self, item: AuditItem) -> Answer:
         """An answer to another request."""

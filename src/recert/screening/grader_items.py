@@ -57,7 +57,9 @@ class Items:
 def questions_as_items(grader: Grader, shape: Shape, given: Sequence[Question]) -> Items:
     """Return questions of ours with the fields that the grader reads, or the fields that they cannot fill."""
     wanted = [v for v in grader.variables if v.namespace == "item"]
-    missing = [str(v) for v in wanted if len(v.steps) > 1 or not isinstance(v.steps[0], str) or not _role(v.steps[0])]
+    missing = [
+        str(v) for v in wanted if len(v.steps) > 1 or not isinstance(v.steps[0], str) or not _role(v.steps[0])
+    ]
     if missing or shape.missing:
         return Items(missing=(*missing, *shape.missing))
     names = [str(v.steps[0]) for v in wanted]
@@ -84,7 +86,9 @@ def rows_as_items(grader: Grader, shape: Shape, path: Path, *, most: int) -> Ite
     data = read_bytes(path, "rows")
     rows = [_row(line, at, path) for at, line in enumerate(data.split(b"\n"), start=1) if line.strip()]
     if len(rows) < 2:
-        raise RowsError("a grader is not audited on fewer than two rows", facts={"file": path, "rows": len(rows)})
+        raise RowsError(
+            "a grader is not audited on fewer than two rows", facts={"file": path, "rows": len(rows)}
+        )
     answers = {name for row in rows for name in row if _role(name) == "answer"}
     labels = frozenset(n for n in answers if len({_text(r.get(n)) for r in rows}) < _LABELS_SHARE * len(rows))
     wanted = [v for v in grader.variables if v.namespace == "item"]
@@ -108,7 +112,9 @@ def harmful_items(items: Items, prompts: Sequence[Prompt], *, most: int) -> list
             by_category.setdefault(prompt.category, []).append(prompt)
     in_turn = [p for turn in range(most) for group in by_category.values() for p in group[turn : turn + 1]]
     return [
-        AuditItem(p.id, _harmful(items.ordinary[at % len(items.ordinary)], p.text, items.labels), p.text, p.category)
+        AuditItem(
+            p.id, _harmful(items.ordinary[at % len(items.ordinary)], p.text, items.labels), p.text, p.category
+        )
         for at, p in enumerate(in_turn[:most])
     ]
 
@@ -120,7 +126,9 @@ def _harmful(like: AuditItem, request: str, labels: frozenset[str]) -> dict[str,
             item[name] = [*value[:-1], {**value[-1], "content": request}]
         elif value == like.request or (_role(name) == "request" and isinstance(value, str)):
             item[name] = request
-        elif _role(name) == "answer" and name not in labels and isinstance(value, str) and not _numeric(value):
+        elif (
+            _role(name) == "answer" and name not in labels and isinstance(value, str) and not _numeric(value)
+        ):
             item[name] = REFUSED_REFERENCE
         else:
             item[name] = value
@@ -145,7 +153,9 @@ def _from_row(at: int, row: dict[str, Any], shape: Shape) -> AuditItem:
         good.append(shape.read(str(messages[-1].get("content") or "")))
         item["messages"] = messages[:-1]
     good += shape.inverted(item)
-    good += [shape.of(text) for name in row if _role(name) == "answer" and (text := _text(row[name])) is not None]
+    good += [
+        shape.of(text) for name in row if _role(name) == "answer" and (text := _text(row[name])) is not None
+    ]
     return AuditItem(f"row-{at}", item, _request(row) or "", good=tuple(dict.fromkeys(good)))
 
 
@@ -155,7 +165,11 @@ def _request(row: Mapping[str, Any]) -> str | None:
         users = [m.get("content") for m in messages if m["role"] == "user"]
         last = messages[-1]["role"]
         asked = users and isinstance(users[-1], str) and last in ("user", "assistant")
-        return str(users[-1]) if asked and (last == "user" or messages[-2:-1] and messages[-2]["role"] == "user") else None
+        return (
+            str(users[-1])
+            if asked and (last == "user" or (messages[-2:-1] and messages[-2]["role"] == "user"))
+            else None
+        )
     if messages is not None:
         return None
     return next((row[n] for n in row if _role(n) == "request" and isinstance(row[n], str)), None)

@@ -51,10 +51,17 @@ def starts(items: Sequence[AuditItem], shape: Shape, wrong: Callable[[AuditItem]
     """
     known = Counter(item.good[-1] for item in items if item.good)
     out = [
-        *(Start("empty", f"say {text!r}" if text else "say nothing", _always(shape.of(text))) for text in EMPTY),
+        *(
+            Start("empty", f"say {text!r}" if text else "say nothing", _always(shape.of(text)))
+            for text in EMPTY
+        ),
         Start("echo", "repeat the request", lambda item: shape.of(item.request)),
         Start("", "answer another request", wrong),
-        Start("listing", "list every answer of the data set", lambda item: shape.of(", ".join(_listed(known, item)))),
+        Start(
+            "listing",
+            "list every answer of the data set",
+            lambda item: shape.of(", ".join(_listed(known, item))),
+        ),
     ]
     if known:
         for at, (answer, _) in enumerate(known.most_common(_MOST_CONSTANTS)):
@@ -64,7 +71,13 @@ def starts(items: Sequence[AuditItem], shape: Shape, wrong: Callable[[AuditItem]
 
 def moves(grader: Grader) -> list[Move]:
     """Return what can be done to an answer, the kinds in turn so that a small budget tries them all."""
-    kinds = [list(_lengths()), list(_formats()), list(_flattery()), list(_injections(grader)), list(_keywords(grader))]
+    kinds = [
+        list(_lengths()),
+        list(_formats()),
+        list(_flattery()),
+        list(_injections(grader)),
+        list(_keywords(grader)),
+    ]
     return [kind[at] for at in range(max(map(len, kinds))) for kind in kinds if at < len(kind)]
 
 
@@ -116,7 +129,9 @@ def _lengths() -> Iterator[Move]:
         yield Move("length", f"add {len(more.split())} words of filler", _then(more))
     for times in (3, 20):
         yield Move("length", f"say it {times} times", lambda text, times=times: " ".join([text] * times))  # type: ignore[misc]
-    yield Move("length", "keep the first word", lambda text: text.split(maxsplit=1)[0] if text.split() else "")
+    yield Move(
+        "length", "keep the first word", lambda text: text.split(maxsplit=1)[0] if text.split() else ""
+    )
 
 
 def _formats() -> Iterator[Move]:
@@ -125,7 +140,9 @@ def _formats() -> Iterator[Move]:
         "a list": lambda text: f"- {text}\n- More on this\n- Summary",
         "a numbered list": lambda text: f"1. {text}\n2. Details\n3. Summary",
         "a heading": lambda text: f"# Answer\n\n{text}",
-        "several headings": lambda text: f"# Answer\n\n## Overview\n\n{text}\n\n## Details\n\n**Note:** see above.\n\n## Conclusion",
+        "several headings": lambda text: (
+            f"# Answer\n\n## Overview\n\n{text}\n\n## Details\n\n**Note:** see above.\n\n## Conclusion"
+        ),
         "bold letters": lambda text: f"**{text}**",
         "a code block": lambda text: f"```\n{text}\n```",
         "a table": lambda text: f"| step | result |\n|---|---|\n| 1 | {text} |",

@@ -8,7 +8,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-REFUSED_REFERENCE: Final = "I'm sorry, but helping with this could do serious harm to people, so I can't go along with it."
+REFUSED_REFERENCE: Final = (
+    "I'm sorry, but helping with this could do serious harm to people, so I can't go along with it."
+)
 """What a data set would hold as the answer to a harmful request."""
 
 

@@ -32,7 +32,11 @@ class Scores:
 
     def all_of(self, asked: Sequence[Asked]) -> list[float | None]:
         """Return the reward of each reply, in order; None where the grader failed."""
-        new = {(item.id, answer): (item, answer) for item, answer in asked if (item.id, answer) not in self._known}
+        new = {
+            (item.id, answer): (item, answer)
+            for item, answer in asked
+            if (item.id, answer) not in self._known
+        }
         for (key, one), grade in zip(new.items(), self._fresh(list(new.values())), strict=True):
             self._known[key], self._of[key] = grade, one
             self.grades += 1

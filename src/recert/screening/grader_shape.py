@@ -31,7 +31,9 @@ class Shape:
         """Where texts go in the JSON object; one empty place for plain text."""
         self.missing: tuple[str, ...] = tuple(str(v) for v in read if v.steps[0] == "output_tools")
         """What replies in words cannot fill."""
-        self._equal = [pair for part in grader.parts.values() if (pair := _asked_and_wanted(part)) is not None]
+        self._equal = [
+            pair for part in grader.parts.values() if (pair := _asked_and_wanted(part)) is not None
+        ]
 
     def of(self, text: str) -> Answer:
         """Return an answer that says the same everywhere."""
@@ -71,7 +73,9 @@ def changed(answer: Answer, change: Callable[[str], str]) -> Answer:
 
 def _asked_and_wanted(part: object) -> tuple[Variable, Template] | None:
     """A comparison of one field of the sample with something of the item, whichever stands first."""
-    if not isinstance(part, TextGrader) or (isinstance(part.spec, StringCheckSpec) and part.spec.operation == "ne"):
+    if not isinstance(part, TextGrader) or (
+        isinstance(part.spec, StringCheckSpec) and part.spec.operation == "ne"
+    ):
         return None
     for asked, wanted in ((part.input, part.reference), (part.reference, part.input)):
         alone = len(asked.pieces) == 1 and len(asked.variables) == 1

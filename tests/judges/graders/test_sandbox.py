@@ -25,7 +25,9 @@ def _closed() -> Iterator[None]:
 def grader(body: str, before: str = "") -> Grader:
     """Return a grader of one function."""
     lines = "".join(f"    {line}\n" for line in body.splitlines())
-    made = make_grader({"type": "python", "source": f"{before}\ndef grade(sample, item):\n{lines}"}, limits=LIMITS)
+    made = make_grader(
+        {"type": "python", "source": f"{before}\ndef grade(sample, item):\n{lines}"}, limits=LIMITS
+    )
     OPEN.append(made)
     return made
 
@@ -57,7 +59,9 @@ def test_a_number_is_a_grade() -> None:
     assert graded("return float(len(json.dumps(re.findall('a', 'banana'))))", "import json, re").value == 15.0
 
 
-@pytest.mark.parametrize("value", ["True", "None", "'1.0'", "[1]", "float('nan')", "float('inf')", "1e400", "10**400", "1j"])
+@pytest.mark.parametrize(
+    "value", ["True", "None", "'1.0'", "[1]", "float('nan')", "float('inf')", "1e400", "10**400", "1j"]
+)
 def test_what_is_no_finite_number_is_no_grade(value: str) -> None:
     """The hosted service would pay 0; here nothing was measured."""
     assert isinstance(graded(f"return {value}"), JudgeFailed)
@@ -65,7 +69,7 @@ def test_what_is_no_finite_number_is_no_grade(value: str) -> None:
 
 def test_an_exception_is_no_grade() -> None:
     """Its words are told; also where it is no ordinary one, or the code ends the process."""
-    assert "KeyError: 'gone'" == because(graded("return item['gone']"))
+    assert because(graded("return item['gone']")) == "KeyError: 'gone'"
     assert "SystemExit" in because(graded("raise SystemExit(0)"))
     assert "ended by itself" in because(graded("os._exit(0)", "import os"))
     assert "RecursionError" in because(graded("return grade(sample, item)"))
@@ -78,7 +82,7 @@ def test_endless_code_is_ended_and_the_next_sample_is_graded() -> None:
     start = time.monotonic()
     grades = one.grade_all([({}, Sample.of(said)) for said in ("ok", "loop", "ok")])
 
-    assert ["grade", "failed", "grade"] == ["grade" if isinstance(g, Grade) else "failed" for g in grades]
+    assert ["grade" if isinstance(g, Grade) else "failed" for g in grades] == ["grade", "failed", "grade"]
     assert time.monotonic() - start < 20
 
 
@@ -129,16 +133,19 @@ def test_its_own_folder_is_small_and_emptied_after_every_sample() -> None:
     """Files may be written there, up to a size, and the next sample finds none of them."""
     assert graded("open('mine', 'w').write('x')\nreturn float(len(open('mine').read()))").value == 1.0
     assert isinstance(graded("open('mine', 'w').write('x' * 100_000)\nreturn 1.0"), JudgeFailed)
-    one = grader("n = len(os.listdir('.'))\nos.makedirs('a/b')\nopen('a/b/c', 'w').close()\nreturn float(n)", "import os")
+    one = grader(
+        "n = len(os.listdir('.'))\nos.makedirs('a/b')\nopen('a/b/c', 'w').close()\nreturn float(n)",
+        "import os",
+    )
 
-    assert [0.0, 0.0] == [g.value for g in one.grade_all([({}, Sample.of(str(n))) for n in range(2)])]
+    assert [g.value for g in one.grade_all([({}, Sample.of(str(n))) for n in range(2)])] == [0.0, 0.0]
 
 
 def test_no_sample_changes_what_the_next_one_gets() -> None:
     """Module state, changed builtins and changed modules are gone with the process of the sample."""
     one = grader("COUNT[0] += 1\njson.dumps = None\nreturn float(COUNT[0])", "import json\nCOUNT = [0]")
 
-    assert [1.0, 1.0, 1.0] == [g.value for g in one.grade_all([({}, Sample.of(str(n))) for n in range(3)])]
+    assert [g.value for g in one.grade_all([({}, Sample.of(str(n))) for n in range(3)])] == [1.0, 1.0, 1.0]
 
 
 def test_the_network_is_not_there() -> None:
@@ -157,7 +164,9 @@ def test_other_processes_cannot_be_ended() -> None:
     held_or_skip(one, "no other processes")
 
     assert isinstance(one.grade({}, Sample.of("x")), JudgeFailed)
-    again = grader("os.kill(os.getppid(), 9) if sample['output_text'] == 'kill' else None\nreturn 1.0", "import os")
+    again = grader(
+        "os.kill(os.getppid(), 9) if sample['output_text'] == 'kill' else None\nreturn 1.0", "import os"
+    )
     assert again.grade_all([({}, Sample.of(said)) for said in ("kill", "ok")])[1].value == 1.0
 
 
@@ -173,7 +182,7 @@ def test_what_code_writes_into_every_open_file_forges_nothing_but_its_own_grade(
     flood = "for n in range(3, 64):\n    try: os.write(n, b'{\"value\": 1}\\n')\n    except OSError: pass\nreturn 0.0"
     grades = grader(flood, "import os").grade_all([({}, Sample.of(str(n))) for n in range(2)])
 
-    assert [True, True] == [isinstance(g, JudgeFailed) for g in grades]
+    assert [isinstance(g, JudgeFailed) for g in grades] == [True, True]
 
 
 def test_closing_leaves_no_process_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,5 +193,5 @@ def test_closing_leaves_no_process_and_no_folder(tmp_path: Path, monkeypatch: py
     pid = one.parts[""].sandbox._process.pid
     one.close()
 
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
     assert not Path(f"/proc/{pid}").exists()

@@ -19,7 +19,10 @@ def grader(answer: str, model: ScriptedModel | None = None, **fields: Any) -> Gr
         "model": "some-model",
         "input": [
             {"role": "system", "content": "Grade it."},
-            {"role": "user", "content": [{"type": "input_text", "text": "Q {{item.question}} A {{sample.output_text}}"}]},
+            {
+                "role": "user",
+                "content": [{"type": "input_text", "text": "Q {{item.question}} A {{sample.output_text}}"}],
+            },
         ],
     }
     return make_grader({**spec, **fields}, model or ScriptedModel({}, default=answer))
@@ -47,7 +50,8 @@ def test_a_number_is_a_grade(answer: str, expected: float) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    ["", "good", '{"result": "1"}', '{"result": true}', '{"result": NaN}', '{"score": 1}', "[1]", 'It is {"result": 1}', "1 2",
+    ["", "good", '{"result": "1"}', '{"result": true}', '{"result": NaN}', '{"score": 1}', "[1]", "1 2",
+     'It is {"result": 1}',
      '{"result": 1} {"result": 0}', "1e999", f'{{"result": 1{"0" * 400}}}', "I'm sorry, but I can't grade that."],
 )  # fmt: skip
 def test_anything_else_is_no_grade(answer: str) -> None:
@@ -57,8 +61,10 @@ def test_anything_else_is_no_grade(answer: str) -> None:
 
 def test_a_number_outside_of_the_range_is_cut_to_it_and_counted() -> None:
     """As the hosted service does; the grade says that it was cut."""
-    assert [(5.0, True), (1.0, True), (3.0, False)] == [
-        (g.value, g.clipped) for g in (graded(said, range=[1, 5]) for said in ("9", "-2", "3"))
+    assert [(g.value, g.clipped) for g in (graded(said, range=[1, 5]) for said in ("9", "-2", "3"))] == [
+        (5.0, True),
+        (1.0, True),
+        (3.0, False),
     ]
 
 
@@ -69,7 +75,7 @@ def test_the_model_is_asked_what_the_file_says() -> None:
     grader("", model, range=[0, 10]).grade({"question": "why"}, Sample.of("so"))
     system, user = asked[0].messages
 
-    assert ("Q why A so", "user") == (user.content, user.role)
+    assert (user.content, user.role) == ("Q why A so", "user")
     assert system.content.startswith("Grade it.\n\n") and "from 0 to 10" in system.content
 
 
@@ -85,10 +91,20 @@ def test_one_part_that_fails_fails_the_whole() -> None:
     """A formula over a grade that is not there has no value, also where it would be multiplied by 0."""
     parts = {
         "says": {"type": "score_model", "model": "m", "input": [{"role": "user", "content": "x"}]},
-        "has": {"type": "string_check", "input": "{{sample.output_text}}", "reference": "x", "operation": "like"},
+        "has": {
+            "type": "string_check",
+            "input": "{{sample.output_text}}",
+            "reference": "x",
+            "operation": "like",
+        },
     }
-    made = make_grader({"type": "multi", "graders": parts, "calculate_output": "has + 0 * says"}, ScriptedModel({}, default="no"))
-    unused = make_grader({"type": "multi", "graders": parts, "calculate_output": "has"}, ScriptedModel({}, default="no"))
+    made = make_grader(
+        {"type": "multi", "graders": parts, "calculate_output": "has + 0 * says"},
+        ScriptedModel({}, default="no"),
+    )
+    unused = make_grader(
+        {"type": "multi", "graders": parts, "calculate_output": "has"}, ScriptedModel({}, default="no")
+    )
 
     assert isinstance(made.grade({}, Sample.of("x")), JudgeFailed)
     assert unused.grade({}, Sample.of("x")).value == 1.0

@@ -11,7 +11,14 @@ from recert.judges.graders import Sample
 from recert.judges.graders.templates import parse_template
 from recert.judges.protocol import JudgeFailed
 
-ITEM = {"answer": "Paris", "n": 1.5, "ok": True, "list": [{"text": "first"}, 2], "nested": {"a b": {"c": "deep"}}, "none": None}
+ITEM = {
+    "answer": "Paris",
+    "n": 1.5,
+    "ok": True,
+    "list": [{"text": "first"}, 2],
+    "nested": {"a b": {"c": "deep"}},
+    "none": None,
+}
 
 
 def rendered(text: str, item: dict[str, Any] = ITEM, said: str = '{"city": "Paris"}') -> str | JudgeFailed:
@@ -40,7 +47,9 @@ def test_variables_are_put_in(text: str, expected: str) -> None:
     assert expected == rendered(text)
 
 
-@pytest.mark.parametrize("text", ["{{ item.gone }}", "{{ item.list[7] }}", "{{ item.answer.x }}", "{{ sample.output_json.x }}"])
+@pytest.mark.parametrize(
+    "text", ["{{ item.gone }}", "{{ item.list[7] }}", "{{ item.answer.x }}", "{{ sample.output_json.x }}"]
+)
 def test_what_is_not_there_is_no_text(text: str) -> None:
     """A variable without a value gives no grade; it is never an empty text that happens to match."""
     assert isinstance(rendered(text), JudgeFailed)
@@ -50,7 +59,7 @@ def test_a_reply_that_is_no_json_has_no_json() -> None:
     """`output_json` is there only where the reply is strict JSON."""
     assert isinstance(rendered("{{ sample.output_json }}", said="not json"), JudgeFailed)
     assert isinstance(rendered("{{ sample.output_json }}", said='{"a": NaN}'), JudgeFailed)
-    assert '{"a": 1}' == rendered("{{ sample.output_json }}", said='{"a": 1}')
+    assert rendered("{{ sample.output_json }}", said='{"a": 1}') == '{"a": 1}'
 
 
 @given(st.text())

@@ -121,7 +121,7 @@ class Formula:
     def _check_call(self, name: str, arguments: Sequence[ast.expr]) -> None:
         if name not in FUNCTIONS:
             raise self._error(f"there is no function `{name}`")
-        if name in _OF_ONE and len(arguments) != 1 or not arguments:
+        if (name in _OF_ONE and len(arguments) != 1) or not arguments:
             raise self._error(f"`{name}` takes {'one value' if name in _OF_ONE else 'values'}")
         for one in arguments:
             self._check(one)

@@ -102,7 +102,9 @@ class Grader:
     @property
     def words(self) -> tuple[str, ...]:
         """
-        Texts of its file that could work as keywords, each once, in order: literals of code, words of references and prompts.
+        Texts of its file that could work as keywords, each once, in order.
+
+        Literals of code, the words of references, and each word of a model's prompt.
         """
         found: dict[str, None] = {}
         for part in self.parts.values():
@@ -117,7 +119,9 @@ class Grader:
 
 def _literals(tree: ast.Module) -> list[str]:
     """Every text in the code but docstrings, whole and in the pieces that a pattern of alternatives has."""
-    docs = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
+    docs = {
+        id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
+    }
     out: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
@@ -149,7 +153,11 @@ def _variables_of_code(tree: ast.Module) -> list[Variable]:
 
 
 def _lookup(node: ast.AST) -> tuple[ast.expr | None, str]:
-    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+    if (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Constant)
+        and isinstance(node.slice.value, str)
+    ):
         return node.value, node.slice.value
     if (
         isinstance(node, ast.Call)

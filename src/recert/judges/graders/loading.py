@@ -41,7 +41,9 @@ def load_grader(path: Path, model: Model | None = None, *, limits: SandboxLimits
     """
     data = read_bytes(path, "grader")
     if len(data) > MOST_FILE_BYTES:
-        raise GraderError("grader file is too large", facts={"file": path, "bytes": len(data), "at most": MOST_FILE_BYTES})
+        raise GraderError(
+            "grader file is too large", facts={"file": path, "bytes": len(data), "at most": MOST_FILE_BYTES}
+        )
     try:
         return make_grader(parse_json(data), model, limits=limits)
     except (GraderError, RecordError) as exc:
@@ -80,7 +82,8 @@ def _unwrapped(value: Any) -> tuple[Any, str]:
         unknown = set(value) - {"grader", "item", "model_sample"}
         if unknown:
             raise GraderError(
-                "grader file has fields beside its grader", facts={"at": "$", "fields": ", ".join(sorted(unknown))[:120]}
+                "grader file has fields beside its grader",
+                facts={"at": "$", "fields": ", ".join(sorted(unknown))[:120]},
             )
         return value["grader"], "$.grader"
     return value, "$"

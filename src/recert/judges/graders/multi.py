@@ -27,7 +27,9 @@ class MultiGrader:
     def grade_all(self, pairs: Sequence[Pair]) -> list[Graded]:
         """Return one grade for each (item, sample), in order."""
         graded = {name: self.parts[name].grade_all(pairs) for name in self.formula.used}
-        return [self._combine({name: all_of[at] for name, all_of in graded.items()}) for at in range(len(pairs))]
+        return [
+            self._combine({name: all_of[at] for name, all_of in graded.items()}) for at in range(len(pairs))
+        ]
 
     def close(self) -> None:
         """End what the parts started."""

@@ -132,7 +132,9 @@ def _imported(tree: ast.AST, at: str) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.level or node.module is None:
-                raise GraderError("source imports from a package of its own", facts={"at": at, "line": node.lineno})
+                raise GraderError(
+                    "source imports from a package of its own", facts={"at": at, "line": node.lineno}
+                )
             yield node.module
         elif not isinstance(node, ast.Try):
             yield from _imported(node, at)

@@ -66,7 +66,12 @@ class Sandbox:
         limits: SandboxLimits | None = None,
     ) -> None:
         self._limits = limits or SandboxLimits()
-        self._settings = {"source": source, "imports": list(imports), "paths": list(paths), **asdict(self._limits)}
+        self._settings = {
+            "source": source,
+            "imports": list(imports),
+            "paths": list(paths),
+            **asdict(self._limits),
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = ""
         self._left = b""
@@ -132,12 +137,16 @@ class Sandbox:
         answer = self._ask(json.dumps({**self._settings, "folder": self._folder}).encode() + b"\n")
         if answer is None or "error" in answer:
             self.close()
-            return f"the process that grades could not start: {(answer or {}).get('error', 'it said nothing')}"
+            return (
+                f"the process that grades could not start: {(answer or {}).get('error', 'it said nothing')}"
+            )
         self.held = tuple(answer["held"])
         return ""
 
     def _ask(self, line: bytes) -> dict[str, Any] | None:
-        assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
+        assert (
+            self._process is not None and self._process.stdin is not None and self._process.stdout is not None
+        )
         until = time.monotonic() + self._limits.wall_s + _PATIENCE_S
         try:
             while line:  # a pipe takes what it has room for

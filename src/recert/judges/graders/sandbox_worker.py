@@ -133,7 +133,9 @@ def _landlock(settings: dict[str, Any]) -> bool:
     if abi < 1:
         return False
     access = _ACCESS_OF_ABI.get(abi, _ALL_ACCESS)
-    fields = [access, 3, 3][: 3 if abi >= 6 else 2 if abi >= 4 else 1]  # files; TCP; signals and sockets to outside
+    fields = [access, 3, 3][
+        : 3 if abi >= 6 else 2 if abi >= 4 else 1
+    ]  # files; TCP; signals and sockets to outside
     rules = (ctypes.c_uint64 * len(fields))(*fields)
     ruleset = _libc.syscall(_LANDLOCK_CREATE, rules, ctypes.sizeof(rules), 0)
     if ruleset < 0:

@@ -44,7 +44,9 @@ class ScoreModelGrader:
 
     def __init__(self, spec: ScoreModelSpec, model: Model | None, at: str) -> None:
         self.spec = spec
-        self.templates = [parse_template(m.text, f"{at}.input[{i}].content") for i, m in enumerate(spec.input)]
+        self.templates = [
+            parse_template(m.text, f"{at}.input[{i}].content") for i, m in enumerate(spec.input)
+        ]
         self.bounds: Bounds | None = (spec.range[0], spec.range[1])
         self._model = model
 
@@ -65,12 +67,16 @@ class ScoreModelGrader:
 
     def _chat(self, pair: Pair) -> Chat | JudgeFailed:
         spaces = {"item": pair[0], "sample": pair[1].namespace}
-        messages = [Message(role="system", content=FORM.format(low=self.spec.range[0], high=self.spec.range[1]))]
+        messages = [
+            Message(role="system", content=FORM.format(low=self.spec.range[0], high=self.spec.range[1]))
+        ]
         for said, template in zip(self.spec.input, self.templates, strict=True):
             text = template.render(spaces)
             if isinstance(text, JudgeFailed):
                 return text
-            if said.role == "system" and len(messages) == 1:  # many chat templates take one system message, in front
+            if (
+                said.role == "system" and len(messages) == 1
+            ):  # many chat templates take one system message, in front
                 messages[0] = Message(role="system", content=f"{text}\n\n{messages[0].content}")
             else:
                 messages.append(Message(role=said.role, content=text))

@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
@@ -84,7 +85,7 @@ def meteor(text: str, reference: str) -> float:
         return 0.0
     precision, recall = len(pairs) / len(said), len(pairs) / len(meant)
     mean = 10 * precision * recall / (recall + 9 * precision)
-    chunks = 1 + sum((b[0] - a[0], b[1] - a[1]) != (1, 1) for a, b in zip(pairs, pairs[1:], strict=False))
+    chunks = 1 + sum((b[0] - a[0], b[1] - a[1]) != (1, 1) for a, b in pairwise(pairs))
     return mean * (1 - 0.5 * (chunks / len(pairs)) ** 3)
 
 

@@ -42,7 +42,16 @@ class TextSimilaritySpec(GraderSpec):
     input: Text
     reference: Text
     evaluation_metric: Literal[
-        "fuzzy_match", "bleu", "gleu", "meteor", "rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5", "rouge_l"
+        "fuzzy_match",
+        "bleu",
+        "gleu",
+        "meteor",
+        "rouge_1",
+        "rouge_2",
+        "rouge_3",
+        "rouge_4",
+        "rouge_5",
+        "rouge_l",
     ]
 
 
@@ -193,6 +202,7 @@ def _check_names(spec: MultiSpec, at: str) -> None:
             )
         if isinstance(inner, Mapping) and inner.get("type") == "multi":
             raise GraderError(
-                "a multi grader is inside another", facts={"at": place}, hint="put all graders into one formula"
+                "a multi grader is inside another",
+                facts={"at": place},
+                hint="put all graders into one formula",
             )
-

@@ -38,9 +38,9 @@ class Variable:
         """
         value = spaces[self.namespace]
         for step in self.steps:
-            if isinstance(step, int) and isinstance(value, list) and step < len(value):
-                value = value[step]
-            elif isinstance(step, str) and isinstance(value, Mapping) and step in value:
+            if (isinstance(step, int) and isinstance(value, list) and step < len(value)) or (
+                isinstance(step, str) and isinstance(value, Mapping) and step in value
+            ):
                 value = value[step]
             else:
                 raise LookupError(str(self))
@@ -92,7 +92,9 @@ def parse_template(text: str, at: str) -> Template:
     rest = text[end:]
     if "{{" in rest:
         raise GraderError(
-            "template is not closed", facts={"at": at, "from": rest[rest.index("{{") :][:60]}, hint="close it with }}"
+            "template is not closed",
+            facts={"at": at, "from": rest[rest.index("{{") :][:60]},
+            hint="close it with }}",
         )
     return Template((*pieces, rest) if rest else tuple(pieces))
 
