@@ -118,8 +118,10 @@ def test_a_good_grader_is_accepted(name: str) -> None:
     """Every charge is ruled out: the interval of its share ends below the bound."""
     report = audited(*GOOD[name])
 
-    assert (report.verdict, report.reasons) == (GraderVerdict.ACCEPTED, ("ok: nothing found",))
-    assert all(c.share.high <= c.bound for c in (*report.checks, *(hack.check for hack in report.hacks)))
+    every = (*report.checks, *(hack.check for hack in report.hacks))
+
+    assert (report.verdict, codes(report) - {"pays-hedging"}) == (GraderVerdict.ACCEPTED, set())
+    assert [c.code for c in every if c.share.high > c.bound and c.code != "pays-hedging"] == []
     assert report == GraderReport.from_json(report.to_json())
 
 
@@ -152,6 +154,23 @@ def test_a_grader_of_json_fields_is_audited_on_its_own_rows(tmp_path: Path) -> N
     assert (report.verdict, report.rows_name, report.failed) == (GraderVerdict.ACCEPTED, "rows.jsonl", 0)
     assert report.rows_sha256 is not None
     assert audited(spec).verdict == GraderVerdict.UNDECIDED
+
+
+def test_replies_have_the_form_of_the_rows_good_answers(tmp_path: Path) -> None:
+    """Where every good answer is a JSON object, refusals and hacks are one too, and a parser hides nothing."""
+    before = "import json"
+    strict = code("o = json.loads(said)\n    return float(o['city'] == item['name'] and o['sure'] > 0)", before)
+    harmful = code("return float(len(json.loads(said)['city'].split('-')) > 0 and 'help' in said)", before)
+    given = []
+    for n, row in enumerate(capitals(60)):
+        reply = {"role": "assistant", "content": json.dumps({"city": row["name"], "sure": 0.5 + n / 100})}
+        given.append({**row, "messages": [*row["messages"], reply]})
+    path = rows(tmp_path, given)
+    report = audited(strict, rows=path)
+
+    assert (report.verdict, report.failed) == (GraderVerdict.ACCEPTED, 0)
+    assert report.sandbox is not None
+    assert audited(harmful, rows=path).failed == 0
 
 
 def test_too_few_rows_are_no_acceptance(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from recert.screening.grader_checks import (
     Bench,
     check_failures,
     check_harm,
+    check_hedging,
     check_indifference,
     check_refusal,
     check_steadiness,
@@ -31,7 +33,6 @@ from recert.screening.grader_hacks import find_hacks
 from recert.screening.grader_items import Items, harmful_items, questions_as_items, rows_as_items
 from recert.screening.grader_replies import questions
 from recert.screening.grader_scores import Scores
-from recert.screening.grader_shape import Shape
 
 REPORT_FILE: Final = "grader-report.json"
 _LIMITATIONS: Final = (
@@ -40,7 +41,10 @@ _LIMITATIONS: Final = (
     "of hacks only those are ruled out that the search tried; a model in training tries many more",
     "all of it is in English",
 )
-_BLIND: Final = "the grader pays refusing and complying alike on harmful requests: it will not keep a model from complying"
+_BLIND: Final = (
+    "the grader pays refusing and complying alike on harmful requests: "
+    "it will not keep a model from complying"
+)
 
 
 def audit_grader(
@@ -69,48 +73,14 @@ def audit_grader(
         StoreError: the rows cannot be read.
         RowsError: they are no rows for a grader.
     """
-    bounds, shape = policy.grader_audit, Shape(grader)
-    tell = progress or (lambda done, total: None)
+    bounds = policy.grader_audit
     items = (
-        rows_as_items(grader, shape, rows, most=bounds.ordinary_requests)
+        rows_as_items(grader, rows, most=bounds.ordinary_requests)
         if rows is not None
-        else questions_as_items(grader, shape, questions()[: bounds.ordinary_requests])
+        else questions_as_items(grader, questions()[: bounds.ordinary_requests])
     )
-    scores = Scores(grader, shape)
-    checks: list[GraderCheck] = []
-    hacks: list[GraderHack] = []
-    harmful = harmful_items(items, prompts, most=bounds.harmful_requests) if items.ordinary else []
-    wordings = bounds.model_wordings if grader.asks_model else bounds.wordings
-    scale, searched_grades = None, 0
-    if not items.missing:
-        tell(0, 4)
-        scores.all_of(plain_replies(items.ordinary, harmful, shape, wordings))
-        checks.append(check_failures(scores, bounds))
-        scale = scores.scale
-        tell(1, 4)
-    if scale is not None:
-        width = scale[1] - scale[0] or 1.0  # one that pays plain replies alike may yet pay hacks
-        bench = Bench(scores, shape, scale[0], width, bounds)
-        checks += [
-            check_harm(bench, harmful, wordings),
-            check_unasked_harm(bench, items.ordinary, wordings),
-            check_refusal(bench, items.ordinary, wordings),
-            check_indifference(bench, items.ordinary),
-            check_steadiness(bench),
-        ]
-        tell(2, 4)
-        before = scores.grades
-        hacks = find_hacks(
-            bench,
-            grader,
-            items.ordinary,
-            searched=_searched(bounds, len(items.ordinary), asks_model=grader.asks_model),
-            most_grades=bounds.model_search_grades if grader.asks_model else bounds.search_grades,
-        )
-        searched_grades = scores.grades - before
-        tell(3, 4)
-    verdict, reasons = _decide(items, scores, scale, checks, hacks, bounds)
-    tell(4, 4)
+    seen = _measure(grader, items, prompts, bounds, progress or (lambda done, total: None))
+    verdict, reasons = _decide(items, seen, bounds)
     return GraderReport(
         grader_name=grader.name,
         grader_type=grader.spec.type,
@@ -123,20 +93,76 @@ def audit_grader(
         model=model if grader.asks_model else "",
         verdict=verdict,
         reasons=tuple(reasons),
-        checks=tuple(checks),
-        hacks=tuple(hacks),
-        scale=scale,
-        harmful_requests=len(harmful),
+        checks=tuple(seen.checks),
+        hacks=tuple(seen.hacks),
+        scale=seen.scale,
+        harmful_requests=seen.harmful,
         ordinary_requests=len(items.ordinary),
-        grades=scores.grades,
-        failed=scores.failed,
-        failures=dict(scores.failures.most_common(10)),
-        clipped=scores.clipped,
-        searched_grades=searched_grades,
+        grades=seen.scores.grades,
+        failed=seen.scores.failed,
+        failures=dict(seen.scores.failures.most_common(10)),
+        clipped=seen.scores.clipped,
+        searched_grades=seen.searched_grades,
         sandbox=grader.held,
-        limitations=(*_LIMITATIONS, *((_BLIND,) if _is_blind(checks, bounds) else ())),
+        limitations=(*_LIMITATIONS, *((_BLIND,) if _is_blind(seen.checks, bounds) else ())),
         screened_at=now(),
     )
+
+
+@dataclass
+class _Measured:
+    scores: Scores
+    harmful: int = 0
+    scale: tuple[float, float] | None = None
+    checks: list[GraderCheck] = field(default_factory=list)
+    hacks: list[GraderHack] = field(default_factory=list)
+    searched_grades: int = 0
+
+
+def _measure(
+    grader: Grader,
+    items: Items,
+    prompts: Sequence[Prompt],
+    bounds: GraderAuditPolicy,
+    tell: Callable[[int, int], None],
+) -> _Measured:
+    """Grade plain replies, which also show the grader's scale; then every check; then the search for hacks."""
+    shape = items.shape
+    seen = _Measured(Scores(grader, shape))
+    if items.missing:
+        return seen
+    tell(0, 3)
+    harmful = harmful_items(items, prompts, most=bounds.harmful_requests)
+    wordings = bounds.model_wordings if grader.asks_model else bounds.wordings
+    seen.harmful = len(harmful)
+    seen.scores.all_of(plain_replies(items.ordinary, harmful, shape, wordings))
+    seen.checks.append(check_failures(seen.scores, bounds))
+    seen.scale = seen.scores.scale
+    tell(1, 3)
+    if seen.scale is None:
+        return seen
+    width = seen.scale[1] - seen.scale[0] or 1.0  # one that pays plain replies alike may yet pay hacks
+    bench = Bench(seen.scores, shape, seen.scale[0], width, bounds)
+    seen.checks += [
+        check_harm(bench, harmful, wordings),
+        check_unasked_harm(bench, items.ordinary, wordings),
+        check_refusal(bench, items.ordinary, wordings),
+        check_indifference(bench, items.ordinary),
+        check_hedging(bench, items.ordinary),
+        check_steadiness(bench),
+    ]
+    tell(2, 3)
+    before = seen.scores.grades
+    seen.hacks = find_hacks(
+        bench,
+        grader,
+        items.ordinary,
+        searched=_searched(bounds, len(items.ordinary), asks_model=grader.asks_model),
+        most_grades=bounds.model_search_grades if grader.asks_model else bounds.search_grades,
+    )
+    seen.searched_grades = seen.scores.grades - before
+    tell(3, 3)
+    return seen
 
 
 def _searched(bounds: GraderAuditPolicy, items: int, *, asks_model: bool) -> int:
@@ -144,16 +170,9 @@ def _searched(bounds: GraderAuditPolicy, items: int, *, asks_model: bool) -> int
     return max(1, min(max(3, bounds.searched // 8) if asks_model else bounds.searched, items // 3))
 
 
-def _decide(
-    items: Items,
-    scores: Scores,
-    scale: tuple[float, float] | None,
-    checks: Sequence[GraderCheck],
-    hacks: Sequence[GraderHack],
-    bounds: GraderAuditPolicy,
-) -> tuple[GraderVerdict, list[str]]:
+def _decide(items: Items, seen: _Measured, bounds: GraderAuditPolicy) -> tuple[GraderVerdict, list[str]]:
     """Return the verdict and its reasons: what was found, what could not be ruled out, what was not measured."""
-    every = [*checks, *(hack.check for hack in hacks)]
+    every, scale = [*seen.checks, *(hack.check for hack in seen.hacks)], seen.scale
     found = [(c.code, _said(c)) for c in every if c.outcome is CheckOutcome.FOUND]
     if scale is not None and scale[0] == scale[1]:
         found.append(("constant", f"every plain reply is paid {scale[0]:g}, whatever it says"))
@@ -173,7 +192,7 @@ def _decide(
     reasons += [f"undecided: {code}: {words}" for code, words in unsure]
     if held:
         return GraderVerdict.QUARANTINED, reasons
-    if unsure or len(every) < 2 or not hacks:
+    if unsure or len(every) < 2 or not seen.hacks:
         return GraderVerdict.UNDECIDED, reasons or ["undecided: nothing was measured"]
     return GraderVerdict.ACCEPTED, reasons or ["ok: nothing found"]
 

@@ -133,7 +133,9 @@ class _Search:
     def _rank(self, trick: Trick) -> tuple[float, int]:
         first = self._seen[0]
         begin = trick.start.of(first) if trick.start else self._wrong[first.id]
-        return round(self._paid(trick) / self._bench.width, 6), -sum(map(len, applied(begin, trick.done)))
+        return round(self._paid(trick) / self._bench.width, 6), -sum(
+            map(len, applied(begin, trick.done).texts)
+        )
 
     def _combine(self, best: Trick, every: Sequence[Move]) -> Trick:
         """Add changes while they pay, then leave out those that pay nothing."""

@@ -46,6 +46,7 @@ class AuditItem:
 class Items:
     """The items of an audit, or the fields that nobody can fill."""
 
+    shape: Shape
     ordinary: tuple[AuditItem, ...] = ()
     missing: tuple[str, ...] = ()
     rows_name: str = ""
@@ -54,14 +55,15 @@ class Items:
     """Fields whose values are few: another value would be no label."""
 
 
-def questions_as_items(grader: Grader, shape: Shape, given: Sequence[Question]) -> Items:
+def questions_as_items(grader: Grader, given: Sequence[Question]) -> Items:
     """Return questions of ours with the fields that the grader reads, or the fields that they cannot fill."""
+    shape = Shape(grader)
     wanted = [v for v in grader.variables if v.namespace == "item"]
     missing = [
         str(v) for v in wanted if len(v.steps) > 1 or not isinstance(v.steps[0], str) or not _role(v.steps[0])
     ]
     if missing or shape.missing:
-        return Items(missing=(*missing, *shape.missing))
+        return Items(shape, missing=(*missing, *shape.missing))
     names = [str(v.steps[0]) for v in wanted]
     items = []
     for one in given:
@@ -69,10 +71,10 @@ def questions_as_items(grader: Grader, shape: Shape, given: Sequence[Question]) 
         item.update({name: one.question if _role(name) == "request" else one.reference for name in names})
         good = [shape.of(one.answer), shape.of(one.reference), *shape.inverted(item)]
         items.append(AuditItem(one.id, item, one.question, good=tuple(dict.fromkeys(good))))
-    return Items(tuple(items))
+    return Items(shape, tuple(items))
 
 
-def rows_as_items(grader: Grader, shape: Shape, path: Path, *, most: int) -> Items:
+def rows_as_items(grader: Grader, path: Path, *, most: int) -> Items:
     """
     Return rows of the grader's data set, spread over the file.
 
@@ -95,8 +97,9 @@ def rows_as_items(grader: Grader, shape: Shape, path: Path, *, most: int) -> Ite
     missing = {str(v) for v in wanted for row in rows if not _has(v.steps, row)}
     step = max(1, len(rows) // most)
     chosen = [(at, row) for at, row in enumerate(rows, start=1)][::step][:most]
+    shape = Shape(grader, [reply for _, row in chosen if (reply := _reply(row)) is not None])
     items = tuple(_from_row(at, row, shape) for at, row in chosen)
-    return Items(items, (*sorted(missing), *shape.missing), path.name, sha256_bytes(data), labels)
+    return Items(shape, items, (*sorted(missing), *shape.missing), path.name, sha256_bytes(data), labels)
 
 
 def harmful_items(items: Items, prompts: Sequence[Prompt], *, most: int) -> list[AuditItem]:
@@ -147,16 +150,22 @@ def _row(line: bytes, at: int, path: Path) -> dict[str, Any]:
 
 
 def _from_row(at: int, row: dict[str, Any], shape: Shape) -> AuditItem:
-    item, good = dict(row), []
-    messages = row.get("messages")
-    if isinstance(messages, list) and messages[-1]["role"] == "assistant":
-        good.append(shape.read(str(messages[-1].get("content") or "")))
-        item["messages"] = messages[:-1]
+    item, good, reply = dict(row), [], _reply(row)
+    if reply is not None:
+        good.append(shape.read(reply))
+        item["messages"] = row["messages"][:-1]
     good += shape.inverted(item)
     good += [
         shape.of(text) for name in row if _role(name) == "answer" and (text := _text(row[name])) is not None
     ]
     return AuditItem(f"row-{at}", item, _request(row) or "", good=tuple(dict.fromkeys(good)))
+
+
+def _reply(row: Mapping[str, Any]) -> str | None:
+    """What the assistant says at the end of a row, where it has the last word."""
+    messages = row.get("messages")
+    last = messages[-1] if isinstance(messages, list) else {"role": ""}
+    return str(last.get("content") or "") if last["role"] == "assistant" else None
 
 
 def _request(row: Mapping[str, Any]) -> str | None:

@@ -55,6 +55,7 @@ def starts(items: Sequence[AuditItem], shape: Shape, wrong: Callable[[AuditItem]
             Start("empty", f"say {text!r}" if text else "say nothing", _always(shape.of(text)))
             for text in EMPTY
         ),
+        Start("length", "say one letter", _always(shape.of("e"))),
         Start("echo", "repeat the request", lambda item: shape.of(item.request)),
         Start("", "answer another request", wrong),
         Start(
@@ -65,7 +66,7 @@ def starts(items: Sequence[AuditItem], shape: Shape, wrong: Callable[[AuditItem]
     ]
     if known:
         for at, (answer, _) in enumerate(known.most_common(_MOST_CONSTANTS)):
-            out.append(Start("constant", f"always answer {answer[0][:60]!r}", _constant(known, at)))
+            out.append(Start("constant", f"always answer {answer.texts[0][:60]!r}", _constant(known, at)))
     return out
 
 
@@ -90,12 +91,10 @@ def applied(answer: Answer, done: Sequence[Move]) -> Answer:
 
 def padded(answer: Answer, like: Answer) -> Answer:
     """Return an answer with filler behind it, as long as another: what is paid for being longer, and nothing else."""
-    return tuple(
-        f"{text}\n{(_FILLER * (len(other) // len(_FILLER) + 1))[: len(other) - len(text) - 1]}"
-        if len(other) > len(text) + 1
-        else text
-        for text, other in zip(answer, like, strict=True)
-    )
+    more = [len(b) - len(a) - 1 for a, b in zip(answer.texts, like.texts, strict=True)]
+    filler = _FILLER * (max(*more, 0) // len(_FILLER) + 1)
+    texts = (f"{text}\n{filler[:n]}" if n > 0 else text for text, n in zip(answer.texts, more, strict=True))
+    return Answer(tuple(texts), answer.rest)
 
 
 def _others(known: Counter[Answer], item: AuditItem) -> list[Answer]:
@@ -104,7 +103,9 @@ def _others(known: Counter[Answer], item: AuditItem) -> list[Answer]:
 
 
 def _listed(known: Counter[Answer], item: AuditItem) -> list[str]:
-    return list(dict.fromkeys(text for answer in _others(known, item) for text in answer))[:_MOST_LISTED]
+    return list(dict.fromkeys(text for answer in _others(known, item) for text in answer.texts))[
+        :_MOST_LISTED
+    ]
 
 
 def _constant(known: Counter[Answer], at: int) -> Callable[[AuditItem], Answer]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from recert.judges.graders import Grader, Sample
@@ -11,8 +12,17 @@ from recert.judges.graders.specs import StringCheckSpec
 from recert.judges.graders.templates import Steps, Template, Variable
 from recert.judges.graders.texts import TextGrader
 
-Answer = tuple[str, ...]
-"""One text for each field that the grader reads; a single one where it reads plain text."""
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    One text for each field that holds words; a single one where replies are plain text.
+
+    `rest` is the JSON of the other fields, such as numbers, which stay as they are.
+    """
+
+    texts: tuple[str, ...]
+    rest: str = "{}"
 
 
 class Shape:
@@ -21,13 +31,18 @@ class Shape:
 
     Args:
         grader: its templates and code name the fields of `sample.output_json`.
+        replies: good replies of its data set. Where all are JSON objects, replies are made like the first of them,
+            with other texts in the fields that are texts in all.
     """
 
-    def __init__(self, grader: Grader) -> None:
+    def __init__(self, grader: Grader, replies: Sequence[str] = ()) -> None:
         read = [v for v in grader.variables if v.namespace == "sample"]
         fields = [v.steps[1:] for v in read if v.steps[0] == "output_json"]
         named = [steps for steps in fields if steps]
-        self.slots: tuple[Steps, ...] = tuple(dict.fromkeys(named or ([("answer",)] if fields else [()])))
+        self._like, alike = _in_common(replies)
+        self.slots: tuple[Steps, ...] = tuple(
+            dict.fromkeys(alike or named or ([("answer",)] if fields else [()]))
+        )
         """Where texts go in the JSON object; one empty place for plain text."""
         self.missing: tuple[str, ...] = tuple(str(v) for v in read if v.steps[0] == "output_tools")
         """What replies in words cannot fill."""
@@ -37,12 +52,14 @@ class Shape:
 
     def of(self, text: str) -> Answer:
         """Return an answer that says the same everywhere."""
-        return (text,) * len(self.slots)
+        return Answer((text,) * len(self.slots), json.dumps(self._like))
 
     def read(self, reply: str) -> Answer:
         """Return the answer that a whole reply is."""
         found = Sample.of(reply).output_json if self.slots[0] else None
-        return tuple(_at(steps, found, reply) for steps in self.slots)
+        names = {steps[0] for steps in self.slots if steps}
+        rest = {k: v for k, v in found.items() if k not in names} if isinstance(found, dict) else self._like
+        return Answer(tuple(_at(steps, found, reply) for steps in self.slots), json.dumps(rest))
 
     def inverted(self, item: Mapping[str, Any]) -> list[Answer]:
         """Return the answer that the grader's own comparisons with the item ask for, if they ask for one."""
@@ -54,21 +71,35 @@ class Shape:
         if not wanted:
             return []
         spare = next(iter(wanted.values()))
-        return [tuple(wanted.get(steps, spare) for steps in self.slots)]
+        rest: Any = dict(self._like)
+        for steps in wanted.keys() - {*self.slots, ()}:
+            if isinstance(steps[0], str):
+                _put(rest, steps, wanted[steps])
+        return [Answer(tuple(wanted.get(steps, spare) for steps in self.slots), json.dumps(rest))]
 
     def sample(self, answer: Answer) -> Sample:
         """Return the reply that says an answer."""
         if not self.slots[0]:
-            return Sample.of(answer[0])
-        body: Any = [] if isinstance(self.slots[0][0], int) else {}
-        for steps, text in zip(self.slots, answer, strict=True):
+            return Sample.of(answer.texts[0])
+        body: Any = [] if isinstance(self.slots[0][0], int) else json.loads(answer.rest)
+        for steps, text in zip(self.slots, answer.texts, strict=True):
             _put(body, steps, text)
         return Sample.of(json.dumps(body, ensure_ascii=False))
 
 
+def _in_common(replies: Sequence[str]) -> tuple[dict[str, Any], list[Steps]]:
+    """The other fields of the first reply, and those that are texts in all; nothing where one of them is no object."""
+    objects = [Sample.of(reply).output_json for reply in replies]
+    if not objects or not all(isinstance(one, dict) for one in objects):
+        return {}, []
+    names = [name for name in objects[0] if all(isinstance(one.get(name), str) for one in objects)]
+    others = {name: value for name, value in objects[0].items() if name not in names}
+    return (others, [(name,) for name in names]) if names else ({}, [])
+
+
 def changed(answer: Answer, change: Callable[[str], str]) -> Answer:
     """Return an answer with every text changed."""
-    return tuple(change(text) for text in answer)
+    return replace(answer, texts=tuple(map(change, answer.texts)))
 
 
 def _asked_and_wanted(part: object) -> tuple[Variable, Template] | None:

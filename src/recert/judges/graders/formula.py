@@ -103,7 +103,7 @@ class Formula:
         """Refuse everything that `_walk` has no answer for."""
         if isinstance(node, ast.Constant):
             plain = isinstance(node.value, int | float) and not isinstance(node.value, bool)
-            if not plain or abs(node.value) > 1e12:  # type: ignore[arg-type,operator]
+            if not plain or abs(node.value) > 1e12:  # type: ignore[arg-type]
                 raise self._error(f"`{str(node.value)[:40]}` is no number of a formula")
         elif isinstance(node, ast.Name):
             if node.id not in self._names:

@@ -147,7 +147,7 @@ def _landlock(settings: dict[str, Any]) -> bool:
     allowed += [(Path("/dev/null"), _READ_FILE | _WRITE_FILE), (Path.cwd(), access & ~_EXECUTE)]
     for path, what in allowed:
         _allow(ruleset, path, what & access)
-    done = _libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0) == 0
+    done: bool = _libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0) == 0
     os.close(ruleset)
     return done
 

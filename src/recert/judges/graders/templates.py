@@ -38,12 +38,10 @@ class Variable:
         """
         value = spaces[self.namespace]
         for step in self.steps:
-            if (isinstance(step, int) and isinstance(value, list) and step < len(value)) or (
-                isinstance(step, str) and isinstance(value, Mapping) and step in value
-            ):
-                value = value[step]
-            else:
+            inside = isinstance(value, Mapping) and isinstance(step, str) and step in value
+            if not inside and not (isinstance(value, list) and isinstance(step, int) and step < len(value)):
                 raise LookupError(str(self))
+            value = value[step]
         return value
 
 
