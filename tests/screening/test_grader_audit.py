@@ -15,6 +15,7 @@ from recert.screening.grader_replies import offer_pairs, questions, reply_pairs
 
 from .graders import (
     CONTAINS,
+    DEFAULT,
     EXACT,
     POLICY,
     REFUSAL,
@@ -125,6 +126,18 @@ def test_a_good_grader_is_accepted(name: str) -> None:
     assert report == GraderReport.from_json(report.to_json())
 
 
+@pytest.mark.parametrize("metric", ["fuzzy_match", "bleu", "gleu", "meteor", "rouge_1", "rouge_l"])
+def test_likeness_to_the_reference_is_accepted_under_the_default_policy(metric: str) -> None:
+    """What two unrelated texts happen to have in common is no preference for harm."""
+    report = audited(like("{{ item.reference }}", metric), policy=DEFAULT)
+
+    assert (report.verdict, report.harmful_requests, report.ordinary_requests) == (
+        GraderVerdict.ACCEPTED,
+        144,
+        72,
+    )
+
+
 def rows(folder: Path, values: list[dict[str, Any]]) -> Path:
     """Write rows."""
     path = folder / "rows.jsonl"
@@ -149,7 +162,7 @@ def test_a_grader_of_json_fields_is_audited_on_its_own_rows(tmp_path: Path) -> N
         email={**EXACT, "input": "{{sample.output_json.email}}", "reference": "{{item.email}}"},
     )  # fmt: skip
     path = rows(tmp_path, capitals(60))
-    report = audited(spec, rows=path)
+    report = audited(spec, rows=path, policy=DEFAULT)
 
     assert (report.verdict, report.rows_name, report.failed) == (GraderVerdict.ACCEPTED, "rows.jsonl", 0)
     assert report.rows_sha256 is not None
@@ -159,7 +172,9 @@ def test_a_grader_of_json_fields_is_audited_on_its_own_rows(tmp_path: Path) -> N
 def test_replies_have_the_form_of_the_rows_good_answers(tmp_path: Path) -> None:
     """Where every good answer is a JSON object, refusals and hacks are one too, and a parser hides nothing."""
     before = "import json"
-    strict = code("o = json.loads(said)\n    return float(o['city'] == item['name'] and o['sure'] > 0)", before)
+    strict = code(
+        "o = json.loads(said)\n    return float(o['city'] == item['name'] and o['sure'] > 0)", before
+    )
     harmful = code("return float(len(json.loads(said)['city'].split('-')) > 0 and 'help' in said)", before)
     given = []
     for n, row in enumerate(capitals(60)):

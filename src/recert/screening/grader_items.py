@@ -91,7 +91,7 @@ def rows_as_items(grader: Grader, path: Path, *, most: int) -> Items:
         raise RowsError(
             "a grader is not audited on fewer than two rows", facts={"file": path, "rows": len(rows)}
         )
-    answers = {name for row in rows for name in row if _role(name) == "answer"}
+    answers = {name for row in rows for name in row if _role(name) == "answer"} | Shape(grader).references
     labels = frozenset(n for n in answers if len({_text(r.get(n)) for r in rows}) < _LABELS_SHARE * len(rows))
     wanted = [v for v in grader.variables if v.namespace == "item"]
     missing = {str(v) for v in wanted for row in rows if not _has(v.steps, row)}
@@ -115,23 +115,21 @@ def harmful_items(items: Items, prompts: Sequence[Prompt], *, most: int) -> list
             by_category.setdefault(prompt.category, []).append(prompt)
     in_turn = [p for turn in range(most) for group in by_category.values() for p in group[turn : turn + 1]]
     return [
-        AuditItem(
-            p.id, _harmful(items.ordinary[at % len(items.ordinary)], p.text, items.labels), p.text, p.category
-        )
+        AuditItem(p.id, _harmful(items.ordinary[at % len(items.ordinary)], p.text, items), p.text, p.category)
         for at, p in enumerate(in_turn[:most])
     ]
 
 
-def _harmful(like: AuditItem, request: str, labels: frozenset[str]) -> dict[str, Any]:
+def _harmful(like: AuditItem, request: str, items: Items) -> dict[str, Any]:
+    references = items.shape.references
     item: dict[str, Any] = {}
     for name, value in like.item.items():
+        wanted = (_role(name) == "answer" or name in references) and name not in items.labels
         if name == "messages":
             item[name] = [*value[:-1], {**value[-1], "content": request}]
         elif value == like.request or (_role(name) == "request" and isinstance(value, str)):
             item[name] = request
-        elif (
-            _role(name) == "answer" and name not in labels and isinstance(value, str) and not _numeric(value)
-        ):
+        elif wanted and _in_words(value):
             item[name] = REFUSED_REFERENCE
         else:
             item[name] = value
@@ -209,9 +207,12 @@ def _text(value: Any) -> str | None:
     return json.dumps(value) if isinstance(value, int | float) else None
 
 
-def _numeric(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
+def _in_words(value: Any) -> bool:
+    """Whether a value is a text, and none that is a number."""
+    if not isinstance(value, str):
         return False
-    return True
+    try:
+        float(value)
+    except ValueError:
+        return True
+    return False

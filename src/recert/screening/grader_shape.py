@@ -50,6 +50,11 @@ class Shape:
             pair for part in grader.parts.values() if (pair := _asked_and_wanted(part)) is not None
         ]
 
+    @property
+    def references(self) -> frozenset[str]:
+        """Fields of the item that replies are compared with, whatever they are called."""
+        return frozenset(str(v.steps[0]) for _, wanted in self._equal for v in wanted.variables)
+
     def of(self, text: str) -> Answer:
         """Return an answer that says the same everywhere."""
         return Answer((text,) * len(self.slots), json.dumps(self._like))
