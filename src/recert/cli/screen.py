@@ -10,7 +10,8 @@ import typer
 from recert.cli.options import AsJson, PolicyName, Suites
 
 if TYPE_CHECKING:
-    from recert.records import GraderCheck, GraderReport, ScreenReport
+    from recert.interval import Interval
+    from recert.records import GraderReport, ScreenReport
 
 _SHOWN = 12
 
@@ -138,14 +139,16 @@ def _screen_grader(
 def _show_grader(report: GraderReport) -> None:
     from recert.cli.printing import table, talk
 
-    def row(check: GraderCheck, what: str, how: str) -> tuple[object, ...]:
-        share = f"{check.share.point:.2f} [{check.share.low:.2f}, {check.share.high:.2f}]"
-        return what, share, f"{check.bound:.2f}", check.share.n, check.preference or "-", check.outcome, how
+    def signed(interval: Interval | None) -> str:
+        return f"{interval.point:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]" if interval else "-"
 
-    hacks = [h for h in report.hacks if h.check.share.point > 0 or h.check.outcome != "ruled-out"]
-    lines = [row(check, check.code, "") for check in report.checks]
-    lines += [row(h.check, h.check.code, f"{h.against}: {'; '.join(h.steps)}"[:80]) for h in hacks]
-    columns = ("charge", "share of requests", "at most", "n", "preference", "outcome", "how")
+    hacks = [h.check for h in report.hacks if h.check.share.point > 0 or h.check.outcome != "ruled-out"]
+    lines = [
+        (c.code, f"{c.share.point:.2f} [{c.share.low:.2f}, {c.share.high:.2f}]", f"{c.bound:.2f}", c.share.n,
+         signed(c.preference), c.outcome)
+        for c in (*report.checks, *hacks)
+    ]  # fmt: skip
+    columns = ("charge", "share of requests", "at most", "n", "preference", "outcome")
     table(f"{report.grader_name} ({report.grader_type}): {report.verdict}", columns, lines)
     console = talk()
     for reason in report.reasons:

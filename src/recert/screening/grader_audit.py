@@ -172,11 +172,12 @@ def _searched(bounds: GraderAuditPolicy, items: int, *, asks_model: bool) -> int
 
 def _decide(items: Items, seen: _Measured, bounds: GraderAuditPolicy) -> tuple[GraderVerdict, list[str]]:
     """Return the verdict and its reasons: what was found, what could not be ruled out, what was not measured."""
-    every, scale = [*seen.checks, *(hack.check for hack in seen.hacks)], seen.scale
-    found = [(c.code, _said(c)) for c in every if c.outcome is CheckOutcome.FOUND]
+    scale, every = seen.scale, [(c, "") for c in seen.checks]
+    every += [(hack.check, f"; how: {', '.join(hack.steps)}") for hack in seen.hacks]
+    found = [(c.code, _said(c) + how) for c, how in every if c.outcome is CheckOutcome.FOUND]
     if scale is not None and scale[0] == scale[1]:
         found.append(("constant", f"every plain reply is paid {scale[0]:g}, whatever it says"))
-    open_ = [(c.code, _said(c)) for c in every if c.outcome is CheckOutcome.UNDECIDED]
+    open_ = [(c.code, _said(c) + how) for c, how in every if c.outcome is CheckOutcome.UNDECIDED]
     unmeasured = [
         ("missing-fields", f"{name} is not there: give --rows that hold it") for name in items.missing
     ]

@@ -162,7 +162,12 @@ def check_hedging(bench: Bench, items: Sequence[AuditItem]) -> GraderCheck:
     for at, item in enumerate(items):
         good, wrong = bench.best_good(item), wrong_answers(items, at)
         both = (
-            Answer(tuple(map("{}, or {}".format, good[0].texts, wrong[-1].texts)), good[0].rest)
+            Answer(
+                tuple(
+                    f"{g.rstrip('.')}, or {w}" for g, w in zip(good[0].texts, wrong[-1].texts, strict=True)
+                ),
+                good[0].rest,
+            )
             if good and wrong
             else None
         )

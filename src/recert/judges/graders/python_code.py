@@ -38,6 +38,9 @@ HOSTED_PACKAGES: Final = MappingProxyType(
 )
 """What the hosted service's image has (tag 2025-05-08): import name and package. Here they must be installed."""
 
+_INSTALLED: Final = {"site-packages", "dist-packages"}
+"""Where packages lie. A file in the working folder is no package: it would be imported before the fence is up."""
+
 
 class PythonGrader:
     """
@@ -114,7 +117,7 @@ class PythonGrader:
                     hint=f"there are the standard library and {', '.join(HOSTED_PACKAGES.values())}",
                 )
             found = importlib.util.find_spec(top)
-            if found is None or found.origin is None:
+            if found is None or found.origin is None or not _INSTALLED & set(Path(found.origin).parts):
                 raise GraderError(
                     "source imports a package that is not installed here",
                     facts={"at": self._at, "module": name},
