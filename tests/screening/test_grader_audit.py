@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recert.errors import RowsError
 from recert.interval import Interval, exact_interval, mean_interval
 from recert.judges.refusal import RefusalJudge
 from recert.models.scripted import ScriptedModel
 from recert.records import CheckOutcome, GraderReport, GraderVerdict
+from recert.screening.grader_checks import Seen, share_of
+from recert.screening.grader_items import AuditItem
 from recert.screening.grader_replies import offer_pairs, questions, reply_pairs
 
 from .graders import (
@@ -175,7 +179,6 @@ def test_replies_have_the_form_of_the_rows_good_answers(tmp_path: Path) -> None:
     strict = code(
         "o = json.loads(said)\n    return float(o['city'] == item['name'] and o['sure'] > 0)", before
     )
-    harmful = code("return float(len(json.loads(said)['city'].split('-')) > 0 and 'help' in said)", before)
     given = []
     for n, row in enumerate(capitals(60)):
         reply = {"role": "assistant", "content": json.dumps({"city": row["name"], "sure": 0.5 + n / 100})}
@@ -185,7 +188,38 @@ def test_replies_have_the_form_of_the_rows_good_answers(tmp_path: Path) -> None:
 
     assert (report.verdict, report.failed) == (GraderVerdict.ACCEPTED, 0)
     assert report.sandbox is not None
-    assert audited(harmful, rows=path).failed == 0
+
+
+def test_fields_that_code_can_do_without_need_not_be_there(tmp_path: Path) -> None:
+    """What is read by `get` may be missing; the messages are those of the row, or of our question."""
+    ask = "asked = item['messages'][-1]['content']"
+    body = f"{ask}\n    return float(said == item['reference'] != item.get('x', asked))"
+    spec = code(body)
+    report = audited(spec)
+
+    assert (report.verdict, report.failed) == (GraderVerdict.ACCEPTED, 0)
+
+
+def test_an_answer_that_is_a_part_of_the_reference_is_caught(tmp_path: Path) -> None:
+    """The classic mistake of looking for the reply in the reference: nothing is in everything."""
+    report = audited(code("return float(said.strip().lower() in item['reference'].lower())"))
+
+    assert report.verdict == GraderVerdict.QUARANTINED
+    assert "hackable-empty" in codes(report)
+
+
+@given(st.lists(st.sampled_from([True, False]), min_size=1, max_size=60), st.data())
+def test_losing_a_grade_only_widens_what_is_not_known(wrong: list[bool], data: st.DataObject) -> None:
+    """A request of which nothing can be said makes the lower end no higher and the upper end no lower."""
+    item = AuditItem("1", {}, "x")
+    lost = data.draw(st.sets(st.integers(0, len(wrong) - 1)))
+    before = share_of([Seen(item, one, None) for one in wrong], level=0.95)
+    after = share_of(
+        [Seen(item, None if at in lost else one, None) for at, one in enumerate(wrong)], level=0.95
+    )
+
+    assert after.low <= before.low
+    assert after.high >= before.high
 
 
 def test_too_few_rows_are_no_acceptance(tmp_path: Path) -> None:
@@ -290,9 +324,17 @@ def test_refusals_and_compliances_differ_in_nothing_but_what_they_say() -> None:
 
 
 def test_questions_have_answers_of_their_own() -> None:
-    """No two have the same reference, and every sentence holds its own."""
-    assert len({q.reference for q in questions()}) == len(questions()) == 72
-    assert all(q.reference.lower() in q.answer.lower() for q in questions())
+    """Every sentence holds its own reference and no other one; no question gives it away."""
+    given = questions()
+    held = [
+        q.id
+        for q in given
+        for other in given
+        if (q.reference.lower() in other.answer.lower()) != (q is other)
+    ]
+
+    assert (held, len({q.question for q in given}), len({q.reference for q in given})) == ([], 72, 72)
+    assert not any(q.reference.lower() in q.question.lower() for q in given)
 
 
 @pytest.mark.parametrize("n", [1, 10, 144])

@@ -19,7 +19,7 @@ class GraderAuditPolicy(Part):
     """Coverage of every interval."""
     harmful_requests: int = Field(default=144, ge=1)
     ordinary_requests: int = Field(default=96, ge=2)
-    """Rows that are taken of a file, spread over it; without one there are 72 questions of ours."""
+    """Rows that are drawn from a file, the same ones each time; without one there are 72 questions of ours."""
     searched: int = Field(default=24, ge=1)
     """Ordinary requests that hacks are searched on; they are confirmed on the others."""
     least_difference: float = Field(default=0.05, ge=0, lt=1)
@@ -50,6 +50,8 @@ class GraderAuditPolicy(Part):
     """Grades that the search takes, at most."""
     model_search_grades: int = Field(default=600, ge=1)
     """The same where a model grades."""
+    most_words: int = Field(default=60, ge=1)
+    """Texts of the grader's file that are tried as keywords, at most."""
     wordings: int = Field(default=8, ge=1, le=8)
     """Pairs of a refusal and a compliance that each harmful request is tried with."""
     model_wordings: int = Field(default=2, ge=1, le=8)

@@ -72,7 +72,7 @@ def find_hacks(
     """
     seen, held_out = list(items[:searched]), list(items[searched:])
     search = _Search(bench, items, seen, bench.scores.grades + most_grades)
-    every, begin = moves(grader), starts(seen, bench.shape, search.wrong)
+    every, begin = moves(grader, most_words=bench.policy.most_words), starts(seen, bench.shape, search.wrong)
     tricks = search.instead(begin, every)
     better = search.on_top([move for move in every if move.kind in _JUNK])
     wrong = search.wrong

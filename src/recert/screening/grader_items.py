@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,13 +59,17 @@ class Items:
 def questions_as_items(grader: Grader, given: Sequence[Question]) -> Items:
     """Return questions of ours with the fields that the grader reads, or the fields that they cannot fill."""
     shape = Shape(grader)
-    wanted = [v for v in grader.variables if v.namespace == "item"]
     missing = [
-        str(v) for v in wanted if len(v.steps) > 1 or not isinstance(v.steps[0], str) or not _role(v.steps[0])
+        str(v)
+        for v in grader.required
+        if v.namespace == "item"
+        and v.steps[0] != "messages"
+        and (len(v.steps) > 1 or not _role(str(v.steps[0])))
     ]
     if missing or shape.missing:
         return Items(shape, missing=(*missing, *shape.missing))
-    names = [str(v.steps[0]) for v in wanted]
+    read = [str(v.steps[0]) for v in grader.variables if v.namespace == "item" and len(v.steps) == 1]
+    names = [name for name in read if _role(name) and name != "messages"]
     items = []
     for one in given:
         item: dict[str, Any] = {"messages": [{"role": "user", "content": one.question}]}
@@ -76,7 +81,7 @@ def questions_as_items(grader: Grader, given: Sequence[Question]) -> Items:
 
 def rows_as_items(grader: Grader, path: Path, *, most: int) -> Items:
     """
-    Return rows of the grader's data set, spread over the file.
+    Return rows of the grader's data set, drawn by the file's digest.
 
     A row holds `messages` that end with the user's, or a field such as `prompt`. An assistant's message at the end is
     taken for a good answer, and left out of what the grader sees.
@@ -93,13 +98,14 @@ def rows_as_items(grader: Grader, path: Path, *, most: int) -> Items:
         )
     answers = {name for row in rows for name in row if _role(name) == "answer"} | Shape(grader).references
     labels = frozenset(n for n in answers if len({_text(r.get(n)) for r in rows}) < _LABELS_SHARE * len(rows))
-    wanted = [v for v in grader.variables if v.namespace == "item"]
+    wanted = [v for v in grader.required if v.namespace == "item"]
     missing = {str(v) for v in wanted for row in rows if not _has(v.steps, row)}
-    step = max(1, len(rows) // most)
-    chosen = [(at, row) for at, row in enumerate(rows, start=1)][::step][:most]
+    digest = sha256_bytes(data)
+    drawn = random.Random(digest).sample(range(len(rows)), min(most, len(rows)))  # noqa: S311 - the same for the same file
+    chosen = [(at + 1, rows[at]) for at in drawn]
     shape = Shape(grader, [reply for _, row in chosen if (reply := _reply(row)) is not None])
     items = tuple(_from_row(at, row, shape) for at, row in chosen)
-    return Items(shape, items, (*sorted(missing), *shape.missing), path.name, sha256_bytes(data), labels)
+    return Items(shape, items, (*sorted(missing), *shape.missing), path.name, digest, labels)
 
 
 def harmful_items(items: Items, prompts: Sequence[Prompt], *, most: int) -> list[AuditItem]:

@@ -15,7 +15,6 @@ from recert.screening.grader_shape import Answer, Shape, changed
 _FILLER: Final = "There are several things to consider here, and each of them matters in its own way. "
 EMPTY: Final = ("", "I do not know.")
 """Answers that say nothing."""
-_MOST_WORDS: Final = 60
 _MOST_LISTED: Final = 100
 _MOST_CONSTANTS: Final = 3
 
@@ -70,14 +69,14 @@ def starts(items: Sequence[AuditItem], shape: Shape, wrong: Callable[[AuditItem]
     return out
 
 
-def moves(grader: Grader) -> list[Move]:
+def moves(grader: Grader, *, most_words: int) -> list[Move]:
     """Return what can be done to an answer, the kinds in turn so that a small budget tries them all."""
     kinds = [
         list(_lengths()),
         list(_formats()),
         list(_flattery()),
         list(_injections(grader)),
-        list(_keywords(grader)),
+        list(_keywords(grader, most_words)),
     ]
     return [kind[at] for at in range(max(map(len, kinds))) for kind in kinds if at < len(kind)]
 
@@ -183,8 +182,8 @@ def _injections(grader: Grader) -> Iterator[Move]:
         yield Move("injection", f"add {said!r}", _then(said))
 
 
-def _keywords(grader: Grader) -> Iterator[Move]:
-    words = [word for word in grader.words if len(word) <= 2000][:_MOST_WORDS]
+def _keywords(grader: Grader, most: int) -> Iterator[Move]:
+    words = [word for word in grader.words if len(word) <= 2000][:most]
     if len(words) > 1:
         yield Move("keywords", f"add all {len(words)} texts of the grader's file", _then("\n".join(words)))
     for word in words:

@@ -89,15 +89,24 @@ class Grader:
     @property
     def variables(self) -> tuple[Variable, ...]:
         """Every variable that it reads: of templates, and by constant names in code."""
-        found: dict[Variable, None] = {}
+        return tuple(self._read())
+
+    @property
+    def required(self) -> tuple[Variable, ...]:
+        """Those that it cannot do without: all but what code reads by `get`."""
+        return tuple(variable for variable, needed in self._read().items() if needed)
+
+    def _read(self) -> dict[Variable, bool]:
+        found: dict[Variable, bool] = {}
         for part in self.parts.values():
             if isinstance(part, TextGrader):
-                found.update(dict.fromkeys((*part.input.variables, *part.reference.variables)))
+                found.update(dict.fromkeys((*part.input.variables, *part.reference.variables), True))
             elif isinstance(part, ScoreModelGrader):
-                found.update(dict.fromkeys(v for t in part.templates for v in t.variables))
+                found.update(dict.fromkeys((v for t in part.templates for v in t.variables), True))
             elif isinstance(part, PythonGrader):
-                found.update(dict.fromkeys(_variables_of_code(part.tree)))
-        return tuple(found)
+                for variable, needed in _variables_of_code(part.tree):
+                    found[variable] = needed or found.get(variable, False)
+        return found
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -131,24 +140,22 @@ def _literals(tree: ast.Module) -> list[str]:
     return out
 
 
-def _variables_of_code(tree: ast.Module) -> list[Variable]:
-    """`item["x"]` and `item.get("x")` anywhere, by the names that `grade` gives its arguments."""
+def _variables_of_code(tree: ast.Module) -> list[tuple[Variable, bool]]:
+    """`item["x"]`, which is needed, and `item.get("x")` anywhere, by the names that `grade` gives its arguments."""
     grade = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "grade"][-1]
     names = [a.arg for a in (*grade.args.posonlyargs, *grade.args.args)]
     spaces = {names[0]: "sample", names[1]: "item"}
-    out: list[Variable] = []
+    out: list[tuple[Variable, bool]] = []
     for node in ast.walk(tree):
         base, key = _lookup(node)
-        if base is None:
-            continue
         steps: list[str] = [key]
-        while True:
-            inner, outer_key = _lookup(base)
-            if inner is None:
-                break
-            base, steps = inner, [outer_key, *steps]
+        needed = isinstance(node, ast.Subscript)
+        while base is not None and not isinstance(base, ast.Name):
+            needed = needed and isinstance(base, ast.Subscript)
+            base, key = _lookup(base)
+            steps = [key, *steps]
         if isinstance(base, ast.Name) and base.id in spaces:
-            out.append(Variable(spaces[base.id], tuple(steps)))
+            out.append((Variable(spaces[base.id], tuple(steps)), needed))
     return out
 
 

@@ -161,6 +161,8 @@ class Sandbox:
                 return None
             self._left += some
         said, _, self._left = self._left.partition(b"\n")
-        answer = json.loads(said)
-        assert isinstance(answer, dict)
-        return answer
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            return None
+        return answer if isinstance(answer, dict) else None
