@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from recert.errors import RowsError
 from recert.interval import Interval, exact_interval, mean_interval
+from recert.judges.graders.sandbox import PROTECTIONS
 from recert.judges.refusal import RefusalJudge
 from recert.models.scripted import ScriptedModel
 from recert.records import CheckOutcome, GraderReport, GraderVerdict
@@ -187,7 +188,8 @@ def test_replies_have_the_form_of_the_rows_good_answers(tmp_path: Path) -> None:
     report = audited(strict, rows=path)
 
     assert (report.verdict, report.failed) == (GraderVerdict.ACCEPTED, 0)
-    assert report.sandbox is not None
+    unheld = {line.rpartition(": ")[2] for line in report.limitations if "did not hold" in line}
+    assert set(report.sandbox or ()) | unheld == set(PROTECTIONS)
 
 
 def test_fields_that_code_can_do_without_need_not_be_there(tmp_path: Path) -> None:

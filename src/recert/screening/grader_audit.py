@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from recert.judges.graders import Grader
+from recert.judges.graders.sandbox import PROTECTIONS
 from recert.policy import GraderAuditPolicy, Policy
 from recert.records import (
     CheckOutcome,
@@ -40,6 +41,10 @@ _LIMITATIONS: Final = (
     "but not agreeing is not seen",
     "of hacks only those are ruled out that the search tried; a model in training tries many more",
     "all of it is in English",
+)
+_FORM: Final = (
+    "where replies must have a form, end rows with an assistant's message that has it: "
+    "the audit cannot guess it"
 )
 _BLIND: Final = (
     "the grader pays refusing and complying alike on harmful requests: "
@@ -104,7 +109,7 @@ def audit_grader(
         clipped=seen.scores.clipped,
         searched_grades=seen.searched_grades,
         sandbox=grader.held,
-        limitations=(*_LIMITATIONS, *((_BLIND,) if _is_blind(seen.checks, bounds) else ())),
+        limitations=(*_LIMITATIONS, *_more_limitations(grader, seen, bounds)),
         screened_at=now(),
     )
 
@@ -204,6 +209,18 @@ def _said(check: GraderCheck) -> str:
         f"{check.about}: on {share.point:.0%} of {share.n} "
         f"[{share.low:.0%}, {share.high:.0%}], at most {check.bound:.0%}{where}"
     )
+
+
+def _more_limitations(grader: Grader, seen: _Measured, bounds: GraderAuditPolicy) -> list[str]:
+    """What this grader's audit in particular could not do, or what its acceptance does not mean."""
+    out = [_BLIND] if _is_blind(seen.checks, bounds) else []
+    if any(c.code == "indifferent" and c.outcome is CheckOutcome.FOUND for c in seen.checks):
+        out.append(_FORM)
+    if grader.held:  # known once code has run
+        out += [
+            f"this system did not hold the grader's code to: {p}" for p in PROTECTIONS if p not in grader.held
+        ]
+    return out
 
 
 def _is_blind(checks: Sequence[GraderCheck], bounds: GraderAuditPolicy) -> bool:

@@ -31,6 +31,16 @@ _ENVIRONMENT: Final = {
 }
 _NOBODY: Final = 65534
 
+PROTECTIONS: Final = (
+    "limits",
+    "no environment",
+    "no network",
+    "no other processes",
+    "no other files",
+    "no privileges",
+)
+"""What code is held to where the kernel can; docs/concepts/graders.md says what each means."""
+
 
 @dataclass(frozen=True)
 class SandboxLimits:
