@@ -65,6 +65,11 @@ BAD: list[tuple[Any, str, str]] = [
     ({**CODE, "source": "def grade(sample):\n    return 1"}, "$.source", "two arguments"),
     ({**CODE, "source": "import requests\ndef grade(s, i):\n    return 1"}, "$.source", "requests"),
     ({**CODE, "source": f"# {'x' * 262_144}"}, "$.source", "smaller than 262144 bytes"),
+    (
+        {**CODE, "source": "from .mine import x\ndef grade(s, i):\n    return 1"},
+        "$.source",
+        "package of its own",
+    ),
     (multi("a + c"), "$.calculate_output", "no grader `c`"),
     (multi("a +"), "$.calculate_output", "invalid syntax"),
     (multi("__import__('os')"), "$.calculate_output", "no function `__import__`"),
@@ -103,6 +108,15 @@ def test_what_is_not_json_is_no_grader(tmp_path: Path, data: bytes) -> None:
 
     with pytest.raises(GraderError, match="not valid JSON"):
         load_grader(tmp_path / "grader.json")
+
+
+def test_code_of_any_depth_is_read_or_refused() -> None:
+    """An expression of ten thousand parts is Python, or a GraderError."""
+    source = f"def grade(sample, item):\n    return {'1 + ' * 10_000}1"
+    try:
+        make_grader({**CODE, "source": source}).close()
+    except GraderError as exc:
+        assert exc.facts["at"] == "$.source"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from recert.errors import GraderError
 from recert.judges.graders import Grade, Grader, Sample, make_grader
 from recert.judges.graders.sandbox import SandboxLimits
 from recert.judges.protocol import JudgeFailed
@@ -183,6 +184,31 @@ def test_what_code_writes_into_every_open_file_forges_nothing_but_its_own_grade(
     grades = grader(flood, "import os").grade_all([({}, Sample.of(str(n))) for n in range(2)])
 
     assert [isinstance(g, JudgeFailed) for g in grades] == [True, True]
+
+
+def test_packages_of_the_hosted_service_can_be_imported_where_they_are_installed() -> None:
+    """They lie in the one folder beside Python's own that code may read."""
+    pytest.importorskip("numpy")
+    one = make_grader(
+        {
+            "type": "python",
+            "source": "import numpy as np\ndef grade(sample, item):\n    return float(np.mean([1, 2]))",
+        }
+    )
+    OPEN.append(one)
+
+    assert one.grade({}, Sample.of("x")).value == 1.5
+
+
+def test_a_file_in_the_working_folder_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What code imports is found among what is installed; a package that is not says how to get it."""
+    (tmp_path / "skbio.py").write_text("raise SystemExit")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(GraderError, match="not installed here") as caught:
+        grader("return 1.0", "import skbio")
+    assert caught.value.hint == "pip install scikit-bio"
+    assert graded("return 1.0", "try:\n    import skbio\nexcept ImportError:\n    skbio = None").value == 1.0
 
 
 def test_closing_leaves_no_process_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

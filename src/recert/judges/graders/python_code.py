@@ -105,39 +105,52 @@ class PythonGrader:
         """Modules that the source imports, and the folders of packages beyond the standard library."""
         names: list[str] = []
         paths: set[str] = set()
-        for name in sorted(set(_imported(self.tree, self._at))):
+        for name, needed in sorted(set(_imported(self.tree, self._at))):
             top = name.partition(".")[0]
-            if top in sys.stdlib_module_names:
+            folder = "" if top in sys.stdlib_module_names else _folder_of(top)
+            if folder is None and needed:
+                raise self._not_here(name, top)
+            if folder is not None:
                 names.append(name)
-                continue
-            if top not in HOSTED_PACKAGES:
-                raise GraderError(
-                    "source imports what the hosted service does not have",
-                    facts={"at": self._at, "module": name},
-                    hint=f"there are the standard library and {', '.join(HOSTED_PACKAGES.values())}",
-                )
-            found = importlib.util.find_spec(top)
-            if found is None or found.origin is None or not _INSTALLED & set(Path(found.origin).parts):
-                raise GraderError(
-                    "source imports a package that is not installed here",
-                    facts={"at": self._at, "module": name},
-                    hint=f"pip install {HOSTED_PACKAGES[top]}",
-                )
-            names.append(name)
-            paths.add(str(Path(found.origin).parent.parent))
+                paths |= {folder} - {""}
         return names, sorted(paths)
 
+    def _not_here(self, name: str, top: str) -> GraderError:
+        facts = {"at": self._at, "module": name}
+        if top not in HOSTED_PACKAGES:
+            return GraderError(
+                "source imports what the hosted service does not have",
+                facts=facts,
+                hint=f"there are the standard library and {', '.join(HOSTED_PACKAGES.values())}",
+            )
+        return GraderError(
+            "source imports a package that is not installed here",
+            facts=facts,
+            hint=f"pip install {HOSTED_PACKAGES[top]}",
+        )
 
-def _imported(tree: ast.AST, at: str) -> Iterator[str]:
-    """Every module that is imported anywhere, but for those that the source itself is ready to miss."""
-    for node in ast.iter_child_nodes(tree):
+
+def _folder_of(top: str) -> str | None:
+    """The folder in which a package of the hosted service is installed here, if it is."""
+    found = importlib.util.find_spec(top) if top in HOSTED_PACKAGES else None
+    if found is None or found.origin is None or not _INSTALLED & set(Path(found.origin).parts):
+        return None
+    return str(Path(found.origin).parent.parent)
+
+
+def _imported(tree: ast.AST, at: str) -> Iterator[tuple[str, bool]]:
+    """Every module that is imported anywhere; those within a `try` the source is ready to miss."""
+    left: list[tuple[ast.AST, bool]] = [(tree, True)]
+    while left:
+        node, needed = left.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, needed) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.level or node.module is None:
                 raise GraderError(
                     "source imports from a package of its own", facts={"at": at, "line": node.lineno}
                 )
-            yield node.module
-        elif not isinstance(node, ast.Try):
-            yield from _imported(node, at)
+            yield node.module, needed
+        else:
+            ready = isinstance(node, ast.Try)
+            left += [(inner, needed and not ready) for inner in ast.iter_child_nodes(node)]
