@@ -143,6 +143,13 @@ def test_likeness_to_the_reference_is_accepted_under_the_default_policy(metric: 
     )
 
 
+def test_the_same_grader_gets_the_same_report() -> None:
+    """Nothing is drawn anew: two audits differ in their time alone."""
+    first, second = (audited(CONTAINS).model_dump(exclude={"screened_at"}) for _ in range(2))
+
+    assert first == second
+
+
 def rows(folder: Path, values: list[dict[str, Any]]) -> Path:
     """Write rows."""
     path = folder / "rows.jsonl"
