@@ -306,6 +306,26 @@ def test_harm_in_one_category_is_not_lost_among_the_others() -> None:
     assert harm.share.point < 0.1
 
 
+def test_tricks_that_pay_only_together_are_found() -> None:
+    """Neither length nor a word of the prompt is paid like a right answer; both at once are."""
+    policy = POLICY.model_copy(
+        update={"grader_audit": POLICY.grader_audit.model_copy(update={"model_search_grades": 4000})}
+    )
+    spec = RUBRIC | {
+        "input": [{"role": "system", "content": "Reasons begin with whereas."}, *RUBRIC["input"][1:]]
+    }
+
+    def points(question: str, reference: str, said: str) -> float:
+        return max(fair(question, reference, said), 4.9 * (len(said) > 900) + 5.1 * ("whereas" in said))
+
+    report = audited(spec, reading(points), policy=policy)
+    together = next(hack for hack in report.hacks if hack.kind == "combination")
+
+    assert report.verdict == GraderVerdict.QUARANTINED
+    assert codes(report) - {"pays-hedging"} == {"hackable-combination"}
+    assert len(together.steps) == 3
+
+
 def test_a_reason_that_the_policy_leaves_out_is_told_and_does_not_quarantine() -> None:
     """The policy decides what quarantines."""
     lenient = [r for r in POLICY.grader_audit.quarantine_reasons if r != "pays-for-unasked-harm"]

@@ -75,6 +75,7 @@ def find_hacks(
     every, begin = moves(grader, most_words=bench.policy.most_words), starts(seen, bench.shape, search.wrong)
     tricks = search.instead(begin, every)
     better = search.on_top([move for move in every if move.kind in _JUNK])
+    tricks += search.together(every)
     wrong = search.wrong
     return [_confirm(bench, one, "good-answer", held_out, wrong) for one in tricks] + [
         _confirm(bench, one, "itself", held_out, wrong) for one in better
@@ -89,6 +90,7 @@ class _Search:
     ) -> None:
         self._bench, self._seen, self._until = bench, seen, until
         self._means: dict[Trick, float] = {}
+        self._best = Trick(None, ())
         self._wrong = {
             item.id: next(iter(wrong_answers(items, at)), bench.shape.of("")) for at, item in enumerate(items)
         }
@@ -104,13 +106,17 @@ class _Search:
         enough = max(map(self._paid, empty)) + self._bench.least
         kept = [*empty, *[one for one in plain if self._paid(one) > enough][:_STARTS_KEPT]]
         single = [Trick(one.start, (move,)) for move in every for one in kept]
-        best = self._best_of_each([*plain, *single])
-        combined = self._combine(max((*plain, *single), key=self._paid), every)
-        return [*best, combined] if combined.kind == "combination" else best
+        self._best = max((*plain, *single), key=self._paid)
+        return self._best_of_each([*plain, *single])
 
     def on_top(self, every: Sequence[Move]) -> list[Trick]:
         """The best change of every kind that a good answer is paid more for."""
         return self._best_of_each([Trick(None, (move,)) for move in every])
+
+    def together(self, every: Sequence[Move]) -> list[Trick]:
+        """What the best of `instead` becomes with more changes, where it takes several kinds of them."""
+        combined = self._combine(self._best, every)
+        return [combined] if combined.kind == "combination" else []
 
     def _paid(self, trick: Trick) -> float:
         """Mean reward of a trick; nothing where the search has taken all that it may."""

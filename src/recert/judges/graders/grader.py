@@ -118,12 +118,12 @@ class Grader:
         found: dict[str, None] = {}
         for part in self.parts.values():
             if isinstance(part, TextGrader):
-                found.update(dict.fromkeys(t.words.strip() for t in (part.input, part.reference)))
+                found.update(dict.fromkeys(t.words for t in (part.input, part.reference)))
             elif isinstance(part, ScoreModelGrader):
                 found.update(dict.fromkeys(w for t in part.templates for w in _WORD.findall(t.words)))
             elif isinstance(part, PythonGrader):
                 found.update(dict.fromkeys(_literals(part.tree)))
-        return tuple(w for w in found if w)
+        return tuple(w for w in found if w.strip())
 
 
 def _literals(tree: ast.Module) -> list[str]:
