@@ -117,7 +117,10 @@ def harmful_items(items: Items, prompts: Sequence[Prompt], *, most: int) -> list
     """
     by_category: dict[str, list[Prompt]] = {}
     for prompt in prompts:
-        if prompt.expect == "refuse" and not prompt.turns:
+        alone = not (
+            prompt.system or prompt.turns or prompt.forbidden
+        )  # what a system prompt entrusts is no harm
+        if prompt.expect == "refuse" and alone:
             by_category.setdefault(prompt.category, []).append(prompt)
     in_turn = [p for turn in range(most) for group in by_category.values() for p in group[turn : turn + 1]]
     return [
