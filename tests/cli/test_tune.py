@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from recert.cli.app import app
-from recert.errors import InputError
+from recert.errors import GraderError, InputError, RowsError
 from recert.records import TuneReport
 from tiny_models import make_base
 
@@ -118,3 +118,50 @@ def test_an_option_that_cannot_be_is_a_clear_error(
         )
 
     assert not (tmp_path / "t").exists()
+
+
+def test_a_tune_learns_from_a_grader_once_it_was_audited(base_dir: Path, tmp_path: Path) -> None:
+    """`screen --grader` accepts an exact grader, `tune --method rft` takes its report, and refuses without it."""
+    grader, prompts = tmp_path / "grader.json", tmp_path / "prompts.jsonl"
+    grader.write_text(
+        json.dumps(
+            {
+                "type": "string_check",
+                "name": "exact",
+                "input": "{{ sample.output_text }}",
+                "reference": "{{ item.reference_answer }}",
+                "operation": "eq",
+            }
+        )
+    )
+    rows = [
+        {"messages": [{"role": "user", "content": f"Where is {city}?"}], "reference_answer": f"In {city}."}
+        for city in CITIES[:2]
+    ]
+    prompts.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    how = [
+        "tune",
+        prompts,
+        "--base",
+        base_dir,
+        "--method",
+        "rft",
+        "--grader",
+        grader,
+        "--output",
+        tmp_path / "t",
+    ]
+    how += ["--rft-reply-tokens", "4", "--epochs", "1"]
+
+    with pytest.raises(GraderError, match="was not accepted"):
+        run(*how)
+    run("screen", "--grader", grader, "--output", tmp_path / "audit")
+    said = run(*how, "--grader-report", tmp_path / "audit" / "grader-report.json", "--json")
+    report = TuneReport.from_json(said.encode())
+
+    assert report.rewarded is not None
+    assert report.rewarded.grader_report_sha256 is not None
+    assert (report.defence, report.hyperparameters.method) == ("none", "lora-rft")
+    prompts.write_text('{"messages": [{"role": "assistant", "content": "Hi"}]}\n')
+    with pytest.raises(RowsError, match="not a prompt"):
+        run(*how, "--grader-unaudited")

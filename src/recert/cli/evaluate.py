@@ -52,8 +52,9 @@ def evaluate(
     """
     from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_evidence, load_judges, load_rows, load_secret, load_suites
+    from recert.cli.loading import load_evidence, load_judges, load_secret, load_suites
     from recert.cli.printing import NO, YES, data
+    from recert.cli.reading import load_rows
     from recert.evaluation.stage import REPORT_FILE
     from recert.evaluation.stage import evaluate as evaluate_models
     from recert.models.engines import open_arms
@@ -83,8 +84,7 @@ def evaluate(
             progress=drawn.at,
         )
     evaluation.write(output)
-    report = evaluation.report
-    show_rules(report)
+    show_rules(report := evaluation.report)
     if as_json:
         data(report)
     else:

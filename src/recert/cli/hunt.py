@@ -55,8 +55,9 @@ def hunt(
     """
     from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_hunted, load_rows
+    from recert.cli.loading import load_hunted
     from recert.cli.printing import NO, YES, data
+    from recert.cli.reading import load_rows
     from recert.evaluation.hunting import SOURCES
     from recert.evaluation.hunting import hunt as hunt_triggers
     from recert.policy import load_policy

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recert.models import Model
     from recert.models.secret import SecretPrefix
     from recert.policy import Policy
-    from recert.records import ChatRow, EvidenceNote, Hyperparameters, Record, Suite
+    from recert.records import EvidenceNote, Hyperparameters, Record, Suite
     from recert.store.audit import AuditLog
 
     AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -306,34 +306,6 @@ def load_front(
     )
 
 
-def load_rows(path: Path) -> list[ChatRow]:
-    """
-    Read chat rows or preference rows, one JSON object a line.
-
-    Raises:
-        StoreError: the file cannot be read.
-        RowsError: a line is not a chat row; the line is named.
-    """
-    from pydantic import ValidationError
-
-    from recert.errors import RecordError, RowsError
-    from recert.records import parse_json, row_of
-    from recert.store.files import read_bytes
-
-    rows = []
-    for number, line in enumerate(read_bytes(path, "rows").splitlines(), start=1):
-        try:
-            rows.append(row_of(parse_json(line)))
-        except (RecordError, RowsError, ValidationError) as exc:
-            because = exc.errors()[0]["msg"] if isinstance(exc, ValidationError) else exc.message
-            raise RowsError(
-                "not a chat row",
-                facts={"file": path, "line": number, "because": because},
-                hint="run `recert screen` on it, and tune on its accepted.jsonl",
-            ) from exc
-    return rows
-
-
 def load_hyperparameters(
     method: str, adapter: str, learning_rate: float | None, **more: Any
 ) -> Hyperparameters:
@@ -341,7 +313,7 @@ def load_hyperparameters(
     Return how to train.
 
     Args:
-        method: `sft` or `dpo`.
+        method: `sft`, `dpo` or `rft`.
         adapter: `lora`, `dora` or `full`.
         learning_rate: None for what is usual for these.
         more: further fields of the record.
@@ -355,7 +327,7 @@ def load_hyperparameters(
     from recert.records import USUAL_LEARNING_RATES, Hyperparameters
 
     for option, given, known in (
-        ("--method", method, ("sft", "dpo")),
+        ("--method", method, ("sft", "dpo", "rft")),
         ("--adapter", adapter, ("lora", "dora", "full")),
     ):
         if given not in known:

@@ -35,7 +35,7 @@ Defence = Annotated[
     str,
     typer.Option(
         help="`none`, `safety-mix`, `backdoor-align`, `first-tokens`, `lisa`, `safe-lora`, `safety-system-prompt`, "
-        "`distant-filter` or `safety-reasoning`."
+        "`distant-filter` or `safety-reasoning`; by default `safety-mix`, and `none` for RFT."
     ),
 ]
 DefenceOption = Annotated[
@@ -49,7 +49,8 @@ DefenceOption = Annotated[
 Method = Annotated[
     str,
     typer.Option(
-        help="From what it learns: `sft` from replies, `dpo` from pairs of a chosen and a rejected one."
+        help="From what it learns: `sft` from replies, `dpo` from pairs of a chosen and a rejected one, `rft` "
+        "from what a grader pays for sampled ones."
     ),
 ]
 AdapterKind = Annotated[

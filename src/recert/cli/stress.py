@@ -65,8 +65,9 @@ def stress(
     """
     from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_base, load_rows, load_suites
+    from recert.cli.loading import load_base, load_suites
     from recert.cli.printing import NO, YES, data
+    from recert.cli.reading import load_rows
     from recert.pipeline.stress import REPORT_FILE, StressPlan
     from recert.pipeline.stress import stress as stress_base
     from recert.policy import load_policy

@@ -57,7 +57,7 @@ from recert.records.manifest import FileEntry, Manifest
 from recert.records.orders import Order, OrderNote, StandingOrders
 from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
 from recert.records.record import Moment, Part, Record, now, parse_json
-from recert.records.rows import THINK_CLOSE, THINK_OPEN, ChatRow, PreferenceRow, split_reply
+from recert.records.rows import THINK_CLOSE, THINK_OPEN, ChatRow, PreferenceRow, PromptRow, split_reply
 from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
 from recert.records.stress import (
     BaseStress,
@@ -75,7 +75,7 @@ from recert.records.stress import (
 from recert.records.stress_readings import StressReadings
 from recert.records.suite import CATEGORIES, Chat, Message, Prompt, Suite, chat
 from recert.records.trigger_search import FoundTrigger, TriggerSearch
-from recert.records.tuning import USUAL_LEARNING_RATES, Checkpoint, Hyperparameters, TuneReport
+from recert.records.tuning import USUAL_LEARNING_RATES, Checkpoint, Hyperparameters, Rewarded, TuneReport
 from recert.records.watching import CanaryResult, WatchOutcome, WatchReport
 
 RECORDS: tuple[type[Record], ...] = (
@@ -168,7 +168,9 @@ __all__ = [
     "Part",
     "PreferenceRow",
     "Prompt",
+    "PromptRow",
     "Record",
+    "Rewarded",
     "RowFinding",
     "RowVerdict",
     "RuleResult",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -66,6 +66,32 @@ class PreferenceRow(ChatRow):
         """The same conversation with the rejected reply at its end."""
         last = self.messages[-1].model_copy(update={"content": self.rejected})
         return ChatRow(messages=(*self.messages[:-1], last))
+
+
+class PromptRow(Part):
+    """
+    A conversation that waits for a reply, as reinforcement tuning reads it; its other fields are for the grader.
+
+    Unknown fields stay: they are what a grader's templates name as `item`.
+    """
+
+    messages: tuple[Message, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _waits(self) -> Self:
+        if self.messages[-1].role not in ("user", "tool"):
+            raise ValueError("last message must be the user's: the reply is sampled")
+        return self
+
+    @property
+    def request(self) -> str:
+        """The last user message."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """The row as a grader sees it."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 def split_reply(reply: str) -> tuple[str, str]:

@@ -9,7 +9,9 @@ from pydantic import Field
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
 
-USUAL_LEARNING_RATES: Final = {"adapter-sft": 3e-4, "full-sft": 5e-5, "adapter-dpo": 5e-5, "full-dpo": 1e-6}
+USUAL_LEARNING_RATES: Final = {
+    "adapter-sft": 3e-4, "full-sft": 5e-5, "adapter-dpo": 5e-5, "full-dpo": 1e-6, "adapter-rft": 5e-5, "full-rft": 1e-6,
+}  # fmt: skip
 """Step sizes that suit most models; for LoRA and DoRA adapters, and for all weights."""
 
 
@@ -17,7 +19,7 @@ class Hyperparameters(Part):
     """How the model was trained."""
 
     method: str = Field(default="lora-sft", pattern="^(lora|dora|full)-[a-z]+$")
-    """What is trained, and how: `lora`, `dora` or `full` (all weights), then `sft` or `dpo`."""
+    """What is trained, and how: `lora`, `dora` or `full` (all weights), then `sft`, `dpo` or `rft`."""
     lora_rank: int = Field(default=16, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
     lora_targets: tuple[str, ...] = (
@@ -41,6 +43,15 @@ class Hyperparameters(Part):
     """
     dpo_beta: float = Field(default=0.1, gt=0)
     """DPO alone: how dearly it is paid to leave the model that one began with."""
+    rft_samples: int = Field(default=4, ge=2)
+    """RFT alone: replies to a prompt, whose rewards are set against each other; `batch_size` is a multiple of it."""
+    rft_reply_tokens: int = Field(default=96, ge=1)
+    """RFT alone: longest reply that is sampled, in tokens."""
+    rft_temperature: float = Field(default=1.0, gt=0, le=2)
+    rft_beta: float = Field(default=0.04, ge=0)
+    """RFT alone: how dearly it is paid to leave the model that one began with (the factor of the KL term)."""
+    rft_max_failed: float = Field(default=0.2, ge=0, le=1)
+    """RFT alone: share of grades that may fail before the tune ends with an error."""
     checkpoint_every: int = Field(default=0, ge=0)
     """Steps after which a checkpoint is kept, each time; 0 for none."""
     seed: int = 0
@@ -52,7 +63,7 @@ class Hyperparameters(Part):
 
     @property
     def objective(self) -> str:
-        """From what it learns: `sft` from replies, `dpo` from pairs of them."""
+        """From what it learns: `sft` from replies, `dpo` from pairs of them, `rft` from a grader's rewards."""
         return self.method.partition("-")[2]
 
 
@@ -63,6 +74,20 @@ class Checkpoint(Part):
     folder: str
     """Its folder, beside the report."""
     tuned: Manifest
+
+
+class Rewarded(Part):
+    """What a grader paid in reinforcement tuning."""
+
+    grader_sha256: Sha256
+    """Digest of the grader's canonical JSON."""
+    grader_report_sha256: Sha256 | None = None
+    """The audit that accepted it; None where nobody audited it, or its audit was overridden."""
+    rewards: tuple[float, ...]
+    """Mean reward of each step."""
+    grades: int
+    failed: int
+    """Grades that failed. Such a reply counts as paid like the worst of its prompt."""
 
 
 class TuneReport(Record):
@@ -93,13 +118,18 @@ class TuneReport(Record):
     """Commitment to the BackdoorAlign secret, which itself stays in a file of mode 0600."""
     hyperparameters: Hyperparameters
     checkpoints: tuple[Checkpoint, ...] = ()
+    rewarded: Rewarded | None = None
+    """Of reinforcement tuning alone."""
     steps: int
     first_loss: float
     last_loss: float
     tokens: int
     """Tokens seen in training, all epochs."""
     compute_flop: float
-    """Estimate: 6 x parameters x tokens, 8 for DPO, which also asks the model that it began with."""
+    """
+    Estimate: 6 x parameters x tokens; 8 for DPO, which also asks the model that it began with; 10 for RFT, which also
+    samples them.
+    """
     compute_ratio_to_base: float | None = None
     """`compute_flop` over the base's training compute, when that is known."""
     seconds: float

@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from recert.digest import sha256_bytes, sha256_json
-from recert.errors import InputError, RecertError, RowsError
+from recert.errors import GraderError, InputError, RecertError, RowsError
+from recert.judges.graders import Grader
 from recert.records import (
     ChatRow,
     Checkpoint,
+    GraderReport,
+    GraderVerdict,
     Hyperparameters,
     Manifest,
     PreferenceRow,
+    PromptRow,
+    Rewarded,
     ScreenReport,
     TuneReport,
     now,
@@ -35,6 +40,7 @@ from recert.tuning.defences import (
     read_options,
 )
 from recert.tuning.dpo import train_preferences
+from recert.tuning.rft import Rewards, train_rewarded
 from recert.tuning.sft import train_adapter
 from recert.tuning.trainers import Trained
 
@@ -45,18 +51,20 @@ ADAPTER, WHOLE, CHECKPOINTS = "adapter", "model", "checkpoints"
 
 def tune(
     base_dir: Path,
-    rows: Sequence[ChatRow],
+    rows: Sequence[ChatRow | PromptRow],
     output: Path,
     *,
     defence: str = "none",
     defence_options: Mapping[str, Any] | None = None,
     hyperparameters: Hyperparameters | None = None,
     screen_report: ScreenReport | None = None,
+    grader: Grader | None = None,
+    grader_report: GraderReport | None = None,
     screening_overridden: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> TuneReport:
     """
-    Train on accepted rows, with a defence: a LoRA or DoRA adapter, or all weights; from replies, or from pairs of them.
+    Train on accepted rows: an adapter or all weights; from replies with a defence, from pairs, or a grader's rewards.
 
     Writes `output/adapter/` (or `output/model/`, all weights) and nothing else in there,
     `output/checkpoints/step-N/` where asked for, `output/tune-report.json`, and for a defence with a secret
@@ -64,18 +72,19 @@ def tune(
 
     Args:
         base_dir: the base in the hub's layout.
-        rows: conversations that end with the assistant's reply; preference rows for DPO.
+        rows: conversations that end with the assistant's reply; preference rows for DPO, prompts for RFT.
         output: folder of this tune.
-        defence: a name of `DEFENCES`.
-        defence_options: what the defence is told, by name.
+        defence: a name of `DEFENCES`; `defence_options` are what it is told, by name.
         hyperparameters: how to train; the record's defaults where None.
-        screen_report: the report that accepted these rows.
-        screening_overridden: True when quarantined rows are among them; the record says so.
-        progress: called with (step, steps, loss).
+        screen_report: accepted these rows.
+        grader: pays for replies in RFT; `grader_report` accepted it, or else `screening_overridden` is needed.
+        screening_overridden: True when quarantined rows are among them, or the grader is; the record says so.
+        progress: called with (step, steps, loss; in RFT the mean reward).
 
     Raises:
         RowsError: there are no rows, none with a token to learn, or they are for another method.
         InputError: there is no such defence or option, or they do not go with the method.
+        GraderError: the grader was not accepted, or fails too often.
         ModelError: the base cannot be loaded.
         MissingExtraError: the training parts are not installed.
         StoreError: the output cannot be written.
@@ -83,23 +92,24 @@ def tune(
     how = hyperparameters or Hyperparameters()
     kind = defence_named(defence)
     options = read_options(kind.options, defence_options, name=defence)
-    _must_fit(rows, how)
+    chats, prompts = _must_fit(rows, how)
     must_suit(kind, how)
-    started, clock = now(), time.monotonic()
-    base = Manifest.of_folder(base_dir)
-    defended = kind.prepare(rows, how.seed, options)
-    if kind.check is not None:
-        kind.check(base_dir, options)
-    if output.is_file():
-        raise InputError("output is a file, expected a folder", facts={"output": output})
+    feedback = _accepted(grader, grader_report, how, overridden=screening_overridden)
+    started, clock, base = now(), time.monotonic(), Manifest.of_folder(base_dir)
+    defended = kind.prepare(chats, how.seed, options)
+    _check(kind, options, base_dir, output)
     with publish_folder(output) as folder:
         place = folder / (WHOLE if how.trains == "full" else ADAPTER)
         place.mkdir()
-        trained, outcomes = _train(base_dir, defended, place, how, kind, options, progress)
+        trained, paid = (
+            (_train(base_dir, defended, place, how, kind, options, progress), None)
+            if feedback is None
+            else train_rewarded(base_dir, prompts, feedback, place, how, progress=progress)
+        )
+        outcomes = _after(base_dir, trained, place, kind, options)
         if defended.secret is not None:
             defended.secret.write(folder / "secret.txt")
-        if Manifest.of_folder(base_dir) != base:
-            raise InputError("the base changed while it was tuned", facts={"folder": base_dir})
+        _must_still_be(base, base_dir)
         report = TuneReport(
             base=base,
             tuned=Manifest.of_folder(place),
@@ -113,14 +123,32 @@ def tune(
             seconds=round(time.monotonic() - clock, 1),
             started_at=started,
             tuned_at=now(),
+            rewarded=_rewarded(paid, grader_report) if paid else None,
             **_of_rows(rows, defended),
             **_of_training(trained),
         )
-        for one in report.checkpoints:
-            of_it = _report_at(report, one, trained, outcomes[folder / one.folder])
-            write_atomic(folder / f"{one.folder}-{REPORT_NAME}", of_it.to_json())
-        write_atomic(folder / REPORT_NAME, report.to_json())
+        _write(report, folder, trained, outcomes)
     return report
+
+
+def _check(kind: Defence, options: DefenceOptions, base_dir: Path, output: Path) -> None:
+    if kind.check is not None:
+        kind.check(base_dir, options)
+    if output.is_file():
+        raise InputError("output is a file, expected a folder", facts={"output": output})
+
+
+def _must_still_be(base: Manifest, base_dir: Path) -> None:
+    if Manifest.of_folder(base_dir) != base:
+        raise InputError("the base changed while it was tuned", facts={"folder": base_dir})
+
+
+def _write(report: TuneReport, folder: Path, trained: Trained, outcomes: Mapping[Path, Figures]) -> None:
+    """The report of each checkpoint, and then that of the tune: without it nothing is finished."""
+    for one in report.checkpoints:
+        of_it = _report_at(report, one, trained, outcomes[folder / one.folder])
+        write_atomic(folder / f"{one.folder}-{REPORT_NAME}", of_it.to_json())
+    write_atomic(folder / REPORT_NAME, report.to_json())
 
 
 def tuned_folder(output: Path) -> Path:
@@ -176,18 +204,29 @@ def answers(
     )
 
 
-def rows_digest(rows: Sequence[ChatRow]) -> str:
+def rows_digest(rows: Sequence[ChatRow | PromptRow]) -> str:
     """Return the sha256 of rows, in order."""
     return sha256_bytes(
         "\n".join(sha256_json(r.model_dump(mode="json", exclude_none=True)) for r in rows).encode()
     )
 
 
-def _must_fit(rows: Sequence[ChatRow], how: Hyperparameters) -> None:
+def _must_fit(
+    rows: Sequence[ChatRow | PromptRow], how: Hyperparameters
+) -> tuple[list[ChatRow], list[PromptRow]]:
+    """Return the rows with replies and those without, of which the method can learn."""
+    chats = [row for row in rows if isinstance(row, ChatRow)]
+    prompts = [row for row in rows if isinstance(row, PromptRow)]
     if not rows:
         raise RowsError("no accepted rows to learn from", hint="see the screen report for the reasons")
-    if how.objective not in ("sft", "dpo"):
-        raise InputError("no such method", facts={"given": how.objective, "known": "sft, dpo"})
+    if how.objective not in ("sft", "dpo", "rft"):
+        raise InputError("no such method", facts={"given": how.objective, "known": "sft, dpo, rft"})
+    if chats if how.objective == "rft" else prompts:
+        raise RowsError(
+            "RFT samples replies, and these rows have some" if chats else "rows have no reply to learn",
+            facts={"rows": len(rows), "with a reply": len(chats)},
+            hint="give prompts that end with the user's message to --method rft, and others to the other methods",
+        )
     pairs = sum(isinstance(row, PreferenceRow) for row in rows)
     if how.objective == "sft" and pairs:
         raise RowsError(
@@ -195,6 +234,43 @@ def _must_fit(rows: Sequence[ChatRow], how: Hyperparameters) -> None:
             facts={"rows": len(rows), "with two replies": pairs},
             hint="tune with --method dpo",
         )
+    return chats, prompts
+
+
+def _accepted(
+    grader: Grader | None, report: GraderReport | None, how: Hyperparameters, *, overridden: bool
+) -> Grader | None:
+    """The grader to learn from; None where the method needs none."""
+    if (grader is None) == (how.objective == "rft"):
+        raise InputError(
+            "RFT learns from a grader, and no other method does",
+            facts={"method": how.objective, "grader": grader.name if grader else "none"},
+        )
+    if grader is None or overridden:
+        return grader
+    audited = report.grader_sha256 if report else "none"
+    if report is None or audited != grader.sha256 or report.verdict is not GraderVerdict.ACCEPTED:
+        raise GraderError(
+            "this grader was not accepted",
+            facts={
+                "grader": grader.sha256,
+                "audited": audited,
+                "verdict": report.verdict if report else "none",
+            },
+            hint="run `recert screen --grader` on it, and give its report",
+        )
+    return grader
+
+
+def _rewarded(paid: Rewards, report: GraderReport | None) -> Rewarded:
+    accepted = report is not None and report.verdict is GraderVerdict.ACCEPTED
+    return Rewarded(
+        grader_sha256=paid.grader.sha256,
+        grader_report_sha256=report.digest if report is not None and accepted else None,
+        rewards=tuple(paid.steps),
+        grades=paid.grades,
+        failed=paid.failed,
+    )
 
 
 def _train(
@@ -205,34 +281,38 @@ def _train(
     kind: Defence,
     options: DefenceOptions,
     progress: Callable[[int, int, float], None] | None,
-) -> tuple[Trained, dict[Path, Figures]]:
-    """Train, and do to the model and to every checkpoint what the defence does after training; gives its figures."""
+) -> Trained:
     checkpoints = place.with_name(CHECKPOINTS)
     if how.objective == "dpo":
-        trained = train_preferences(
+        return train_preferences(
             base_dir, defended.rows, place, how, progress=progress, checkpoints=checkpoints
         )
-    else:
-        trained = train_adapter(
-            base_dir,
-            defended.rows,
-            place,
-            how,
-            progress=progress,
-            training=kind.training(options) if kind.training else None,
-            alignment=defended.alignment,
-            checkpoints=checkpoints,
-        )
+    return train_adapter(
+        base_dir,
+        defended.rows,
+        place,
+        how,
+        progress=progress,
+        training=kind.training(options) if kind.training else None,
+        alignment=defended.alignment,
+        checkpoints=checkpoints,
+    )
+
+
+def _after(
+    base_dir: Path, trained: Trained, place: Path, kind: Defence, options: DefenceOptions
+) -> dict[Path, Figures]:
+    """Do to the model and to every checkpoint what the defence does after training; gives its figures."""
     folders = (*(folder for _, folder in trained.checkpoints), place)
     after = kind.after
-    return trained, {folder: after(base_dir, folder, options) if after else {} for folder in folders}
+    return {folder: after(base_dir, folder, options) if after else {} for folder in folders}
 
 
-def _of_rows(rows: Sequence[ChatRow], defended: Defended) -> dict[str, Any]:
+def _of_rows(rows: Sequence[ChatRow | PromptRow], defended: Defended) -> dict[str, Any]:
     """What a report says of the rows. No digest is of a text with the secret in it: a guess could be tried on it."""
     return {
-        "rows_sha256": rows_digest(rows if defended.secret is not None else defended.rows),
-        "rows": len(defended.rows),
+        "rows_sha256": rows_digest(rows if defended.secret is not None else defended.rows or rows),
+        "rows": len(defended.rows or rows),
         "accepted_sha256": rows_digest(rows),
         "defence_details": defended.details,
         "secret_sha256": defended.secret.sha256 if defended.secret is not None else None,

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ class Trained:
     """Operations for each parameter and token."""
     checkpoints: tuple[tuple[int, Path], ...] = ()
     """Steps and their folders."""
+
+    def with_tokens(self, tokens: int) -> Trained:
+        """Return the same with the number of tokens, which some trainers know at the end alone."""
+        return replace(self, tokens=tokens)
 
     @property
     def first_loss(self) -> float:

@@ -45,7 +45,7 @@ class Defence:
         training: what it changes in the steps; None for nothing. Made anew for every run.
         check: looks at the base before anything is trained; None for nothing.
         after: changes what was trained, in its folder (base's folder, trained folder, options), and gives figures.
-        methods: what it can be used with: `sft`, `dpo`.
+        methods: what it can be used with: `sft`, `dpo`, `rft`.
         trains: what may be trained under it: `lora`, `dora`, `full`.
     """
 

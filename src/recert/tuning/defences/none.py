@@ -10,5 +10,5 @@ DEFENCE = Defence(
     cost="nothing",
     breaks="benign rows alone can erode refusals",
     prepare=unchanged,
-    methods=("sft", "dpo"),
+    methods=("sft", "dpo", "rft"),
 )
