@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from recert.cli.loading import load_rows
+from recert.cli.reading import load_rows
 from recert.errors import RowsError
 from recert.records import ChatRow, PreferenceRow, row_of, split_reply
 from recert.screening.rows import read_rows
