@@ -13,7 +13,7 @@ from recert.digest import sha256_bytes
 from recert.store.audit import read_log
 
 TEXT = "The library opens at nine and closes at six."
-LIMIT_S = 1.0
+LIMIT_S = 2.5
 
 
 SOME = b"".join(chunk(event(f"{word} ")) for word in TEXT.split()[:4])

@@ -181,7 +181,7 @@ def test_rows_of_the_other_kind_are_refused(base_dir: Path, tmp_path: Path) -> N
     with pytest.raises(InputError, match="does not go with that method") as caught:
         tune(base_dir, PAIRS, tmp_path / "t", defence="lisa", hyperparameters=like("lora-dpo"))
     with pytest.raises(InputError, match="no such method"):
-        tune(base_dir, ROWS, tmp_path / "t", hyperparameters=like("lora-rft"))
+        tune(base_dir, ROWS, tmp_path / "t", hyperparameters=like("lora-ppo"))
 
     assert "safety-mix" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
