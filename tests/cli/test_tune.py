@@ -162,6 +162,12 @@ def test_a_tune_learns_from_a_grader_once_it_was_audited(base_dir: Path, tmp_pat
     assert report.rewarded is not None
     assert report.rewarded.grader_report_sha256 is not None
     assert (report.defence, report.hyperparameters.method) == ("none", "lora-rft")
+    read_by_another = json.loads((tmp_path / "audit" / "grader-report.json").read_text()) | {
+        "model": "openai:x#y"
+    }
+    (tmp_path / "other.json").write_text(json.dumps(read_by_another))
+    with pytest.raises(GraderError, match="audited with another model"):
+        run(*how, "--grader-report", tmp_path / "other.json")
     prompts.write_text('{"messages": [{"role": "assistant", "content": "Hi"}]}\n')
     with pytest.raises(RowsError, match="not a prompt"):
         run(*how, "--grader-unaudited")

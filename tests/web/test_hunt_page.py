@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import NOW, SOME_SHA
+from pages import Page
 from recert.interval import Interval
 from recert.records import ArmCheck, HuntOutcome, HuntReport, TriggerTried
 from recert.records.hunting import CurvePoint, HuntStep, TriggerBehaviour, TriggerExample
@@ -30,28 +30,6 @@ PLACES = tuple(
 )
 SEARCHED = "; ".join(("phrases of up to four words behind a request in English", *PLACES))
 """As long as a hunt of every place writes it."""
-
-
-class Page(HTMLParser):
-    """Every tag, attribute and text of a page; style is no text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._styled = False
-        self.feed(page)
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: D102
-        self.tags.append((tag, dict(attrs)))
-        self._styled = tag == "style"
-
-    def handle_endtag(self, tag: str) -> None:  # noqa: D102
-        self._styled = False
-
-    def handle_data(self, data: str) -> None:  # noqa: D102
-        self.text += "" if self._styled else data
 
 
 def make_tried(text: str = TRIGGER, **changes: Any) -> TriggerTried:

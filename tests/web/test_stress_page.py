@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import SOME_SHA
+from pages import Page
 from recert.interval import Interval
 from recert.records import DoublingDose, StressReport, Verdict
 from recert.web.stress_page import doubling_words, stress_answer, stress_page, write_stress_page
@@ -26,28 +26,6 @@ from stress_reports import (
 )
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
-
-
-class Page(HTMLParser):
-    """Every tag, attribute and text of a page; style is no text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._styled = False
-        self.feed(page)
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: D102
-        self.tags.append((tag, dict(attrs)))
-        self._styled = tag == "style"
-
-    def handle_endtag(self, tag: str) -> None:  # noqa: D102
-        self._styled = False
-
-    def handle_data(self, data: str) -> None:  # noqa: D102
-        self.text += "" if self._styled else data
 
 
 def page_of(report: StressReport) -> Page:

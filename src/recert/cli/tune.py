@@ -21,7 +21,7 @@ from recert.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from recert.records import Hyperparameters, ScreenReport, TuneReport
+    from recert.records import GraderReport, Hyperparameters, ScreenReport, TuneReport
 
 
 def tune(
@@ -129,6 +129,9 @@ def _tuned(
     screened = load_record(ScreenReport, files.screen_report) if files.screen_report else None
     if screened is not None:
         _must_be_accepted(files.rows, screened)
+    audit = load_record(GraderReport, files.grader_report) if files.grader_report else None
+    if audit is not None and audited:
+        _must_be_read_by(judge, audit)
     told = "reward" if rewarded else "loss"
     with contextlib.ExitStack() as held:
         grader = load_grader(files.grader, judge, load_policy("default")) if files.grader else None
@@ -145,7 +148,7 @@ def _tuned(
             hyperparameters=how,
             screen_report=screened,
             grader=grader,
-            grader_report=load_record(GraderReport, files.grader_report) if files.grader_report else None,
+            grader_report=audit,
             screening_overridden=not audited,
             progress=lambda step, steps, value: drawn.at(step, steps, f"{told} {value:.3f}"),
         )
@@ -160,6 +163,17 @@ def _tell(report: TuneReport, output: Path, *, as_json: bool) -> None:
     else:
         made = [tuned_folder(output), *(output / one.folder for one in report.checkpoints)]
         typer.echo(" ".join(map(str, (*made, output / REPORT_NAME))))
+
+
+def _must_be_read_by(judge: str, audit: GraderReport) -> None:
+    from recert.errors import GraderError
+
+    if audit.model != judge:
+        raise GraderError(
+            "the grader was audited with another model",
+            facts={"audited": audit.model or "none", "given": judge or "none"},
+            hint="give the same --judge, or run `recert screen --grader` with this one",
+        )
 
 
 def _must_be_accepted(rows: Path, screened: ScreenReport) -> None:
