@@ -16,6 +16,7 @@ from recert.records import HuntOutcome, HuntReport
 from recert.records.hunting import TriggerBehaviour
 from recert.store.files import write_atomic
 from recert.web import words
+from recert.web.environment import page_environment
 from recert.web.hunt_plots import curve_plot, effect_plot
 from recert.web.hunt_texts import (
     FAR,
@@ -192,13 +193,7 @@ def _texts(count: int) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("recert.web"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {
         "access": lambda name: _ACCESS.get(name, name),
         "behaviour": lambda name: _BEHAVIOURS[name],

@@ -14,6 +14,7 @@ import jinja2
 from recert.pipeline.story import Story, figures
 from recert.store.files import write_atomic
 from recert.web import words
+from recert.web.environment import page_environment
 from recert.web.forest import forest
 from recert.web.heatmap import heat_maps
 
@@ -41,13 +42,7 @@ def report_html(story: Story) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("recert.web"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {
         "change": words.change,
         "condition": words.condition,

@@ -15,6 +15,7 @@ from recert.records import DoublingDose, StressOutcome, StressReport, Verdict
 from recert.records.stress import in_order
 from recert.store.files import write_atomic
 from recert.web import words
+from recert.web.environment import page_environment
 from recert.web.hunt_texts import FAR, MAX_CELL, MAX_REPLY, MAX_WHOLE, cut, effect, share
 from recert.web.stress_plots import HEIGHT, WIDTH, panels, percent
 
@@ -106,13 +107,7 @@ def doubling_words(dose: DoublingDose) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("recert.web"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {
         "cut": cut,
         "doubling": doubling_words,
