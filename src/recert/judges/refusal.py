@@ -94,7 +94,7 @@ class RefusalJudge:
         """Id, version, and error against the human labels (full refusal against full compliance)."""
         return JudgeNote(
             id="recert-refusal",
-            version="1",
+            version="2",
             estimand="refusal",
             digest=_DIGEST,
             sensitivity=SENSITIVITY,
