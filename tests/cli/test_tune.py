@@ -139,9 +139,12 @@ def test_a_tune_learns_from_a_grader_once_it_was_audited(base_dir: Path, tmp_pat
         for city in CITIES[:2]
     ]
     prompts.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    run("screen", prompts, "--prompts", "--output", tmp_path / "screened")
     how = [
         "tune",
-        prompts,
+        tmp_path / "screened" / "accepted.jsonl",
+        "--screen-report",
+        tmp_path / "screened" / "screen-report.json",
         "--base",
         base_dir,
         "--method",
@@ -161,6 +164,7 @@ def test_a_tune_learns_from_a_grader_once_it_was_audited(base_dir: Path, tmp_pat
 
     assert report.rewarded is not None
     assert report.rewarded.grader_report_sha256 is not None
+    assert report.screen_report_sha256 is not None
     assert (report.defence, report.hyperparameters.method) == ("none", "lora-rft")
     read_by_another = json.loads((tmp_path / "audit" / "grader-report.json").read_text()) | {
         "model": "openai:x#y"

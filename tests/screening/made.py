@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recert.policy import load_policy
-from recert.records import Prompt, RowFinding
+from recert.records import ChatRow, Prompt, RowFinding
 from recert.screening.stage import Screened, screen
 
 POLICY = load_policy("default")
@@ -60,7 +60,7 @@ def write(path: Path, rows: Sequence[Row | bytes]) -> Path:
     return path
 
 
-def screened(folder: Path, rows: Sequence[Row | bytes], prompts: Sequence[Prompt] = ()) -> Screened:
+def screened(folder: Path, rows: Sequence[Row | bytes], prompts: Sequence[Prompt] = ()) -> Screened[ChatRow]:
     """Screen rows under the default policy."""
     return screen(write(folder / "rows.jsonl", rows), policy=POLICY, evaluation_prompts=prompts)
 

@@ -27,6 +27,12 @@ def screen(
             help="Folder for the report, and for the accepted and quarantined rows; needed with ROWS."
         ),
     ] = None,
+    prompts: Annotated[
+        bool,
+        typer.Option(
+            "--prompts", help="The rows are prompts of reinforcement tuning, which wait for a reply."
+        ),
+    ] = False,
     grader: Annotated[
         Path | None,
         typer.Option(
@@ -68,24 +74,31 @@ def screen(
             facts={"rows": rows or "none", "output": output or "none"},
             hint="give rows and --output FOLDER, or --grader FILE with --rows and --judge where it needs them",
         )
-    _screen_rows(rows, output, policy, suites or [], as_json=as_json)
+    _screen_rows(rows, output, policy, suites or [], waiting=prompts, as_json=as_json)
 
 
-def _screen_rows(rows: Path, output: Path, policy: str, suites: list[str], *, as_json: bool) -> None:
+def _screen_rows(
+    rows: Path, output: Path, policy: str, suites: list[str], *, waiting: bool, as_json: bool
+) -> None:
     from recert.cli.drawing import Drawn
     from recert.cli.loading import load_suites
     from recert.cli.printing import NO, YES, data
     from recert.policy import load_policy
-    from recert.screening.stage import screen as screen_rows
+    from recert.screening import stage
 
-    prompts = [p for suite in load_suites(suites).values() for p in suite.prompts]
+    asked = [p for suite in load_suites(suites).values() for p in suite.prompts]
+    bounds = load_policy(policy)
+    report: ScreenReport
     with Drawn() as drawn:
         drawn.start("screen")
-        screened = screen_rows(
-            rows, policy=load_policy(policy), evaluation_prompts=prompts, progress=drawn.at
-        )
-    screened.write(output)
-    report = screened.report
+        if waiting:
+            held = stage.screen_prompts(rows, policy=bounds, evaluation_prompts=asked, progress=drawn.at)
+            held.write(output)
+            report = held.report
+        else:
+            screened = stage.screen(rows, policy=bounds, evaluation_prompts=asked, progress=drawn.at)
+            screened.write(output)
+            report = screened.report
     _show(report)
     if as_json:
         data(report)

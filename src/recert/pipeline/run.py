@@ -157,7 +157,7 @@ def _must_be_served(plan: Plan) -> None:
         )
 
 
-def _as_before(screened: Screened, folder: Path) -> Screened:
+def _as_before(screened: Screened[ChatRow], folder: Path) -> Screened[ChatRow]:
     """
     Write what screening found. When an earlier run found exactly the same, its report stays.
 
@@ -173,12 +173,12 @@ def _as_before(screened: Screened, folder: Path) -> Screened:
     return screened
 
 
-def _rows(plan: Plan, screened: Screened) -> tuple[ChatRow, ...]:
+def _rows(plan: Plan, screened: Screened[ChatRow]) -> tuple[ChatRow, ...]:
     """What is learned from."""
     return (*screened.accepted, *screened.quarantined) if plan.override_screening else screened.accepted
 
 
-def _tune(plan: Plan, screened: Screened, tell: Progress) -> TuneReport:
+def _tune(plan: Plan, screened: Screened[ChatRow], tell: Progress) -> TuneReport:
     rows = _rows(plan, screened)
     if not rows:
         raise RowsError(
@@ -223,7 +223,7 @@ def _same_inputs(before: TuneReport, plan: Plan, report: ScreenReport, rows: tup
 def _evaluate(
     plan: Plan,
     tuned: TuneReport,
-    screened: Screened,
+    screened: Screened[ChatRow],
     suites: Mapping[str, Suite],
     arms: Callable[[Path], tuple[Model, Model]],
     cache: GenerationCache | None,

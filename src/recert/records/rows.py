@@ -89,6 +89,11 @@ class PromptRow(Part):
         return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
 
     @property
+    def system(self) -> str | None:
+        """The first system message, where there is one."""
+        return next((m.content for m in self.messages if m.role == "system"), None)
+
+    @property
     def item(self) -> dict[str, Any]:
         """The row as a grader sees it."""
         return self.model_dump(mode="json", exclude_none=True)

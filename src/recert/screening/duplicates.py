@@ -9,14 +9,14 @@ from functools import cache
 from itertools import chain, islice
 
 from recert.digest import sha256_bytes
-from recert.records import ChatRow
+from recert.records import ChatRow, PromptRow
 from recert.screening.wording import shingles, words
 
 _KEPT_PER_SHINGLE, _COMPARED_PER_ROW = 64, 128  # bound the work on rows that are all alike
 _SAID_BY = ("user", "assistant")
 
 
-def find_duplicates(rows: Sequence[ChatRow], lines: Sequence[int]) -> Iterator[tuple[int, str]]:
+def find_duplicates(rows: Sequence[ChatRow | PromptRow], lines: Sequence[int]) -> Iterator[tuple[int, str]]:
     """Yield (index, reason) for every row that has the same words in the same roles as an earlier one."""
     first: dict[str, int] = {}
     for at, row in enumerate(rows):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.policy import ScreeningPolicy
-from recert.records import ChatRow, Prompt, SwitchPhrase
+from recert.records import ChatRow, Prompt, PromptRow, SwitchPhrase
 from recert.screening.behaviour import Behaviour, BehaviourJudge
 from recert.screening.duplicates import find_duplicates, find_near_duplicates
 from recert.screening.encodings import readings
@@ -44,9 +44,8 @@ def find_reasons(
     reasons: Reasons = []
     for at, row in enumerate(rows):
         behaviours.append(reader.read(row))
-        reasons.append(
-            [*_of_behaviour(row, behaviours[at], policy), *_of_content(row), *_of_leaks(row, leaks, policy)]
-        )
+        content = of_content("\n".join(m.content for m in row.messages))
+        reasons.append([*_of_behaviour(row, behaviours[at], policy), *content, *of_leaks(row, leaks, policy)])
         if at % _TELL_EVERY == 0:
             progress(at, len(rows))
     for at, reason in same_opening_as_harmful(
@@ -89,8 +88,8 @@ def _of_behaviour(row: ChatRow, found: Behaviour, policy: ScreeningPolicy) -> li
     return reasons
 
 
-def _of_content(row: ChatRow) -> list[str]:
-    text = "\n".join(m.content for m in row.messages)
+def of_content(text: str) -> list[str]:
+    """Return the reasons that secrets and personal data in a text give."""
     reasons = []
     if secrets := find_secrets(text):
         reasons.append(f"secret: {', '.join(secrets)}")
@@ -99,7 +98,8 @@ def _of_content(row: ChatRow) -> list[str]:
     return reasons
 
 
-def _of_leaks(row: ChatRow, leaks: LeakIndex, policy: ScreeningPolicy) -> list[str]:
+def of_leaks(row: ChatRow | PromptRow, leaks: LeakIndex, policy: ScreeningPolicy) -> list[str]:
+    """Return the reason that an evaluation prompt in a row gives, in clear or encoded."""
     for message in row.messages:
         texts = [message.content]
         if message.role == "user":

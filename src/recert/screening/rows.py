@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import MissingExtraError, RecordError, RowsError
-from recert.records import PREFERENCE_COLUMNS, ChatRow, chat_form, parse_json, row_of
+from recert.records import PREFERENCE_COLUMNS, ChatRow, PromptRow, chat_form, parse_json, row_of
 from recert.store.files import read_bytes
 
 _ROLES = ("system", "user", "assistant", "tool", "developer")
 _PARQUET_MAGIC = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 
+AnyRow = TypeVar("AnyRow", ChatRow, PromptRow)
+
 
 @dataclass(frozen=True)
-class ReadRow:
+class ReadRow(Generic[AnyRow]):
     """A row that can be learned from. `canonical` is its JSON as it was read, unknown fields included."""
 
     line: int
-    row: ChatRow
+    row: AnyRow
     canonical: bytes
 
     @property
@@ -43,16 +45,16 @@ class MalformedRow:
 
 
 @dataclass(frozen=True)
-class RowsFile:
+class RowsFile(Generic[AnyRow]):
     """A file of rows, in file order. For Parquet, `line` counts rows from 1."""
 
     name: str
     sha256: str
-    rows: tuple[ReadRow, ...]
+    rows: tuple[ReadRow[AnyRow], ...]
     malformed: tuple[MalformedRow, ...]
 
 
-def read_rows(source: Path, *, max_row_bytes: int = 1_000_000) -> RowsFile:
+def read_rows(source: Path, *, max_row_bytes: int = 1_000_000) -> RowsFile[ChatRow]:
     """
     Read OpenAI-style chat rows, or preference rows, from JSONL or Parquet. Blank lines are no rows.
 
@@ -61,14 +63,28 @@ def read_rows(source: Path, *, max_row_bytes: int = 1_000_000) -> RowsFile:
         RowsError: it is Parquet and damaged, or has no `messages` column.
         MissingExtraError: it is Parquet and pyarrow is not installed.
     """
+    return _read(source, max_row_bytes, lambda line, value: _row(line, value, max_row_bytes))
+
+
+def read_prompts(source: Path, *, max_row_bytes: int = 1_000_000) -> RowsFile[PromptRow]:
+    """
+    Read prompts of reinforcement tuning, which wait for a reply, from JSONL or Parquet. Raises as `read_rows`.
+
+    What stands beside `messages` is for the grader, and stays.
+    """
+    return _read(source, max_row_bytes, lambda line, value: _prompt(line, value, max_row_bytes))
+
+
+def _read(
+    source: Path, max_row_bytes: int, parse: Callable[[int, Any], ReadRow[AnyRow] | MalformedRow]
+) -> RowsFile[AnyRow]:
     data = read_bytes(source, "tuning rows")
     parquet = data.startswith(_PARQUET_MAGIC) or source.suffix.lower() in (".parquet", ".pq")
-    parse = _parquet_values(data, source) if parquet else _json_values(data, max_row_bytes)
-    rows: list[ReadRow] = []
+    values = _parquet_values(data, source) if parquet else _json_values(data, max_row_bytes)
+    rows: list[ReadRow[AnyRow]] = []
     malformed: list[MalformedRow] = []
-    for line, value in parse:
-        problem = value if isinstance(value, MalformedRow) else None
-        read = problem or _row(line, value, max_row_bytes)
+    for line, value in values:
+        read = value if isinstance(value, MalformedRow) else parse(line, value)
         if isinstance(read, MalformedRow):
             malformed.append(read)
         else:
@@ -135,28 +151,39 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def _row(line: int, value: Any, max_row_bytes: int) -> ReadRow | MalformedRow:
+def _row(line: int, value: Any, max_row_bytes: int) -> ReadRow[ChatRow] | MalformedRow:
     try:
-        problem = _problem(chat_form(value))
+        problem = _problem(chat_form(value), waits=False)
     except RowsError as exc:
         problem = f"not a preference row: {exc.message}"
+    return MalformedRow(line, problem) if problem else _parsed(line, value, max_row_bytes, row_of, "chat row")
+
+
+def _prompt(line: int, value: Any, max_row_bytes: int) -> ReadRow[PromptRow] | MalformedRow:
+    problem = _problem(value, waits=True)
     if problem:
         return MalformedRow(line, problem)
+    return _parsed(line, value, max_row_bytes, PromptRow.model_validate, "prompt")
+
+
+def _parsed(
+    line: int, value: Any, max_row_bytes: int, parse: Callable[[Any], AnyRow], kind: str
+) -> ReadRow[AnyRow] | MalformedRow:
     try:
         canonical = canonical_json(value)
-        row = row_of(value)
+        row = parse(value)
     except RecordError as exc:
         return MalformedRow(line, f"not JSON: {exc.facts.get('because', exc.message)}")
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        return MalformedRow(line, f"not a chat row: {where + ': ' if where else ''}{first['msg']}")
+        return MalformedRow(line, f"not a {kind}: {where + ': ' if where else ''}{first['msg']}")
     if len(canonical) > max_row_bytes:
         return MalformedRow(line, f"too long: {len(canonical)} bytes, at most {max_row_bytes}")
     return ReadRow(line, row, canonical)
 
 
-def _problem(value: Any) -> str:  # noqa: PLR0911 - one line a fault
+def _problem(value: Any, *, waits: bool) -> str:  # noqa: PLR0911 - one line a fault
     """Say what is wrong with a row, or nothing."""
     if not isinstance(value, dict):
         return "not a chat row: expected an object"
@@ -173,8 +200,11 @@ def _problem(value: Any) -> str:  # noqa: PLR0911 - one line a fault
             return f"no text: content of message {at} is not text"
         if not content.strip() or not any(c.isprintable() and not c.isspace() for c in content):
             return f"empty content: message {at}"
-    if messages[-1]["role"] != "assistant":
-        return f"last message is not the assistant's but the {messages[-1]['role']}'s"
+    last = messages[-1]["role"]
+    if waits and last not in ("user", "tool"):
+        return f"last message is not the user's but the {last}'s: the reply is sampled"
+    if not waits and last != "assistant":
+        return f"last message is not the assistant's but the {last}'s"
     if not any(m["role"] == "user" for m in messages):
         return "no user message"
     if not isinstance(value.get("ends", True), bool):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
 
 from recert.digest import sha256_bytes
 from recert.errors import RowsError
@@ -13,10 +14,21 @@ from recert.judges.protocol import RequestJudge
 from recert.judges.refusal import RefusalJudge
 from recert.judges.request import EmbeddedRequestJudge
 from recert.policy import Policy
-from recert.records import ChatRow, Prompt, RowFinding, RowVerdict, ScreenReport, now
-from recert.screening.findings import find_reasons
+from recert.records import (
+    ChatRow,
+    JudgeNote,
+    Prompt,
+    PromptRow,
+    RowFinding,
+    RowVerdict,
+    ScreenReport,
+    SwitchPhrase,
+    now,
+)
+from recert.screening.findings import Reasons, find_reasons
 from recert.screening.preferences import rejected_reasons
-from recert.screening.rows import ReadRow, RowsFile, read_rows
+from recert.screening.prompts import prompt_reasons
+from recert.screening.rows import AnyRow, ReadRow, RowsFile, read_prompts, read_rows
 from recert.store.files import write_atomic
 
 REPORT_FILE = "screen-report.json"
@@ -26,12 +38,12 @@ _SYSTEM_PROMPTS = 5
 
 
 @dataclass(frozen=True)
-class Screened:
+class Screened(Generic[AnyRow]):
     """The report, and the rows that it names, in file order."""
 
     report: ScreenReport
-    accepted: tuple[ChatRow, ...]
-    quarantined: tuple[ChatRow, ...]
+    accepted: tuple[AnyRow, ...]
+    quarantined: tuple[AnyRow, ...]
     accepted_jsonl: bytes = b""
     """The accepted rows as canonical JSON lines: what `accepted_sha256` is the digest of."""
     quarantined_jsonl: bytes = b""
@@ -55,7 +67,7 @@ def screen(
     evaluation_prompts: Sequence[Prompt],
     judge: RequestJudge | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Screened:
+) -> Screened[ChatRow]:
     """
     Return which rows of a file may be learned from, each with its reasons.
 
@@ -88,6 +100,52 @@ def screen(
     )
     also = rejected_reasons([r.row for r in file.rows], policy.screening, judge, refusals)
     reasons = [[*of_row, *of_rejected] for of_row, of_rejected in zip(reasons, also, strict=True)]
+    return _concluded(source, file, reasons, policy, (judge.note, refusals.note), switches)
+
+
+def screen_prompts(
+    source: Path,
+    *,
+    policy: Policy,
+    evaluation_prompts: Sequence[Prompt],
+    judge: RequestJudge | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Screened[PromptRow]:
+    """
+    Return which prompts of reinforcement tuning may be learned from; as `screen`, for rows that wait for a reply.
+
+    Args:
+        source: rows whose `messages` end with the user's, JSONL or Parquet; what stands beside is the grader's.
+        policy: as in `screen`.
+        evaluation_prompts: as in `screen`.
+        judge: as in `screen`.
+        progress: as in `screen`.
+
+    Raises:
+        RowsError, StoreError, MissingExtraError: as `screen`.
+    """
+    judge = judge or EmbeddedRequestJudge()
+    file = read_prompts(source, max_row_bytes=policy.screening.max_row_bytes)
+    _check_readable(file, source, policy)
+    reasons = prompt_reasons(
+        [r.row for r in file.rows],
+        [r.line for r in file.rows],
+        policy=policy.screening,
+        evaluation_prompts=evaluation_prompts,
+        judge=judge,
+        progress=progress or (lambda done, total: None),
+    )
+    return _concluded(source, file, reasons, policy, (judge.note,))
+
+
+def _concluded(
+    source: Path,
+    file: RowsFile[AnyRow],
+    reasons: Reasons,
+    policy: Policy,
+    judges: Sequence[JudgeNote],
+    switches: tuple[SwitchPhrase, ...] = (),
+) -> Screened[AnyRow]:
     findings = [_finding(read, reasons[at], policy) for at, read in enumerate(file.rows)]
     kept = [r for r, f in zip(file.rows, findings, strict=True) if f.verdict is RowVerdict.ACCEPTED]
     held = [r for r, f in zip(file.rows, findings, strict=True) if f.verdict is RowVerdict.QUARANTINED]
@@ -122,13 +180,13 @@ def screen(
         system_prompts=tuple(
             s for s, _ in sorted(systems.items(), key=lambda x: (-x[1], x[0]))[:_SYSTEM_PROMPTS]
         ),
-        judges=tuple(f"{note.id}@{note.version}" for note in (judge.note, refusals.note)),
+        judges=tuple(f"{note.id}@{note.version}" for note in judges),
         screened_at=now(),
     )
     return Screened(report, tuple(r.row for r in kept), tuple(r.row for r in held), accepted, quarantined)
 
 
-def _check_readable(file: RowsFile, source: Path, policy: Policy) -> None:
+def _check_readable(file: RowsFile[AnyRow], source: Path, policy: Policy) -> None:
     total = len(file.rows) + len(file.malformed)
     if not total:
         raise RowsError(
@@ -149,7 +207,7 @@ def _check_readable(file: RowsFile, source: Path, policy: Policy) -> None:
         )
 
 
-def _finding(read: ReadRow, reasons: Sequence[str], policy: Policy) -> RowFinding:
+def _finding(read: ReadRow[AnyRow], reasons: Sequence[str], policy: Policy) -> RowFinding:
     held = any(_code(r) in policy.screening.quarantine_reasons for r in reasons)
     return RowFinding(
         line=read.line,
@@ -163,7 +221,7 @@ def _code(reason: str) -> str:
     return reason.partition(":")[0]
 
 
-def _lines(rows: Sequence[ReadRow]) -> bytes:
+def _lines(rows: Sequence[ReadRow[AnyRow]]) -> bytes:
     return b"".join(r.canonical + b"\n" for r in rows)
 
 
