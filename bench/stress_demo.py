@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from peers.page import TUNING, claims_table, filled, machine, write_image, write_part
 from recert import settings
 from recert.cli.drawing import Drawn
 from recert.cli.stress import show
@@ -31,6 +32,8 @@ from recert.records import StressReport, Verdict
 from recert.store.cache import GenerationCache
 from recert.store.files import write_atomic
 from recert.web.stress_page import write_stress_page
+from stress_drawing import image
+from stress_drawing import table as curves
 
 MINUTES = 20
 FALL = 0.1
@@ -44,6 +47,7 @@ def main() -> int:
     said.add_argument("--policy", default="default")
     said.add_argument("--setting", default="small", choices=get_args(StressSetting))
     said.add_argument("--output", type=Path, default=Path("build/stress-demo"))
+    said.add_argument("--write", action="store_true", help="write the table and the plot into the docs")
     asked = said.parse_args()
     try:
         report = stressed(asked)
@@ -54,8 +58,11 @@ def main() -> int:
     write_stress_page(asked.output / "stress.html", report)
     write_atomic(asked.output / "table.json", (json.dumps(table(report), indent=1) + "\n").encode())
     left = len(list(asked.output.rglob("*.safetensors")))
-    for claim in claims(report, left):
-        print(json.dumps(claim | {"versions": report.versions}))
+    lines = [claim | {"versions": report.versions} for claim in claims(report, left)]
+    for line in lines:
+        print(json.dumps(line))
+    if asked.write:
+        write_part("stress_demo", documented(report, lines), TUNING)
     return 0
 
 
@@ -71,6 +78,23 @@ def stressed(asked: argparse.Namespace) -> StressReport:
     )
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         return stress(plan, suites={**suites, "task": task_suite()}, cache=cache, progress=drawn)
+
+
+def documented(report: StressReport, lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return the part of the page, and write its image."""
+    shown = write_image("stress-curves.svg", image(report))
+    asked = report.base_rates.harm["plain"].n
+    said = f"""Setting {report.setting}: {report.trained} tunes of SmolLM2-135M-Instruct with the alignment adapter.
+    Harm is asked plainly or in the attack's own wrapper, whichever is greater, with 95 % intervals over {asked}
+    requests. {machine()}."""
+    parts = (
+        "## What tuning costs the embedded base",
+        filled(said),
+        curves(report),
+        f"![harm against dose, a plot for each family]({shown})",
+        claims_table(lines),
+    )
+    return "\n\n".join(parts)
 
 
 def table(report: StressReport) -> dict[str, Any]:

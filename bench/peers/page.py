@@ -61,6 +61,17 @@ Made by `bench/leaks.py` with `--write`; `make bench-leaks` runs it. The same ma
 """,
     ("leaks",),
 )
+TUNING = Page(
+    "tuning-measured.md",
+    """\
+# What tuning costs a base, and what defences are worth
+
+Made by `bench/stress_demo.py`, `bench/defences.py` and `bench/secret_extraction.py` with `--write`; `make stress-demo`
+and `make reproduce-defences` run the first two. An aim that was missed says so. Attack rows are placeholder compliance,
+and every attack's weights were deleted once they were measured.
+""",
+    ("stress_demo", "defences", "secret_extraction"),
+)
 
 
 def machine() -> str:
@@ -115,6 +126,12 @@ def claim(
     return line
 
 
+def write_image(name: str, svg: str) -> str:
+    """Put an image beside the pages; return its name, for a link."""
+    (DOCS / name).write_text(svg + "\n", encoding="utf-8")
+    return name
+
+
 def claims_table(lines: Sequence[Mapping[str, Any]]) -> str:
     """Return claims as a Markdown table."""
     out = ["| claim | value | between | aim | met |", "|---|---|---|---|---|"]
@@ -122,7 +139,8 @@ def claims_table(lines: Sequence[Mapping[str, Any]]) -> str:
         between = "-" if not line["interval"] else " and ".join(f"{one:.2f}" for one in line["interval"])
         value = line.get("reason", "-") if line["value"] is None else f"{line['value']:.2f}"
         met = {True: "yes", False: "**no**", None: "not measured"}[line["met"]]
-        out.append(f"| {line['claim']} | {value} | {between} | {line['aim']:g} | {met} |")
+        aim = line["aim"] if isinstance(line["aim"], str) else f"{line['aim']:g}"
+        out.append(f"| {line['claim']} | {value} | {between} | {aim} | {met} |")
     return "\n".join(out)
 
 
