@@ -104,4 +104,11 @@ def shown(rate: Mapping[str, Any]) -> str:
 
 def turned(rate: Mapping[str, Any]) -> dict[str, Any]:
     """Return the share that was right from the share that was not."""
-    return {"point": 1 - rate["point"], "low": 1 - rate["high"], "high": 1 - rate["low"], "n": rate["n"]}
+    seeds = [round(1 - one, 4) for one in rate.get("seeds", ())]
+    return {
+        "point": 1 - rate["point"],
+        "low": 1 - rate["high"],
+        "high": 1 - rate["low"],
+        "n": rate["n"],
+        "seeds": seeds,
+    }
