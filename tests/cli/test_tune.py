@@ -174,4 +174,4 @@ def test_a_tune_learns_from_a_grader_once_it_was_audited(base_dir: Path, tmp_pat
         run(*how, "--grader-report", tmp_path / "other.json")
     prompts.write_text('{"messages": [{"role": "assistant", "content": "Hi"}]}\n')
     with pytest.raises(RowsError, match="not a prompt"):
-        run(*how, "--grader-unaudited")
+        run("tune", prompts, *how[4:], "--grader-unaudited")
