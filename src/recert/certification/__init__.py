@@ -10,6 +10,15 @@ from recert.certification.keys import (
     load_public_key,
     public_path,
 )
+from recert.certification.refusals import (
+    Objection,
+    keep_refusal,
+    objections,
+    read_refusals,
+    refusals_beside,
+    refuse,
+    withdraw,
+)
 from recert.certification.renew import renew
 from recert.certification.stage import CertifyDecision, approve, certify, read_unverified
 from recert.certification.status import (
@@ -27,6 +36,7 @@ __all__ = [
     "ROLES",
     "CertifyDecision",
     "Envelope",
+    "Objection",
     "PublicKey",
     "SigningKey",
     "TrustStore",
@@ -34,17 +44,23 @@ __all__ = [
     "certify",
     "generate_key",
     "issue_status",
+    "keep_refusal",
     "load_key",
     "load_public_key",
+    "objections",
     "pae",
     "public_path",
+    "read_refusals",
     "read_status",
     "read_unverified",
     "recheck",
+    "refusals_beside",
+    "refuse",
     "reinstate",
     "renew",
     "require_in_force",
     "revoke",
     "suspend",
     "verify",
+    "withdraw",
 ]

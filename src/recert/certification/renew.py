@@ -29,6 +29,7 @@ def renew(
     status: bytes | None,
     now: datetime | None = None,
     last_status_version: int | None = None,
+    refusals: Sequence[bytes] = (),
 ) -> bytes:
     """
     Return a new certificate with the evidence of a valid one, after a clean watch.
@@ -45,6 +46,7 @@ def renew(
         status: the newest status list's envelope.
         now: the time; the present by default.
         last_status_version: the highest status list version seen before.
+        refusals: as for `verify`.
 
     Raises:
         VerificationError: the old one does not hold, is under another policy (`wrong-policy`), or the watch
@@ -53,7 +55,14 @@ def renew(
     """
     at = moment(now)
     old, _ = read_signed(envelope, trust=trust, policy=policy, now=at)
-    recheck(old, trust=trust, status=status, now=at, last_status_version=last_status_version)
+    recheck(
+        old,
+        trust=trust,
+        status=status,
+        now=at,
+        last_status_version=last_status_version,
+        refusals=refusals,
+    )
     expires_at = watch_report.watched_at + timedelta(hours=policy.certification.validity_hours)
     reason = why_not_of(old, envelope, watch_report, now=at) or why_not_clean(watch_report)
     if not reason and expires_at <= old.expires_at:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from recert.certification.artefact import attack_mark
 from recert.certification.clock import moment
-from recert.certification.content import required_roles
-from recert.certification.decision import why_not_pass
+from recert.certification.demands import (
+    bad_signature,
+    require_apart,
+    require_pass,
+    require_policy,
+    require_roles,
+    require_signers,
+)
 from recert.certification.envelope import Envelope
 from recert.certification.folders import hash_each, require_same
 from recert.certification.keys import PublicKey
+from recert.certification.refusals import require_unrefused
 from recert.certification.statement import read_statement
 from recert.certification.status import read_status, require_in_force
 from recert.certification.trust import TrustStore
@@ -34,6 +41,7 @@ def verify(
     policy: Policy | str | None = None,
     now: datetime | None = None,
     last_status_version: int | None = None,
+    refusals: Sequence[bytes] = (),
 ) -> VerifiedCertificate:
     """
     Return a certificate that holds now, for exactly the files in these two folders.
@@ -48,6 +56,7 @@ def verify(
             policy that the signers signed for.
         now: the time; the present by default.
         last_status_version: the highest status list version seen before, to notice a rollback.
+        refusals: envelopes of refusals and withdrawals, as `refusals_beside` reads them.
 
     Raises:
         VerificationError: it is refused; `reason` is a code of `spec/verification.md`.
@@ -56,7 +65,14 @@ def verify(
     """
     at = moment(now)
     certificate, signers = read_signed(envelope, trust=trust, policy=policy, now=at)
-    seen = recheck(certificate, trust=trust, status=status, now=at, last_status_version=last_status_version)
+    seen = recheck(
+        certificate,
+        trust=trust,
+        status=status,
+        now=at,
+        last_status_version=last_status_version,
+        refusals=refusals,
+    )
     require_files(certificate, {"base": base_dir, "tuned": tuned_dir})
     # 10.1
     return VerifiedCertificate(
@@ -79,6 +95,7 @@ def verify_renewal(
     status: bytes | None,
     policy: Policy | str | None = None,
     now: datetime | None = None,
+    refusals: Sequence[bytes] = (),
 ) -> VerifiedCertificate:
     """
     Return another certificate for the very files that were hashed for one that is held, without hashing them again.
@@ -92,6 +109,7 @@ def verify_renewal(
         status: the newest status list's envelope.
         policy: the policy it must be under.
         now: the time; the present by default.
+        refusals: as for `verify`.
 
     Raises:
         VerificationError: it is refused, or is for other files.
@@ -99,7 +117,14 @@ def verify_renewal(
     """
     at = moment(now)
     certificate, signers = read_signed(envelope, trust=trust, policy=policy, now=at)
-    seen = recheck(certificate, trust=trust, status=status, now=at, last_status_version=held.status_version)
+    seen = recheck(
+        certificate,
+        trust=trust,
+        status=status,
+        now=at,
+        last_status_version=held.status_version,
+        refusals=refusals,
+    )
     # 9.3, with what 9.1 found for the certificate that is held
     require_same(
         {"base": certificate.base, "tuned": certificate.tuned},
@@ -123,12 +148,13 @@ def recheck(
     status: bytes | None,
     now: datetime | None = None,
     last_status_version: int | None = None,
+    refusals: Sequence[bytes] = (),
 ) -> StatusList:
     """
     Return the status list under which a certificate still holds: steps 7 and 8, for while it is served.
 
     Raises:
-        VerificationError: time or status end it.
+        VerificationError: time, status or a refusal end it.
         InputError: `now` has no offset.
     """
     at = moment(now)
@@ -153,6 +179,8 @@ def recheck(
     seen = read_status(status, trust=trust, now=at, last_version=last_status_version)
     # 8.7
     require_in_force(certificate, seen)
+    # 8.8, 8.9
+    require_unrefused(certificate, refusals, trust=trust, now=at)
     return seen
 
 
@@ -185,7 +213,7 @@ def read_signed(
                 facts={"signed by": ", ".join(s.key_id for s in opened.signatures)},
                 hint="add a signer's .pub file to the trust store, if you do trust them",
             )
-        raise _bad_signature(known[0])
+        raise bad_signature(known[0])
     # 3.1, 3.2, 3.3
     try:
         certificate = read_statement(opened.payload)
@@ -198,135 +226,17 @@ def read_signed(
             "certificate is about a hosted model's behaviour, not about files",
             hint="nothing on disk can be verified against it",
         )
-    _require_apart(certificate, policy)
-    _require_signers(certificate, opened, signers, trust, now=now)
-    _require_roles(certificate, policy)
-    _require_policy(certificate, policy)
-    _require_pass(certificate, policy)
-    return certificate, signers
-
-
-def _require_apart(certificate: Certificate, policy: Policy | str | None) -> None:
     # 4.1
-    key_ids = [a.key_id for a in certificate.approvals]
-    if len(set(key_ids)) != len(key_ids):
-        raise VerificationError(
-            "same-signer", "one key signs in two roles", facts={"signers": ", ".join(key_ids)}
-        )
-    if isinstance(policy, Policy) and not policy.certification.evaluator_differs_from_trainer:
-        return
-    if certificate.trainer_key_id is None:
-        raise VerificationError(
-            "missing-role",
-            "certificate names no trainer, so it is not shown that someone else evaluated",
-            hint="certify again with the trainer's key id",
-        )
-    if any(a.role == "evaluator" and a.key_id == certificate.trainer_key_id for a in certificate.approvals):
-        raise VerificationError(
-            "same-signer",
-            "the evaluator is the trainer",
-            facts={"key": certificate.trainer_key_id},
-            hint="let someone else evaluate it",
-        )
-
-
-def _require_signers(
-    certificate: Certificate,
-    opened: Envelope,
-    signers: dict[str, PublicKey],
-    trust: TrustStore,
-    *,
-    now: datetime,
-) -> None:
+    require_apart(certificate, policy)
     # 4.2
-    for approval in certificate.approvals:
-        facts = {"role": approval.role, "key": approval.key_id, "name": approval.name}
-        key = trust.find(approval.key_id, now=now)
-        if key is None or approval.role not in key.roles:
-            raise VerificationError(
-                "untrusted-key",
-                f"a key is not trusted as {approval.role}",
-                facts=facts | {"trusted as": ", ".join(key.roles) if key else "nothing"},
-                hint="add the signer's .pub file to the trust store, if you do trust them in that role",
-            )
-        if not opened.names(approval.key_id):
-            raise VerificationError(
-                "missing-role",
-                f"{approval.role} has not signed",
-                facts=facts,
-                hint="let them sign with `recert approve`",
-            )
-        if approval.key_id not in signers:
-            raise _bad_signature(approval.key_id)
-
-
-def _require_roles(certificate: Certificate, policy: Policy | str | None) -> None:
+    require_signers(certificate, opened, signers, trust, now=now)
     # 4.3
-    demands = [{"evaluator": 1, "approver": 1}, certificate.required_roles]
-    if isinstance(policy, Policy):
-        demands.append(required_roles(policy))
-    for demand in demands:
-        for role, threshold in demand.items():
-            named = sum(a.role == role for a in certificate.approvals)
-            if named < threshold:
-                raise VerificationError(
-                    "missing-role",
-                    f"too few signers with the role {role}",
-                    facts={"expected": threshold, "actual": named},
-                    hint="certify again and name all who must sign",
-                )
-
-
-def _require_policy(certificate: Certificate, policy: Policy | str | None) -> None:
-    # 5.1
-    expected = policy.digest if isinstance(policy, Policy) else policy
-    if expected is not None and certificate.policy_sha256 != expected:
-        raise VerificationError(
-            "wrong-policy",
-            "certificate is under another policy",
-            facts={
-                "expected": f"sha256:{expected}",
-                "actual": f"sha256:{certificate.policy_sha256}",
-                "called": f"{certificate.policy_id} {certificate.policy_version}",
-            },
-            hint="evaluate and certify under the expected policy",
-        )
-    # 5.2
-    if isinstance(policy, Policy):
-        longest = timedelta(hours=policy.certification.validity_hours)
-        if certificate.expires_at - certificate.not_before > longest:
-            raise VerificationError(
-                "wrong-policy",
-                "certificate holds for longer than its policy allows",
-                facts={"at most": longest, "actual": certificate.expires_at - certificate.not_before},
-            )
-        # 5.3
-        unsaid = [words for words in policy.gateway.unguarded if words not in certificate.limitations]
-        if unsaid:
-            raise VerificationError(
-                "wrong-policy",
-                "certificate does not say what the gateway lets pass by its policy",
-                facts={str(number): words for number, words in enumerate(unsaid, start=1)},
-            )
-
-
-def _require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
-    # 6.1, 6.2, 6.3, 6.4, 6.5, 6.6, 6.7
-    reasons = why_not_pass(
-        raw=certificate.verdict_raw,
-        safeguarded=certificate.verdict_safeguarded,
-        required_controls=certificate.required_controls,
-        results=certificate.results,
-        policy=policy if isinstance(policy, Policy) else None,
-        search=certificate.trigger_search,
-        stress=certificate.base_stress,
-    )
-    if reasons:
-        raise VerificationError(
-            "verdict-not-pass",
-            "certificate does not say that the model passed",
-            facts={str(number): words for number, words in enumerate(reasons, start=1)},
-        )
+    require_roles(certificate, policy)
+    # 5.1, 5.2, 5.3
+    require_policy(certificate, policy)
+    # 6.1 to 6.7
+    require_pass(certificate, policy)
+    return certificate, signers
 
 
 def require_files(certificate: Certificate, folders: Mapping[str, Path]) -> None:
@@ -371,13 +281,4 @@ def _malformed(because: object) -> VerificationError:
         "not a certificate",
         facts={"because": because},
         hint="get it again; it was damaged, or is of a later version",
-    )
-
-
-def _bad_signature(key_id: str) -> VerificationError:
-    return VerificationError(
-        "bad-signature",
-        "certificate is not what was signed",
-        facts={"key": key_id},
-        hint="get it again; it was changed after signing",
     )

@@ -273,6 +273,20 @@ def load_status(certificate: Path, given: Path | None) -> bytes | None:
     return None if given is None and not path.exists() else read_bytes(path, "status list")
 
 
+def refusals_path(certificate: Path, given: Path | None) -> Path:
+    """Return the folder of refusals: as given, or `refusals` beside the certificate."""
+    from recert.certification.refusals import FOLDER
+
+    return given or certificate.parent / FOLDER
+
+
+def load_refusals(certificate: Path, given: Path | None) -> tuple[bytes, ...]:
+    """Return what is said against certificates there; a folder that was given must be there."""
+    from recert.certification.refusals import read_refusals
+
+    return read_refusals(refusals_path(certificate, given), required=given is not None)
+
+
 def load_front(
     limits: Sequence[str] | None,
     keys_file: Path | None,

@@ -22,6 +22,12 @@ Status = Annotated[
     Path | None,
     typer.Option(help="Newest status list; by default `status.json` beside the certificate."),
 ]
+Refusals = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of refusals; by default `refusals` beside the certificate, where there is one."
+    ),
+]
 KeysFolder = Annotated[
     Path,
     typer.Option(

@@ -28,6 +28,11 @@ def talk() -> Console:
     return console if console.is_terminal else Console(stderr=True, markup=False, highlight=False, width=120)
 
 
+def plain(words: object) -> str:
+    """Return words with everything that does not print spelt out: nothing hides, and nothing moves the cursor."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in str(words))
+
+
 def sheet(title: str, pairs: Iterable[tuple[str, object]]) -> None:
     """Print pairs of a heading and words on stderr, as plain text; nothing is cut."""
     from rich.table import Table
@@ -37,7 +42,7 @@ def sheet(title: str, pairs: Iterable[tuple[str, object]]) -> None:
     drawn.add_column(style="dim", no_wrap=True)
     drawn.add_column(overflow="fold")
     for heading, words in pairs:
-        drawn.add_row(Text(heading), Text(str(words)))
+        drawn.add_row(Text(plain(heading)), Text(plain(words)))
     console = talk()
     console.print(title, style="bold")
     console.print(drawn)
@@ -52,5 +57,5 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for column in columns:
         drawn.add_column(Text(column))
     for row in rows:
-        drawn.add_row(*(Text(str(cell)) for cell in row))
+        drawn.add_row(*(Text(plain(cell)) for cell in row))
     talk().print(drawn)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recert.cli.options import Certificate, PolicyName, Status, Trust
+from recert.cli.options import Certificate, PolicyName, Refusals, Status, Trust
 
 
 def renew(
@@ -18,6 +18,7 @@ def renew(
     trust: Trust,
     output: Annotated[Path, typer.Option(help="Where the new certificate is written.")],
     status: Status = None,
+    refusals: Refusals = None,
     policy: PolicyName = "default",
 ) -> None:
     """
@@ -27,7 +28,7 @@ def renew(
     """
     from recert.certification import TrustStore, load_key
     from recert.certification import renew as renew_certificate
-    from recert.cli.loading import load_record, load_status
+    from recert.cli.loading import load_record, load_refusals, load_status
     from recert.policy import load_policy
     from recert.records import WatchReport
     from recert.store.files import read_bytes, write_atomic
@@ -39,6 +40,7 @@ def renew(
         policy=load_policy(policy),
         trust=TrustStore.load(trust),
         status=load_status(certificate, status),
+        refusals=load_refusals(certificate, refusals),
     )
     write_atomic(output, renewed)
     typer.echo(output)

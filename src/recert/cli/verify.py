@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import DEFAULT_BASE, AsJson, Base, Certificate, Status, Trust, Tuned
+from recert.cli.options import DEFAULT_BASE, AsJson, Base, Certificate, Refusals, Status, Trust, Tuned
 
 if TYPE_CHECKING:
     from recert.records import Certificate as CertificateRecord
@@ -27,6 +27,7 @@ def verify(
     last_status_version: Annotated[
         int | None, typer.Option(help="Highest version of the status list seen before, to notice a rollback.")
     ] = None,
+    refusals: Refusals = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -36,7 +37,7 @@ def verify(
     """
     from recert.certification import TrustStore
     from recert.certification import verify as verify_certificate
-    from recert.cli.loading import load_base, load_status
+    from recert.cli.loading import load_base, load_refusals, load_status
     from recert.cli.printing import data, sheet
     from recert.policy.expected import expected_policy
     from recert.store.files import read_bytes
@@ -49,6 +50,7 @@ def verify(
         status=load_status(certificate, status),
         policy=expected_policy(policy),
         last_status_version=last_status_version,
+        refusals=load_refusals(certificate, refusals),
     )
     if as_json:
         data(verified.certificate)

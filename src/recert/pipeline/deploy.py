@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recert.certification.refusals import refusals_beside
 from recert.certification.trust import TrustStore
 from recert.certification.verify import verify
 from recert.errors import RecertError, VerificationError
@@ -189,6 +190,7 @@ def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) ->
         status=read_bytes(model.status, "status list"),
         policy=model.policy,
         last_status_version=state.status_version(called) if state else None,
+        refusals=refusals_beside(model.certificate),
     )
     if state:
         state.remember(called, verified.status_version)

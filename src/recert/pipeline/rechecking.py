@@ -1,11 +1,12 @@
-"""A certificate, its status list and its files, looked at again while the model is served."""
+"""A certificate, its status list, its refusals and its files, looked at again while the model is served."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from recert.certification.refusals import refusals_beside
 from recert.certification.trust import TrustStore
 from recert.certification.verify import recheck as recheck_status
 from recert.certification.verify import verify, verify_renewal
@@ -58,6 +59,7 @@ class Recheck:
         """
         status = read_bytes(self._status, "status list")
         envelope = read_bytes(self._certificate, "certificate")
+        refusals = refusals_beside(self._certificate)
         looked = self._look()
         if looked != self._looked:
             self._verified = verify(
@@ -68,23 +70,30 @@ class Recheck:
                 status=status,
                 policy=self._policy,
                 last_status_version=self._verified.status_version,
+                refusals=refusals,
             )
             self._looked = looked
         elif sha256_bytes(envelope) != self._verified.envelope_sha256:
             self._verified = verify_renewal(
-                envelope, self._verified, trust=self._trust, status=status, policy=self._policy
+                envelope,
+                self._verified,
+                trust=self._trust,
+                status=status,
+                policy=self._policy,
+                refusals=refusals,
             )
         else:
-            self._verified = self._still(status)
+            self._verified = self._still(status, refusals)
         self._accepted(self._verified.status_version)
         return self._verified
 
-    def _still(self, status: bytes) -> VerifiedCertificate:
+    def _still(self, status: bytes, refusals: Sequence[bytes]) -> VerifiedCertificate:
         seen = recheck_status(
             self._verified.certificate,
             trust=self._trust,
             status=status,
             last_status_version=self._verified.status_version,
+            refusals=refusals,
         )
         return replace(self._verified, verified_at=now(), status_version=seen.version)
 

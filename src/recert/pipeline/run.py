@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from recert.certification.refusals import refusals_beside
 from recert.certification.stage import approve, certify
 from recert.certification.verify import verify
 from recert.digest import sha256_file
@@ -282,6 +283,7 @@ def _certify(plan: Plan, page: ModelPage, signers: Signers, status: bytes, tell:
         trust=signers.trust,
         status=status,
         policy=plan.policy,
+        refusals=refusals_beside(path),
     )
     tell.say(f"{plan.name}: certified until {verified.certificate.expires_at:%Y-%m-%d %H:%M} UTC")
     return Run(

@@ -57,6 +57,7 @@ from recert.records.manifest import FileEntry, Manifest
 from recert.records.orders import Order, OrderNote, StandingOrders
 from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
 from recert.records.record import Moment, Part, Record, now, parse_json
+from recert.records.refusal import Refusal, Withdrawal
 from recert.records.rows import THINK_CLOSE, THINK_OPEN, ChatRow, PreferenceRow, PromptRow, split_reply
 from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
 from recert.records.stress import (
@@ -86,6 +87,8 @@ RECORDS: tuple[type[Record], ...] = (
     EvalReport,
     Certificate,
     StatusList,
+    Refusal,
+    Withdrawal,
     Exchange,
     StandingOrders,
     OrderNote,
@@ -170,6 +173,7 @@ __all__ = [
     "Prompt",
     "PromptRow",
     "Record",
+    "Refusal",
     "Rewarded",
     "RowFinding",
     "RowVerdict",
@@ -201,6 +205,7 @@ __all__ = [
     "VerifiedCertificate",
     "WatchOutcome",
     "WatchReport",
+    "Withdrawal",
     "WorstFamily",
     "chat",
     "chat_form",

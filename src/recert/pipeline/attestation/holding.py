@@ -10,6 +10,7 @@ from typing import Self
 
 from recert import settings
 from recert.certification.clock import moment
+from recert.certification.refusals import refusals_beside
 from recert.certification.trust import TrustStore
 from recert.certification.verify import read_signed, recheck
 from recert.digest import sha256_bytes
@@ -111,6 +112,7 @@ class CertificateFiles:
             status=read_bytes(listed, "status list"),
             now=at,
             last_status_version=self._versions.get(listed),
+            refusals=refusals_beside(path),
         )
         self._versions[listed] = max(seen.version, self._versions.get(listed, 0))
         if certificate.required_controls and not self._behind_gateway:

@@ -1,0 +1,39 @@
+"""Certificates, status lists and keys that an earlier Recert made are read by this one, and say what they said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builders import BASE_FILES, NOW, TUNED_FILES, write_model
+from recert.certification import Envelope, TrustStore, read_unverified, verify
+from recert.certification.statement import statement_bytes
+
+FOLDER = Path(__file__).parent / "earlier_form"
+"""Made by Recert at commit 58d7abd: before refusals, exceptions, ECDSA keys and chains of certificates."""
+
+
+def test_an_earlier_certificate_still_verifies(tmp_path):
+    """
+    Signed by earlier keys, under an earlier status list, for the same files: the answer is still yes.
+    """
+    envelope = (FOLDER / "certificate.json").read_bytes()
+    verified = verify(
+        envelope,
+        base_dir=write_model(tmp_path / "base", BASE_FILES),
+        tuned_dir=write_model(tmp_path / "tuned", TUNED_FILES),
+        trust=TrustStore.load(FOLDER / "keys.json"),
+        status=(FOLDER / "status.json").read_bytes(),
+        now=NOW,
+    )
+
+    assert verified.certificate.serial == "f5ac976f45f2c46c41c7e1d40f2dc2b0"
+    assert [a.role for a in verified.signers] == ["evaluator", "approver"]
+
+
+def test_an_earlier_certificate_is_written_as_it_was():
+    """
+    No field of a later version gets into an earlier payload: what was signed is reproduced byte by byte.
+    """
+    envelope = (FOLDER / "certificate.json").read_bytes()
+
+    assert statement_bytes(read_unverified(envelope)) == Envelope.from_json(envelope).payload
