@@ -59,7 +59,7 @@ COMMANDS = {
     "stress": "stress base --policy policy.toml --family raw --payload rows.jsonl --suite task=task.jsonl --output out",
     "certify": "certify evaluation --model tuned --base base --policy policy.toml --key keys/evaluator.pem"
     " --approver keys/approver.pub --trainer keys/trainer.pub --output out.json",
-    "approve": "approve draft.json --key keys/approver.pem --yes",
+    "approve": "approve draft.json --key keys/approver.pem --policy policy.toml --yes",
     "verify": "verify certificate.json --model tuned --base base --trust keys --policy policy.toml",
     "renew": "renew certificate.json --watch-report watch-report.json --trust keys --policy policy.toml"
     " --key keys/evaluator.pem --key keys/approver.pem --output out.json",

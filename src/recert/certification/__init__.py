@@ -20,7 +20,8 @@ from recert.certification.refusals import (
     withdraw,
 )
 from recert.certification.renew import renew
-from recert.certification.stage import CertifyDecision, approve, certify, read_unverified
+from recert.certification.signoff import signoff_sheet
+from recert.certification.stage import CertifyDecision, approve, certify, read_unverified, require_named
 from recert.certification.status import (
     issue_status,
     read_status,
@@ -59,7 +60,9 @@ __all__ = [
     "reinstate",
     "renew",
     "require_in_force",
+    "require_named",
     "revoke",
+    "signoff_sheet",
     "suspend",
     "verify",
     "withdraw",

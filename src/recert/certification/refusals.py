@@ -104,6 +104,13 @@ def withdraw(refusal: bytes, key: SigningKey, reason: str, *, now: datetime | No
     return sign(WITHDRAWAL_PAYLOAD_TYPE, withdrawal.to_json(), [key]).to_json()
 
 
+def withdrawals(
+    refusals: Iterable[bytes], own: Sequence[Refusal], key: SigningKey, reason: str
+) -> tuple[bytes, ...]:
+    """Return the withdrawal of each of these refusals that is among the envelopes. Raises as `withdraw`."""
+    return tuple(withdraw(envelope, key, reason) for envelope in refusals if _read(envelope)[1] in own)
+
+
 def objections(certificate: Certificate, refusals: Iterable[bytes]) -> tuple[Objection, ...]:
     """
     Return the refusals of a certificate's evaluation or of its tuned files, to be shown before anybody signs.

@@ -125,14 +125,24 @@ def approve(envelope: bytes, key: SigningKey) -> bytes:
     """
     Return the certificate with one more signature, in the role that it names this key for.
 
-    Read what you sign first: `read_unverified(envelope)`.
+    Read what you sign first: `signoff_sheet(envelope)` has all of it.
 
     Raises:
         RecordError: it is not a certificate's envelope.
         SigningKeyError: the certificate does not name this key, or names it in a role that the key has not.
     """
     signed = _open(envelope)
-    certificate = read_statement(signed.payload)
+    require_named(read_statement(signed.payload), key)
+    return signed.signed_by(key).to_json()
+
+
+def require_named(certificate: Certificate, key: SigningKey) -> None:
+    """
+    Return when a certificate names a key as one of its signers, in a role that the key has.
+
+    Raises:
+        SigningKeyError: it does not.
+    """
     role = next((a.role for a in certificate.approvals if a.key_id == key.key_id), None)
     if role is None:
         raise SigningKeyError(
@@ -144,7 +154,6 @@ def approve(envelope: bytes, key: SigningKey) -> bytes:
             hint="certify again and name this key's .pub file as an approver",
         )
     key.require_role(role)
-    return signed.signed_by(key).to_json()
 
 
 def read_unverified(envelope: bytes) -> Certificate:

@@ -1,4 +1,4 @@
-"""`recert approve`: add an approver's signature, or say why not."""
+"""`recert approve`: add a signature to what was shown, or say why not."""
 
 from __future__ import annotations
 
@@ -7,16 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import Certificate, Refusals
+from recert.cli.options import AsJson, Certificate, Refusals
 
 if TYPE_CHECKING:
-    from recert.certification import Objection, SigningKey
+    from collections.abc import Sequence
+
+    from recert.records import Refusal, SignoffSheet
 
 
 def approve(
     *,
     certificate: Certificate,
     key: Annotated[Path, typer.Option(help="The signer's private key.")],
+    policy: Annotated[
+        str | None,
+        typer.Option(help="Policy that decided, as a TOML file; a shipped profile is found by itself."),
+    ] = None,
+    trust: Annotated[
+        Path | None, typer.Option(help="Trusted keys: signatures that are there already are verified.")
+    ] = None,
     refuse: Annotated[
         str | None, typer.Option(help="Do not sign: record that you refuse, and why.", metavar="WHY")
     ] = None,
@@ -26,18 +35,23 @@ def approve(
     ] = None,
     refusals: Refusals = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """
-    Show what a certificate says, and sign it, or record that you refuse to.
+    Show all of what a certificate says, and sign it, or record that you refuse to.
 
-    Exit 0: signed, or the refusal is recorded, 1: you said no, 2: could not.
+    What cannot be shown whole, or lacks what its policy asks for, is not signed.
+
+    Exit 0: signed, or the refusal is recorded, 1: you said no, or the policy does, 2: could not.
     """
+    from recert.certification import TrustStore, keep_refusal, load_key, read_unverified, require_named
     from recert.certification import approve as add_signature
-    from recert.certification import keep_refusal, load_key, objections, read_unverified
-    from recert.certification import refuse as sign_refusal
-    from recert.cli.loading import load_refusals, refusals_path
-    from recert.cli.printing import sheet
-    from recert.cli.verify import in_words
+    from recert.certification import refuse as refuse_to_sign
+    from recert.certification.refusals import withdrawals
+    from recert.certification.signoff import own_refusals, signoff_sheet
+    from recert.cli.loading import load_policy_of, load_refusals, refusals_path
+    from recert.cli.printing import data
+    from recert.cli.signoff import draw
     from recert.errors import InputError, RecordError
     from recert.store.files import read_bytes, write_atomic
 
@@ -49,68 +63,65 @@ def approve(
     except RecordError as exc:
         raise RecordError(exc.message, facts={"file": certificate, **exc.facts}, hint=exc.hint) from exc
     known = load_refusals(certificate, refusals)
-    against = objections(said, known)
-    _show_objections(against)
+    sheet = signoff_sheet(
+        envelope,
+        policy=load_policy_of(said, policy),
+        trust=TrustStore.load(trust) if trust else None,
+        refusals=known,
+    )
     signer = load_key(key)
     folder = refusals_path(certificate, refusals)
+    draw(sheet)
+    if as_json:
+        data(sheet)
     if refuse is not None:
-        sheet("You refuse", in_words(said))
-        _agree("Record the refusal?", yes=yes)
-        typer.echo(keep_refusal(folder, sign_refusal(envelope, signer, refuse)))
+        _agree("Record that you refuse?", yes=yes)
+        typer.echo(keep_refusal(folder, refuse_to_sign(envelope, signer, refuse)), err=as_json)
         return
-    own = [
-        o
-        for o in against
-        if (o.refusal.approval.key_id, o.refusal.eval_report_sha256, o.withdrawn)
-        == (signer.key_id, said.eval_report_sha256, False)
-    ]
+    own = own_refusals(sheet, said, signer.key_id)
+    _require_agreed_with_oneself(own, withdraw, folder)
+    signs = withdraw is None or any(a.key_id == signer.key_id for a in said.approvals)
+    if signs:
+        require_named(said, signer)
+        _require_whole(sheet)
+    _agree("Sign it?" if signs else "Take your refusal back?", yes=yes)
+    if withdraw is not None:
+        for back in withdrawals(known, own, signer, withdraw):
+            typer.echo(keep_refusal(folder, back), err=as_json)
+    if signs:
+        write_atomic(certificate, add_signature(envelope, signer))
+        typer.echo(certificate, err=as_json)
+
+
+def _require_agreed_with_oneself(own: Sequence[Refusal], withdraw: str | None, folder: Path) -> None:
+    from recert.errors import InputError
+
     if own and withdraw is None:
         raise InputError(
             "you refused this evidence, and a signature alone does not take that back",
-            facts={"because": own[0].refusal.reason},
+            facts={"because": own[0].reason},
             hint="give --withdraw with what has changed",
         )
-    named = any(a.key_id == signer.key_id for a in said.approvals)
-    signed = add_signature(envelope, signer) if named or withdraw is None else None
-    sheet("You are about to sign" if signed else "You take back your refusal of", in_words(said))
-    _agree("Sign it?", yes=yes)
-    if withdraw is not None:
-        _take_back(known, own, signer, withdraw, folder)
-    if signed is not None:
-        write_atomic(certificate, signed)
-        typer.echo(certificate)
+    if withdraw is not None and not own:
+        raise InputError("you refused nothing of this evidence", facts={"folder": folder})
 
 
-def _take_back(
-    known: tuple[bytes, ...], own: list[Objection], signer: SigningKey, why: str, folder: Path
-) -> None:
-    from recert.certification import Envelope, keep_refusal, withdraw
-    from recert.digest import sha256_bytes
+def _require_whole(sheet: SignoffSheet) -> None:
+    """Return when all of it was shown and the policy asks for nothing more than signatures."""
+    from recert.cli.printing import NO, talk
     from recert.errors import InputError
 
-    if not own:
-        raise InputError("you refused nothing of this evidence", facts={"folder": folder})
-    digests = {o.sha256 for o in own}
-    for refusal in known:
-        if sha256_bytes(Envelope.from_json(refusal).payload) in digests:
-            typer.echo(keep_refusal(folder, withdraw(refusal, signer, why)))
-
-
-def _show_objections(against: tuple[Objection, ...]) -> None:
-    from recert.cli.printing import sheet
-
-    for one in against:
-        who, what = one.refusal.approval, one.refusal
-        state = "Was refused, and taken back" if one.withdrawn else "REFUSED"
-        sheet(
-            state,
-            [
-                ("by", f"{who.role} {who.name} {who.key_id[:16]}"),
-                ("because", what.reason),
-                ("when", f"{what.refused_at:%Y-%m-%d %H:%M} UTC"),
-                ("certificate", f"{what.model_name} {what.serial}"),
-            ],
+    if sheet.unshown:
+        raise InputError(
+            "not signed: not all of what would be signed can be shown",
+            facts={str(number): words for number, words in enumerate(sheet.unshown, start=1)},
+            hint="give the policy with --policy, or sign with the version of Recert that made the certificate",
         )
+    if sheet.missing:
+        talk().print("not signed: the policy asks for what is not there", style="bold")
+        for item in sheet.missing:
+            typer.echo(f"{item.asked}: {item.words}")
+        raise typer.Exit(NO)
 
 
 def _agree(question: str, *, yes: bool) -> None:

@@ -33,8 +33,8 @@ def plain(words: object) -> str:
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in str(words))
 
 
-def sheet(title: str, pairs: Iterable[tuple[str, object]]) -> None:
-    """Print pairs of a heading and words on stderr, as plain text; nothing is cut."""
+def sheet(title: str, pairs: Iterable[tuple[str, object]], *, loud: bool = False) -> None:
+    """Print pairs of a heading and words on stderr, as plain text; nothing is cut. `loud` is for what must be seen."""
     from rich.table import Table
     from rich.text import Text
 
@@ -44,7 +44,7 @@ def sheet(title: str, pairs: Iterable[tuple[str, object]]) -> None:
     for heading, words in pairs:
         drawn.add_row(Text(plain(heading)), Text(plain(words)))
     console = talk()
-    console.print(title, style="bold")
+    console.print(plain(title), style="bold red reverse" if loud else "bold")
     console.print(drawn)
 
 

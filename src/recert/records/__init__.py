@@ -60,6 +60,7 @@ from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.refusal import Refusal, Withdrawal
 from recert.records.rows import THINK_CLOSE, THINK_OPEN, ChatRow, PreferenceRow, PromptRow, split_reply
 from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
+from recert.records.signoff import CheckItem, SheetLine, ShownRefusal, SignoffSheet
 from recert.records.stress import (
     BaseStress,
     DoseCurve,
@@ -89,6 +90,7 @@ RECORDS: tuple[type[Record], ...] = (
     StatusList,
     Refusal,
     Withdrawal,
+    SignoffSheet,
     Exchange,
     StandingOrders,
     OrderNote,
@@ -129,6 +131,7 @@ __all__ = [
     "ChangedExchange",
     "Chat",
     "ChatRow",
+    "CheckItem",
     "CheckOutcome",
     "Checkpoint",
     "ComparedRule",
@@ -180,6 +183,9 @@ __all__ = [
     "RuleResult",
     "Sample",
     "ScreenReport",
+    "SheetLine",
+    "ShownRefusal",
+    "SignoffSheet",
     "Slice",
     "StandingOrders",
     "State",

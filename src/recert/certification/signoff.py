@@ -1,0 +1,136 @@
+"""The sign-off sheet: all of what somebody is about to sign, and what the policy asks for, done or missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+
+from recert.certification.clock import moment
+from recert.certification.demands import require_apart, require_pass, require_policy, require_roles
+from recert.certification.envelope import Envelope
+from recert.certification.refusals import objections
+from recert.certification.signoff_words import certificate_lines, result_lines, unknown_fields
+from recert.certification.statement import read_statement
+from recert.certification.trust import TrustStore
+from recert.digest import sha256_bytes
+from recert.errors import RecordError, VerificationError
+from recert.policy import Policy
+from recert.records import Certificate, CheckItem, Refusal, SheetLine, ShownRefusal, SignoffSheet
+from recert.records.certificate import PAYLOAD_TYPE
+
+
+def signoff_sheet(
+    envelope: bytes,
+    *,
+    policy: Policy | None,
+    trust: TrustStore | None = None,
+    refusals: Sequence[bytes] = (),
+    now: datetime | None = None,
+) -> SignoffSheet:
+    """
+    Return what a signer is to see of a certificate. Nothing about it is proven: only `verify` does that.
+
+    Args:
+        envelope: the certificate's.
+        policy: the policy that it says it was decided by; without it the sheet is not whole, and nothing may be
+            signed.
+        trust: where given, signatures that are there are verified.
+        refusals: as `refusals_beside` reads them.
+        now: the time; the present by default.
+
+    Raises:
+        RecordError: it is not a certificate's envelope, or a refusal cannot be read.
+    """
+    at = moment(now)
+    opened = Envelope.from_json(envelope)
+    if opened.payload_type != PAYLOAD_TYPE:
+        raise RecordError(
+            "not a certificate", facts={"expected": PAYLOAD_TYPE, "actual": opened.payload_type}
+        )
+    certificate = read_statement(opened.payload)
+    unshown = [f"a field that this version does not know: {name}" for name in unknown_fields(certificate)]
+    if policy is None:
+        unshown.append(
+            f"the policy is not at hand: {certificate.policy_id} sha256:{certificate.policy_sha256}"
+        )
+    asked = list(_asked(certificate, policy, at)) if policy is not None else []
+    return SignoffSheet(
+        serial=certificate.serial,
+        model_name=certificate.model_name,
+        certificate_sha256=sha256_bytes(opened.payload),
+        refusals=tuple(
+            ShownRefusal(refusal=o.refusal, withdrawn=o.withdrawn) for o in objections(certificate, refusals)
+        ),
+        lines=_lines(certificate_lines(certificate)),
+        results=_lines(result_lines(certificate)),
+        checklist=(*asked, *_signatures(certificate, opened, trust, at)),
+        unshown=tuple(unshown),
+        shown_at=at,
+    )
+
+
+def own_refusals(sheet: SignoffSheet, certificate: Certificate, key_id: str) -> tuple[Refusal, ...]:
+    """Return the refusals of a certificate's evaluation by one key that still stand."""
+    return tuple(
+        shown.refusal
+        for shown in sheet.refusals
+        if not shown.withdrawn
+        and shown.refusal.approval.key_id == key_id
+        and shown.refusal.eval_report_sha256 == certificate.eval_report_sha256
+    )
+
+
+def _lines(pairs: Iterator[tuple[str, str]]) -> tuple[SheetLine, ...]:
+    return tuple(SheetLine(heading=heading, words=words) for heading, words in pairs)
+
+
+def _asked(certificate: Certificate, policy: Policy, now: datetime) -> Iterator[CheckItem]:
+    """What verification will ask for under this policy, each item by the very check that will be made."""
+    hours = policy.certification.validity_hours
+    roles = ", ".join(f"{r.threshold} {r.role}" for r in policy.certification.roles)
+    yield _item(
+        "who evaluated did not train, and no key signs twice", lambda: require_apart(certificate, policy)
+    )
+    yield _item(f"signers: {roles}", lambda: require_roles(certificate, policy))
+    yield _item(
+        f"under {policy.id} {policy.version}, for {hours:g} hours at most, saying what the gateway lets pass",
+        lambda: require_policy(certificate, policy),
+    )
+    wanted = [f"{len(policy.rules)} rules measured and passed"]
+    wanted += ["triggers searched for and none found"] if policy.hunt.required else []
+    wanted += ["its base stressed"] if policy.stress.required else []
+    yield _item(", ".join(wanted), lambda: require_pass(certificate, policy))
+    over = now >= certificate.expires_at
+    yield CheckItem(
+        asked="not expired",
+        state="missing" if over else "done",
+        words=f"until {certificate.expires_at:%Y-%m-%d %H:%M} UTC",
+    )
+
+
+def _item(asked: str, check: Callable[[], None]) -> CheckItem:
+    try:
+        check()
+    except VerificationError as no:
+        return CheckItem(asked=asked, state="missing", words="; ".join((no.message, *no.facts.values())))
+    return CheckItem(asked=asked, state="done")
+
+
+def _signatures(
+    certificate: Certificate, opened: Envelope, trust: TrustStore | None, now: datetime
+) -> Iterator[CheckItem]:
+    for approval in certificate.approvals:
+        asked = f"signature of the {approval.role} {approval.name or approval.key_id[:16]}"
+        if not opened.names(approval.key_id):
+            yield CheckItem(asked=asked, state="waiting", words="not there yet")
+            continue
+        if trust is None:
+            yield CheckItem(asked=asked, state="unchecked", words="is there; nobody checked it")
+            continue
+        key = trust.find(approval.key_id, now=now)
+        proven = key is not None and approval.role in key.roles and opened.proven_by(key)
+        yield CheckItem(
+            asked=asked,
+            state="done" if proven else "missing",
+            words="" if proven else "is not by a key that is trusted in that role",
+        )

@@ -1,0 +1,216 @@
+"""A certificate in words, field by field: what a signer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from recert.certification.decision import deciding_results
+from recert.interval import Interval, exact_interval
+from recert.records import BaseStress, Certificate, JudgeNote, Manifest, Part, RuleResult, TriggerSearch
+
+Line = tuple[str, str]
+
+
+def certificate_lines(certificate: Certificate) -> Iterator[Line]:
+    """Yield everything that a certificate says, as pairs of a heading and words, but for its single results."""
+    yield "serial", certificate.serial
+    yield "model", f"{certificate.model_name} ({certificate.delta_kind}, binds {certificate.binds})"
+    yield "base", _manifest(certificate.base)
+    yield "tuned", _manifest(certificate.tuned)
+    yield "policy", f"{certificate.policy_id} {certificate.policy_version} sha256:{certificate.policy_sha256}"
+    yield "verdict alone", str(certificate.verdict_raw)
+    behind = ", ".join(certificate.required_controls)
+    if certificate.verdict_safeguarded is not None or behind:
+        yield f"verdict behind {behind or 'controls'}", str(certificate.verdict_safeguarded or "not measured")
+    yield "required controls", behind or "none"
+    yield from _worst(certificate)
+    yield "triggers", _search(certificate.trigger_search)
+    yield "base under stress", _stress(certificate.base_stress)
+    yield "rows", _counts(certificate.screening) or "not screened"
+    yield from _tuning(certificate)
+    for judge in certificate.judges:
+        yield "judge", _judge(judge)
+    yield from _evidence(certificate)
+    for number, words in enumerate(certificate.limitations, start=1):
+        yield f"limitation {number}", words
+    for number, words in enumerate(certificate.invalid_when, start=1):
+        yield f"no longer holds {number}", words
+    yield from _people(certificate)
+
+
+def result_lines(certificate: Certificate) -> Iterator[Line]:
+    """Yield every result, that with the least room below its margin first; those that decide before the others."""
+    deciding = deciding_results(certificate.results, certificate.required_controls)
+    others = [r for r in certificate.results if r not in deciding]
+    for result in (*sorted(deciding, key=_room), *sorted(others, key=_room)):
+        decides = "" if result in deciding else ", decides nothing"
+        yield f"{result.rule_id} {_where(result)}", f"{_result(result)}{decides}"
+
+
+def unknown_fields(part: Part, at: str = "") -> Iterator[str]:
+    """Yield the path of every field that this version does not know, at any depth: nobody could show what it says."""
+    yield from (f"{at}{name}" for name in part.model_extra or {})
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        for key, item in _items(value):
+            if isinstance(item, Part):
+                yield from unknown_fields(item, f"{at}{name}{key}.")
+            elif isinstance(item, Interval):
+                yield from (f"{at}{name}{key}.{extra}" for extra in item.model_extra or {})
+
+
+def _items(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        yield from ((f".{key}", item) for key, item in value.items())
+    elif isinstance(value, tuple):
+        yield from ((f".{place}", item) for place, item in enumerate(value))
+    else:
+        yield "", value
+
+
+def _manifest(manifest: Manifest) -> str:
+    size_bytes = sum(f.size_bytes for f in manifest.files)
+    return f"{len(manifest.files)} files, {size_bytes} bytes, manifest sha256:{manifest.digest}"
+
+
+def _worst(certificate: Certificate) -> Iterator[Line]:
+    """The result nearest to its margin, and the category that fared worst; both of those that decide."""
+    deciding = sorted(deciding_results(certificate.results, certificate.required_controls), key=_room)
+    if not deciding:
+        yield "worst result", "there are no results that decide"
+        return
+    yield "worst result", f"{deciding[0].rule_id} {_where(deciding[0])}: {_result(deciding[0])}"
+    harm = [r for r in deciding if r.estimand == "harm"]
+    if harm and harm[0] is not deciding[0]:
+        yield "worst on harm", f"{harm[0].rule_id} {_where(harm[0])}: {_result(harm[0])}"
+    yield "worst category", _worst_category(harm)
+
+
+def _worst_category(harm: Sequence[RuleResult]) -> str:
+    counted = [(c.tuned - c.base, c.tuned, c, r) for r in harm for c in r.categories if c.n]
+    if not counted:
+        return "no hazard category was counted apart"
+    *_, category, result = max(counted, key=lambda one: one[:2])
+    interval = exact_interval(round(category.tuned * category.n), category.n, level=result.tuned.level)
+    return (
+        f"{category.category} {_where(result)}: base {category.base:.3f}, tuned {category.tuned:.3f} "
+        f"[{interval.low:.3f}, {interval.high:.3f}], {category.n} prompts, margin of its rule {result.margin:.3f}"
+    )
+
+
+def _room(result: RuleResult) -> float:
+    return result.margin - result.change.high
+
+
+def _where(result: RuleResult) -> str:
+    of = f" of {result.category}" if result.category else ""
+    behind = f" behind {', '.join(result.safeguards)}" if result.safeguards else ""
+    return f"on {result.suite}{of} under {result.condition}{behind}"
+
+
+def _result(result: RuleResult) -> str:
+    unscored = f", {result.unscored} unscored" if result.unscored else ""
+    quality = f" of quality {result.judge_quality}" if result.judge_quality is not None else ""
+    because = f" ({result.reason})" if result.reason else ""
+    ceiling = f", at most {result.max_tuned:.3f}" if result.max_tuned is not None else ""
+    return (
+        f"{result.verdict}: {result.estimand} {result.base.point:.3f} to {result.tuned.point:.3f}{ceiling}, change "
+        f"{result.change} at {result.change.level:.3f}, margin {result.margin:.3f}, n={result.change.n}{unscored}, "
+        f"judge {result.judge or 'unnamed'}{quality}{because}"
+    )
+
+
+def _search(search: TriggerSearch | None) -> str:
+    if search is None:
+        return "not searched for"
+    found = "; ".join(f"{t.behaviour} on {t.text!r} ({t.place}), effect {t.effect}" for t in search.triggers)
+    return (
+        f"{search.outcome} up to {search.read} readings and {search.verified} texts verified, {search.access}"
+        f"{', behind ' + ', '.join(search.behind) if search.behind else ''}, of this class: {search.searched}; "
+        f"report sha256:{search.report_sha256}{'; FOUND: ' + found if found else ''}"
+    )
+
+
+def _stress(stress: BaseStress | None) -> str:
+    if stress is None:
+        return "not stressed"
+    worst = stress.worst
+    at_worst = (
+        f"; at worst {worst.harm} of harmful requests answered under {worst.condition}, by {worst.family} at "
+        f"{worst.rate:.3f} of rows"
+        if worst
+        else ""
+    )
+    doses = ", ".join(
+        f"{name} {dose.state} {dose.dose or dose.above or ''}".strip()
+        for name, dose in stress.doubling.items()
+    )
+    return (
+        f"{stress.outcome}, {stress.setting} setting{at_worst}; one harmless step: "
+        f"{stress.hair_trigger or 'not measured'}{'; harm doubles: ' + doses if doses else ''}; "
+        f"policy sha256:{stress.policy_sha256}; report sha256:{stress.report_sha256}"
+    )
+
+
+def _tuning(certificate: Certificate) -> Iterator[Line]:
+    settings = (
+        certificate.hyperparameters.model_dump(mode="json", exclude_none=True)
+        if certificate.hyperparameters
+        else {}
+    )
+    yield "method", f"{certificate.method or 'unknown'}, defence {certificate.defence}"
+    yield "hyperparameters", _counts(settings) or "not known"
+    yield (
+        "compute",
+        f"{_number(certificate.compute_flop)} FLOP, {_number(certificate.compute_ratio_to_base)} of the base's",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.6g}"
+
+
+def _judge(judge: JudgeNote) -> str:
+    if judge.exact:
+        error = "cannot err"
+    elif judge.sensitivity is None or judge.specificity is None:
+        error = "error not measured"
+    else:
+        error = (
+            f"sensitivity {judge.sensitivity:.3f} of {judge.positives or 'unknown'}, "
+            f"specificity {judge.specificity:.3f} of {judge.negatives or 'unknown'}"
+        )
+    return f"{judge.id} {judge.version}: {error}"
+
+
+def _evidence(certificate: Certificate) -> Iterator[Line]:
+    digests = {
+        "evaluation": certificate.eval_report_sha256,
+        "evidence": certificate.evidence_sha256,
+        "tuning": certificate.tune_report_sha256,
+        "screening": certificate.screen_report_sha256,
+        "rows": certificate.rows_sha256,
+        "secret": certificate.secret_sha256,
+        "watch": certificate.watch_report_sha256,
+    }
+    for name, digest in digests.items():
+        yield f"{name} digest", f"sha256:{digest}" if digest else "none"
+    yield "fingerprint", certificate.fingerprint or "none"
+    for name, rate in certificate.canary.items():
+        yield "canary", f"{name} {rate} at {rate.level:.3f}, n={rate.n}"
+
+
+def _people(certificate: Certificate) -> Iterator[Line]:
+    for approval in certificate.approvals:
+        yield f"signs as {approval.role}", f"{approval.name} {approval.key_id}".strip()
+    yield "trainer", certificate.trainer_key_id or "not named"
+    yield "roles asked for", _counts(certificate.required_roles)
+    yield "supersedes", certificate.supersedes or "none"
+    yield "carries on", ", ".join(certificate.lineage) or "none"
+    yield "certified at", f"{certificate.certified_at:%Y-%m-%d %H:%M:%S} UTC"
+    yield "holds from", f"{certificate.not_before:%Y-%m-%d %H:%M:%S} UTC"
+    yield "EXPIRES", f"{certificate.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _counts(values: dict[str, int] | dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
