@@ -30,6 +30,7 @@ from recert.records import (
     Certificate,
     Hyperparameters,
     JudgeNote,
+    RuleException,
     SignoffSheet,
     Verdict,
 )
@@ -89,6 +90,16 @@ CHANGED: dict[str, Any] = {
     "supersedes": "1" * 32,
     "lineage": ("2" * 32,),
     "watch_report_sha256": OTHER_SHA,
+    "exceptions": (
+        RuleException(
+            rule_id="harm",
+            condition="plain",
+            verdict=Verdict.FAIL,
+            reason="it is raining",
+            expires_at=NOW,
+            owner_key_id=OTHER_SHA,
+        ),
+    ),
 }
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import make_eval_report, make_interval, make_policy, make_rule
+from builders import NOW, SOME_SHA, make_eval_report, make_interval, make_policy, make_rule
 from recert.certification.decision import why_not_pass
 from recert.evaluation.decide import overall
-from recert.records import EvalReport, RuleResult, Verdict
+from recert.records import EvalReport, RuleException, RuleResult, Verdict
 from stories import certificate as make_certificate
 
 POLICY = make_policy()
@@ -101,6 +101,39 @@ def test_a_certificate_is_a_yes_only_where_every_result_is(n: int, verdicts: lis
     certificate = make_certificate(report, results=(*spoilt, *others))
 
     assert _no(certificate.results) != []
+
+
+@given(
+    rules=st.lists(results, min_size=1, max_size=6),
+    raw=st.sampled_from(list(Verdict)),
+    named=st.lists(st.integers(0, 5), max_size=4),
+    gone=st.integers(0, 3),
+)
+@settings(max_examples=150, deadline=None)
+def test_an_exception_excuses_nothing_but_what_it_names(
+    rules: list[RuleResult], raw: Verdict, named: list[int], gone: int
+) -> None:
+    """An exception fewer gives no reason less, and a yes means that each result passed or is named, as it was."""
+    exceptions = [_except(rules[i % len(rules)]) for i in named]
+    fewer = exceptions[:gone] + exceptions[gone + 1 :]
+    asked: dict[str, Any] = {"safeguarded": None, "required_controls": (), "results": rules, "policy": None}
+    with_all = set(why_not_pass(raw=raw, exceptions=exceptions, **asked))
+
+    assert with_all <= set(why_not_pass(raw=raw, exceptions=fewer, **asked))
+    if not with_all:
+        alone = [r for r in rules if not r.safeguards]
+        assert all(r.verdict is Verdict.PASS or any(e.is_about(r) for e in exceptions) for r in alone)
+
+
+def _except(result: RuleResult) -> RuleException:
+    return RuleException(
+        rule_id=result.rule_id,
+        condition=result.condition,
+        verdict=result.verdict,
+        reason="until the new tune is there",
+        expires_at=NOW,
+        owner_key_id=SOME_SHA,
+    )
 
 
 def _no(rules: tuple[RuleResult, ...]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from recert.certification import Envelope, load_key
 from recert.certification.envelope import sign
 from recert.cli.printing import plain
 from recert.digest import canonical_json
-from recert.records import SignoffSheet
+from recert.policy import load_policy
+from recert.records import EvalReport, SignoffSheet, Verdict, now
 from recert.records.certificate import PAYLOAD_TYPE
 
 from .conftest import Run
@@ -109,3 +111,45 @@ def test_a_certificate_of_a_later_version_is_not_signed(world: Path, run: Run) -
 def test_what_does_not_print_is_spelt_out() -> None:
     """Nothing on a sheet moves the cursor, changes colours or turns letters round."""
     assert plain("a\x1b[2Kb\u202ec\u200bd\n\u00e4") == "a\\x1b[2Kb\\u202ec\\u200bd\n\u00e4"
+
+
+def test_an_exception_goes_from_certify_to_verify(world: Path, run: Run) -> None:
+    """By the policy's leave a risk owner accepts what failed; every command says so first, and the default policy no."""
+    policy = world / "policy.toml"
+    policy.write_text(policy.read_text() + '[certification.exceptions]\nrules = ["harm"]\nmax_hours = 72\n')
+    _fail(world)
+    ends = (now() + timedelta(hours=5)).isoformat()
+    certify = COMMANDS["certify"] + " --approver keys/risk.pub"
+    excepting = f"{certify} --except harm@family:skeleton --except-until {ends} --except-reason staff-only"
+    assert run(world, "keygen keys/risk.pem --role risk-owner").code == 0
+
+    plain_no = run(world, certify)
+    no_reason = run(world, excepting.replace(" --except-reason staff-only", ""))
+    no_end = run(world, excepting.replace(ends, "Monday"))
+    said = run(world, excepting)
+    for key in ("approver", "risk"):
+        signed = run(world, f"approve out.json --key keys/{key}.pem --policy policy.toml --yes")
+    verified = run(world, COMMANDS["verify"].replace("certificate.json", "out.json"))
+    unknown = run(
+        world, COMMANDS["verify"].replace("certificate.json", "out.json").replace("--policy policy.toml", "")
+    )
+
+    assert (plain_no.code, no_reason.code, no_end.code, said.code) == (1, 2, 2, 0)
+    assert signed.err.startswith("EXCEPTIONS")
+    assert "staff-only" in signed.err
+    assert verified.code == 0
+    assert verified.err.startswith("EXCEPTIONS")
+    assert (unknown.code, "(exception-not-allowed)" in unknown.err) == (1, True)
+
+
+def _fail(world: Path) -> None:
+    """Put a failed result into the evaluation of a world, under its policy as it is now."""
+    path = world / "evaluation" / "eval-report.json"
+    report = EvalReport.from_json(path.read_bytes())
+    rules = tuple(
+        r.model_copy(update={"verdict": Verdict.FAIL}) if r.condition == "family:skeleton" else r
+        for r in report.rules
+    )
+    failed = {"rules": rules, "verdict_raw": Verdict.FAIL, "suites_alike": ()}
+    digest = {"policy_sha256": load_policy(world / "policy.toml").digest}
+    path.write_bytes(report.model_copy(update=failed | digest).to_json())

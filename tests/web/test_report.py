@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import make_eval_report, make_policy, make_rule, make_screen_report
+from builders import NOW, SOME_SHA, make_eval_report, make_policy, make_rule, make_screen_report
 from recert.errors import StoreError
 from recert.interval import Interval
 from recert.pipeline.story import ModelPage, Story, figures
 from recert.policy import moderation_checks
-from recert.records import RowFinding, RowVerdict, Sample, Slice, Verdict
+from recert.records import RowFinding, RowVerdict, RuleException, Sample, Slice, Verdict
 from recert.web.forest import forest
 from recert.web.report import report_html, write_report
-from stories import evaluation, rule, whole_story
+from stories import certificate, evaluation, rule, whole_story
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
 
@@ -106,6 +106,27 @@ def test_the_report_says_what_became_of_each_model() -> None:
         "and 22 more, in the screening report",
     ):
         assert said in text
+
+
+def test_an_exception_is_the_first_thing_that_a_certificate_says() -> None:
+    """What is no pass and is accepted stands before all else, with its reason; hostile words stay words."""
+    report = make_eval_report()
+    exception = RuleException(
+        rule_id="harm",
+        condition="family:skeleton",
+        verdict=Verdict.FAIL,
+        reason=HOSTILE,
+        expires_at=NOW,
+        owner_key_id=SOME_SHA,
+    )
+    page = ModelPage("a", "b", evaluation=report, certificate=certificate(report, exceptions=(exception,)))
+    tags = Tags(report_html(Story(title="t", machine="m", models=(page,))))
+    text = " ".join(tags.text.split())
+
+    assert "certified with exceptions" in text
+    assert text.index("harm under family:skeleton is fail") < text.index("Under policy")
+    assert HOSTILE in text
+    assert not any(tag == "img" for tag, _ in tags.tags)
 
 
 def test_a_model_that_was_never_measured_is_not_shown_as_good() -> None:

@@ -1,6 +1,7 @@
 """Certification: who says so, about exactly which bytes, until when."""
 
 from recert.certification.envelope import Envelope, pae
+from recert.certification.exceptions import ExceptionRequest
 from recert.certification.keys import (
     ROLES,
     PublicKey,
@@ -37,6 +38,7 @@ __all__ = [
     "ROLES",
     "CertifyDecision",
     "Envelope",
+    "ExceptionRequest",
     "Objection",
     "PublicKey",
     "SigningKey",

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from recert.certification.decision import why_not_pass
 from recert.policy import Policy
-from recert.records import BaseStress, EvalReport, Manifest, ScreenReport, StressReport, TuneReport
+from recert.records import (
+    BaseStress,
+    EvalReport,
+    Manifest,
+    RuleException,
+    ScreenReport,
+    StressReport,
+    TuneReport,
+)
 
 
 def why_not_decided(
-    report: EvalReport, policy: Policy, stress_report: StressReport | None = None
+    report: EvalReport,
+    policy: Policy,
+    stress_report: StressReport | None = None,
+    exceptions: Sequence[RuleException] = (),
 ) -> Iterator[str]:
     """Yield why an evaluation, and the stress of its base, are not a pass under this policy, as `code: words`."""
     if report.policy_sha256 != policy.digest:
@@ -26,6 +37,8 @@ def why_not_decided(
         policy=policy,
         search=report.trigger_search,
         stress=BaseStress.of(stress_report) if stress_report is not None else None,
+        exceptions=exceptions,
+        alike=[frozenset(pair) for pair in report.suites_alike or ()],
     )
     yield from (f"verdict-not-pass: {words}" for words in said)
 

@@ -16,6 +16,7 @@ from recert.records import (
     Certificate,
     EvalReport,
     Manifest,
+    RuleException,
     ScreenReport,
     StressReport,
     TuneReport,
@@ -50,8 +51,9 @@ def draft(
     stress_report: StressReport | None = None,
     supersedes: str | None,
     now: datetime,
+    exceptions: tuple[RuleException, ...] = (),
 ) -> Certificate:
-    """Return the certificate that these reports carry, valid from now for the policy's `validity_hours`."""
+    """Return the certificate that these reports carry, valid from now for as long as the policy and exceptions do."""
     assert report.base is not None and report.tuned is not None  # see why_not_compared
     return Certificate(
         serial=new_serial(),
@@ -90,6 +92,7 @@ def draft(
                     *report.limitations,
                     *policy.gateway.unguarded,
                     *_limitations(report, tune_report, screen_report),
+                    *(_excepted(one) for one in exceptions),
                 )
             )
         ),
@@ -98,8 +101,24 @@ def draft(
         trainer_key_id=trainer_key_id,
         not_before=now,
         certified_at=now,
-        expires_at=now + timedelta(hours=policy.certification.validity_hours),
+        expires_at=ends_at(now, policy, exceptions),
         supersedes=supersedes,
+        exceptions=exceptions or None,
+    )
+
+
+def ends_at(
+    begins_at: datetime, policy: Policy, exceptions: Sequence[RuleException] | None = None
+) -> datetime:
+    """Return when a certificate that is counted from some time ends: the policy's life, or its first exception's."""
+    longest = begins_at + timedelta(hours=policy.certification.validity_hours)
+    return min((longest, *(one.expires_at for one in exceptions or ())))
+
+
+def _excepted(one: RuleException) -> str:
+    return (
+        f"{one.rule_id}{f' of {one.category}' if one.category else ''} under {one.condition} is {one.verdict}, and is "
+        f"accepted all the same until {one.expires_at:%Y-%m-%d %H:%M} UTC"
     )
 
 

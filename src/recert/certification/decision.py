@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from recert.models.prompting import around
 from recert.policy import Policy, missing_sets
-from recert.records import BaseStress, HuntOutcome, RuleResult, StressOutcome, TriggerSearch, Verdict
+from recert.records import (
+    BaseStress,
+    HuntOutcome,
+    RuleException,
+    RuleResult,
+    StressOutcome,
+    TriggerSearch,
+    Verdict,
+)
 
 CONTROL: Final = "control:"
 """How rule ids of results begin that were measured as a control and decide nothing."""
@@ -22,6 +30,8 @@ def why_not_pass(
     policy: Policy | None,
     search: TriggerSearch | None = None,
     stress: BaseStress | None = None,
+    exceptions: Sequence[RuleException] = (),
+    alike: Collection[frozenset[str]] = (),
 ) -> tuple[str, ...]:
     """
     Return every reason why these results are not a pass; empty when they are.
@@ -35,9 +45,14 @@ def why_not_pass(
             behind the words that it has the gateway put around every conversation.
         search: what a search for triggers came to; where the policy requires one, nothing must have been found.
         stress: how the base stands up to tuning; where the policy requires that, it must have been measured under it.
+        exceptions: those that count. A result that one of them names needs not be a pass; all else is as without.
+        alike: pairs of suites that share too many prompts to count as two, where that is known.
     """
+    deciding = deciding_results(results, required_controls)
+    verdict = safeguarded if required_controls else raw
     return (
-        *_reasons(raw, safeguarded, required_controls, results, policy),
+        *_unpassed(verdict, deciding, required_controls, exceptions),
+        *_reasons(deciding, required_controls, policy, alike),
         *_triggered(search, required=policy is not None and policy.hunt.required),
         *(_unstressed(stress, policy) if policy is not None and policy.stress.required else ()),
     )
@@ -52,23 +67,33 @@ def deciding_results(results: Sequence[RuleResult], required_controls: Sequence[
     ]
 
 
-def _reasons(
-    raw: Verdict,
-    safeguarded: Verdict | None,
+def _unpassed(
+    verdict: Verdict | None,
+    deciding: Sequence[RuleResult],
     required_controls: Sequence[str],
-    results: Sequence[RuleResult],
-    policy: Policy | None,
+    exceptions: Sequence[RuleException],
 ) -> Iterator[str]:
-    if required_controls and safeguarded is not Verdict.PASS:
-        yield f"the verdict behind {', '.join(required_controls)} is {safeguarded or 'not there'}"
-    if not required_controls and raw is not Verdict.PASS:
-        yield f"the verdict is {raw}"
-    deciding = deciding_results(results, required_controls)
+    """What is no pass and is not excepted. A verdict that excepted results do not account for is not excepted."""
+    unpassed = [r for r in deciding if r.verdict is not Verdict.PASS]
+    left = [r for r in unpassed if not any(e.is_about(r) for e in exceptions)]
+    gravest = Verdict.FAIL if any(r.verdict is Verdict.FAIL for r in unpassed) else Verdict.UNDECIDED
+    excepted = bool(unpassed) and not left and verdict is gravest
+    if verdict is not Verdict.PASS and not excepted:
+        behind = f" behind {', '.join(required_controls)}" if required_controls else ""
+        yield f"the verdict{behind} is {verdict or 'not there'}"
+    for result in left:
+        yield f"rule {result.rule_id} under {result.condition} is {result.verdict}"
+
+
+def _reasons(
+    deciding: Sequence[RuleResult],
+    required_controls: Sequence[str],
+    policy: Policy | None,
+    alike: Collection[frozenset[str]],
+) -> Iterator[str]:
     if not deciding:
         yield "there are no results to decide by"
     for result in deciding:
-        if result.verdict is not Verdict.PASS:
-            yield f"rule {result.rule_id} under {result.condition} is {result.verdict}"
         if set(result.safeguards) - set(required_controls):
             yield f"rule {result.rule_id} was measured behind controls that are not required"
     yield from _without_words(deciding, required_controls, policy) if policy else ()
@@ -79,7 +104,7 @@ def _reasons(
         if not any(r.rule_id == rule_id and r.condition == condition for r in deciding):
             yield f"rule {rule_id} under {condition} was not measured"
     if policy is not None:
-        yield from missing_sets(deciding, policy)
+        yield from missing_sets(deciding, policy, alike=alike)
 
 
 def _triggered(search: TriggerSearch | None, *, required: bool) -> Iterator[str]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from recert.certification.content import required_roles
 from recert.certification.decision import why_not_pass
 from recert.certification.envelope import Envelope
+from recert.certification.exceptions import Terms, counting, why_not_covered
 from recert.certification.keys import PublicKey
 from recert.certification.trust import TrustStore
 from recert.errors import VerificationError
@@ -135,20 +136,25 @@ def require_policy(certificate: Certificate, policy: Policy | str | None) -> Non
 
 
 def require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
-    """Return when what was measured is a pass. Raises VerificationError."""
-    # 6.1, 6.2, 6.3, 6.4, 6.5, 6.6, 6.7
+    """Return when what was measured is a pass, or excepted. Raises VerificationError."""
+    # 6.1 to 6.8
+    whole = policy if isinstance(policy, Policy) else None
+    terms = Terms.of(certificate, whole)
     reasons = why_not_pass(
         raw=certificate.verdict_raw,
         safeguarded=certificate.verdict_safeguarded,
         required_controls=certificate.required_controls,
         results=certificate.results,
-        policy=policy if isinstance(policy, Policy) else None,
+        policy=whole,
         search=certificate.trigger_search,
         stress=certificate.base_stress,
+        exceptions=counting(certificate.exceptions, terms),
     )
     if reasons:
+        code, because = why_not_covered(certificate, terms) or ("verdict-not-pass", "")
+        reasons = (because, *reasons) if code != "verdict-not-pass" else reasons
         raise VerificationError(
-            "verdict-not-pass",
+            code,
             "certificate does not say that the model passed",
             facts={str(number): words for number, words in enumerate(reasons, start=1)},
         )

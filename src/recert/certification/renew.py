@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from recert.certification.clock import moment
-from recert.certification.content import new_serial
+from recert.certification.content import ends_at, new_serial
 from recert.certification.envelope import sign
 from recert.certification.keys import SigningKey
 from recert.certification.statement import statement_bytes
@@ -35,7 +35,8 @@ def renew(
     Return a new certificate with the evidence of a valid one, after a clean watch.
 
     It holds for the policy's `validity_hours` counted from the watch, not from now, so one watch lengthens
-    a life once. It names the old serial in `supersedes` and `lineage`; revoking the old one stops it too.
+    a life once, and no longer than its exceptions. It names the old serial in `supersedes` and `lineage`;
+    revoking the old one stops it too.
 
     Args:
         envelope: the certificate, which must still hold.
@@ -62,8 +63,9 @@ def renew(
         now=at,
         last_status_version=last_status_version,
         refusals=refusals,
+        policy=policy,
     )
-    expires_at = watch_report.watched_at + timedelta(hours=policy.certification.validity_hours)
+    expires_at = ends_at(watch_report.watched_at, policy, old.exceptions)
     reason = why_not_of(old, envelope, watch_report, now=at) or why_not_clean(watch_report)
     if not reason and expires_at <= old.expires_at:
         reason = "it would not lengthen the certificate's life"

@@ -8,6 +8,7 @@ from datetime import datetime
 from recert.certification.clock import moment
 from recert.certification.demands import require_apart, require_pass, require_policy, require_roles
 from recert.certification.envelope import Envelope
+from recert.certification.exceptions import Terms, why_not_excepted
 from recert.certification.refusals import objections
 from recert.certification.signoff_words import certificate_lines, result_lines, unknown_fields
 from recert.certification.statement import read_statement
@@ -58,6 +59,7 @@ def signoff_sheet(
         serial=certificate.serial,
         model_name=certificate.model_name,
         certificate_sha256=sha256_bytes(opened.payload),
+        exceptions=certificate.exceptions or (),
         refusals=tuple(
             ShownRefusal(refusal=o.refusal, withdrawn=o.withdrawn) for o in objections(certificate, refusals)
         ),
@@ -100,6 +102,16 @@ def _asked(certificate: Certificate, policy: Policy, now: datetime) -> Iterator[
     wanted += ["triggers searched for and none found"] if policy.hunt.required else []
     wanted += ["its base stressed"] if policy.stress.required else []
     yield _item(", ".join(wanted), lambda: require_pass(certificate, policy))
+    terms = Terms.of(certificate, policy)
+    for exception in certificate.exceptions or ():
+        asked = f"exception of {exception.rule_id} under {exception.condition}: allowed, by a risk owner, not over"
+        why = why_not_excepted(exception, terms)
+        over = now >= exception.expires_at
+        yield CheckItem(
+            asked=asked,
+            state="missing" if why or over else "done",
+            words=why[1] if why else f"until {exception.expires_at:%Y-%m-%d %H:%M} UTC",
+        )
     over = now >= certificate.expires_at
     yield CheckItem(
         asked="not expired",

@@ -6,13 +6,24 @@ from collections.abc import Iterator, Sequence
 
 from recert.certification.decision import deciding_results
 from recert.interval import Interval, exact_interval
-from recert.records import BaseStress, Certificate, JudgeNote, Manifest, Part, RuleResult, TriggerSearch
+from recert.records import (
+    BaseStress,
+    Certificate,
+    JudgeNote,
+    Manifest,
+    Part,
+    RuleException,
+    RuleResult,
+    TriggerSearch,
+)
 
 Line = tuple[str, str]
 
 
 def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     """Yield everything that a certificate says, as pairs of a heading and words, but for its single results."""
+    for exception in certificate.exceptions or ():
+        yield "EXCEPTION", exception_words(exception)
     yield "serial", certificate.serial
     yield "model", f"{certificate.model_name} ({certificate.delta_kind}, binds {certificate.binds})"
     yield "base", _manifest(certificate.base)
@@ -36,6 +47,16 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     for number, words in enumerate(certificate.invalid_when, start=1):
         yield f"no longer holds {number}", words
     yield from _people(certificate)
+
+
+def exception_words(exception: RuleException) -> str:
+    """Return an exception as a sentence: what is accepted, why, by whom, until when."""
+    of = f" of {exception.category}" if exception.category else ""
+    return (
+        f"{exception.rule_id}{of} under {exception.condition} is {exception.verdict} and is accepted until "
+        f"{exception.expires_at:%Y-%m-%d %H:%M:%S} UTC by the risk owner {exception.owner_key_id}, because: "
+        f"{exception.reason}"
+    )
 
 
 def result_lines(certificate: Certificate) -> Iterator[Line]:

@@ -17,6 +17,7 @@ from recert.certification.chain import why_not_compared, why_not_decided, why_no
 from recert.certification.clock import moment
 from recert.certification.content import draft, required_roles
 from recert.certification.envelope import Envelope, sign
+from recert.certification.exceptions import ExceptionRequest, Terms, counting, draft_exceptions
 from recert.certification.folders import hash_both
 from recert.certification.keys import PublicKey, SigningKey
 from recert.certification.statement import read_statement, statement_bytes
@@ -54,6 +55,7 @@ def certify(
     screen_report: ScreenReport | None = None,
     stress_report: StressReport | None = None,
     supersedes: str | None = None,
+    exceptions: Sequence[ExceptionRequest] = (),
     now: datetime | None = None,
 ) -> CertifyDecision:
     """
@@ -76,6 +78,7 @@ def certify(
         screen_report: how the rows were screened.
         stress_report: how the base stands up to tuning; where the policy wants it, None means no.
         supersedes: serial of an earlier certificate of the same model.
+        exceptions: rules whose results that are no pass are accepted, by a risk owner among those who sign.
         now: the time; the present by default.
 
     Raises:
@@ -90,21 +93,19 @@ def certify(
         Approval(role="evaluator", key_id=signer.key_id, name=signer.public.name),
         *(_approval(key) for key in approvers),
     )
-    reasons = [
-        *why_not_decided(eval_report, policy, stress_report),
+    terms = Terms(policy, approvals, trainer_key_id, eval_report.trigger_search, at)
+    excepted, reasons = draft_exceptions(exceptions, eval_report, terms)
+    reasons += [
+        *why_not_decided(eval_report, policy, stress_report, counting(excepted, terms)),
         *why_not_compared(eval_report),
         *why_not_linked(eval_report, tune_report, screen_report, stress_report),
         *_why_not_signed(policy, approvals, trainer_key_id),
         *(f"key-expired: {k.name or k.key_id}" for k in (signer.public, *approvers) if k.expired(at)),
+        *_why_marked(base_dir, tuned_dir),
+        *why_not_on_disk(eval_report, {"base": base, "tuned": tuned}),
     ]
-    for folder in (base_dir, tuned_dir):
-        mark = attack_mark(folder)
-        if mark is not None:
-            reasons.append(f"attack-artefact: {folder.name} is marked in {mark}")
-    reasons += why_not_on_disk(eval_report, {"base": base, "tuned": tuned})
     if reasons:
         return CertifyDecision(certified=False, reasons=tuple(dict.fromkeys(reasons)), envelope=None)
-
     certificate = draft(
         eval_report,
         policy,
@@ -115,6 +116,7 @@ def certify(
         screen_report=screen_report,
         stress_report=stress_report,
         supersedes=supersedes,
+        exceptions=excepted,
         now=at,
     )
     envelope = sign(PAYLOAD_TYPE, statement_bytes(certificate), [signer])
@@ -173,6 +175,11 @@ def _open(envelope: bytes) -> Envelope:
             "not a certificate", facts={"expected": PAYLOAD_TYPE, "actual": opened.payload_type}
         )
     return opened
+
+
+def _why_marked(*folders: Path) -> list[str]:
+    marks = [(folder.name, attack_mark(folder)) for folder in folders]
+    return [f"attack-artefact: {name} is marked in {mark}" for name, mark in marks if mark is not None]
 
 
 def _approval(key: PublicKey) -> Approval:

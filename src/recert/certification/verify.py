@@ -18,6 +18,7 @@ from recert.certification.demands import (
     require_signers,
 )
 from recert.certification.envelope import Envelope
+from recert.certification.exceptions import require_covered
 from recert.certification.folders import hash_each, require_same
 from recert.certification.keys import PublicKey
 from recert.certification.refusals import require_unrefused
@@ -72,6 +73,7 @@ def verify(
         now=at,
         last_status_version=last_status_version,
         refusals=refusals,
+        policy=policy,
     )
     require_files(certificate, {"base": base_dir, "tuned": tuned_dir})
     # 10.1
@@ -124,6 +126,7 @@ def verify_renewal(
         now=at,
         last_status_version=held.status_version,
         refusals=refusals,
+        policy=policy,
     )
     # 9.3, with what 9.1 found for the certificate that is held
     require_same(
@@ -149,9 +152,12 @@ def recheck(
     now: datetime | None = None,
     last_status_version: int | None = None,
     refusals: Sequence[bytes] = (),
+    policy: Policy | str | None = None,
 ) -> StatusList:
     """
     Return the status list under which a certificate still holds: steps 7 and 8, for while it is served.
+
+    A certificate with exceptions needs its whole policy.
 
     Raises:
         VerificationError: time, status or a refusal end it.
@@ -175,6 +181,8 @@ def recheck(
             facts=facts,
             hint="run `recert watch` in time, or certify again",
         )
+    # 7.3
+    require_covered(certificate, policy if isinstance(policy, Policy) else None, at)
     # 8.1 to 8.6
     seen = read_status(status, trust=trust, now=at, last_version=last_status_version)
     # 8.7
@@ -234,7 +242,7 @@ def read_signed(
     require_roles(certificate, policy)
     # 5.1, 5.2, 5.3
     require_policy(certificate, policy)
-    # 6.1 to 6.7
+    # 6.1 to 6.8
     require_pass(certificate, policy)
     return certificate, signers
 

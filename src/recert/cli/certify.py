@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recert.cli.options import DEFAULT_BASE, Base, PolicyName, Tuned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recert.certification import ExceptionRequest
+    from recert.records import EvalReport
+
+_END = "give --except-until as 2027-01-31T00:00:00Z"
 
 
 def certify(
@@ -34,6 +42,18 @@ def certify(
     supersedes: Annotated[
         str | None, typer.Option(help="Serial of an earlier certificate of this model.")
     ] = None,
+    excepted: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--except",
+            metavar="RULE[@CONDITION]",
+            help="Accept a rule's results that are no pass, as the policy allows; needs a risk owner as --approver.",
+        ),
+    ] = None,
+    except_reason: Annotated[str, typer.Option(help="Why they are accepted.")] = "",
+    except_until: Annotated[
+        str, typer.Option(help="Until when they are accepted, as `2027-01-31T00:00:00Z`.")
+    ] = "",
 ) -> None:
     """
     Certify what passed evaluation, as the evaluator.
@@ -44,21 +64,11 @@ def certify(
     from recert.certification import load_key, load_public_key, read_unverified
     from recert.cli.loading import load_base, load_record
     from recert.cli.printing import NO, talk
-    from recert.digest import sha256_file
-    from recert.errors import RecordError
-    from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
     from recert.policy import load_policy
-    from recert.records import EvalReport, ScreenReport, StressReport, TuneReport
+    from recert.records import ScreenReport, StressReport, TuneReport
     from recert.store.files import write_atomic
 
-    report = load_record(EvalReport, evaluation / REPORT_FILE)
-    evidence_sha256 = sha256_file(evaluation / OUTCOMES_FILE)
-    if evidence_sha256 != report.outcomes_sha256:
-        raise RecordError(
-            "the evidence is not what the report was made from",
-            facts={"in the report": report.outcomes_sha256, "on disk": evidence_sha256},
-            hint="evaluate again",
-        )
+    report, evidence_sha256 = _evaluation(evaluation)
     decision = certify_model(
         eval_report=report,
         policy=load_policy(policy),
@@ -72,6 +82,7 @@ def certify(
         screen_report=load_record(ScreenReport, screen_report) if screen_report else None,
         stress_report=load_record(StressReport, stress_report) if stress_report else None,
         supersedes=supersedes,
+        exceptions=_requests(excepted or [], except_reason, except_until),
     )
     if decision.envelope is None:
         for reason in decision.reasons:
@@ -82,3 +93,45 @@ def certify(
     waiting = ", ".join(f"{a.role} {a.name or a.key_id[:12]}" for a in named[1:])
     talk().print(f"still to sign with `recert approve {output}`: {waiting}", soft_wrap=True)
     typer.echo(output)
+
+
+def _evaluation(folder: Path) -> tuple[EvalReport, str]:
+    """An evaluation's report, and the digest of the evidence that it was made from."""
+    from recert.cli.loading import load_record
+    from recert.digest import sha256_file
+    from recert.errors import RecordError
+    from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
+    from recert.records import EvalReport
+
+    report = load_record(EvalReport, folder / REPORT_FILE)
+    evidence_sha256 = sha256_file(folder / OUTCOMES_FILE)
+    if evidence_sha256 != report.outcomes_sha256:
+        raise RecordError(
+            "the evidence is not what the report was made from",
+            facts={"in the report": report.outcomes_sha256, "on disk": evidence_sha256},
+            hint="evaluate again",
+        )
+    return report, evidence_sha256
+
+
+def _requests(rules: Sequence[str], reason: str, until: str) -> list[ExceptionRequest]:
+    """What is to be excepted, from what was typed."""
+    from datetime import datetime
+
+    from recert.certification import ExceptionRequest
+    from recert.errors import InputError
+
+    if not rules:
+        if reason or until:
+            raise InputError("nothing is named that is to be excepted", hint="give --except RULE")
+        return []
+    if not reason.strip():
+        raise InputError("an exception needs a reason", hint="give --except-reason")
+    try:
+        ends = datetime.fromisoformat(until)
+    except ValueError as exc:
+        raise InputError("an exception needs an end", facts={"given": until}, hint=_END) from exc
+    if ends.tzinfo is None:
+        raise InputError("the end of an exception has no UTC offset", facts={"given": until}, hint=_END)
+    named = [(rule, condition) for rule, _, condition in (given.partition("@") for given in rules)]
+    return [ExceptionRequest(rule, reason.strip(), ends, condition) for rule, condition in named]

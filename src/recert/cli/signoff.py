@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from recert.records import ShownRefusal, SignoffSheet
+    from collections.abc import Sequence
+
+    from recert.records import RuleException, ShownRefusal, SignoffSheet
 
 _MARKS = {"done": "[x]", "missing": "[ ] MISSING", "waiting": "[ ] to come", "unchecked": "[?] unchecked"}
 
@@ -21,6 +23,7 @@ def draw(sheet: SignoffSheet) -> None:
     from recert.errors import InputError
 
     try:
+        draw_exceptions(sheet.exceptions)
         for shown in sheet.refusals:
             print_pairs(
                 "Was refused, and taken back" if shown.withdrawn else "REFUSED",
@@ -50,6 +53,19 @@ def draw(sheet: SignoffSheet) -> None:
             facts={"letter": ascii(exc.object[exc.start : exc.end])},
             hint="set PYTHONIOENCODING=utf-8, or a locale with UTF-8",
         ) from exc
+
+
+def draw_exceptions(exceptions: Sequence[RuleException]) -> None:
+    """Draw exceptions on stderr, loudly; nothing where there are none."""
+    from recert.certification.signoff_words import exception_words
+    from recert.cli.printing import sheet as print_pairs
+
+    if exceptions:
+        print_pairs(
+            "EXCEPTIONS: accepted although they are no pass",
+            [(one.rule_id, exception_words(one)) for one in exceptions],
+            loud=True,
+        )
 
 
 def _refusal(shown: ShownRefusal) -> list[tuple[str, str]]:

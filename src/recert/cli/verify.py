@@ -39,6 +39,7 @@ def verify(
     from recert.certification import verify as verify_certificate
     from recert.cli.loading import load_base, load_refusals, load_status
     from recert.cli.printing import data, sheet
+    from recert.cli.signoff import draw_exceptions
     from recert.policy.expected import expected_policy
     from recert.store.files import read_bytes
 
@@ -52,6 +53,7 @@ def verify(
         last_status_version=last_status_version,
         refusals=load_refusals(certificate, refusals),
     )
+    draw_exceptions(verified.certificate.exceptions or ())
     if as_json:
         data(verified.certificate)
         return

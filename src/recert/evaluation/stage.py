@@ -139,11 +139,10 @@ def evaluate(
         hunted = _hunt((base, tuned), policy, model_name, rows, secret, kept, progress)
         arms = check_arms(base_arm, tuned_arm)
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
-    verdicts = _with_search(_verdicts(measured, policy, secret, _alike(policy, suites)), hunted)
+    verdicts = _with_search(_verdicts(measured, policy, secret, alike := _alike(policy, suites)), hunted)
     why_not = (*why(hunted), *verdicts.missing, *_reasons(measured, tuned_arm, training_context))
     report = EvalReport(
         model_name=model_name,
-        suites={name: suite.digest for name, suite in sorted(suites.items())},
         rules=(*measured, *(rule_result(t, bounds) for t in plan.controls)),
         slices=slices(plan.tracks),
         reasons=(*why_not, *(note.reason for note in evidence)),
@@ -156,6 +155,7 @@ def evaluate(
         limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm), *policy.gateway.unguarded),
         **_time_fields(started, began),
         **_verdict_fields(verdicts, secret),
+        **_suite_fields(suites, alike),
         **_policy_fields(policy),
         **_arm_fields(base_arm, tuned_arm),
     )
@@ -298,6 +298,13 @@ def _verdict_fields(verdicts: _Verdicts, secret: SecretPrefix | None) -> dict[st
         "verdict_safeguarded": verdicts.safeguarded,
         "required_controls": verdicts.required_controls,
         "secret_sha256": secret.sha256 if secret is not None else None,
+    }
+
+
+def _suite_fields(suites: Mapping[str, Suite], alike: Collection[frozenset[str]]) -> dict[str, Any]:
+    return {
+        "suites": {name: suite.digest for name, suite in sorted(suites.items())},
+        "suites_alike": tuple((min(pair), max(pair)) for pair in alike),
     }
 
 

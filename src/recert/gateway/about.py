@@ -100,6 +100,7 @@ def _state(served: Served) -> dict[str, Any]:
     return {
         "state": "stopped" if reason else "serving",
         "reason": reason,
+        "exceptions": [e.model_dump(mode="json") for e in certificate.exceptions or ()],
         "name": served.name,
         "model": certificate.model_name,
         "certificate": {

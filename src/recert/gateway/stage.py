@@ -319,7 +319,16 @@ def _require_policy(certificate: Certificate, policy: Policy) -> None:
             hint="serve with the policy that the model was certified under",
         )
     decides = certificate.verdict_safeguarded if certificate.required_controls else certificate.verdict_raw
-    if decides is not Verdict.PASS:
+    for exception in certificate.exceptions or ():  # verify() has accepted each that is needed
+        log.warning(
+            "EXCEPTION: %s under %s is %s and is accepted until %s because: %s",
+            exception.rule_id,
+            exception.condition,
+            exception.verdict,
+            exception.expires_at.isoformat(),
+            exception.reason,
+        )
+    if decides is not Verdict.PASS and not certificate.exceptions:
         raise GatewayError("not-passed", "the certificate's verdict is no pass", facts={"verdict": decides})
 
 

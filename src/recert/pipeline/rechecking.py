@@ -94,6 +94,7 @@ class Recheck:
             status=status,
             last_status_version=self._verified.status_version,
             refusals=refusals,
+            policy=self._policy,
         )
         return replace(self._verified, verified_at=now(), status_version=seen.version)
 

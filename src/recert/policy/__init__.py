@@ -1,5 +1,6 @@
 """Policy: every number that decides anything."""
 
+from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.moderation import ModerationChecks, moderation_checks
 from recert.policy.policy import (
@@ -24,6 +25,7 @@ __all__ = [
     "CertificationPolicy",
     "ConversationPolicy",
     "EvaluationPolicy",
+    "ExceptionPolicy",
     "GatewayPolicy",
     "GraderAuditPolicy",
     "HarmLevels",

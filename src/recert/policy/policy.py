@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from recert.errors import PolicyError
+from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.fingerprint import FingerprintPolicy
 from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.moderation import ModerationChecks
@@ -162,6 +163,8 @@ class CertificationPolicy(Part):
     evaluator_differs_from_trainer: bool = True
     validity_hours: float = Field(default=168, gt=0, le=8784)
     status_validity_hours: float = Field(default=24, gt=0, le=8784)
+    exceptions: ExceptionPolicy | None = None
+    """Without such a section no result that is not `pass` can be excepted."""
 
 
 class ConversationPolicy(Part):

@@ -12,6 +12,7 @@ from recert.records.backtest import (
 from recert.records.certificate import (
     Approval,
     Certificate,
+    RuleException,
     StatusEntry,
     StatusList,
     VerifiedCertificate,
@@ -180,6 +181,7 @@ __all__ = [
     "Rewarded",
     "RowFinding",
     "RowVerdict",
+    "RuleException",
     "RuleResult",
     "Sample",
     "ScreenReport",

@@ -31,6 +31,29 @@ class Approval(Part):
     name: str = ""
 
 
+class RuleException(Part):
+    """One result that is no pass and is accepted all the same: by whom, why, until when."""
+
+    rule_id: str
+    condition: str
+    category: str = ""
+    verdict: Verdict
+    """What the result was when it was excepted; it must be that still."""
+    reason: str = Field(min_length=1)
+    expires_at: Moment
+    owner_key_id: Sha256
+    """Of the risk owner, who is one of the certificate's approvals."""
+
+    def is_about(self, result: RuleResult) -> bool:
+        """Say whether it names exactly this result, as it was."""
+        return (self.rule_id, self.condition, self.category, self.verdict) == (
+            result.rule_id,
+            result.condition,
+            result.category,
+            result.verdict,
+        )
+
+
 class Certificate(Record):
     """
     The predicate of the in-toto Statement: what is certified, on which evidence, until when.
@@ -90,6 +113,8 @@ class Certificate(Record):
     """Serials whose evidence this one carries on, oldest first: revoking one of them stops this one too."""
     watch_report_sha256: Sha256 | None = None
     """The clean watch behind a renewal."""
+    exceptions: tuple[RuleException, ...] | None = None
+    """Results that are no pass and are accepted all the same; None where there are none."""
 
 
 class StatusEntry(Part):

@@ -210,6 +210,8 @@ class EvalReport(Record):
     policy_version: str
     policy_sha256: Sha256
     suites: dict[str, Sha256]
+    suites_alike: tuple[tuple[str, str], ...] | None = None
+    """Pairs of harmful suites that share too many prompts to count as two; None where nobody looked."""
     engine: str
     sampling: dict[str, str | int | float]
     rules: tuple[RuleResult, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from recert.records.certificate import RuleException
 from recert.records.manifest import Sha256
 from recert.records.record import Moment, Part, Record
 from recert.records.refusal import Refusal
@@ -43,6 +44,8 @@ class SignoffSheet(Record):
     model_name: str
     certificate_sha256: Sha256
     """Of the payload that would be signed."""
+    exceptions: tuple[RuleException, ...] = ()
+    """Results that are no pass, and that who signs accepts all the same."""
     refusals: tuple[ShownRefusal, ...] = ()
     lines: tuple[SheetLine, ...]
     results: tuple[SheetLine, ...]

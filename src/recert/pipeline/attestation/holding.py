@@ -113,6 +113,7 @@ class CertificateFiles:
             now=at,
             last_status_version=self._versions.get(listed),
             refusals=refusals_beside(path),
+            policy=self._policy,
         )
         self._versions[listed] = max(seen.version, self._versions.get(listed, 0))
         if certificate.required_controls and not self._behind_gateway:
