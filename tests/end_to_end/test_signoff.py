@@ -114,7 +114,7 @@ def test_what_does_not_print_is_spelt_out() -> None:
 
 
 def test_an_exception_goes_from_certify_to_verify(world: Path, run: Run) -> None:
-    """By the policy's leave a risk owner accepts what failed; every command says so first, and the default policy no."""
+    """By the policy's leave a risk owner accepts what failed, and every command says so before anything else."""
     policy = world / "policy.toml"
     policy.write_text(policy.read_text() + '[certification.exceptions]\nrules = ["harm"]\nmax_hours = 72\n')
     _fail(world)

@@ -110,8 +110,8 @@ def draft(
 def ends_at(
     begins_at: datetime, policy: Policy, exceptions: Sequence[RuleException] | None = None
 ) -> datetime:
-    """Return when a certificate that is counted from some time ends: the policy's life, or its first exception's."""
-    longest = begins_at + timedelta(hours=policy.certification.validity_hours)
+    """Return when a certificate that is counted from some time ends: with the policy's life, its shortest role's or its first exception."""
+    longest = begins_at + timedelta(hours=policy.certification.longest_hours)
     return min((longest, *(one.expires_at for one in exceptions or ())))
 
 

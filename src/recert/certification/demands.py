@@ -118,7 +118,7 @@ def require_policy(certificate: Certificate, policy: Policy | str | None) -> Non
         )
     # 5.2
     if isinstance(policy, Policy):
-        longest = timedelta(hours=policy.certification.validity_hours)
+        longest = timedelta(hours=policy.certification.longest_hours)
         if certificate.expires_at - certificate.not_before > longest:
             raise VerificationError(
                 "wrong-policy",

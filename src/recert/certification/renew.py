@@ -34,7 +34,7 @@ def renew(
     """
     Return a new certificate with the evidence of a valid one, after a clean watch.
 
-    It holds for the policy's `validity_hours` counted from the watch, not from now, so one watch lengthens
+    It holds for as long as the policy lets it, counted from the watch, not from now, so one watch lengthens
     a life once, and no longer than its exceptions. It names the old serial in `supersedes` and `lineage`;
     revoking the old one stops it too.
 

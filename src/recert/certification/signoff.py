@@ -88,8 +88,11 @@ def _lines(pairs: Iterator[tuple[str, str]]) -> tuple[SheetLine, ...]:
 
 def _asked(certificate: Certificate, policy: Policy, now: datetime) -> Iterator[CheckItem]:
     """What verification will ask for under this policy, each item by the very check that will be made."""
-    hours = policy.certification.validity_hours
-    roles = ", ".join(f"{r.threshold} {r.role}" for r in policy.certification.roles)
+    hours = policy.certification.longest_hours
+    roles = ", ".join(
+        f"{r.threshold} {r.role}{f' for {r.valid_hours:g} hours' if r.valid_hours else ''}"
+        for r in policy.certification.roles
+    )
     yield _item(
         "who evaluated did not train, and no key signs twice", lambda: require_apart(certificate, policy)
     )

@@ -150,10 +150,12 @@ class ScreeningPolicy(Part):
 
 
 class RoleRule(Part):
-    """How many signers of a role a certificate needs."""
+    """How many signers of a role a certificate needs, and for how long their signatures count."""
 
     role: str
     threshold: int = Field(default=1, ge=1)
+    valid_hours: float | None = Field(default=None, gt=0, le=8784)
+    """For how long a signature in this role counts, from the beginning of the certificate; None: as long as that."""
 
 
 class CertificationPolicy(Part):
@@ -165,6 +167,11 @@ class CertificationPolicy(Part):
     status_validity_hours: float = Field(default=24, gt=0, le=8784)
     exceptions: ExceptionPolicy | None = None
     """Without such a section no result that is not `pass` can be excepted."""
+
+    @property
+    def longest_hours(self) -> float:
+        """The longest life of a certificate: no longer than the signature that counts for the shortest."""
+        return min((self.validity_hours, *(r.valid_hours or self.validity_hours for r in self.roles)))
 
 
 class ConversationPolicy(Part):
