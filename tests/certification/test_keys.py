@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from builders import NOW
@@ -80,7 +80,7 @@ def test_what_is_no_key_is_said(tmp_path):
     public_path(path).unlink()
     with pytest.raises(SigningKeyError, match="cannot read"):
         load_key(path)
-    other = generate_private_key(SECP256R1())
+    other = generate_private_key(SECP384R1())
     path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(SigningKeyError, match="wrong kind"):
         load_key(path)

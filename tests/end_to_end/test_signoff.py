@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -153,3 +155,40 @@ def _fail(world: Path) -> None:
     failed = {"rules": rules, "verdict_raw": Verdict.FAIL, "suites_alike": ()}
     digest = {"policy_sha256": load_policy(world / "policy.toml").digest}
     path.write_bytes(report.model_copy(update=failed | digest).to_json())
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_key_that_recert_never_sees_signs_through_a_command(world: Path, run: Run) -> None:
+    """From its public half in PEM to a certificate that verifies; another key's command signs nothing."""
+    for name in ("held", "other"):
+        made = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{name}.key"]
+        subprocess.run(["openssl", "genpkey", *made], check=True, capture_output=True, cwd=world)
+        script = world / f"sign-{name}.sh"
+        script.write_text(f"#!/bin/sh\nexec openssl dgst -sha256 -sign {world / name}.key\n")
+        script.chmod(0o755)
+    public = ["pkey", "-in", "held.key", "-pubout", "-out", "held-public.pem"]
+    subprocess.run(["openssl", *public], check=True, capture_output=True, cwd=world)
+    approve = "approve out.json --key keys/held.pub --policy policy.toml --yes --signer-command"
+
+    taken_in = run(world, "keygen keys/held.pem --role approver --name Pia --from-public held-public.pem")
+    drafted = run(world, COMMANDS["certify"].replace("keys/approver.pub", "keys/held.pub"))
+    before = files(world)
+    wrong = run(world, f"{approve} {world}/sign-other.sh")
+    unchanged = files(world) == before
+    signed = run(world, f"{approve} {world}/sign-held.sh")
+    verified = run(world, COMMANDS["verify"].replace("certificate.json", "out.json"))
+
+    assert (taken_in.code, drafted.code) == (0, 0)
+    assert (wrong.code, "no signature by this key" in wrong.err, unchanged) == (2, True, True)
+    assert (signed.code, verified.code) == (0, 0)
+    renew = COMMANDS["renew"].replace("certificate.json", "out.json").replace("approver.pem", "held.pub")
+    assert run(world, renew).code == 2
+
+
+def test_a_key_may_be_made_of_either_kind(world: Path, run: Run) -> None:
+    """`keygen` makes what it is asked for, and nothing that it does not know."""
+    made = run(world, "keygen keys/p.pem --role approver --algorithm ecdsa-p256")
+
+    assert made.code == 0
+    assert load_key(world / "keys" / "p.pem").public.algorithm == "ecdsa-p256"
+    assert run(world, "keygen keys/r.pem --role approver --algorithm rsa").code == 2

@@ -7,6 +7,7 @@ from recert.certification.keys import (
     PublicKey,
     SigningKey,
     generate_key,
+    import_public_key,
     load_key,
     load_public_key,
     public_path,
@@ -21,6 +22,7 @@ from recert.certification.refusals import (
     withdraw,
 )
 from recert.certification.renew import renew
+from recert.certification.signer_command import command_signer
 from recert.certification.signoff import signoff_sheet
 from recert.certification.stage import CertifyDecision, approve, certify, read_unverified, require_named
 from recert.certification.status import (
@@ -45,7 +47,9 @@ __all__ = [
     "TrustStore",
     "approve",
     "certify",
+    "command_signer",
     "generate_key",
+    "import_public_key",
     "issue_status",
     "keep_refusal",
     "load_key",

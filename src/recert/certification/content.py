@@ -110,7 +110,7 @@ def draft(
 def ends_at(
     begins_at: datetime, policy: Policy, exceptions: Sequence[RuleException] | None = None
 ) -> datetime:
-    """Return when a certificate that is counted from some time ends: with the policy's life, its shortest role's or its first exception."""
+    """Return when a certificate that begins then ends: with its policy's life, shortest role or first exception."""
     longest = begins_at + timedelta(hours=policy.certification.longest_hours)
     return min((longest, *(one.expires_at for one in exceptions or ())))
 

@@ -13,17 +13,26 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 from pydantic import Field, ValidationError, model_validator
 
+from recert.certification.algorithms import (
+    Algorithm,
+    is_public,
+    is_signature,
+    new_private,
+    raw_public,
+    signing,
+)
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import RecordError, SigningKeyError
 from recert.records import Moment, Part, parse_json
@@ -38,12 +47,13 @@ class PublicKey(Part):
     """
     The public half of a key, with who holds it and the roles it may sign in.
 
-    `key_id` is the sha256 of the raw key, `public_key` the raw 32 bytes in base64. From `expires_at` on
-    nothing that it signed counts.
+    `key_id` is the sha256 of the raw key, `public_key` the raw key in base64: 32 bytes of Ed25519, or the 65 bytes of
+    a point of P-256. From `expires_at` on nothing that it signed counts.
     """
 
     key_id: Sha256
     name: str = ""
+    algorithm: Algorithm = "ed25519"
     public_key: str
     roles: tuple[str, ...] = Field(min_length=1)
     expires_at: Moment | None = None
@@ -51,37 +61,36 @@ class PublicKey(Part):
     @model_validator(mode="after")
     def _named_by_its_digest(self) -> Self:
         raw = decode_base64(self.public_key)
-        if raw is None or len(raw) != 32:
-            raise ValueError("public_key must be 32 bytes in base64")
+        if raw is None or not is_public(self.algorithm, raw):
+            raise ValueError(f"public_key must be a raw key of {self.algorithm} in base64")
         if sha256_bytes(raw) != self.key_id:
             raise ValueError("key_id is not the sha256 of public_key")
         return self
 
     def signed(self, signature: bytes, message: bytes) -> bool:
-        """Say whether this key made that signature over that message."""
-        try:
-            Ed25519PublicKey.from_public_bytes(base64.b64decode(self.public_key)).verify(signature, message)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        """Say whether this key made that signature over that message, by its own algorithm."""
+        return is_signature(self.algorithm, base64.b64decode(self.public_key), signature, message)
 
     def expired(self, now: datetime) -> bool:
         """Say whether nothing signed by this key counts any more."""
         return self.expires_at is not None and now >= self.expires_at
 
     def to_json(self) -> bytes:
-        """Return the content of the `.pub` file."""
-        return canonical_json(self.model_dump(mode="json", exclude_none=True)) + b"\n"
+        """Return the content of the `.pub` file. An Ed25519 key is written as it was before there were others."""
+        value = self.model_dump(mode="json", exclude_none=True)
+        if self.algorithm == "ed25519":
+            del value["algorithm"]
+        return canonical_json(value) + b"\n"
 
 
 @dataclass(frozen=True)
 class SigningKey:
     """
-    Something that signs: a key from a file, or one in a hardware module behind a function.
+    Something that signs: a key from a file, or one in a hardware module or elsewhere behind a function.
 
     Args:
         public: its public half.
-        sign: from the message to the 64 bytes of its Ed25519 signature.
+        sign: from the message to the signature, in the form of `spec/certificate.md` §1.
     """
 
     public: PublicKey
@@ -112,9 +121,16 @@ def public_path(path: Path) -> Path:
     return path.with_suffix(".pub")
 
 
-def generate_key(path: Path, role: str, name: str, *, expires_at: datetime | None = None) -> SigningKey:
+def generate_key(
+    path: Path,
+    role: str,
+    name: str,
+    *,
+    algorithm: Algorithm = "ed25519",
+    expires_at: datetime | None = None,
+) -> SigningKey:
     """
-    Make an Ed25519 key: the private half in `path` (mode 0600), the public half beside it as `.pub`.
+    Make a key: the private half in `path` (mode 0600), the public half beside it as `.pub`.
 
     Raises:
         SigningKeyError: one of the two files is there already (no key is ever overwritten), the role is
@@ -133,22 +149,77 @@ def generate_key(path: Path, role: str, name: str, *, expires_at: datetime | Non
                 facts={"file": there},
                 hint="keys are never overwritten; give another name",
             )
-    private = Ed25519PrivateKey.generate()
-    raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    public = PublicKey(
-        key_id=sha256_bytes(raw),
-        name=name,
-        public_key=base64.b64encode(raw).decode(),
-        roles=(role,),
-        expires_at=expires_at,
-    )
+    private = new_private(algorithm)
+    public = _public_half(private.public_key(), role, name, path, expires_at)
     _write_private(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     try:
         write_atomic(shown, public.to_json())
     except BaseException:
         path.unlink(missing_ok=True)  # half a pair looks like a whole key
         raise
-    return SigningKey(public=public, sign=private.sign)
+    return SigningKey(public=public, sign=signing(private))
+
+
+def import_public_key(
+    path: Path, pem: Path, role: str, name: str, *, expires_at: datetime | None = None
+) -> PublicKey:
+    """
+    Write the `.pub` file of a key that is kept elsewhere, from its public half in PEM.
+
+    Args:
+        path: where the private half would be; its `.pub` file is written.
+        pem: what `openssl pkey -pubout`, a token's tool or a cloud's console gave.
+        role: what it signs as.
+        name: who holds it.
+        expires_at: from when on nothing that it signed counts.
+
+    Raises:
+        SigningKeyError: there is such a file already, or the PEM cannot be read or holds another kind of key.
+        StoreError: the file cannot be written.
+    """
+    shown = public_path(path)
+    if not role or shown.exists() or shown.is_symlink():
+        raise SigningKeyError(
+            "a key needs a role, and a `.pub` file that is not there yet", facts={"file": shown}
+        )
+    try:
+        public = load_pem_public_key(pem.read_bytes())
+    except OSError as exc:
+        raise SigningKeyError("cannot read the key", facts={"file": pem, "because": exc.strerror}) from exc
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise SigningKeyError("not a public key in PEM", facts={"file": pem}) from exc
+    half = _public_half(public, role, name, pem, expires_at)
+    write_atomic(shown, half.to_json())
+    return half
+
+
+def _public_half(
+    public: object, role: str, name: str, source: Path, expires_at: datetime | None
+) -> PublicKey:
+    algorithm, raw = _known(public, source)
+    return PublicKey(
+        key_id=sha256_bytes(raw),
+        name=name,
+        algorithm=algorithm,
+        public_key=base64.b64encode(raw).decode(),
+        roles=(role,),
+        expires_at=expires_at,
+    )
+
+
+def _known(public: object, source: Path) -> tuple[Algorithm, bytes]:
+    known = raw_public(public)
+    if known is None:
+        curve = getattr(getattr(public, "curve", None), "name", "")
+        raise SigningKeyError(
+            "key is of the wrong kind",
+            facts={
+                "file": source,
+                "expected": "Ed25519, or ECDSA on P-256",
+                "actual": f"{type(public).__name__} {curve}".strip(),
+            },
+        )
+    return known
 
 
 def _write_private(path: Path, pem: bytes) -> None:
@@ -176,7 +247,7 @@ def load_key(path: Path) -> SigningKey:
 
     Raises:
         SigningKeyError: a file is missing or unreadable, others may read the private one, it is not an
-            Ed25519 key in unencrypted PEM, or the two halves do not belong together.
+            Ed25519 or P-256 key in unencrypted PEM, or the two halves do not belong together.
     """
     try:
         with path.open("rb") as file:
@@ -192,19 +263,17 @@ def load_key(path: Path) -> SigningKey:
         raise SigningKeyError("cannot read the key", facts={"file": path, "because": exc.strerror}) from exc
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise SigningKeyError("not an unencrypted private key in PEM", facts={"file": path}) from exc
-    if not isinstance(private, Ed25519PrivateKey):
-        raise SigningKeyError(
-            "key is of the wrong kind",
-            facts={"file": path, "expected": "Ed25519", "actual": type(private).__name__},
-        )
+    algorithm, raw = _known(private.public_key(), path)
+    assert isinstance(
+        private, Ed25519PrivateKey | EllipticCurvePrivateKey
+    )  # or its public half were not known
     public = load_public_key(public_path(path))
-    raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    if sha256_bytes(raw) != public.key_id:
+    if (algorithm, sha256_bytes(raw)) != (public.algorithm, public.key_id):
         raise SigningKeyError(
             "the public file belongs to another key",
             facts={"private": path, "expected": sha256_bytes(raw), "actual": public.key_id},
         )
-    return SigningKey(public=public, sign=private.sign)
+    return SigningKey(public=public, sign=signing(private))
 
 
 def load_public_key(path: Path) -> PublicKey:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import AsJson, Certificate, Refusals
+from recert.cli.options import AsJson, Certificate, Refusals, SignerCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ def approve(
     *,
     certificate: Certificate,
     key: Annotated[Path, typer.Option(help="The signer's private key.")],
+    signer_command: SignerCommand = None,
     policy: Annotated[
         str | None,
         typer.Option(help="Policy that decided, as a TOML file; a shipped profile is found by itself."),
@@ -44,13 +45,13 @@ def approve(
 
     Exit 0: signed, or the refusal is recorded, 1: you said no, or the policy does, 2: could not.
     """
-    from recert.certification import TrustStore, keep_refusal, load_key, read_unverified, require_named
+    from recert.certification import TrustStore, keep_refusal, read_unverified, require_named
     from recert.certification import approve as add_signature
     from recert.certification import refuse as refuse_to_sign
     from recert.certification.refusals import withdrawals
     from recert.certification.signoff import own_refusals, signoff_sheet
-    from recert.cli.loading import load_policy_of, load_refusals, refusals_path
     from recert.cli.printing import data
+    from recert.cli.signing import load_policy_of, load_refusals, load_signer, refusals_path
     from recert.cli.signoff import draw
     from recert.errors import InputError, RecordError
     from recert.store.files import read_bytes, write_atomic
@@ -69,7 +70,7 @@ def approve(
         trust=TrustStore.load(trust) if trust else None,
         refusals=known,
     )
-    signer = load_key(key)
+    signer = load_signer(key, signer_command)
     folder = refusals_path(certificate, refusals)
     draw(sheet)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import DEFAULT_BASE, Base, PolicyName, Tuned
+from recert.cli.options import DEFAULT_BASE, Base, PolicyName, SignerCommand, Tuned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,7 @@ def certify(
     evaluation: Annotated[Path, typer.Argument(help="Folder written by `recert evaluate`.")],
     model: Tuned,
     key: Annotated[Path, typer.Option(help="The evaluator's private key.")],
+    signer_command: SignerCommand = None,
     approver: Annotated[
         list[Path], typer.Option(help="`.pub` file of everyone else who must sign; repeat it.")
     ],
@@ -61,9 +62,10 @@ def certify(
     Exit 0: drafted, 1: refused with reasons, 2: no answer.
     """
     from recert.certification import certify as certify_model
-    from recert.certification import load_key, load_public_key, read_unverified
+    from recert.certification import load_public_key, read_unverified
     from recert.cli.loading import load_base, load_record
     from recert.cli.printing import NO, talk
+    from recert.cli.signing import load_signer
     from recert.policy import load_policy
     from recert.records import ScreenReport, StressReport, TuneReport
     from recert.store.files import write_atomic
@@ -75,7 +77,7 @@ def certify(
         base_dir=load_base(base),
         tuned_dir=model,
         evidence_sha256=evidence_sha256,
-        signer=load_key(key),
+        signer=load_signer(key, signer_command),
         approvers=[load_public_key(path) for path in approver],
         trainer_key_id=load_public_key(trainer).key_id if trainer else None,
         tune_report=load_record(TuneReport, tune_report) if tune_report else None,

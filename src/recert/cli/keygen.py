@@ -1,4 +1,4 @@
-"""`recert keygen`: make a signing key."""
+"""`recert keygen`: make a signing key, or take in the public half of one that is kept elsewhere."""
 
 from __future__ import annotations
 
@@ -12,16 +12,33 @@ def keygen(
     path: Annotated[Path, typer.Argument(help="Private key to write; its `.pub` file lies beside it.")],
     role: Annotated[
         str,
-        typer.Option(help="`evaluator`, `approver`, `status`, `trainer`, `audit`, or a role of the policy."),
+        typer.Option(
+            help="`evaluator`, `approver`, `risk-owner`, `status`, `trainer`, `audit`, or a role of the policy."
+        ),
     ],
     name: Annotated[str, typer.Option(help="Who holds it.")] = "",
+    algorithm: Annotated[str, typer.Option(help="`ed25519` or `ecdsa-p256`.")] = "ed25519",
+    from_public: Annotated[
+        Path | None,
+        typer.Option(
+            help="Public half in PEM of a key on a token or in a key service: only the `.pub` is written."
+        ),
+    ] = None,
 ) -> None:
     """
-    Make an Ed25519 key. The private half has mode 0600 and is never overwritten.
+    Make a key. The private half has mode 0600 and is never overwritten.
 
     Exit 0: made, 2: not.
     """
-    from recert.certification import generate_key, public_path
+    from recert.certification import generate_key, import_public_key, public_path
+    from recert.certification.algorithms import Algorithm
+    from recert.errors import InputError
 
-    key = generate_key(path, role, name)
-    typer.echo(f"{key.key_id} {role} {public_path(path)}")
+    kinds: dict[str, Algorithm] = {"ed25519": "ed25519", "ecdsa-p256": "ecdsa-p256"}
+    if algorithm not in kinds:
+        raise InputError("no such algorithm", facts={"given": algorithm}, hint=" or ".join(kinds))
+    if from_public is not None:
+        key_id = import_public_key(path, from_public, role, name).key_id
+    else:
+        key_id = generate_key(path, role, name, algorithm=kinds[algorithm]).key_id
+    typer.echo(f"{key_id} {role} {public_path(path)}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recert.models import Model
     from recert.models.secret import SecretPrefix
     from recert.policy import Policy
-    from recert.records import Certificate, EvidenceNote, Hyperparameters, Record, Suite
+    from recert.records import EvidenceNote, Hyperparameters, Record, Suite
     from recert.store.audit import AuditLog
 
     AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -271,39 +271,6 @@ def load_status(certificate: Path, given: Path | None) -> bytes | None:
 
     path = status_path(certificate, given)
     return None if given is None and not path.exists() else read_bytes(path, "status list")
-
-
-def refusals_path(certificate: Path, given: Path | None) -> Path:
-    """Return the folder of refusals: as given, or `refusals` beside the certificate."""
-    from recert.certification.refusals import FOLDER
-
-    return given or certificate.parent / FOLDER
-
-
-def load_refusals(certificate: Path, given: Path | None) -> tuple[bytes, ...]:
-    """Return what is said against certificates there; a folder that was given must be there."""
-    from recert.certification.refusals import read_refusals
-
-    return read_refusals(refusals_path(certificate, given), required=given is not None)
-
-
-def load_policy_of(certificate: Certificate, given: str | None) -> Policy | None:
-    """
-    Return the policy that was given, else the shipped profile that decided about a certificate; None where none did.
-
-    Raises:
-        PolicyError: the given one cannot be read.
-    """
-    from importlib.resources import files
-
-    from recert.policy import load_policy
-
-    if given is not None:
-        return load_policy(given)
-    shipped = files("recert").joinpath("assets", "policies").iterdir()
-    names = sorted(path.name.removesuffix(".toml") for path in shipped if path.name.endswith(".toml"))
-    found = (load_policy(name) for name in names)
-    return next((policy for policy in found if policy.digest == certificate.policy_sha256), None)
 
 
 def load_front(

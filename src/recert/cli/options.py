@@ -22,6 +22,12 @@ Status = Annotated[
     Path | None,
     typer.Option(help="Newest status list; by default `status.json` beside the certificate."),
 ]
+SignerCommand = Annotated[
+    str | None,
+    typer.Option(
+        help="Command that signs its stdin, for keys on a token or in a key service; `--key` is then the `.pub` file."
+    ),
+]
 Refusals = Annotated[
     Path | None,
     typer.Option(

@@ -17,6 +17,12 @@ def renew(
     key: Annotated[list[Path], typer.Option(help="Private key of a signer; one for each role, repeat it.")],
     trust: Trust,
     output: Annotated[Path, typer.Option(help="Where the new certificate is written.")],
+    signer_command: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Command that signs its stdin, one for each `--key` that is a `.pub` file, in order."
+        ),
+    ] = None,
     status: Status = None,
     refusals: Refusals = None,
     policy: PolicyName = "default",
@@ -26,9 +32,10 @@ def renew(
 
     Exit 0: renewed, 1: refused, 2: no answer.
     """
-    from recert.certification import TrustStore, load_key
+    from recert.certification import TrustStore
     from recert.certification import renew as renew_certificate
-    from recert.cli.loading import load_record, load_refusals, load_status
+    from recert.cli.loading import load_record, load_status
+    from recert.cli.signing import load_refusals, load_signers
     from recert.policy import load_policy
     from recert.records import WatchReport
     from recert.store.files import read_bytes, write_atomic
@@ -36,7 +43,7 @@ def renew(
     renewed = renew_certificate(
         read_bytes(certificate, "certificate"),
         load_record(WatchReport, watch_report),
-        signers=[load_key(path) for path in key],
+        signers=load_signers(key, signer_command or []),
         policy=load_policy(policy),
         trust=TrustStore.load(trust),
         status=load_status(certificate, status),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from recert.cli.options import PolicyName, Trust
+from recert.cli.options import PolicyName, SignerCommand, Trust
 
 StatusList = Annotated[Path, typer.Option("--status", help="The status list; it is replaced by the new one.")]
 StatusKey = Annotated[Path, typer.Option("--key", help="Private key with the role `status`.")]
@@ -22,6 +22,7 @@ def revoke(
     status: StatusList,
     key: StatusKey,
     trust: Trust,
+    signer_command: SignerCommand = None,
     policy: PolicyName = "default",
     suspend: Annotated[
         bool, typer.Option("--suspend", help="For now only; `recert status` can lift it.")
@@ -32,9 +33,10 @@ def revoke(
 
     Exit 0: the list is written, 2: it is not.
     """
-    from recert.certification import TrustStore, load_key
+    from recert.certification import TrustStore
     from recert.certification import revoke as revoke_serial
     from recert.certification import suspend as suspend_serial
+    from recert.cli.signing import load_signer
     from recert.policy import load_policy
     from recert.store.files import read_bytes, write_atomic
 
@@ -43,7 +45,7 @@ def revoke(
             read_bytes(status, "status list"),
             serial,
             reason,
-            key=load_key(key),
+            key=load_signer(key, signer_command),
             trust=TrustStore.load(trust),
             validity_hours=load_policy(policy).certification.status_validity_hours,
         )
@@ -56,6 +58,7 @@ def status_list(
     status: Annotated[Path, typer.Argument(help="The status list; it is replaced by the new one.")],
     key: StatusKey,
     trust: Trust,
+    signer_command: SignerCommand = None,
     policy: PolicyName = "default",
     first: Annotated[bool, typer.Option("--first", help="Begin a list where there is none.")] = False,
     reinstate: Annotated[str | None, typer.Option(help="Serial whose suspension ends.")] = None,
@@ -65,14 +68,15 @@ def status_list(
 
     Exit 0: written, 2: not.
     """
-    from recert.certification import TrustStore, issue_status, load_key
+    from recert.certification import TrustStore, issue_status
     from recert.certification import reinstate as reinstate_serial
+    from recert.cli.signing import load_signer
     from recert.errors import InputError
     from recert.policy import load_policy
     from recert.store.files import read_bytes, write_atomic
 
     hours = load_policy(policy).certification.status_validity_hours
-    signer, trusted = load_key(key), TrustStore.load(trust)
+    signer, trusted = load_signer(key, signer_command), TrustStore.load(trust)
     if first and status.exists():
         raise InputError("there is a status list already", facts={"file": status}, hint="leave --first out")
     previous = None if first else read_bytes(status, "status list")

@@ -37,8 +37,9 @@ def verify(
     """
     from recert.certification import TrustStore
     from recert.certification import verify as verify_certificate
-    from recert.cli.loading import load_base, load_refusals, load_status
+    from recert.cli.loading import load_base, load_status
     from recert.cli.printing import data, sheet
+    from recert.cli.signing import load_refusals
     from recert.cli.signoff import draw_exceptions
     from recert.policy.expected import expected_policy
     from recert.store.files import read_bytes

@@ -1,0 +1,78 @@
+"""From what was typed to what signing takes: keys and commands, refusals, the policy that decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recert.certification import SigningKey
+    from recert.policy import Policy
+    from recert.records import Certificate
+
+
+def refusals_path(certificate: Path, given: Path | None) -> Path:
+    """Return the folder of refusals: as given, or `refusals` beside the certificate."""
+    from recert.certification.refusals import FOLDER
+
+    return given or certificate.parent / FOLDER
+
+
+def load_refusals(certificate: Path, given: Path | None) -> tuple[bytes, ...]:
+    """Return what is said against certificates there; a folder that was given must be there."""
+    from recert.certification.refusals import read_refusals
+
+    return read_refusals(refusals_path(certificate, given), required=given is not None)
+
+
+def load_signer(key: Path, command: str | None) -> SigningKey:
+    """
+    Return what signs: a private key, or a command for the key of a `.pub` file.
+
+    Raises:
+        SigningKeyError: a key cannot be read, or the command cannot be understood.
+    """
+    from recert.certification import command_signer, load_key, load_public_key
+
+    return load_key(key) if command is None else command_signer(load_public_key(key), command)
+
+
+def load_signers(keys: Sequence[Path], commands: Sequence[str]) -> list[SigningKey]:
+    """
+    Return what signs: private keys, and for each `.pub` file among the keys one of the commands, in order.
+
+    Raises:
+        InputError: there are more or fewer commands than `.pub` files.
+        SigningKeyError: as `load_signer`.
+    """
+    from recert.errors import InputError
+
+    kept_elsewhere = [key for key in keys if key.suffix == ".pub"]
+    if len(kept_elsewhere) != len(commands):
+        raise InputError(
+            "each key that is a .pub file needs its own signer command",
+            facts={".pub files": len(kept_elsewhere), "commands": len(commands)},
+            hint="repeat --signer-command in the order of these keys",
+        )
+    named = dict(zip(kept_elsewhere, commands, strict=True))
+    return [load_signer(key, named.get(key)) for key in keys]
+
+
+def load_policy_of(certificate: Certificate, given: str | None) -> Policy | None:
+    """
+    Return the policy that was given, else the shipped profile that decided about a certificate; None where none did.
+
+    Raises:
+        PolicyError: the given one cannot be read.
+    """
+    from importlib.resources import files
+
+    from recert.policy import load_policy
+
+    if given is not None:
+        return load_policy(given)
+    shipped = files("recert").joinpath("assets", "policies").iterdir()
+    names = sorted(path.name.removesuffix(".toml") for path in shipped if path.name.endswith(".toml"))
+    found = (load_policy(name) for name in names)
+    return next((policy for policy in found if policy.digest == certificate.policy_sha256), None)
