@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from recert.certification import TrustStore, verify
+from recert.certification import TrustStore, refusals_beside, verify
 from recert.errors import RecertError, VerificationError
 
 
@@ -22,6 +22,7 @@ def main(certificate: Path, status: Path, trust: Path, base_dir: Path, tuned_dir
             tuned_dir=tuned_dir,
             trust=TrustStore.load(trust),
             status=status.read_bytes() if status.exists() else None,
+            refusals=refusals_beside(certificate),
         )
     except VerificationError as no:
         print(f"no ({no.reason}): {no}")
@@ -30,6 +31,8 @@ def main(certificate: Path, status: Path, trust: Path, base_dir: Path, tuned_dir
         print(f"cannot say: {unknown}")
         return 2
     said = verified.certificate
+    for exception in said.exceptions or ():
+        print(f"EXCEPTION: {exception.rule_id} is {exception.verdict}: {exception.reason}")
     print(f"yes: {said.model_name}, until {said.expires_at:%Y-%m-%d %H:%M} UTC")
     print("behind", ", ".join(said.required_controls) or "no control")
     for signer in verified.signers:

@@ -25,6 +25,7 @@ from recert.certification.statement import read_statement, statement_bytes
 from recert.digest import canonical_json
 from recert.records import (
     Approval,
+    BaseCertificate,
     BaseStress,
     CategoryCount,
     Certificate,
@@ -90,6 +91,7 @@ CHANGED: dict[str, Any] = {
     "supersedes": "1" * 32,
     "lineage": ("2" * 32,),
     "watch_report_sha256": OTHER_SHA,
+    "base_certificate": BaseCertificate(serial="3" * 32, certificate_sha256=OTHER_SHA),
     "exceptions": (
         RuleException(
             rule_id="harm",

@@ -24,7 +24,8 @@ from certification.conftest import World, make_world
 from fuzz.mutate import blocks_of, mutated
 from fuzz.wire import WIRE_WORDS, check_wire, wires
 from logs import write_log
-from recert.certification import Envelope, read_status
+from recert.certification import Envelope, read_status, refuse
+from recert.certification.refusals import require_unrefused
 from recert.certification.verify import read_signed
 from recert.errors import RecordError, VerificationError
 from recert.gateway.deltas import Delta, Events, read_deltas, read_whole
@@ -464,7 +465,7 @@ def _texts() -> Sequence[bytes]:
     return [text.encode() for phrase in PHRASES for text in _spelt(phrase)] + [SECRET.reveal().encode()]
 
 
-# certificates, envelopes, status lists
+# certificates, envelopes, status lists, refusals
 
 
 @cache
@@ -508,6 +509,23 @@ def check_status(data: bytes) -> None:
     except VerificationError:
         return
     assert found == read_status(world.status, trust=world.trust, now=world.now)
+
+
+@cache
+def _refusal() -> bytes:
+    world = _world()
+    return refuse(world.envelope, world.keys["approver"], "too early", now=world.now)
+
+
+def check_refusal(data: bytes) -> None:
+    """However a refusal is changed, it is a no: of who refused, or because nobody can read it."""
+    world = _world()
+    certificate, _ = read_signed(world.envelope, trust=world.trust, policy=world.policy, now=world.now)
+    try:
+        require_unrefused(certificate, [_inside(_refusal(), Random(data))], trust=world.trust, now=world.now)
+    except VerificationError:
+        return
+    raise AssertionError("a changed refusal is a yes")
 
 
 # records
@@ -579,7 +597,8 @@ TARGETS = {
         Target("reply", check_reply, _streams, _SSE, 0.12),
         Target("holdback", check_holdback, _texts, tuple(bit.encode() for bit in _BITS), 0.21, make=_text),
         Target("certificate", check_certificate, _numbers, share=0.05, by_number=True),
-        Target("status", check_status, _numbers, share=0.05, by_number=True),
+        Target("status", check_status, _numbers, share=0.03, by_number=True),
+        Target("refusal", check_refusal, _numbers, share=0.02, by_number=True),
         Target("record", check_record, _record_bytes, (b"null", b"1e400", b'"x":'), 0.05),
         Target("wire", check_wire, wires, WIRE_WORDS, 0.05),
         Target("log", check_log, _numbers, share=0.05, by_number=True),

@@ -1,5 +1,6 @@
 """Certification: who says so, about exactly which bytes, until when."""
 
+from recert.certification.ancestry import CertifiedBase, read_certified_base, require_from
 from recert.certification.envelope import Envelope, pae
 from recert.certification.exceptions import ExceptionRequest
 from recert.certification.keys import (
@@ -38,6 +39,7 @@ from recert.certification.verify import recheck, verify
 
 __all__ = [
     "ROLES",
+    "CertifiedBase",
     "CertifyDecision",
     "Envelope",
     "ExceptionRequest",
@@ -57,6 +59,7 @@ __all__ = [
     "objections",
     "pae",
     "public_path",
+    "read_certified_base",
     "read_refusals",
     "read_status",
     "read_unverified",
@@ -65,6 +68,7 @@ __all__ = [
     "refuse",
     "reinstate",
     "renew",
+    "require_from",
     "require_in_force",
     "require_named",
     "revoke",

@@ -12,6 +12,7 @@ from recert.interval import Interval
 from recert.policy import Policy
 from recert.records import (
     Approval,
+    BaseCertificate,
     BaseStress,
     Certificate,
     EvalReport,
@@ -52,6 +53,7 @@ def draft(
     supersedes: str | None,
     now: datetime,
     exceptions: tuple[RuleException, ...] = (),
+    base_certificate: BaseCertificate | None = None,
 ) -> Certificate:
     """Return the certificate that these reports carry, valid from now for as long as the policy and exceptions do."""
     assert report.base is not None and report.tuned is not None  # see why_not_compared
@@ -104,6 +106,7 @@ def draft(
         expires_at=ends_at(now, policy, exceptions),
         supersedes=supersedes,
         exceptions=exceptions or None,
+        base_certificate=base_certificate,
     )
 
 

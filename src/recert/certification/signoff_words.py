@@ -226,6 +226,8 @@ def _people(certificate: Certificate) -> Iterator[Line]:
         yield f"signs as {approval.role}", f"{approval.name} {approval.key_id}".strip()
     yield "trainer", certificate.trainer_key_id or "not named"
     yield "roles asked for", _counts(certificate.required_roles)
+    base = certificate.base_certificate
+    yield "base's certificate", f"{base.serial} sha256:{base.certificate_sha256}" if base else "none named"
     yield "supersedes", certificate.supersedes or "none"
     yield "carries on", ", ".join(certificate.lineage) or "none"
     yield "certified at", f"{certificate.certified_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from recert.certification.ancestry import CertifiedBase, why_not_from
 from recert.certification.artefact import attack_mark
 from recert.certification.chain import why_not_compared, why_not_decided, why_not_linked, why_not_on_disk
 from recert.certification.clock import moment
@@ -56,6 +57,7 @@ def certify(
     stress_report: StressReport | None = None,
     supersedes: str | None = None,
     exceptions: Sequence[ExceptionRequest] = (),
+    certified_base: CertifiedBase | None = None,
     now: datetime | None = None,
 ) -> CertifyDecision:
     """
@@ -79,6 +81,7 @@ def certify(
         stress_report: how the base stands up to tuning; where the policy wants it, None means no.
         supersedes: serial of an earlier certificate of the same model.
         exceptions: rules whose results that are no pass are accepted, by a risk owner among those who sign.
+        certified_base: the base's own certificate, where it has one; `read_certified_base` reads it.
         now: the time; the present by default.
 
     Raises:
@@ -87,12 +90,8 @@ def certify(
         StoreError: a file cannot be read.
     """
     at = moment(now)
-    signer.require_role("evaluator")
+    approvals = _approvals(signer, approvers)
     base, tuned = hash_both(base_dir, tuned_dir)
-    approvals = (
-        Approval(role="evaluator", key_id=signer.key_id, name=signer.public.name),
-        *(_approval(key) for key in approvers),
-    )
     terms = Terms(policy, approvals, trainer_key_id, eval_report.trigger_search, at)
     excepted, reasons = draft_exceptions(exceptions, eval_report, terms)
     reasons += [
@@ -102,6 +101,7 @@ def certify(
         *_why_not_signed(policy, approvals, trainer_key_id),
         *(f"key-expired: {k.name or k.key_id}" for k in (signer.public, *approvers) if k.expired(at)),
         *_why_marked(base_dir, tuned_dir),
+        *why_not_from(certified_base, base),
         *why_not_on_disk(eval_report, {"base": base, "tuned": tuned}),
     ]
     if reasons:
@@ -117,6 +117,7 @@ def certify(
         stress_report=stress_report,
         supersedes=supersedes,
         exceptions=excepted,
+        base_certificate=certified_base.reference if certified_base else None,
         now=at,
     )
     envelope = sign(PAYLOAD_TYPE, statement_bytes(certificate), [signer])
@@ -180,6 +181,12 @@ def _open(envelope: bytes) -> Envelope:
 def _why_marked(*folders: Path) -> list[str]:
     marks = [(folder.name, attack_mark(folder)) for folder in folders]
     return [f"attack-artefact: {name} is marked in {mark}" for name, mark in marks if mark is not None]
+
+
+def _approvals(signer: SigningKey, approvers: Sequence[PublicKey]) -> tuple[Approval, ...]:
+    signer.require_role("evaluator")
+    evaluator = Approval(role="evaluator", key_id=signer.key_id, name=signer.public.name)
+    return (evaluator, *(_approval(key) for key in approvers))
 
 
 def _approval(key: PublicKey) -> Approval:

@@ -181,6 +181,8 @@ def require_in_force(certificate: Certificate, status: StatusList) -> None:
         VerificationError: `revoked` or `suspended`.
     """
     serials = {certificate.serial, *certificate.lineage}
+    if certificate.base_certificate is not None:
+        serials.add(certificate.base_certificate.serial)
     stopped = sorted((e for e in status.entries if e.serial in serials), key=lambda e: e.status != "revoked")
     for entry in stopped:
         raise VerificationError(

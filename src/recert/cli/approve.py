@@ -72,7 +72,7 @@ def approve(
     )
     signer = load_signer(key, signer_command)
     folder = refusals_path(certificate, refusals)
-    draw(sheet)
+    draw(sheet, title="You are about to sign" if refuse is None else "You refuse")
     if as_json:
         data(sheet)
     if refuse is not None:

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import DEFAULT_BASE, Base, PolicyName, SignerCommand, Tuned
+from recert.cli.options import (
+    DEFAULT_BASE,
+    Base,
+    BaseCertificate,
+    BasePolicy,
+    PolicyName,
+    SignerCommand,
+    Tuned,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recert.certification import ExceptionRequest
+    from recert.certification import CertifiedBase, CertifyDecision, ExceptionRequest
     from recert.records import EvalReport
 
 _END = "give --except-until as 2027-01-31T00:00:00Z"
@@ -43,6 +51,11 @@ def certify(
     supersedes: Annotated[
         str | None, typer.Option(help="Serial of an earlier certificate of this model.")
     ] = None,
+    base_certificate: BaseCertificate = None,
+    base_policy: BasePolicy = None,
+    trust: Annotated[
+        Path | None, typer.Option(help="Trusted keys, by which the base's certificate is verified.")
+    ] = None,
     excepted: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,13 +75,11 @@ def certify(
     Exit 0: drafted, 1: refused with reasons, 2: no answer.
     """
     from recert.certification import certify as certify_model
-    from recert.certification import load_public_key, read_unverified
+    from recert.certification import load_public_key
     from recert.cli.loading import load_base, load_record
-    from recert.cli.printing import NO, talk
     from recert.cli.signing import load_signer
     from recert.policy import load_policy
     from recert.records import ScreenReport, StressReport, TuneReport
-    from recert.store.files import write_atomic
 
     report, evidence_sha256 = _evaluation(evaluation)
     decision = certify_model(
@@ -85,7 +96,17 @@ def certify(
         stress_report=load_record(StressReport, stress_report) if stress_report else None,
         supersedes=supersedes,
         exceptions=_requests(excepted or [], except_reason, except_until),
+        certified_base=_certified_base(base_certificate, trust, base_policy),
     )
+    _write(decision, output)
+
+
+def _write(decision: CertifyDecision, output: Path) -> None:
+    """Write the draft and say who is still to sign, or say every reason why there is none."""
+    from recert.certification import read_unverified
+    from recert.cli.printing import NO, talk
+    from recert.store.files import write_atomic
+
     if decision.envelope is None:
         for reason in decision.reasons:
             typer.echo(reason)
@@ -95,6 +116,17 @@ def certify(
     waiting = ", ".join(f"{a.role} {a.name or a.key_id[:12]}" for a in named[1:])
     talk().print(f"still to sign with `recert approve {output}`: {waiting}", soft_wrap=True)
     typer.echo(output)
+
+
+def _certified_base(path: Path | None, trust: Path | None, policy: str | None) -> CertifiedBase | None:
+    from recert.cli.signing import load_certified_base
+    from recert.errors import InputError
+
+    if path is None:
+        return None
+    if trust is None:
+        raise InputError("nobody can say whether the base's certificate holds", hint="give --trust")
+    return load_certified_base(path, trust, policy)
 
 
 def _evaluation(folder: Path) -> tuple[EvalReport, str]:

@@ -71,7 +71,7 @@ def fingerprint(
 
     The certified files are asked here. Exit 0: made, 1: refused, or the probes do not tell it apart, 2: no answer.
     """
-    from recert.certification import TrustStore, load_key, verify
+    from recert.certification import TrustStore, load_key, refusals_beside, verify
     from recert.cli.loading import load_base, load_secret, load_status
     from recert.cli.printing import NO, data, talk
     from recert.errors import InputError
@@ -90,6 +90,7 @@ def fingerprint(
         trust=TrustStore.load(trust),
         status=load_status(certificate, status),
         policy=bounds,
+        refusals=refusals_beside(certificate),
     )
     own = read_bytes(prompts, "prompts").decode("utf-8", "replace").splitlines() if prompts else None
     console = talk()

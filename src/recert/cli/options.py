@@ -28,6 +28,16 @@ SignerCommand = Annotated[
         help="Command that signs its stdin, for keys on a token or in a key service; `--key` is then the `.pub` file."
     ),
 ]
+BaseCertificate = Annotated[
+    Path | None,
+    typer.Option(help="Certificate of the base itself; `status.json` and `refusals` beside it count for it."),
+]
+BasePolicy = Annotated[
+    str | None,
+    typer.Option(
+        help="Policy that the base's certificate must be under: a profile, a TOML file, or its sha256."
+    ),
+]
 Refusals = Annotated[
     Path | None,
     typer.Option(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from recert.certification import SigningKey
+    from recert.certification import CertifiedBase, SigningKey
     from recert.policy import Policy
     from recert.records import Certificate
 
@@ -76,3 +76,33 @@ def load_policy_of(certificate: Certificate, given: str | None) -> Policy | None
     names = sorted(path.name.removesuffix(".toml") for path in shipped if path.name.endswith(".toml"))
     found = (load_policy(name) for name in names)
     return next((policy for policy in found if policy.digest == certificate.policy_sha256), None)
+
+
+def load_certified_base(
+    path: Path, trust: Path, policy: str | None, status: Path | None = None
+) -> CertifiedBase:
+    """
+    Return a base's certificate, which holds now by the status list and the refusals beside it.
+
+    Args:
+        path: the base's certificate.
+        trust: trusted keys.
+        policy: the policy that it must be under, as it was typed.
+        status: its status list; by default `status.json` beside it.
+
+    Raises:
+        VerificationError: it does not hold.
+        StoreError: a file cannot be read.
+    """
+    from recert.certification import TrustStore, read_certified_base
+    from recert.cli.loading import load_status
+    from recert.policy.expected import expected_policy
+    from recert.store.files import read_bytes
+
+    return read_certified_base(
+        read_bytes(path, "certificate of the base"),
+        trust=TrustStore.load(trust),
+        status=load_status(path, status),
+        policy=expected_policy(policy),
+        refusals=load_refusals(path, None),
+    )

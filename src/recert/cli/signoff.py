@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _MARKS = {"done": "[x]", "missing": "[ ] MISSING", "waiting": "[ ] to come", "unchecked": "[?] unchecked"}
 
 
-def draw(sheet: SignoffSheet) -> None:
+def draw(sheet: SignoffSheet, *, title: str = "You are about to sign") -> None:
     """
     Draw a sheet on stderr, nothing of it cut.
 
@@ -32,7 +32,7 @@ def draw(sheet: SignoffSheet) -> None:
             )
         print_pairs("Every result", [(line.heading, line.words) for line in sheet.results])
         print_pairs(
-            "You are about to sign",
+            title,
             [
                 *((line.heading, line.words) for line in sheet.lines),
                 ("signed bytes", f"sha256:{sheet.certificate_sha256}"),

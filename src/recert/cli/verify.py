@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import DEFAULT_BASE, AsJson, Base, Certificate, Refusals, Status, Trust, Tuned
+from recert.cli.options import (
+    DEFAULT_BASE,
+    AsJson,
+    Base,
+    BaseCertificate,
+    BasePolicy,
+    Certificate,
+    Refusals,
+    Status,
+    Trust,
+    Tuned,
+)
 
 if TYPE_CHECKING:
     from recert.records import Certificate as CertificateRecord
@@ -28,6 +39,8 @@ def verify(
         int | None, typer.Option(help="Highest version of the status list seen before, to notice a rollback.")
     ] = None,
     refusals: Refusals = None,
+    base_certificate: BaseCertificate = None,
+    base_policy: BasePolicy = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -35,11 +48,11 @@ def verify(
 
     Exit 0: it holds, 1: it does not, 2: no answer.
     """
-    from recert.certification import TrustStore
+    from recert.certification import TrustStore, require_from
     from recert.certification import verify as verify_certificate
     from recert.cli.loading import load_base, load_status
     from recert.cli.printing import data, sheet
-    from recert.cli.signing import load_refusals
+    from recert.cli.signing import load_certified_base, load_refusals
     from recert.cli.signoff import draw_exceptions
     from recert.policy.expected import expected_policy
     from recert.store.files import read_bytes
@@ -54,6 +67,8 @@ def verify(
         last_status_version=last_status_version,
         refusals=load_refusals(certificate, refusals),
     )
+    if base_certificate is not None:
+        require_from(verified.certificate, load_certified_base(base_certificate, trust, base_policy))
     draw_exceptions(verified.certificate.exceptions or ())
     if as_json:
         data(verified.certificate)
@@ -80,6 +95,8 @@ def in_words(certificate: CertificateRecord) -> Iterator[tuple[str, str]]:
         behind = ", ".join(certificate.required_controls)
         yield f"behind {behind}", str(certificate.verdict_safeguarded)
     yield "defence", certificate.defence
+    if certificate.base_certificate is not None:
+        yield "base's certificate", certificate.base_certificate.serial
     for approval in certificate.approvals:
         yield approval.role, f"{approval.name} {approval.key_id[:16]}".strip()
     yield "holds", f"{certificate.not_before:%Y-%m-%d %H:%M} to {certificate.expires_at:%Y-%m-%d %H:%M} UTC"

@@ -11,6 +11,7 @@ from recert.records.backtest import (
 )
 from recert.records.certificate import (
     Approval,
+    BaseCertificate,
     Certificate,
     RuleException,
     StatusEntry,
@@ -123,6 +124,7 @@ __all__ = [
     "AuditCheckpoint",
     "BacktestBound",
     "BacktestReport",
+    "BaseCertificate",
     "BaseStress",
     "CanaryResult",
     "CategoryChange",

@@ -31,7 +31,7 @@ class AuditCheckpoint(Record):
     """True where the gateway was stopped on purpose after this line."""
     key_id: Sha256
     signature: str = ""
-    """Ed25519, base64, over `signed_bytes`."""
+    """By the key's algorithm, base64, over `signed_bytes`."""
 
     def signed_bytes(self) -> bytes:
         """Return what is signed: a line that says what it is for, then the canonical JSON of all but the signature."""

@@ -31,6 +31,14 @@ class Approval(Part):
     name: str = ""
 
 
+class BaseCertificate(Part):
+    """Names the certificate that a base has as a tuned model of its own."""
+
+    serial: str
+    certificate_sha256: Sha256
+    """Of the payload of its envelope."""
+
+
 class RuleException(Part):
     """One result that is no pass and is accepted all the same: by whom, why, until when."""
 
@@ -115,6 +123,8 @@ class Certificate(Record):
     """The clean watch behind a renewal."""
     exceptions: tuple[RuleException, ...] | None = None
     """Results that are no pass and are accepted all the same; None where there are none."""
+    base_certificate: BaseCertificate | None = None
+    """The certificate that the base has; what ends it in the status list ends this one too."""
 
 
 class StatusEntry(Part):

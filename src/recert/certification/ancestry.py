@@ -1,0 +1,84 @@
+"""A base that is itself certified: the tuned certificate names its base's, and ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from recert.certification.clock import moment
+from recert.certification.envelope import Envelope
+from recert.certification.trust import TrustStore
+from recert.certification.verify import read_signed, recheck
+from recert.digest import sha256_bytes
+from recert.errors import VerificationError
+from recert.policy import Policy
+from recert.records import BaseCertificate, Certificate, Manifest
+
+
+@dataclass(frozen=True)
+class CertifiedBase:
+    """A base's certificate that holds, and the reference by which certificates of its tunes name it."""
+
+    certificate: Certificate
+    reference: BaseCertificate
+
+
+def read_certified_base(
+    envelope: bytes,
+    *,
+    trust: TrustStore,
+    status: bytes | None,
+    policy: Policy | str | None = None,
+    refusals: Sequence[bytes] = (),
+    now: datetime | None = None,
+) -> CertifiedBase:
+    """
+    Return the certificate of a base, which holds now: steps 1 to 8 of `spec/verification.md`.
+
+    Args:
+        envelope: the base's certificate.
+        trust: whose signatures count.
+        status: the newest status list's envelope.
+        policy: the policy that the base must have been certified under; with exceptions it is needed whole.
+        refusals: as for `verify`.
+        now: the time; the present by default.
+
+    Raises:
+        VerificationError: it does not hold.
+    """
+    at = moment(now)
+    certificate, _ = read_signed(envelope, trust=trust, policy=policy, now=at)
+    recheck(certificate, trust=trust, status=status, now=at, refusals=refusals, policy=policy)
+    digest = sha256_bytes(Envelope.from_json(envelope).payload)
+    return CertifiedBase(certificate, BaseCertificate(serial=certificate.serial, certificate_sha256=digest))
+
+
+def why_not_from(base: CertifiedBase | None, manifest: Manifest) -> list[str]:
+    """Return why a certificate is none of the base that was tuned, as `code: words`; empty where there is no reason."""
+    if base is None or base.certificate.tuned.digest == manifest.digest:
+        return []
+    return [f"base-certificate: it certifies other files than the base's: {base.certificate.model_name}"]
+
+
+def require_from(certificate: Certificate, base: CertifiedBase) -> None:
+    """
+    Return when a certificate names exactly this base's certificate, or one that it renews: step 9.5.
+
+    Raises:
+        VerificationError: `base-certificate`.
+    """
+    named, given = certificate.base_certificate, base.reference
+    carried = named is not None and named.serial in base.certificate.lineage
+    if (named != given and not carried) or why_not_from(base, certificate.base):
+        raise VerificationError(
+            "base-certificate",
+            "certificate is not of a tune of this certified base",
+            facts={
+                "names": f"{named.serial} sha256:{named.certificate_sha256}" if named else "no certificate",
+                "given": f"{given.serial} sha256:{given.certificate_sha256}",
+                "base": certificate.base.digest,
+                "certified": base.certificate.tuned.digest,
+            },
+            hint="give the certificate that the base had, or a renewal of it",
+        )
