@@ -39,7 +39,7 @@ from recert.certification.envelope import sign
 from recert.certification.statement import read_statement, statement_bytes
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
-from recert.policy import Policy
+from recert.policy import Policy, Rule
 from recert.records import RuleException, RuleResult, Verdict
 from recert.records.certificate import PAYLOAD_TYPE
 
@@ -195,6 +195,27 @@ def test_an_evaluation_that_never_compared_its_suites_is_not_excepted(excepted):
     report = make_eval_report(policy=excepted.world.policy, rules=results(), verdict=Verdict.FAIL)
 
     assert "evaluate again" in " ".join(excepted.certify(eval_report=report).reasons)
+
+
+def test_two_sets_that_are_one_do_not_pass_beside_an_exception(excepted):
+    """
+    The evaluation found too many prompts in common: what that means for a pass is asked beside an exception too.
+    """
+    policy = lenient(
+        evaluation={"families": ("skeleton",), "min_harmful_suites": 2},
+        rules=(*make_policy().rules, Rule(id="second", suite="second", estimand="harm", margin=0.1)),
+    )
+    rules = (*results(), make_rule("second", "plain", suite="second", estimand="harm"))
+    told = {"policy": policy, "rules": rules, "verdict": Verdict.FAIL}
+    apart = make_eval_report(suites_alike=(), **told)
+    alike = make_eval_report(suites_alike=(("harmful", "second"),), **told)
+
+    assert excepted.certify(eval_report=apart, policy=policy).certified
+    assert (
+        excepted.certify(eval_report=alike, policy=policy)
+        .reasons[0]
+        .startswith("verdict-not-pass: 1 independent")
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,14 @@ from recert.certification import (
     TrustStore,
     approve,
     generate_key,
+    issue_status,
     keep_refusal,
     objections,
     read_refusals,
     read_unverified,
     recheck,
     refuse,
+    suspensions,
     withdraw,
 )
 from recert.certification.envelope import sign
@@ -172,6 +174,29 @@ def test_refusals_lie_in_a_folder(tmp_path, world):
     assert read_refusals(tmp_path / "none") == ()
     with pytest.raises(StoreError, match="no such folder"):
         read_refusals(tmp_path / "none", required=True)
+
+
+def test_whoever_issues_the_status_list_takes_refusals_up_in_it(world, tmp_path):
+    """
+    What stands refused is suspended, so that a deleted file changes nothing; taken back or by a stranger, it is not.
+    """
+    serial = world.verify().certificate.serial
+    stranger = refuse(world.envelope, generate_key(tmp_path / "x.pem", "approver", "Mallory"), WHY, now=NOW)
+    refusal = refused(world)
+    back = withdraw(refusal, world.keys["approver"], "it was run again", now=NOW)
+    known = {"trust": world.trust, "now": NOW}
+    entries = suspensions([refusal, stranger, refused(world, "trainer")], **known)
+    status = issue_status(
+        world.status, key=world.keys["status"], validity_hours=24, entries=entries, trust=world.trust, now=NOW
+    )
+
+    assert [(e.serial, e.status) for e in entries] == [(serial, "suspended")]
+    assert entries[0].reason == f"refused by the approver Approver: {WHY}"
+    assert world.refusal(status=status).reason == "suspended"
+    assert suspensions([refusal, back, stranger], **known) == ()
+    with pytest.raises(VerificationError) as caught:
+        suspensions([refusal[:-9]], **known)
+    assert caught.value.reason == "refusal-unreadable"
 
 
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from recert.certification import Envelope, load_key
+from builders import make_arms
+from recert.certification import Envelope, load_key, read_unverified
 from recert.certification.envelope import sign
 from recert.cli.printing import plain
 from recert.digest import canonical_json
 from recert.policy import load_policy
-from recert.records import EvalReport, SignoffSheet, Verdict, now
+from recert.records import EvalReport, Manifest, SignoffSheet, Verdict, now
 from recert.records.certificate import PAYLOAD_TYPE
 
 from .conftest import Run
@@ -192,3 +193,48 @@ def test_a_key_may_be_made_of_either_kind(world: Path, run: Run) -> None:
     assert made.code == 0
     assert load_key(world / "keys" / "p.pem").public.algorithm == "ecdsa-p256"
     assert run(world, "keygen keys/r.pem --role approver --algorithm rsa").code == 2
+
+
+def test_a_refusal_in_the_status_list_outlives_its_file(world: Path, run: Run) -> None:
+    """Once the list was issued with the refusals, deleting them frees nothing; who took it back is lifted by hand."""
+    status = COMMANDS["status"]
+    run(world, f"{APPROVE} --refuse too-early")
+    issued = run(world, f"{status} --refusals refusals")
+    shutil.rmtree(world / "refusals")
+    deleted = run(world, COMMANDS["verify"])
+    serial = read_unverified((world / "certificate.json").read_bytes()).serial
+    both = run(world, f"{status} --refusals refusals --reinstate {serial}")
+    lifted = run(world, f"{status} --reinstate {serial}")
+
+    assert issued.code == 0
+    assert (deleted.code, "(suspended)" in deleted.err, "too-early" in deleted.err) == (1, True, True)
+    assert (both.code, lifted.code, run(world, COMMANDS["verify"]).code) == (2, 0, 0)
+
+
+def test_a_tune_of_a_certified_base_names_its_certificate(world: Path, run: Run) -> None:
+    """`certify` takes the base's certificate where it holds, and `verify` asks for it again; another one is a no."""
+    shutil.copytree(world / "base", world / "second")
+    (world / "second" / "model.safetensors").write_bytes(b"second tune")
+    path = world / "evaluation" / "eval-report.json"
+    manifests = {"base": Manifest.of_folder(world / "tuned"), "tuned": Manifest.of_folder(world / "second")}
+    report = EvalReport.from_json(path.read_bytes()).model_copy(update=manifests)
+    path.write_bytes(report.model_copy(update={"arms": make_arms(**manifests)}).to_json())
+    certify = COMMANDS["certify"].replace("--model tuned --base base", "--model second --base tuned")
+    first = "--base-certificate certificate.json --base-policy policy.toml"
+    verify = COMMANDS["verify"].replace(
+        "certificate.json --model tuned --base base", "out.json --model second --base tuned"
+    )
+
+    no_trust = run(world, f"{certify} {first}")
+    drafted = run(world, f"{certify} {first} --trust keys")
+    signed = run(world, "approve out.json --key keys/approver.pem --policy policy.toml --yes")
+    held = run(world, f"{verify} {first}")
+    itself = run(world, f"{verify} --base-certificate out.json --base-policy policy.toml")
+    serial = read_unverified((world / "certificate.json").read_bytes()).serial
+    run(world, COMMANDS["revoke"].replace("0123", serial))
+    ended = run(world, verify)
+
+    assert (no_trust.code, drafted.code, signed.code, held.code) == (2, 0, 0, 0)
+    assert serial in signed.err
+    assert (itself.code, "(base-certificate)" in itself.err) == (1, True)
+    assert (ended.code, "(revoked)" in ended.err) == (1, True)

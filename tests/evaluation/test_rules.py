@@ -217,6 +217,8 @@ def test_a_pass_needs_two_harmful_sets_that_are_two():
     assert one.reasons[0].startswith("1 independent harmful set passed")
     assert run(model("same"), policy=two, suites=both).report.verdict is Verdict.PASS
     assert run(model("same"), policy=two, suites=twice).report.verdict is Verdict.NO_BASELINE_SIGNAL
+    alike = [run(model("same"), policy=two, suites=suites).report.suites_alike for suites in (both, twice)]
+    assert alike == [(), (("harmful", "second"),)]
 
 
 def test_a_pass_needs_a_contrast_set():

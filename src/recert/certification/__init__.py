@@ -20,6 +20,7 @@ from recert.certification.refusals import (
     read_refusals,
     refusals_beside,
     refuse,
+    suspensions,
     withdraw,
 )
 from recert.certification.renew import renew
@@ -74,6 +75,7 @@ __all__ = [
     "revoke",
     "signoff_sheet",
     "suspend",
+    "suspensions",
     "verify",
     "withdraw",
 ]

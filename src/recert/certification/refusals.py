@@ -15,13 +15,16 @@ from recert.certification.statement import read_statement
 from recert.certification.trust import TrustStore
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError, RecordError, SigningKeyError, StoreError, VerificationError
-from recert.records import Approval, Certificate, Refusal, Withdrawal, parse_json
+from recert.records import Approval, Certificate, Refusal, StatusEntry, Withdrawal, parse_json
 from recert.records.certificate import PAYLOAD_TYPE
 from recert.records.refusal import REFUSAL_PAYLOAD_TYPE, WITHDRAWAL_PAYLOAD_TYPE
 from recert.store.files import read_bytes, write_atomic
 
 FOLDER: Final = "refusals"
 """Name of the folder beside a certificate."""
+
+_SIGN_NOTHING: Final = frozenset({"trainer", "status", "audit"})
+"""Roles that sign no certificate."""
 
 
 @dataclass(frozen=True)
@@ -144,21 +147,14 @@ def require_unrefused(
         VerificationError: `refused`, or `refusal-unreadable`.
     """
     # 8.8
-    read = [_read_proven(envelope, trust) for envelope in refusals]
-    taken_back = {
-        (said.refusal_sha256, said.approval.key_id)
-        for _, said in read
-        if isinstance(said, Withdrawal) and trust.find(said.approval.key_id, now=now) is not None
-    }
+    standing = _standing(refusals, trust, now)
     # 8.9
     roles = {"evaluator", "approver", *certificate.required_roles, *(a.role for a in certificate.approvals)}
-    for digest, said in read:
-        if not isinstance(said, Refusal) or said.eval_report_sha256 != certificate.eval_report_sha256:
-            continue
+    for said in standing:
         who = said.approval
         key = trust.known(who.key_id)
         counts = key is not None and who.role in key.roles and who.role in roles
-        if counts and (digest, who.key_id) not in taken_back:
+        if counts and said.eval_report_sha256 == certificate.eval_report_sha256:
             raise VerificationError(
                 "refused",
                 f"the {who.role} refuses this certificate's evidence",
@@ -170,6 +166,32 @@ def require_unrefused(
                 },
                 hint="evaluate again, or let who refused take it back with `recert approve --withdraw`",
             )
+
+
+def suspensions(
+    refusals: Iterable[bytes], *, trust: TrustStore, now: datetime | None = None
+) -> tuple[StatusEntry, ...]:
+    """
+    Return an entry of the status list for each certificate that stands refused: a file can be lost, an entry cannot.
+
+    Args:
+        refusals: as `refusals_beside` reads them.
+        trust: whose refusals count, in which roles; those of `trainer`, `status` and `audit` sign no certificate.
+        now: the time; the present by default.
+
+    Raises:
+        VerificationError: `refusal-unreadable`.
+    """
+    at = moment(now)
+    entries = {}
+    for said in _standing(refusals, trust, at):
+        key = trust.known(said.approval.key_id)
+        if key is not None and said.approval.role in set(key.roles) - _SIGN_NOTHING:
+            reason = f"refused by the {said.approval.role} {said.approval.name}: {said.reason}"
+            entries[said.serial] = StatusEntry(
+                serial=said.serial, status="suspended", reason=reason, since=at
+            )
+    return tuple(entries.values())
 
 
 def read_refusals(folder: Path, *, required: bool = False) -> tuple[bytes, ...]:
@@ -236,6 +258,21 @@ def _read(envelope: bytes) -> tuple[Envelope, Refusal | Withdrawal]:
             "refusal is of another schema version", facts={"expected": 1, "actual": said.schema_version}
         )
     return opened, said
+
+
+def _standing(refusals: Iterable[bytes], trust: TrustStore, now: datetime) -> list[Refusal]:
+    """The refusals that are not taken back. A withdrawal counts while its key does."""
+    read = [_read_proven(envelope, trust) for envelope in refusals]
+    taken_back = {
+        (said.refusal_sha256, said.approval.key_id)
+        for _, said in read
+        if isinstance(said, Withdrawal) and trust.find(said.approval.key_id, now=now) is not None
+    }
+    return [
+        said
+        for digest, said in read
+        if isinstance(said, Refusal) and (digest, said.approval.key_id) not in taken_back
+    ]
 
 
 def _read_proven(envelope: bytes, trust: TrustStore) -> tuple[str, Refusal | Withdrawal]:

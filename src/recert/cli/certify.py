@@ -105,6 +105,7 @@ def _write(decision: CertifyDecision, output: Path) -> None:
     """Write the draft and say who is still to sign, or say every reason why there is none."""
     from recert.certification import read_unverified
     from recert.cli.printing import NO, talk
+    from recert.cli.signoff import draw_exceptions
     from recert.store.files import write_atomic
 
     if decision.envelope is None:
@@ -112,8 +113,9 @@ def _write(decision: CertifyDecision, output: Path) -> None:
             typer.echo(reason)
         raise typer.Exit(NO)
     write_atomic(output, decision.envelope)
-    named = read_unverified(decision.envelope).approvals
-    waiting = ", ".join(f"{a.role} {a.name or a.key_id[:12]}" for a in named[1:])
+    drafted = read_unverified(decision.envelope)
+    draw_exceptions(drafted.exceptions or ())
+    waiting = ", ".join(f"{a.role} {a.name or a.key_id[:12]}" for a in drafted.approvals[1:])
     talk().print(f"still to sign with `recert approve {output}`: {waiting}", soft_wrap=True)
     typer.echo(output)
 

@@ -62,13 +62,16 @@ def status_list(
     policy: PolicyName = "default",
     first: Annotated[bool, typer.Option("--first", help="Begin a list where there is none.")] = False,
     reinstate: Annotated[str | None, typer.Option(help="Serial whose suspension ends.")] = None,
+    refusals: Annotated[
+        Path | None, typer.Option(help="Folder of refusals: certificates that stand refused are suspended.")
+    ] = None,
 ) -> None:
     """
     Issue the status list anew: one version up, a new expiry.
 
     Exit 0: written, 2: not.
     """
-    from recert.certification import TrustStore, issue_status
+    from recert.certification import TrustStore, issue_status, read_refusals, suspensions
     from recert.certification import reinstate as reinstate_serial
     from recert.cli.signing import load_signer
     from recert.errors import InputError
@@ -77,6 +80,8 @@ def status_list(
 
     hours = load_policy(policy).certification.status_validity_hours
     signer, trusted = load_signer(key, signer_command), TrustStore.load(trust)
+    if refusals is not None and reinstate is not None:
+        raise InputError("one list cannot suspend and lift at once", hint="lift first, then give --refusals")
     if first and status.exists():
         raise InputError("there is a status list already", facts={"file": status}, hint="leave --first out")
     previous = None if first else read_bytes(status, "status list")
@@ -84,7 +89,8 @@ def status_list(
         if reinstate is not None and previous is not None:
             issued = reinstate_serial(previous, reinstate, key=signer, trust=trusted, validity_hours=hours)
         else:
-            issued = issue_status(previous, key=signer, trust=trusted, validity_hours=hours)
+            refused = suspensions(read_refusals(refusals, required=True), trust=trusted) if refusals else ()
+            issued = issue_status(previous, key=signer, trust=trusted, validity_hours=hours, entries=refused)
     write_atomic(status, issued)
     typer.echo(status)
 
