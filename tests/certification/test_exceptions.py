@@ -39,7 +39,7 @@ from recert.certification.envelope import sign
 from recert.certification.statement import read_statement, statement_bytes
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
-from recert.policy import Policy, Rule
+from recert.policy import Policy, Rule, load_policy
 from recert.records import RuleException, RuleResult, Verdict
 from recert.records.certificate import PAYLOAD_TYPE
 
@@ -186,6 +186,14 @@ def test_nothing_else_is_excepted(excepted, reason, change):
 
     assert decision.envelope is None
     assert any(said.startswith(reason) for said in decision.reasons), decision.reasons
+
+
+def test_the_default_policy_allows_no_exception():
+    """
+    Whoever wants to except a rule says so in a policy of their own.
+    """
+    assert load_policy("default").certification.exceptions is None
+    assert load_policy("demo").certification.exceptions is None
 
 
 def test_an_evaluation_that_never_compared_its_suites_is_not_excepted(excepted):
