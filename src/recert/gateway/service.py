@@ -166,7 +166,7 @@ class Service:
                         deadline.reschedule(at)
 
     def _same_system(self, found: VerifiedCertificate) -> VerifiedCertificate:
-        """A renewal may change the dates and the serial, never what is loaded or how it is guarded."""
+        """A renewal may change dates and serial, never what is loaded, how it is guarded or what is accepted."""
         if not isinstance(found, VerifiedCertificate):
             raise GatewayError("not-verified", "recheck did not give a VerifiedCertificate")
         was, is_now = self.certificate, found.certificate
@@ -183,4 +183,10 @@ class Service:
                 raise GatewayError(
                     "system-changed", "the certificate is now for another system", facts={"field": name}
                 )
+        if any(one not in (was.exceptions or ()) for one in is_now.exceptions or ()):
+            raise GatewayError(
+                "system-changed",
+                "the certificate now excepts what it did not before",
+                hint="start again: an exception is said at the start",
+            )
         return found
