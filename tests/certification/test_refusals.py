@@ -1,4 +1,4 @@
-"""Who refuses is heard: a refusal stands against every certificate of the same evidence until it is taken back."""
+"""Who refuses is heard: a refusal stands against every certificate for the same files until it is taken back."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from recert.certification import (
 from recert.certification.envelope import sign
 from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, SigningKeyError, StoreError, VerificationError
+from recert.records import Refusal
 from recert.records.refusal import REFUSAL_PAYLOAD_TYPE
 
 WHY = "the trigger search stopped too early"
@@ -68,7 +69,7 @@ def test_a_refusal_stops_a_certificate_while_it_is_served(world):
 
 def test_a_new_draft_does_not_shed_a_refusal(world, tmp_path):
     """
-    Naming another approver for the same evaluation changes nothing; another evaluation is another question.
+    Naming another approver, or evaluating the same files again, changes nothing; other files are another model.
     """
     refusal = refused(world)
     other = generate_key(tmp_path / "carol.pem", "approver", "Carol")
@@ -78,7 +79,12 @@ def test_a_new_draft_does_not_shed_a_refusal(world, tmp_path):
 
     said = world.refusal(envelope=approve(draft, other), trust=trust, refusals=[refusal])
     assert said.reason == "refused"
-    assert world.verify(envelope=approve(anew, world.keys["approver"]), refusals=[refusal])
+    said = world.refusal(envelope=approve(anew, world.keys["approver"]), refusals=[refusal])
+    assert said.reason == "refused"
+    said = Refusal.from_json(Envelope.from_json(refusal).payload)
+    other_files = said.model_copy(update={"tuned_sha256": SOME_SHA, "eval_report_sha256": SOME_SHA})
+    signed = sign(REFUSAL_PAYLOAD_TYPE, other_files.to_json(), [world.keys["approver"]])
+    assert world.verify(refusals=[signed.to_json()])
 
 
 @pytest.mark.parametrize("role", ["trainer", "status"])

@@ -222,7 +222,7 @@ def test_a_search_and_a_stress_test_that_the_policy_requires_are_listed(world):
 
 def test_refusals_are_on_the_sheet(world):
     """
-    Those of this evaluation and those of earlier drafts for the same files; one's own are known as such.
+    Those of this evaluation and of earlier ones of the same files; one's own are known as such.
     """
     earlier = world.certify(eval_report=make_eval_report(policy=world.policy, seconds=99.0)).envelope
     key = world.keys["approver"]
@@ -231,5 +231,5 @@ def test_refusals_are_on_the_sheet(world):
     certificate = world.verify().certificate
 
     assert [(s.refusal.reason, s.withdrawn) for s in sheet.refusals] == [("now", False), ("then", False)]
-    assert [r.reason for r in own_refusals(sheet, certificate, key.key_id)] == ["now"]
+    assert [r.reason for r in own_refusals(sheet, certificate, key.key_id)] == ["now", "then"]
     assert own_refusals(sheet, certificate, world.keys["evaluator"].key_id) == ()

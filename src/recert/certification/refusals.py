@@ -116,7 +116,7 @@ def withdrawals(
 
 def objections(certificate: Certificate, refusals: Iterable[bytes]) -> tuple[Objection, ...]:
     """
-    Return the refusals of a certificate's evaluation or of its tuned files, to be shown before anybody signs.
+    Return the refusals that count against a certificate, and those of models by the same name, to be shown.
 
     Whose they really are is not checked: `require_unrefused` does that.
 
@@ -129,10 +129,7 @@ def objections(certificate: Certificate, refusals: Iterable[bytes]) -> tuple[Obj
         Objection(said, digest, (digest, said.approval.key_id) in taken_back)
         for opened, said in read
         if isinstance(said, Refusal)
-        and (
-            said.eval_report_sha256 == certificate.eval_report_sha256
-            or said.tuned_sha256 == certificate.tuned.digest
-        )
+        and (said.is_about(certificate) or said.model_name == certificate.model_name)
         for digest in [sha256_bytes(opened.payload)]
     )
 
@@ -154,10 +151,10 @@ def require_unrefused(
         who = said.approval
         key = trust.known(who.key_id)
         counts = key is not None and who.role in key.roles and who.role in roles
-        if counts and said.eval_report_sha256 == certificate.eval_report_sha256:
+        if counts and said.is_about(certificate):
             raise VerificationError(
                 "refused",
-                f"the {who.role} refuses this certificate's evidence",
+                f"the {who.role} refuses to sign for this model",
                 facts={
                     "by": f"{who.name} {who.key_id}".strip(),
                     "because": said.reason,

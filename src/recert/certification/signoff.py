@@ -72,13 +72,13 @@ def signoff_sheet(
 
 
 def own_refusals(sheet: SignoffSheet, certificate: Certificate, key_id: str) -> tuple[Refusal, ...]:
-    """Return the refusals of a certificate's evaluation by one key that still stand."""
+    """Return the refusals by one key that still stand and count against a certificate."""
     return tuple(
         shown.refusal
         for shown in sheet.refusals
         if not shown.withdrawn
         and shown.refusal.approval.key_id == key_id
-        and shown.refusal.eval_report_sha256 == certificate.eval_report_sha256
+        and shown.refusal.is_about(certificate)
     )
 
 

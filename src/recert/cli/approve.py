@@ -32,7 +32,7 @@ def approve(
     ] = None,
     withdraw: Annotated[
         str | None,
-        typer.Option(help="Take back what you refused of this evidence, and say why.", metavar="WHY"),
+        typer.Option(help="Take back what you refused of this model, and say why.", metavar="WHY"),
     ] = None,
     refusals: Refusals = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
@@ -99,12 +99,12 @@ def _require_agreed_with_oneself(own: Sequence[Refusal], withdraw: str | None, f
 
     if own and withdraw is None:
         raise InputError(
-            "you refused this evidence, and a signature alone does not take that back",
+            "you refused this model, and a signature alone does not take that back",
             facts={"because": own[0].reason},
             hint="give --withdraw with what has changed",
         )
     if withdraw is not None and not own:
-        raise InputError("you refused nothing of this evidence", facts={"folder": folder})
+        raise InputError("you refused nothing of this model", facts={"folder": folder})
 
 
 def _require_whole(sheet: SignoffSheet) -> None:

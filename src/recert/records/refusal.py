@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from recert.records.certificate import Approval
+from recert.records.certificate import Approval, Certificate
 from recert.records.manifest import Sha256
 from recert.records.record import Moment, Record
 
@@ -15,7 +15,7 @@ WITHDRAWAL_PAYLOAD_TYPE: Final = "application/vnd.recert.refusal-withdrawal+json
 
 
 class Refusal(Record):
-    """Somebody will not sign, and says why. It counts against every certificate of the same evaluation."""
+    """Somebody will not sign, and says why. It counts against every certificate for the same tuned files."""
 
     schema_name: ClassVar[str] = "refusal"
 
@@ -31,6 +31,13 @@ class Refusal(Record):
     """Who refuses, in which role."""
     reason: str = Field(min_length=1)
     refused_at: Moment
+
+    def is_about(self, certificate: Certificate) -> bool:
+        """Say whether it counts against a certificate: one for the same tuned files, or of the same evaluation."""
+        return (
+            self.tuned_sha256 == certificate.tuned.digest
+            or self.eval_report_sha256 == certificate.eval_report_sha256
+        )
 
 
 class Withdrawal(Record):

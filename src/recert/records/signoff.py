@@ -29,7 +29,7 @@ class CheckItem(Part):
 
 
 class ShownRefusal(Part):
-    """Somebody would not sign this evidence, or an earlier draft for these files."""
+    """Somebody would not sign for these files, or for a model by this name."""
 
     refusal: Refusal
     withdrawn: bool
