@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from recert.errors import RecertError, VerificationError
 
 if TYPE_CHECKING:
+    from recert.pipeline.exports.sign_off import SignOff
     from recert.pipeline.story import Story
     from recert.records import HuntReport, StressReport
 
@@ -66,8 +67,9 @@ def _run() -> int:
     return 0
 
 
-def _draw(path: Path, what: Story | HuntReport | StressReport) -> None:
+def _draw(path: Path, what: Story | HuntReport | StressReport | SignOff) -> None:
     """Commands and pages are side by side and import nothing of each other: commands are handed this."""
+    from recert.pipeline.exports.sign_off import SignOff
     from recert.records import HuntReport, StressReport
 
     if isinstance(what, StressReport):
@@ -78,6 +80,10 @@ def _draw(path: Path, what: Story | HuntReport | StressReport) -> None:
         from recert.web.hunt_page import write_hunt_page
 
         write_hunt_page(path, what)
+    elif isinstance(what, SignOff):
+        from recert.web.sign_off_page import write_sign_off
+
+        write_sign_off(path, what)
     else:
         from recert.web.report import write_report
 

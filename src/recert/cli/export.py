@@ -1,4 +1,4 @@
-"""`recert export`: an evaluation in the formats that others read."""
+"""`recert export`: an evaluation or a certificate in the formats that others read."""
 
 from __future__ import annotations
 
@@ -20,54 +20,94 @@ FILES = {
     "sarif": "recert.sarif",
     "summary": "summary.md",
 }
-"""Where each format goes in the folder of the evaluation, unless another place is given."""
+"""Where each format of an evaluation goes in its folder, unless another place is given."""
 
 
 def export(
     *,
-    folder: Annotated[Path, typer.Argument(help="Folder written by `recert evaluate`.")],
+    context: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(help="Folder written by `recert evaluate`, or a certificate's file.")
+    ],
     format: Annotated[
         str,
         typer.Option(
-            help="`inspect` (logs for `inspect view`), `jsonl`, `parquet`, `junit`, `sarif`, or `summary` (Markdown)."
+            "--format",
+            "--as",
+            help="Of an evaluation: `inspect` (logs for `inspect view`), `jsonl`, `parquet`, `junit`, `sarif`, or "
+            "`summary` (Markdown). Of a certificate: `cyclonedx` (ML-BOM), `spdx` (AI profile), `model-card`, "
+            "`model-index`, `report` (HTML to print), `pdf` or `evidence` (a bundle).",
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            help="File, or folder of the Inspect logs; by default in the evaluation's folder. Without it, a summary "
-            "goes to `GITHUB_STEP_SUMMARY` where that is set."
+            help="File, or folder of the Inspect logs; by default in the evaluation's folder or beside the "
+            "certificate. A README that is there keeps all that is not ours. Without it, a summary goes to "
+            "`GITHUB_STEP_SUMMARY` where that is set."
         ),
     ] = None,
     suites: Suites = None,
     with_harmful: Annotated[
         bool,
         typer.Option(
-            "--with-harmful", help="Put harmful replies in their places; what is written then has mode 0600."
+            "--with-harmful",
+            "--reveal",
+            help="Put harmful replies in their places; what is written then has mode 0600.",
         ),
     ] = False,
+    trust: Annotated[
+        Path | None,
+        typer.Option(help="Trusted keys, to check a certificate's signatures before it is exported."),
+    ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            help="A certificate's evaluation, for `evidence` and `report`; by default `evaluation` beside it."
+        ),
+    ] = None,
+    reports: Annotated[
+        list[Path] | None,
+        typer.Option("--report", help="A report that the certificate names, for `evidence`; repeat it."),
+    ] = None,
 ) -> None:
     """
-    Write an evaluation as Inspect logs, JSONL, Parquet, JUnit, SARIF or a job summary.
+    Write an evaluation or a certificate as others read it: logs, tables, CI results, BOMs, model cards, PDF, evidence.
 
-    Exit 0: written, whatever the verdict, 2: no answer.
+    Exit 0: written, whatever the verdict, 1: the certificate is refused, 2: no answer.
     """
+    if not source.is_dir():
+        from recert.cli.export_certificate import Asked, export_certificate
+
+        asked = Asked(output, trust, evaluation, reports or [], suites or [], with_harmful)
+        typer.echo(export_certificate(source, format, asked, draw=context.obj))
+        return
+    typer.echo(_export_evaluation(source, format, output, suites or [], with_harmful=with_harmful))
+
+
+def _export_evaluation(
+    folder: Path, name: str, output: Path | None, suites: list[str], *, with_harmful: bool
+) -> Path:
     from recert.cli.loading import load_suites
     from recert.errors import InputError
     from recert.evaluation.interop.folder import EvaluationFolder
 
-    if format not in FILES:
-        raise InputError("no such format", facts={"given": format, "there are": ", ".join(FILES)})
+    if name not in FILES:
+        raise InputError(
+            "no such format of an evaluation",
+            facts={"given": name, "there are": ", ".join(FILES)},
+            hint="other formats are of a certificate: give its file",
+        )
     source = EvaluationFolder.open(folder, with_harmful=with_harmful)
-    target = output or folder / FILES[format]
-    if format in ("inspect", "jsonl", "parquet"):
-        _write_outcomes(source, format, target, load_suites(suites or []))
-    elif format == "summary" and output is None and (step := _step_summary()) is not None:
+    target = output or folder / FILES[name]
+    if name in ("inspect", "jsonl", "parquet"):
+        _write_outcomes(source, name, target, load_suites(suites))
+    elif name == "summary" and output is None and (step := _step_summary()) is not None:
         target = step
-        _append(step, _report(source, format))
+        _append(step, _report(source, name))
     else:
-        _write(target, _report(source, format))
-    typer.echo(target)
+        _write(target, _report(source, name))
+    return target
 
 
 def _write_outcomes(source: EvaluationFolder, name: str, target: Path, prompts: Any) -> None:

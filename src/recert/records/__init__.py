@@ -9,6 +9,7 @@ from recert.records.backtest import (
     ChangedExchange,
     ControlChange,
 )
+from recert.records.bundle import BundledFile, EvidenceBundle, SampledGroup
 from recert.records.certificate import (
     Approval,
     BaseCertificate,
@@ -107,6 +108,7 @@ RECORDS: tuple[type[Record], ...] = (
     StressTrial,
     StressReport,
     GraderReport,
+    EvidenceBundle,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -126,6 +128,7 @@ __all__ = [
     "BacktestReport",
     "BaseCertificate",
     "BaseStress",
+    "BundledFile",
     "CanaryResult",
     "CategoryChange",
     "CategoryCheck",
@@ -148,6 +151,7 @@ __all__ = [
     "DoublingDose",
     "Estimand",
     "EvalReport",
+    "EvidenceBundle",
     "EvidenceNote",
     "Exchange",
     "FileEntry",
@@ -186,6 +190,7 @@ __all__ = [
     "RuleException",
     "RuleResult",
     "Sample",
+    "SampledGroup",
     "ScreenReport",
     "SheetLine",
     "ShownRefusal",

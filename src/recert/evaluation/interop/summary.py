@@ -52,10 +52,10 @@ def job_summary(report: EvalReport) -> str:
     return "\n".join(lines)
 
 
-def plain(text: str) -> str:
-    """Return text in which nothing is mark-up, on one line, cut to `MAX_CHARS`."""
+def plain(text: str, *, longest: int = MAX_CHARS) -> str:
+    """Return text in which nothing is mark-up, on one line, cut to `longest` characters."""
     one_line = _CONTROL.sub(" ", text.encode("utf-8", "replace").decode())
-    cut = one_line if len(one_line) <= MAX_CHARS else one_line[: MAX_CHARS - 1] + "\u2026"
+    cut = one_line if len(one_line) <= longest else one_line[: longest - 1] + "\u2026"
     return _SPECIAL.sub(lambda c: f"&#{ord(c.group())};", cut)
 
 
