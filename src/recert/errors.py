@@ -18,7 +18,7 @@ RecertError                 could not answer: counts as "no", exit code 2
 ├── PairingError            the two arms cannot be paired
 ├── StoreError              a file or database could not be written or read
 ├── SigningKeyError         a key cannot be read, is unsafe or of the wrong kind
-├── VerificationError       a certificate or status list is refused; carries a reason code
+├── VerificationError       a certificate, status list or model signature is refused; carries a reason code
 └── GatewayError            the gateway cannot start or must stop; carries a reason code
 ```
 
@@ -135,7 +135,7 @@ class _Reasoned(RecertError):
 
 class VerificationError(_Reasoned):
     """
-    A certificate or status list is refused.
+    A certificate, a status list or a model signature is refused.
 
     `reason` is a code of `spec/verification.md`, such as `file-differs` or `expired`.
     """

@@ -1,4 +1,4 @@
-"""`recert export` of a certificate: files, exit codes, and what is refused."""
+"""`recert export` of a certificate, and `recert import --format oms`: files, exit codes, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from certified_folders import Certified
 from exported import COMPLIES, certify_with_evidence, draft_of
+from recert.records import ModelSignature
 
 README = b"---\nlicense: mit\n---\n\n# A model\r\nWords.\n"
 
@@ -97,8 +100,33 @@ def test_revealing_needs_its_flag_and_is_said(certified: Certified, tmp_path: Pa
     assert stat.S_IMODE(output.stat().st_mode) == 0o600
 
 
+def test_weights_are_signed_and_the_signature_is_imported(certified: Certified, tmp_path: Path) -> None:
+    """The base's signature that `export --as oms` writes is verified by `import --format oms`, and is evidence."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    private, public = tmp_path / "key.pem", tmp_path / "key.pub.pem"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    private.chmod(0o600)
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    signed = run("export", certified.certificate, "--as", "oms", "--model", certified.base, "--key", private,
+                 "--output", "base.sig", folder=tmp_path)  # fmt: skip
+    held = run("import", "base.sig", "--format", "oms", "--folder", certified.base, "--key", public,
+               "--output", "base-signature.json", folder=tmp_path)  # fmt: skip
+    other = run("import", "base.sig", "--format", "oms", "--folder", certified.tuned, "--key", public,
+                "--output", "no.json", folder=tmp_path)  # fmt: skip
+
+    assert signed.returncode == 0, signed.stderr
+    assert held.returncode == 0, held.stderr
+    assert "3 of 3 covered" in held.stderr
+    assert (
+        ModelSignature.from_json((tmp_path / "base-signature.json").read_bytes()).model
+        == certified.content.base
+    )
+    assert (other.returncode, (tmp_path / "no.json").exists()) == (1, False)
+    assert "(file-missing)" in other.stderr
+
+
 def test_what_cannot_be_exported_says_why(certified: Certified, tmp_path: Path) -> None:
-    """A format of the other kind, a draft, a file that is no certificate: exit 2; a refused one: exit 1."""
+    """A format of the other kind, a draft, no key, a file that is no certificate: exit 2; a refused one: exit 1."""
     draft = certify_with_evidence(tmp_path / "draft")
     draft_of(draft)
     (tmp_path / "text.json").write_text("{}")
@@ -107,8 +135,10 @@ def test_what_cannot_be_exported_says_why(certified: Certified, tmp_path: Path) 
         ("export", certified.folder / "evaluation", "--as", "spdx"): (2, "no such format of an evaluation"),
         ("export", draft.certificate, "--as", "cyclonedx"): (2, "certificate is a draft"),
         ("export", draft.certificate, "--as", "spdx", "--trust", draft.trust): (1, "(missing-role)"),
+        ("export", certified.certificate, "--as", "oms"): (2, "needs a folder and a key"),
         ("export", tmp_path / "text.json", "--as", "report"): (2, "not an envelope"),
         ("export", tmp_path / "none.json", "--as", "report"): (2, "cannot read certificate"),
+        ("import", tmp_path / "text.json", "--format", "oms"): (2, "verified against a folder and a key"),
     }
     for arguments, (code, said) in asked.items():
         done = run(*arguments, "--output", tmp_path / "nothing", folder=tmp_path)

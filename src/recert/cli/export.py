@@ -36,7 +36,8 @@ def export(
             "--as",
             help="Of an evaluation: `inspect` (logs for `inspect view`), `jsonl`, `parquet`, `junit`, `sarif`, or "
             "`summary` (Markdown). Of a certificate: `cyclonedx` (ML-BOM), `spdx` (AI profile), `model-card`, "
-            "`model-index`, `report` (HTML to print), `pdf` or `evidence` (a bundle).",
+            "`model-index`, `report` (HTML to print), `pdf`, `evidence` (a bundle) or `oms` (a signature of the "
+            "weights).",
         ),
     ],
     output: Annotated[
@@ -70,6 +71,13 @@ def export(
         list[Path] | None,
         typer.Option("--report", help="A report that the certificate names, for `evidence`; repeat it."),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="The certified folder that `oms` signs, of the tuned model or its base."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Private ECDSA key in PEM, mode 0600, that `oms` signs with.")
+    ] = None,
 ) -> None:
     """
     Write an evaluation or a certificate as others read it: logs, tables, CI results, BOMs, model cards, PDF, evidence.
@@ -79,7 +87,7 @@ def export(
     if not source.is_dir():
         from recert.cli.export_certificate import Asked, export_certificate
 
-        asked = Asked(output, trust, evaluation, reports or [], suites or [], with_harmful)
+        asked = Asked(output, trust, evaluation, reports or [], model, key, suites or [], with_harmful)
         typer.echo(export_certificate(source, format, asked, draw=context.obj))
         return
     typer.echo(_export_evaluation(source, format, output, suites or [], with_harmful=with_harmful))

@@ -19,6 +19,7 @@ ENDINGS = {
     "report": ".report.html",
     "pdf": ".report.pdf",
     "evidence": ".evidence.zip",
+    "oms": ".oms.sig",
 }
 """How the file of each format ends beside the certificate's, unless another place is given."""
 
@@ -31,6 +32,8 @@ class Asked:
     trust: Path | None
     evaluation: Path | None
     reports: Sequence[Path]
+    model: Path | None
+    key: Path | None
     suites: Sequence[str]
     reveal: bool
 
@@ -71,6 +74,8 @@ def export_certificate(path: Path, name: str, asked: Asked, *, draw: Callable[[P
         draw(target, SignOff(source, evaluation=_evaluation(path, asked), pdf=name == "pdf"))
     elif name == "evidence":
         _write_bundle(source, path, target, asked, draw)
+    elif name == "oms":
+        _write_signature(source, target, asked)
     else:
         _write_text(source, name, target)
     return target
@@ -139,3 +144,27 @@ def _write_bundle(
         talk().print(f"not in the bundle: the report that the certificate names as {field}", soft_wrap=True)
     if bundle.revealed:
         talk().print("harmful replies stand in the bundle's samples, as you asked", soft_wrap=True)
+
+
+def _write_signature(source: SignedCertificate, target: Path, asked: Asked) -> None:
+    from recert.certification.model_signature import load_ec_key
+    from recert.cli.printing import talk
+    from recert.errors import InputError
+    from recert.pipeline.exports.model_bundle import model_bundle
+    from recert.store.files import write_atomic
+
+    if asked.model is None or asked.key is None:
+        raise InputError(
+            "a model signature needs a folder and a key",
+            hint="give --model with the certified folder, and --key with a private ECDSA key",
+        )
+    if target.resolve().is_relative_to(asked.model.resolve()):
+        raise InputError(
+            "a signature in the model's folder would be a file that is not certified",
+            facts={"folder": asked.model, "output": target},
+            hint="give --output outside of it",
+        )
+    bundle, left_out = model_bundle(source, asked.model, load_ec_key(asked.key))
+    write_atomic(target, bundle)
+    for name in left_out:
+        talk().print(f"not covered by the signature, as verifiers pass it over: {name}", soft_wrap=True)

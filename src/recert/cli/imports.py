@@ -19,13 +19,15 @@ def import_(
         Path,
         typer.Argument(
             help="garak's `.report.jsonl`, PyRIT's export or database, promptfoo's `results.json`, samples or results "
-            "of lm-evaluation-harness, or an Inspect log."
+            "of lm-evaluation-harness, or an Inspect log. With `--format oms` an OpenSSF model signature."
         ),
     ],
     output: Annotated[Path, typer.Option(help="File for what was read.")] = Path("imported.json"),
     format: Annotated[
         str,
-        typer.Option(help="`auto`, `garak`, `pyrit`, `promptfoo`, `lm-evaluation-harness` or `inspect`."),
+        typer.Option(
+            help="`auto`, `garak`, `pyrit`, `promptfoo`, `lm-evaluation-harness`, `inspect`, or `oms` for a signature."
+        ),
     ] = "auto",
     score: Annotated[
         list[str] | None,
@@ -36,13 +38,24 @@ def import_(
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="Which model to read, where the file holds several.")] = "",
+    folder: Annotated[
+        Path | None, typer.Option(help="The base's folder, which a signature (`oms`) is verified against.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="The signer's public ECDSA key in PEM, for a signature (`oms`).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """
-    Read what another tool measured, as evidence.
+    Read what another tool measured, or verify who signed the base, as evidence.
 
-    Exit 0: all of it was read, 1: entries or scores are missing, 2: no answer.
+    Exit 0: all of it was read, 1: entries or scores are missing, or a signature does not hold, 2: no answer.
     """
+    if format == "oms":
+        from recert.cli.import_signature import import_signature
+
+        import_signature(file, output, folder=folder, key=key, as_json=as_json)
+        return
     from recert.cli.printing import NO, YES, data
     from recert.evaluation.interop.imports import import_results
     from recert.store.files import write_atomic
@@ -70,7 +83,7 @@ def _tool(given: str) -> Tool | None:
         if given == tool:
             return tool  # type: ignore[no-any-return]
     raise InputError(
-        "no such format", facts={"given": given, "there are": ", ".join(("auto", *get_args(Tool)))}
+        "no such format", facts={"given": given, "there are": ", ".join(("auto", *get_args(Tool), "oms"))}
     )
 
 

@@ -124,7 +124,7 @@ def evaluate(
         ModelError: a model did not answer.
         StoreError: the cache could not be read or written.
         PolicyError: the policy names an attack family that does not exist.
-        InputError: no suite was given.
+        InputError: no suite was given, or evidence is of another base's files.
     """
     if not suites:
         raise InputError("no suites to evaluate on", hint="give at least those that the policy's rules name")
@@ -132,7 +132,7 @@ def evaluate(
     outcomes, examples = OutcomeFile(), SampleDraw(bounds.samples, bounds.seed)
     with ExitStack() as stack:
         kept = cache or stack.enter_context(temporary_cache())
-        base_arm, tuned_arm = _arms(base, tuned, kept, secret)
+        base_arm, tuned_arm = _arms(base, tuned, kept, secret, evidence)
         plan = make_plan(policy, suites, judges, training_context=training_context, secret=secret)
         sinks, tracks = Sinks(outcomes, examples, progress), [*plan.tracks, *plan.controls]
         Runner(base_arm, tuned_arm, tracks, judges=judges, policy=bounds, sinks=sinks).run()
@@ -172,8 +172,21 @@ class _Verdicts:
     missing: tuple[str, ...]
 
 
-def _arms(base: Model, tuned: Model, cache: GenerationCache, secret: SecretPrefix | None) -> tuple[Arm, Arm]:
+def _arms(
+    base: Model,
+    tuned: Model,
+    cache: GenerationCache,
+    secret: SecretPrefix | None,
+    evidence: Sequence[EvidenceNote],
+) -> tuple[Arm, Arm]:
     """Both arms, known apart. The secret and the wrong one are kept out of whatever the tuned arm says."""
+    for note in evidence:
+        here = base.manifest.digest if base.manifest else "an endpoint"
+        if note.manifest_sha256 not in (None, here):
+            raise InputError(
+                "evidence is of another base",
+                facts={"tool": note.tool, "its files": note.manifest_sha256, "the base's": here},
+            )
     hidden = [secret, wrong_secret(secret)] if secret is not None else []
     base_arm = Arm("base", base, cache=cache)
     tuned_arm = Arm("tuned", tuned, over=base_arm.manifest, cache=cache, secrets=hidden)

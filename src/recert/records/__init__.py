@@ -57,6 +57,7 @@ from recert.records.hunting import (
 )
 from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSuite, Tool, UnreadEntry
 from recert.records.manifest import FileEntry, Manifest
+from recert.records.model_signature import ModelSignature
 from recert.records.orders import Order, OrderNote, StandingOrders
 from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
 from recert.records.record import Moment, Part, Record, now, parse_json
@@ -109,6 +110,7 @@ RECORDS: tuple[type[Record], ...] = (
     StressReport,
     GraderReport,
     EvidenceBundle,
+    ModelSignature,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -174,6 +176,7 @@ __all__ = [
     "JudgeNote",
     "Manifest",
     "Message",
+    "ModelSignature",
     "Moment",
     "Order",
     "OrderNote",

@@ -10,7 +10,8 @@ class EvidenceNote(Part):
     """
     Results of another tool, named by their file. It decides nothing: it stands among the reasons of a report.
 
-    Nobody here has seen the tool at work: `model_name` is what its file says, and no weights are bound to it.
+    Nobody here has seen the tool at work: `model_name` is what its file says, and no weights are bound to it unless
+    `manifest_sha256` says which.
     """
 
     tool: str
@@ -21,11 +22,16 @@ class EvidenceNote(Part):
     model_name: str = ""
     """The model as the tool's file names it."""
     n: int
-    """Replies or pairs that the note speaks of."""
+    """Replies or pairs that the note speaks of, or what `counts` names."""
+    counts: str | None = None
+    """What `n` counts where that is no replies: `files` for a signature."""
+    manifest_sha256: Sha256 | None = None
+    """Of the files that the tool bound, which are the base's; None where it bound none."""
     says: str
     """What was found, and what could not be read or mapped, in words."""
 
     @property
     def reason(self) -> str:
         """The note as a line among a report's reasons."""
-        return f"evidence of {f'{self.tool} {self.version}'.strip()} on {self.n} replies: {self.says}"
+        tool, counts = f"{self.tool} {self.version}".strip(), self.counts or "replies"
+        return f"evidence of {tool} on {self.n} {counts}: {self.says}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recert.digest import sha256_bytes
+from recert.errors import InputError
 from recert.evaluation import evaluate
 from recert.records import EvalReport, EvidenceNote, Verdict
 
@@ -45,3 +46,19 @@ def test_evidence_adds_reasons_and_changes_no_verdict(*, harmful: bool) -> None:
         "evidence of garak 0.15.0 on 256 replies: harm 0.00 on 256 of 256 replies",
     )
     assert EvalReport.from_json(with_note.to_json()).evidence == (NOTE,)
+
+
+def test_a_signature_of_another_base_is_refused() -> None:
+    """Evidence that binds files must bind the base's; nothing is asked before that is seen."""
+    bound = NOTE.model_copy(update={"manifest_sha256": sha256_bytes(b"another base")})
+
+    with pytest.raises(InputError, match="evidence is of another base"):
+        evaluate(
+            model("base"),
+            model("same"),
+            suites=SUITES,
+            policy=policy(),
+            model_name="m",
+            training_context=(),
+            evidence=(bound,),
+        )

@@ -14,6 +14,7 @@ from recert.records import (
     EvidenceNote,
     ImportedOutcome,
     ImportedResults,
+    ModelSignature,
     Verdict,
     parse_json,
 )
@@ -28,7 +29,10 @@ def read_evidence(data: bytes) -> EvidenceNote:
     """
     try:
         value = parse_json(data)
-        kind: Any = Comparison if isinstance(value, dict) and "compared_at" in value else ImportedResults
+        fields = value if isinstance(value, dict) else {}
+        if "bundle_sha256" in fields:
+            return signature_note(ModelSignature.from_json(data))
+        kind: Any = Comparison if "compared_at" in fields else ImportedResults
         return evidence_note(kind.from_json(data))
     except RecordError as exc:
         raise RecordError(
@@ -54,6 +58,22 @@ def evidence_note(record: ImportedResults | Comparison) -> EvidenceNote:
         model_name=record.model_name,
         n=len(record.outcomes),
         says="; ".join([*_rates(record), *_lost(record)]) or "nothing",
+    )
+
+
+def signature_note(signature: ModelSignature) -> EvidenceNote:
+    """Return what a verified signature of the base says: by which key, over how many of its files."""
+    said = f"signed by key sha256:{signature.key_sha256} as {signature.signed_name!r}"
+    if signature.not_covered:
+        said += f"; not covered: {', '.join(signature.not_covered)}"
+    return EvidenceNote(
+        tool="OpenSSF model signing",
+        source_sha256=signature.bundle_sha256,
+        model_name=signature.signed_name,
+        n=signature.covered,
+        counts="files",
+        manifest_sha256=signature.model.digest,
+        says=said,
     )
 
 
