@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from certified_folders import Certified
-from exported import COMPLIES, GROUPS, certify_with_evidence, outcomes, source_of
+from exported import COMPLIES, GROUPS, certify_with_evidence, draft_of, outcomes, source_of
 from recert.digest import sha256_bytes
 from recert.errors import InputError, RecordError
 from recert.evaluation.interop.folder import EvaluationFolder
@@ -177,6 +177,18 @@ def test_evidence_of_another_model_is_refused(certified: Certified, tmp_path: Pa
     with pytest.raises(RecordError, match="outcomes are not those of the report"):
         write(certified, "b.zip")
     assert not (tmp_path / "b.zip").exists()
+
+
+def test_a_draft_has_no_bundle(certified: Certified) -> None:
+    """Before everyone has signed the certificate's digest is not the one that draws."""
+    draft_of(certified)
+
+    with pytest.raises(InputError, match="draft"):
+        write_evidence_bundle(
+            certified.folder / "b.zip",
+            source_of(certified, proven=False),
+            EvaluationFolder.open(certified.folder / "evaluation"),
+        )
 
 
 def test_the_command_in_the_readme_prints_the_digests(certified: Certified, tmp_path: Path) -> None:

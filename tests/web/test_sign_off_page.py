@@ -18,9 +18,9 @@ from exported import certify_with_evidence, draft_of, source_of
 from pages import Page
 from recert.errors import InputError, MissingExtraError, StoreError
 from recert.interval import Interval
-from recert.pipeline.exports.sign_off import SignOff
+from recert.pipeline.exports.sign_off import SignOff, named_evaluation
 from recert.pipeline.exports.source import SignedCertificate, Signer
-from recert.records import Approval, Certificate, Verdict
+from recert.records import Approval, Certificate, EvidenceNote, Verdict
 from recert.web.pdf import BROWSERS, print_pdf
 from recert.web.sign_off_page import css_text, sign_off_page, write_sign_off
 from stories import certificate, evaluation
@@ -179,12 +179,20 @@ def test_a_key_s_end_is_shown_where_it_is_known() -> None:
     assert page(said=said, signers=signers).text.count("key ends 2026-03-01 12:00 UTC") == 2
 
 
-def test_an_evaluation_of_another_certificate_is_refused() -> None:
-    """The page tells of the evaluation that the certificate names, or of none."""
-    said = certificate(make_eval_report())
+def test_the_evaluation_is_the_one_that_the_certificate_names(tmp_path: Path) -> None:
+    """Its evidence is on the page; another evaluation is refused."""
+    note = EvidenceNote(
+        tool="OpenSSF model signing", source_sha256=SOME_SHA, n=3, counts="files", says="by key x"
+    )
+    certified = certify_with_evidence(tmp_path, evidence=(note,))
+    path = tmp_path / "evaluation" / "eval-report.json"
+    report = named_evaluation(path, certified.content)
+    text = Page(sign_off_page(SignOff(source_of(certified), evaluation=report))).text
+    path.write_bytes(make_eval_report(limitations=("another",)).to_json())
 
+    assert all(part in text for part in ("OpenSSF model signing", "by key x", f"sha256:{SOME_SHA}"))
     with pytest.raises(InputError, match="evaluation is not the certificate's"):
-        SignOff(source(said), evaluation=make_eval_report(limitations=("another",)))
+        named_evaluation(path, certified.content)
 
 
 def test_the_page_of_a_real_certificate_names_its_draft_signers(tmp_path: Path) -> None:

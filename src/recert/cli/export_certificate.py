@@ -71,7 +71,7 @@ def export_certificate(path: Path, name: str, asked: Asked, *, draw: Callable[[P
     if name in ("report", "pdf"):
         from recert.pipeline.exports.sign_off import SignOff
 
-        draw(target, SignOff(source, evaluation=_evaluation(path, asked), pdf=name == "pdf"))
+        draw(target, SignOff(source, evaluation=_evaluation(source, path, asked), pdf=name == "pdf"))
     elif name == "evidence":
         _write_bundle(source, path, target, asked, draw)
     elif name == "oms":
@@ -102,16 +102,21 @@ def _write_text(source: SignedCertificate, name: str, target: Path) -> None:
     write_atomic(target, data)
 
 
-def _evaluation(path: Path, asked: Asked) -> EvalReport | None:
-    """The evaluation's report, where it was given or lies beside the certificate."""
-    from recert.cli.loading import load_record
+def _evaluation(source: SignedCertificate, path: Path, asked: Asked) -> EvalReport | None:
+    """The report that the certificate names, where it was given or lies beside the certificate."""
+    from recert.cli.printing import talk
+    from recert.errors import InputError
     from recert.evaluation.stage import REPORT_FILE
-    from recert.records import EvalReport
+    from recert.pipeline.exports.sign_off import named_evaluation
 
     if asked.evaluation is not None:
-        return load_record(EvalReport, asked.evaluation / REPORT_FILE)
+        return named_evaluation(asked.evaluation / REPORT_FILE, source.certificate)
     beside = path.parent / "evaluation" / REPORT_FILE
-    return load_record(EvalReport, beside) if beside.exists() else None
+    try:
+        return named_evaluation(beside, source.certificate) if beside.exists() else None
+    except InputError:
+        talk().print(f"left out, as it is of another certificate: {beside}", soft_wrap=True)
+        return None
 
 
 def _write_bundle(

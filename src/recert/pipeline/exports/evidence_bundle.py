@@ -58,10 +58,11 @@ def write_evidence_bundle(
         size: samples of each suite, condition and set of controls, 5 or more.
 
     Raises:
-        InputError: the evaluation or a report is not one that the certificate names.
+        InputError: the certificate is a draft or no pass, or does not name the evaluation or a report.
         RecordError: a report or the outcomes are damaged.
         StoreError: a file cannot be read, or the bundle not written.
     """
+    source.require_final()
     named = named_reports(source.certificate)
     _require_evaluation(source.certificate, evaluation)
     contents: dict[str, tuple[_Content, str]] = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from recert import __version__
+from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError
 from recert.pipeline.exports.source import SignedCertificate
-from recert.records import EvalReport
+from recert.records import Certificate, EvalReport, parse_json
+from recert.store.files import read_bytes
 
 
 @dataclass(frozen=True)
@@ -17,11 +20,8 @@ class SignOff:
 
     Args:
         source: the certificate.
-        evaluation: the report that it names; None where it is not in hand.
+        evaluation: the report that it names, see `named_evaluation`; None where it is not in hand.
         pdf: print it; else it is a page.
-
-    Raises:
-        InputError: the evaluation is not the one that the certificate names.
     """
 
     source: SignedCertificate
@@ -29,10 +29,21 @@ class SignOff:
     pdf: bool = False
     version: str = __version__
 
-    def __post_init__(self) -> None:
-        named = self.source.certificate.eval_report_sha256
-        if self.evaluation is not None and self.evaluation.digest != named:
-            raise InputError(
-                "evaluation is not the certificate's",
-                facts={"named in the certificate": named, "given": self.evaluation.digest},
-            )
+
+def named_evaluation(path: Path, certificate: Certificate) -> EvalReport:
+    """
+    Return the evaluation's report in a file, which must be the one that the certificate names.
+
+    Raises:
+        InputError: it is another one.
+        RecordError: it is no evaluation's report.
+        StoreError: it cannot be read.
+    """
+    data = canonical_json(parse_json(read_bytes(path, "evaluation report")))
+    if sha256_bytes(data) != certificate.eval_report_sha256:
+        raise InputError(
+            "evaluation is not the certificate's",
+            facts={"file": path, "named": certificate.eval_report_sha256, "there": sha256_bytes(data)},
+            hint="give the folder that `recert certify` was given",
+        )
+    return EvalReport.from_json(data)
