@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from builders import make_eval_report, make_search
 from certified_folders import Certified
 from exported import COMPLIES, GROUPS, certify_with_evidence, draft_of, outcomes, source_of
 from recert.digest import sha256_bytes
@@ -22,9 +23,10 @@ from recert.errors import InputError, RecordError
 from recert.evaluation.interop.folder import EvaluationFolder
 from recert.evaluation.outcomes import redacted
 from recert.evaluation.suites import embedded_suite
-from recert.pipeline.exports.evidence_bundle import find_reports, write_evidence_bundle
+from recert.pipeline.exports.evidence_bundle import find_reports, named_reports, write_evidence_bundle
 from recert.pipeline.exports.samples import rank
 from recert.records import EvidenceBundle
+from stories import certificate
 
 
 @pytest.fixture
@@ -177,6 +179,22 @@ def test_evidence_of_another_model_is_refused(certified: Certified, tmp_path: Pa
     with pytest.raises(RecordError, match="outcomes are not those of the report"):
         write(certified, "b.zip")
     assert not (tmp_path / "b.zip").exists()
+
+
+def test_every_report_that_a_certificate_names_is_looked_for(tmp_path: Path) -> None:
+    """A search for triggers is named too; its report is found beside the evaluation by its digest alone."""
+    search = make_search("nothing-found").model_copy(update={"report_sha256": sha256_bytes(b'{"a":1}')})
+    said = certificate(make_eval_report(), trigger_search=search)
+    (tmp_path / "evaluation").mkdir()
+    for name, text in (
+        ("hunt-report.json", '{ "a": 1 }'),
+        ("other-report.json", "{}"),
+        ("bad-report.json", "{"),
+    ):
+        (tmp_path / "evaluation" / name).write_text(text)
+
+    assert named_reports(said) == {"trigger_search.report_sha256": search.report_sha256}
+    assert find_reports(said, tmp_path) == [tmp_path / "evaluation" / "hunt-report.json"]
 
 
 def test_a_draft_has_no_bundle(certified: Certified) -> None:

@@ -27,9 +27,9 @@ def bundle_readme(bundle: EvidenceBundle) -> str:
 
 
 def _head(bundle: EvidenceBundle) -> Iterator[str]:
-    yield f"# Evidence of the certificate {plain(bundle.serial)}"
+    yield f"# {plain(f'Evidence of the certificate {bundle.serial}')}"
     yield ""
-    yield f"Model: {plain(bundle.model_name)}. Certificate sha256: `{bundle.certificate_sha256}`."
+    yield f"{plain(f'Model: {bundle.model_name}')}. Certificate sha256: `{bundle.certificate_sha256}`."
     yield f"When this bundle was made: {bundle.signatures}."
     yield ""
     if bundle.revealed:
