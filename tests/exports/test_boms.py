@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from builders import make_interval, make_rule
+from builders import SOME_SHA, make_eval_report, make_interval, make_rule
 from certified_folders import Certified
 from exported import certify_with_evidence, draft_of, signed_again, source_of
 from recert.errors import InputError, VerificationError
 from recert.pipeline.exports.cyclonedx import cyclonedx_json
-from recert.pipeline.exports.source import SignedCertificate
+from recert.pipeline.exports.source import SignedCertificate, Signer
 from recert.pipeline.exports.spdx import spdx_json
-from recert.records import Verdict
+from recert.records import Approval, Verdict
+from stories import certificate
 
 Export = Callable[[SignedCertificate], bytes]
 BOTH = pytest.mark.parametrize("export", [cyclonedx_json, spdx_json])
@@ -52,6 +55,7 @@ def test_cyclonedx_is_valid_by_the_official_schema(certified: Certified) -> None
 
     for proven in (True, False):
         assert validator.validate_str(cyclonedx_json(source_of(certified, proven=proven)).decode()) is None
+    assert validator.validate_str(cyclonedx_json(source_of(certified)).decode().replace("SHA-256", "SHA")) is not None
 
 
 def _behind() -> list[Any]:
@@ -210,3 +214,39 @@ def test_an_export_says_whether_signatures_were_checked(export: Export, certifie
     """With trusted keys it says that they were, without that they were not."""
     assert b"every signature was checked" in export(source_of(certified))
     assert b"the signatures were not checked" in export(source_of(certified, proven=False))
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_no_text_makes_a_document_invalid(text: str) -> None:
+    """Whatever names, serials, limitations and file names say, both official libraries read the documents."""
+    validation = pytest.importorskip(
+        "cyclonedx.validation.json", reason="cyclonedx-python-lib is not installed"
+    )
+    spdx = pytest.importorskip("spdx_python_model", reason="spdx-python-model is not installed").v3_0_1
+    source = saying(text)
+    validator = validation.JsonStrictValidator(pytest.importorskip("cyclonedx.schema").SchemaVersion.V1_6)
+    read = spdx.SHACLObjectSet()
+    spdx.JSONLDDeserializer().read(io.BytesIO(spdx_json(source)), read)
+    spdx.JSONLDSerializer().write(read, io.BytesIO())
+
+    assert validator.validate_str(cyclonedx_json(source).decode()) is None
+    assert text in {p.name for p in read.foreach_type("ai_AIPackage")}
+
+
+def saying(text: str) -> SignedCertificate:
+    """Return a certificate that says a text wherever it can."""
+    rules = (make_rule(condition=f"trigger:{text}", suite=text, reason=text),)
+    said = certificate(
+        make_eval_report(rules=rules, limitations=(text,)),
+        serial=text,
+        model_name=text,
+        policy_id=text,
+        policy_version=text,
+        defence=text,
+        invalid_when=(text,),
+        approvals=(Approval(role=text, key_id=SOME_SHA, name=text),),
+        extra={"said": text},
+    )
+    signers = (Signer(said.approvals[0], signed=True, proven=False),)
+    return SignedCertificate(said, envelope=b"{}", file_name=text, signers=signers, proven=False)
