@@ -55,7 +55,10 @@ def test_cyclonedx_is_valid_by_the_official_schema(certified: Certified) -> None
 
     for proven in (True, False):
         assert validator.validate_str(cyclonedx_json(source_of(certified, proven=proven)).decode()) is None
-    assert validator.validate_str(cyclonedx_json(source_of(certified)).decode().replace("SHA-256", "SHA")) is not None
+    assert (
+        validator.validate_str(cyclonedx_json(source_of(certified)).decode().replace("SHA-256", "SHA"))
+        is not None
+    )
 
 
 def _behind() -> list[Any]:
@@ -107,6 +110,16 @@ def test_every_reference_in_cyclonedx_leads_somewhere(certified: Certified) -> N
 
     assert len(refs) == len(set(refs))
     assert set(used) <= set(refs)
+
+
+@pytest.mark.parametrize(("kind", "needed"), [("lora-adapter", ["base"]), ("merged-weights", [])])
+def test_an_adapter_needs_its_base(certified: Certified, kind: str, needed: list[str]) -> None:
+    """Merged weights run without their base, which stays their ancestor."""
+    signed_again(certified, delta_kind=kind)
+    bom = json.loads(cyclonedx_json(source_of(certified)))
+
+    assert bom["dependencies"][0] == {"ref": "tuned", "dependsOn": needed}
+    assert bom["metadata"]["component"]["pedigree"]["ancestors"][0]["name"] == "base of test-model"
 
 
 def test_cyclonedx_points_at_the_certificate_by_its_digest(certified: Certified) -> None:

@@ -46,7 +46,7 @@ def cyclonedx_json(source: SignedCertificate) -> bytes:
                 "component": _tuned(source),
             },
             "components": [_base(certificate)],
-            "dependencies": [{"ref": "tuned", "dependsOn": ["base"]}, {"ref": "base"}],
+            "dependencies": [{"ref": "tuned", "dependsOn": _needed(certificate)}, {"ref": "base"}],
             "compositions": [{"aggregate": "complete", "assemblies": ["tuned", "base"]}],
             "definitions": {"standards": [standard(certificate)]},
             "declarations": declarations(source),
@@ -86,6 +86,11 @@ def _base(certificate: Certificate) -> dict[str, Any]:
         "description": "the base that the tuned model was compared with",
         "modelCard": {"quantitativeAnalysis": {"performanceMetrics": metrics}},
     }
+
+
+def _needed(certificate: Certificate) -> list[str]:
+    """What the tune runs on: an adapter needs its base, merged weights do not."""
+    return ["base"] if certificate.delta_kind.endswith("adapter") else []
 
 
 def _base_name(certificate: Certificate) -> str:
