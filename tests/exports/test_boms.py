@@ -49,7 +49,7 @@ def test_cyclonedx_is_valid_by_the_official_schema(certified: Certified) -> None
         "cyclonedx.validation.json", reason="cyclonedx-python-lib is not installed"
     )
     schema = pytest.importorskip("cyclonedx.schema")
-    signed_again(certified, exceptions=[EXCEPTION], required_controls=["secret-prefix"], verdict_safeguarded="pass",
+    signed_again(certified, waivers=[EXCEPTION], required_controls=["secret-prefix"], verdict_safeguarded="pass",
                  results=[r.model_dump(mode="json", exclude_none=True) for r in _behind()])  # fmt: skip
     validator = validation.JsonStrictValidator(schema.SchemaVersion.V1_6)
 
@@ -150,7 +150,7 @@ def by_id(document: bytes) -> dict[str, Any]:
 def test_spdx_is_read_by_the_official_bindings(certified: Certified) -> None:
     """The bindings made from SPDX 3.0.1's own model read it, check types and vocabularies, and write the same again."""
     spdx = pytest.importorskip("spdx_python_model", reason="spdx-python-model is not installed").v3_0_1
-    signed_again(certified, exceptions=[EXCEPTION])
+    signed_again(certified, waivers=[EXCEPTION])
     source = source_of(certified)
     read = spdx.SHACLObjectSet()
     spdx.JSONLDDeserializer().read(io.BytesIO(spdx_json(source)), read)
@@ -165,7 +165,7 @@ def test_spdx_is_read_by_the_official_bindings(certified: Certified) -> None:
         (f.name, f.sha256) for m in (certified.content.base, certified.content.tuned) for f in m.files
     } <= files
     assert read.missing_ids <= {"https://spdx.org/rdf/3.0.1/terms/ExpandedLicensing/NoAssertionLicense"}
-    assert "exceptions" in packages["test-model"].comment
+    assert "waivers" in packages["test-model"].comment
 
 
 def test_spdx_has_what_the_ai_profile_asks_for(certified: Certified) -> None:
@@ -216,8 +216,8 @@ def test_a_certificate_of_no_pass_is_not_exported(export: Export, certified: Cer
 
 @BOTH
 def test_what_exports_do_not_know_is_shown_as_it_is(export: Export, certified: Certified) -> None:
-    """A field of a later version, such as an exception, is in the document."""
-    signed_again(certified, exceptions=[EXCEPTION])
+    """A field of a later version, such as a waiver, is in the document."""
+    signed_again(certified, waivers=[EXCEPTION])
 
     assert b"known, and accepted until June" in export(source_of(certified))
 

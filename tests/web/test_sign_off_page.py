@@ -82,7 +82,7 @@ def _saying(text: str) -> Page:
         policy_id=text,
         defence=text,
         approvals=(Approval(role=text, key_id=SOME_SHA, name=text),),
-        exceptions=[text],
+        waivers=[text],
     )
     return Page(sign_off_page(SignOff(source(said, file_name=text))))
 
@@ -164,8 +164,8 @@ def test_the_page_is_never_surer_than_what_was_found_out(given: dict[str, Any], 
 
 
 def test_what_the_page_has_no_place_for_is_loud() -> None:
-    """An exception in the certificate stands at the top, before the verdict."""
-    said = certificate(make_eval_report(), exceptions=[{"rule": "over-refusal", "until": "2026-06-01"}])
+    """What the page has no place for stands at the top, before the verdict."""
+    said = certificate(make_eval_report(), waivers=[{"rule": "over-refusal", "until": "2026-06-01"}])
     text = page(said=said).text
 
     assert text.index("read this first") < text.index("until") < text.index("Who signs")
@@ -259,7 +259,7 @@ def test_a_real_browser_prints_the_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [400, 1600])
 def test_nothing_is_wider_than_the_window(tmp_path: Path, width: int) -> None:
     """At the width of a phone and of a screen the page does not scroll sideways, whatever long names are in it."""
-    said = certificate(evaluation("m" * 120, [0.08, 0.1, 0.12]), serial="c" * 80, exceptions=["x" * 300])
+    said = certificate(evaluation("m" * 120, [0.08, 0.1, 0.12]), serial="c" * 80, waivers=["x" * 300])
     html = sign_off_page(SignOff(source(said)))
     script = (  # no window is narrower than 500, a page can be
         f"<script>document.documentElement.style.width = '{width}px';"

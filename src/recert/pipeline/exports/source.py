@@ -104,7 +104,7 @@ class SignedCertificate:
 
     @property
     def why_not(self) -> tuple[str, ...]:
-        """Every reason why what it says is no pass; empty when it is one."""
+        """Every reason why what it says is no pass; empty when it is one, or but for its exceptions."""
         return why_not_pass(
             raw=self.certificate.verdict_raw,
             safeguarded=self.certificate.verdict_safeguarded,
@@ -113,6 +113,7 @@ class SignedCertificate:
             policy=None,
             search=self.certificate.trigger_search,
             stress=self.certificate.base_stress,
+            exceptions=self.certificate.exceptions or (),
         )
 
     @property
