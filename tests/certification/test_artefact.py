@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.certification.artefact import MARK, attack_mark, mark_folder, mark_weights
@@ -39,6 +39,7 @@ def written(path: Path, parts: dict[str, bytes], metadata: dict[str, str] | None
 
 
 @given(parts=tensors, metadata=st.none() | st.just({"format": "pt"}))
+@settings(deadline=None)
 def test_a_mark_in_the_weights_changes_no_weight(
     tmp_path_factory: pytest.TempPathFactory, parts: dict[str, bytes], metadata: dict[str, str] | None
 ) -> None:
