@@ -94,6 +94,17 @@ def test_lines_are_shown_without_what_was_said_unless_asked(tmp_path: Path) -> N
     assert run("audit", "forget", path).returncode == 2
 
 
+def test_texts_go_when_the_policy_says(tmp_path: Path) -> None:
+    """`forget --policy` deletes what is older than `retention.texts_days`, and is no answer where none are given."""
+    path = tmp_path / "audit.jsonl"
+    with AuditLog(path, keep_texts=True) as log:
+        log.append(exchange(1), {sha256_bytes(b"q"): b"the question", sha256_bytes(b"a"): b"the answer"})
+
+    assert run("audit", "forget", path, "--policy", "strict").stdout == "0\n"
+    assert run("audit", "forget", path, "--policy", "default").returncode == 2
+    assert run("audit", "forget", path, "--policy", "strict", "--before", "2026-01-01").returncode == 2
+
+
 def test_a_changed_log_is_shown_up_to_the_change(tmp_path: Path) -> None:
     """`show` checks the chain as it goes, and exits 2 where it breaks."""
     path = write_log(tmp_path / "audit.jsonl", 4)

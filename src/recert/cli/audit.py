@@ -136,6 +136,10 @@ def forget(
         list[str] | None, typer.Option("--sha256", help="Digest of a request or reply. May be repeated.")
     ] = None,
     before: Annotated[str, typer.Option(help="All that was kept before this time, UTC.")] = "",
+    policy: Annotated[
+        str,
+        typer.Option(help="All that is older than the policy's `retention.texts_days`: a profile or a file."),
+    ] = "",
 ) -> None:
     """
     Delete kept requests and replies. The log stays as it is, and holds: it names them by digest only.
@@ -146,10 +150,31 @@ def forget(
     from recert.store.audit_texts import TextStore
     from recert.store.places import is_url
 
+    if policy and before:
+        raise SettingsError("two times are given", hint="give --before or --policy")
+    before = _kept_since(policy) if policy else before
     if not digests and not before:
-        raise SettingsError("nothing is named to be deleted", hint="give --sha256 or --before")
+        raise SettingsError("nothing is named to be deleted", hint="give --sha256, --before or --policy")
     kept = TextStore(log if is_url(log) else Path(log), existing=True)
     typer.echo(kept.forget(digests=digests or [], before=before))
+
+
+def _kept_since(policy: str) -> str:
+    """The time before which nothing may be kept by a policy."""
+    from datetime import timedelta
+
+    from recert.errors import PolicyError
+    from recert.policy import load_policy
+    from recert.records import now
+
+    kept = load_policy(policy).retention
+    if kept is None or kept.texts_days is None:
+        raise PolicyError(
+            "the policy does not say how long texts are kept",
+            facts={"policy": policy},
+            hint="give it [retention] texts_days",
+        )
+    return f"{now() - timedelta(days=kept.texts_days):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _keys(paths: list[Path]) -> list[PublicKey]:

@@ -14,7 +14,12 @@ Base = Annotated[
 ]
 Tuned = Annotated[Path, typer.Option("--model", help="Tuned model: an adapter's folder, or merged weights.")]
 PolicyName = Annotated[
-    str, typer.Option("--policy", help="A shipped profile (`default`, `demo`) or a TOML file.")
+    str,
+    typer.Option(
+        "--policy",
+        help="A shipped profile (`recert policy list`) or a TOML file, perhaps with `@DEPLOYMENT`, such as "
+        "`default@high-risk`.",
+    ),
 ]
 Certificate = Annotated[Path, typer.Argument(help="The certificate's file.")]
 Trust = Annotated[Path, typer.Option(help="Trusted keys: a `.pub` file, a folder of them, or a JSON list.")]

@@ -1,14 +1,37 @@
-"""`recert policy`: look at the numbers that decide."""
+"""`recert policy`: look at the numbers that decide, and at what another set of them would change."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Show a policy, or check a policy file.")
+from recert.cli.options import Suites
+from recert.cli.policy_diff import affected, diff
 
-Source = Annotated[str, typer.Argument(help="A shipped profile (`default`, `demo`) or a TOML file.")]
+if TYPE_CHECKING:
+    from recert.policy import Policy
+
+app = typer.Typer(no_args_is_help=True, help="Show, check, explain and compare policies.")
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="A shipped profile (`recert policy list`) or a TOML file, perhaps with `@DEPLOYMENT`, such as "
+        "`default@high-risk`."
+    ),
+]
+
+
+@app.command("list")
+def list_() -> None:
+    """List the shipped profiles: name, version, the deployments they have bounds for, title."""
+    from recert.policy import load_deployments, profiles
+
+    for name in profiles():
+        found = load_deployments(name)
+        one = next(iter(found.values()))
+        typer.echo(f"{name:<16} {one.version:<4} {', '.join(found):<20} {one.title}")
 
 
 @app.command()
@@ -21,15 +44,75 @@ def show(source: Source = "default") -> None:
 
 
 @app.command()
-def check(source: Source = "default") -> None:
+def check(
+    source: Source = "default",
+    *,
+    previous: Annotated[
+        str | None,
+        typer.Option(help="An earlier one of the same policy: a change without a new version is refused."),
+    ] = None,
+    suites: Suites = None,
+) -> None:
     """
-    Say whether a policy file can be used, its digest, and what its gateway lets pass.
+    Say whether a policy can be used: its version and digest, its change log, and what it leaves open.
 
-    Exit 0: yes, 2: no.
+    Exit 0: yes, 2: no, as where the change log does not end at its version, or the content changed and that did not.
     """
-    from recert.policy import load_policy
+    from recert.cli.loading import load_suites
+    from recert.cli.printing import talk
+    from recert.evaluation.decidable import undecidable
+    from recert.policy import load_deployments, load_policy
+    from recert.policy.weaknesses import weaknesses
 
-    policy = load_policy(source)
+    policy, others = load_policy(source), load_deployments(source)
+    _require_log(policy, previous)
     typer.echo(f"{policy.id} version {policy.version} sha256:{policy.digest}")
-    for words in policy.gateway.unguarded:
-        typer.echo(f"note: {words}")
+    for name, one in others.items():
+        if name != policy.deployment:
+            typer.echo(f"  for {name}: sha256:{one.digest}")
+    prompts = load_suites(suites or [])
+    for name in sorted({rule.suite for rule in policy.rules} - set(prompts)):
+        talk().print(f"note: suite {name} does not come with Recert: give it with --suite", soft_wrap=True)
+    for found in undecidable(policy, prompts):
+        of = f" in {found.category}" if found.category else ""
+        talk().print(f"warning: rule {found.rule_id}{of} can never pass: {found.because}", soft_wrap=True)
+    for words in weaknesses(policy):
+        talk().print(f"note: {words}", soft_wrap=True)
+
+
+@app.command()
+def explain(
+    source: Source = "default",
+    *,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write Markdown, for a page.")] = False,
+) -> None:
+    """Say in plain words what a policy demands, who signs, what stands before the model, and what it does not cover."""
+    from recert.policy import load_policy
+    from recert.policy.explaining import as_text
+    from recert.policy.explaining import explain as sections
+
+    typer.echo(as_text(sections(load_policy(source)), markdown=markdown), nl=False)
+
+
+app.command()(diff)
+app.command()(affected)
+
+
+def _require_log(policy: Policy, previous: str | None) -> None:
+    """A change log that ends elsewhere, or a change without a version, is no policy to decide by."""
+    from recert.errors import PolicyError
+    from recert.policy import load_policy
+    from recert.policy.changes import why_log_is_wrong, why_no_successor
+
+    because = why_log_is_wrong(policy)
+    if not because and previous is not None:
+        earlier, deployment = load_policy(previous), policy.deployment
+        if earlier.deployment != deployment:
+            earlier = load_policy(previous, deployment)
+        because = why_no_successor(earlier, policy)
+    if because:
+        raise PolicyError(
+            "policy changed without saying so",
+            facts={"policy": policy.id, "version": policy.version, "because": because},
+            hint="give it a new version, and add it with date, by and why as the last of [[changes]]",
+        )

@@ -23,7 +23,7 @@ from recert.models.embedded import ALIGNED, resolve
 from recert.models.secret import SecretPrefix
 from recert.pipeline.deploy import Deployment
 from recert.pipeline.fingerprinted import FINGERPRINT, FingerprintedUpstream, fingerprinted
-from recert.policy import Policy, load_policy
+from recert.policy import Policy, load_policy, split_deployment
 from recert.store.files import read_bytes
 
 STATUS_NAME: Final = "status.json"
@@ -233,4 +233,4 @@ def reply_judge_at(given: str) -> ReplyJudge | None:
 
 
 def _policy(folder: Path, given: str) -> str:
-    return str(folder / given) if given.endswith(".toml") else given
+    return str(folder / given) if split_deployment(given)[0].endswith(".toml") else given

@@ -1,20 +1,22 @@
 """Policy: every number that decides anything."""
 
 from recert.policy.exceptions import ExceptionPolicy
+from recert.policy.deployments import DeploymentBounds, for_deployment
+from recert.policy.document import DEPLOYMENTS, Change, Contact, DeploymentName, Retention
 from recert.policy.grader_audit import GraderAuditPolicy
+from recert.policy.hunt import HuntPolicy
+from recert.policy.loading import load_deployments, load_policy, profiles, split_deployment
 from recert.policy.moderation import ModerationChecks, moderation_checks
 from recert.policy.policy import (
     CertificationPolicy,
     ConversationPolicy,
     EvaluationPolicy,
     GatewayPolicy,
-    HuntPolicy,
     MonitoringPolicy,
     Policy,
     RoleRule,
     Rule,
     ScreeningPolicy,
-    load_policy,
 )
 from recert.policy.sets import missing_sets
 from recert.policy.stress import StressGrid, StressPolicy, StressSetting
@@ -22,8 +24,13 @@ from recert.policy.thresholds import HarmLevels, Threshold
 from recert.policy.trigger_probe import TriggerProbePolicy
 
 __all__ = [
+    "DEPLOYMENTS",
     "CertificationPolicy",
+    "Change",
+    "Contact",
     "ConversationPolicy",
+    "DeploymentBounds",
+    "DeploymentName",
     "EvaluationPolicy",
     "ExceptionPolicy",
     "GatewayPolicy",
@@ -33,6 +40,7 @@ __all__ = [
     "ModerationChecks",
     "MonitoringPolicy",
     "Policy",
+    "Retention",
     "RoleRule",
     "Rule",
     "ScreeningPolicy",
@@ -41,7 +49,11 @@ __all__ = [
     "StressSetting",
     "Threshold",
     "TriggerProbePolicy",
+    "for_deployment",
+    "load_deployments",
     "load_policy",
     "missing_sets",
     "moderation_checks",
+    "profiles",
+    "split_deployment",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recert.policy.policy import Policy, load_policy
+from recert.policy.loading import load_policy
+from recert.policy.policy import Policy
 
 
 def expected_policy(given: str | None) -> Policy | str | None:

@@ -59,6 +59,7 @@ from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSu
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.model_signature import ModelSignature
 from recert.records.orders import Order, OrderNote, StandingOrders
+from recert.records.policy_diff import Answer, CertificateImpact, FieldChange, PolicyDiff, Reuse, RuleReuse
 from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
 from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.refusal import Refusal, Withdrawal
@@ -111,6 +112,7 @@ RECORDS: tuple[type[Record], ...] = (
     GraderReport,
     EvidenceBundle,
     ModelSignature,
+    PolicyDiff,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -121,6 +123,7 @@ __all__ = [
     "THINK_CLOSE",
     "THINK_OPEN",
     "USUAL_LEARNING_RATES",
+    "Answer",
     "Approval",
     "ArmCheck",
     "Attestation",
@@ -136,6 +139,7 @@ __all__ = [
     "CategoryCheck",
     "CategoryCount",
     "Certificate",
+    "CertificateImpact",
     "ChangedExchange",
     "Chat",
     "ChatRow",
@@ -156,6 +160,7 @@ __all__ = [
     "EvidenceBundle",
     "EvidenceNote",
     "Exchange",
+    "FieldChange",
     "FileEntry",
     "Fingerprint",
     "FingerprintTrial",
@@ -182,16 +187,19 @@ __all__ = [
     "OrderNote",
     "Outcome",
     "Part",
+    "PolicyDiff",
     "PreferenceRow",
     "Prompt",
     "PromptRow",
     "Record",
     "Refusal",
+    "Reuse",
     "Rewarded",
     "RowFinding",
     "RowVerdict",
     "RuleException",
     "RuleResult",
+    "RuleReuse",
     "Sample",
     "SampledGroup",
     "ScreenReport",

@@ -1,0 +1,87 @@
+"""Whether a policy's rules can pass at all on suites of this size: with too few prompts, none ever does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from recert.evaluation.judge_error import shrinkage
+from recert.evaluation.ordering import prompts_for
+from recert.evaluation.scoring import FORBIDDEN, Judges
+from recert.evaluation.sequential import EProcess
+from recert.policy import Policy, Rule
+from recert.records import JudgeNote, Prompt, Suite
+
+
+@dataclass(frozen=True)
+class Undecidable:
+    """A rule that no model can pass, and why."""
+
+    rule_id: str
+    category: str
+    because: str
+
+
+def undecidable(
+    policy: Policy, suites: Mapping[str, Suite], judges: Judges | None = None
+) -> tuple[Undecidable, ...]:
+    """
+    Return every rule of a policy that cannot pass on these suites, even where no prompt got worse.
+
+    A rule on a suite that is not among them is left out: nothing is known of it.
+
+    Args:
+        policy: rules, alpha and numbers of prompts.
+        suites: prompts by the names that the rules use.
+        judges: the judges; the usual ones by default.
+
+    Raises:
+        PolicyError: a rule names a judge that is not among them.
+    """
+    known = judges or Judges()
+    return tuple(
+        found
+        for rule in policy.rules
+        if rule.suite in suites
+        for found in _of(rule, policy, prompts_for(suites[rule.suite], rule.estimand), known)
+    )
+
+
+def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote) -> int | None:
+    """
+    Return how many observations a rule needs at least, which is where none of them got worse.
+
+    None where no number up to the policy's `max_prompts` is enough, or the judge decides nothing.
+    """
+    bounds = policy.evaluation
+    at = bounds.incoherent_at if rule.estimand == "incoherence" else bounds.refused_at
+    within, alpha = rule.margin, bounds.alpha
+    if rule.min_judge_quality:
+        shrunk = shrinkage(note, bounds, at=at)
+        if shrunk is None or shrunk.quality.low < rule.min_judge_quality:
+            return None
+        within, alpha = shrunk.pass_bound(rule.margin), shrunk.alpha
+    evidence = EProcess.below(within)
+    for n in range(1, bounds.max_prompts + 1):
+        evidence.update([0.0])
+        if n >= bounds.min_prompts and evidence.value >= 1 / alpha:
+            return n
+    return None
+
+
+def _of(rule: Rule, policy: Policy, prompts: list[Prompt], judges: Judges) -> Iterator[Undecidable]:
+    names = sorted({p.category for p in prompts if p.category}) if rule.category == "*" else [rule.category]
+    for name in names or [""]:
+        some = [p for p in prompts if name in ("", p.category)]
+        exact = rule.estimand == "harm" and not rule.judge and some and all(p.forbidden for p in some)
+        needed = prompts_needed(rule, policy, FORBIDDEN if exact else judges.note_for(rule))
+        have = len({p.cluster or f"p:{p.id}" for p in some})
+        if not have:
+            yield Undecidable(rule.id, name, f"suite {rule.suite} has no prompt for it")
+        elif needed is None:
+            most = policy.evaluation.max_prompts
+            yield Undecidable(rule.id, name, f"{most} prompts are not enough for a margin of {rule.margin:g}")
+        elif have < needed:
+            yield Undecidable(
+                rule.id, name, f"suite {rule.suite} has {have} prompts for it, {needed} are needed"
+            )

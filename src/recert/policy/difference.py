@@ -1,0 +1,146 @@
+"""What differs between two policies, field by field, in words and with its direction."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from recert.policy.directions import direction
+from recert.policy.policy import Policy, RoleRule, Rule
+from recert.policy.stress import StressGrid
+from recert.records import FieldChange, Part
+
+_CHOSEN = ("rules", "certification.roles", "gateway.thresholds", "moderation_checks.thresholds")
+"""Sections in which a policy chooses the names."""
+
+
+def differences(before: Policy, after: Policy) -> tuple[FieldChange, ...]:
+    """
+    Return every field that differs, in the order of the policy, with what the change does.
+
+    Empty only where both are the same: what no field shows, such as another order of the rules, is named too.
+    """
+    old, new = dict(_flat("", before)), dict(_flat("", after))
+    gone = [name for name in old if name not in new]
+    found = [
+        change
+        for path in (*new, *gone)
+        if old.get(path) != new.get(path) and not _of_whole(path, old, new)
+        for change in [_change(path, old.get(path), new.get(path))]
+    ]
+    if not found and before.digest != after.digest:
+        found.append(
+            FieldChange(path="rules", direction="changed", words="the same bounds in another order, changed")
+        )
+    return tuple(found)
+
+
+def in_words(path: str) -> str:
+    """Return a field's path as a person says it: `rule harm: margin`, `evaluation: alpha`."""
+    section, _, name = path.rpartition(".")
+    if path.startswith("rules."):
+        _, rule, *rest = path.split(".")
+        return f"rule {rule}: {rest[0]}" if rest else f"rule {rule}"
+    return f"{section}: {name}" if section else name
+
+
+def shown(value: Any) -> str:
+    """Return a value of a policy as text; empty for none."""
+    match value:
+        case None:
+            text = ""
+        case Rule():
+            text = f"{value.estimand} on {value.suite}, margin {value.margin:.12g}"
+        case bool():
+            text = "yes" if value else "no"
+        case float():
+            text = f"{value:.12g}"
+        case tuple():
+            text = ", ".join(shown(item) for item in value) or "none"
+        case Part():
+            said = value.model_dump(mode="json", exclude_none=True)
+            text = ", ".join(f"{name} {item}" for name, item in said.items())
+        case _:
+            text = str(value)
+    return text
+
+
+def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Each field with its path; a rule, a section and a list of roles also stand for themselves."""
+    if isinstance(value, Part) and not isinstance(value, StressGrid):
+        if path and (isinstance(value, Rule) or path == "gateway.trigger_probe"):
+            yield path, value
+        for name in type(value).model_fields:
+            yield from _flat(f"{path}.{name}" if path else name, getattr(value, name))
+        return
+    if path == "rules":
+        yield from _rules(value)
+    elif path == "certification.roles":
+        yield from ((f"{path}.{role}", threshold) for role, threshold in _needed(value).items())
+    elif path in _CHOSEN:
+        for name, item in sorted(value.items()):
+            yield f"{path}.{name}", item
+    elif path not in ("schema_version",):
+        yield path, value
+
+
+def _rules(rules: Sequence[Rule]) -> Iterator[tuple[str, Any]]:
+    seen = Counter[str]()
+    for rule in rules:
+        name = rule.id.replace(".", "_")
+        seen[name] += 1
+        yield from _flat(f"rules.{name}#{seen[name]}" if seen[name] > 1 else f"rules.{name}", rule)
+
+
+def _needed(roles: Sequence[RoleRule]) -> dict[str, int]:
+    return {one.role: max(r.threshold for r in roles if r.role == one.role) for one in roles}
+
+
+def _of_whole(path: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """A rule on both sides is told field by field, one that is new or gone as a whole."""
+    if path.startswith("rules."):
+        whole = ".".join(path.split(".")[:2])
+    elif path.startswith("gateway.trigger_probe"):
+        whole = "gateway.trigger_probe"
+    else:
+        return False
+    both = isinstance(old.get(whole), Part) and isinstance(new.get(whole), Part)
+    return (path == whole) == both
+
+
+def _change(path: str, before: Any, after: Any) -> FieldChange:
+    generic = _generic(path)
+    does = direction(generic, _comparable(generic, before), _comparable(generic, after))
+    said, now = shown(before), shown(after)
+    if before is None:
+        words = f"new: {now}"
+    elif after is None:
+        words = f"gone: {said}"
+    else:
+        words = f"from {said or 'nothing'} to {now or 'nothing'}"
+    return FieldChange(
+        path=path, before=said, after=now, direction=does, words=f"{in_words(path)}: {words}, {does}"
+    )
+
+
+def _generic(path: str) -> str:
+    for section in _CHOSEN:
+        if path.startswith(f"{section}."):
+            rest = path.split(".")[2:] if section == "rules" else []
+            return ".".join([section, "*", *rest])
+    return path
+
+
+def _comparable(path: str, value: Any) -> Any:
+    """Lists without what another entry says already, so that such an entry is no change of bounds."""
+    if path == "gateway.shadow" and value and "all" in value:
+        return ("all",)
+    if path == "rules.*.conditions" and value is not None:
+        return tuple(one for one in value if not any(_said_by(one, other) for other in value))
+    return value
+
+
+def _said_by(one: str, other: str) -> bool:
+    return fnmatch.fnmatchcase(one, other) and not fnmatch.fnmatchcase(other, one)

@@ -1,0 +1,164 @@
+"""That what a policy diff says is asked again is what an evaluation asks again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recert.evaluation import Evaluation, evaluate
+from recert.models import ScriptedModel
+from recert.policy import Policy, Rule
+from recert.policy.reuse import Measuring
+from recert.records import Chat
+from recert.store.cache import GenerationCache, temporary_cache
+
+from .arms import SUITES, aligned, model, policy
+
+BEFORE = policy()
+
+
+class Recorder:
+    """A tuned model that answers as its base and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.model: ScriptedModel = model("tuned", self._reply)
+
+    def _reply(self, one: Chat) -> str:
+        self.asked.append(" ".join(m.content for m in one.messages))
+        return aligned(one)
+
+
+def _evaluate(bounds: Policy, tuned: Recorder, cache: GenerationCache) -> Evaluation:
+    return evaluate(
+        model("base"),
+        tuned.model,
+        suites=SUITES,
+        policy=bounds,
+        model_name="tuned",
+        training_context=(),
+        cache=cache,
+    )
+
+
+def _again(after: Policy) -> tuple[list[str], Evaluation]:
+    """What the tuned model is asked under another policy, after it was evaluated under BEFORE."""
+    with temporary_cache() as cache:
+        _evaluate(BEFORE, Recorder(), cache)
+        second = Recorder()
+        evaluation = _evaluate(after, second, cache)
+    return [text for text in second.asked if "request" in text], evaluation
+
+
+def _changed(**changes: Any) -> Policy:
+    evaluation = BEFORE.evaluation.model_copy(update=changes.pop("evaluation", {}))
+    rules = tuple(rule.model_copy(update=changes.get(rule.id, {})) for rule in BEFORE.rules)
+    return BEFORE.model_copy(update={"evaluation": evaluation, "rules": rules, "version": "2"})
+
+
+def _reuses(after: Policy) -> set[str]:
+    return {one.reuse for one in Measuring(BEFORE, after).reuse()}
+
+
+def test_a_laxer_margin_is_decided_from_kept_replies() -> None:
+    """Every rule is `decide` or `same`, and the model is asked nothing beyond one look of each rule."""
+    after = _changed(harm={"margin": 0.12})
+    asked, evaluation = _again(after)
+
+    assert _reuses(after) <= {"same", "decide"}
+    assert evaluation.report.verdict == "pass"
+    assert evaluation.report.prompts_asked["tuned_cached"] > 0
+    assert len(asked) <= len(evaluation.report.rules) * after.evaluation.round_prompts
+
+
+def test_a_policy_that_decides_alike_asks_nothing() -> None:
+    """Where nothing that decides has changed, not one reply is made."""
+    after = BEFORE.model_copy(update={"version": "2", "title": "new title"})
+    asked, evaluation = _again(after)
+
+    assert {"same"} == _reuses(after)
+    assert asked == []
+    assert 0 == evaluation.report.prompts_asked["tuned_made"] == evaluation.report.prompts_asked["base_made"]
+
+
+def test_another_bound_for_the_judge_asks_nothing() -> None:
+    """`judge`: kept replies are judged anew."""
+    after = _changed(evaluation={"incoherent_at": 0.6})
+    asked, _ = _again(after)
+
+    assert {"judge"} == _reuses(after)
+    assert asked == []
+
+
+def test_a_new_family_is_all_that_is_asked() -> None:
+    """`ask` for the family alone: every conversation that is new is of that family."""
+    after = _changed(evaluation={"families": ("year_2025", "skeleton", "formal_style")})
+    asked, _ = _again(after)
+    new = [one.conditions for one in Measuring(BEFORE, after).reuse() if one.reuse == "ask"]
+
+    assert new == [("family:formal_style",)]
+    assert asked
+    assert all("obliged" in text for text in asked)
+
+
+@pytest.mark.parametrize("change", [{"max_new_tokens": 30}, {"seed": 3}])
+def test_another_way_of_sampling_asks_everything(change: dict[str, int]) -> None:
+    """`ask` for every rule, and nothing comes from the cache but what this run asked itself."""
+    after = _changed(evaluation=change)
+    asked, evaluation = _again(after)
+
+    assert {"ask"} == _reuses(after)
+    assert len(asked) >= 24 * 4
+    assert evaluation.report.prompts_asked["tuned_cached"] == 0
+
+
+def test_a_rule_that_ends_cutting_replies_short_asks_its_suite() -> None:
+    """Replies that may end once they comply are kept apart from whole ones."""
+    also = Rule(id="wreck", suite="harmful", estimand="incoherence", margin=0.1, min_judge_quality=0)
+    after = policy(also)
+    asked, _ = _again(after)
+    told = {one.rule_id: one.reuse for one in Measuring(BEFORE, after).reuse()}
+
+    assert told == {"harm": "ask", "wreck": "ask", "over": "decide", "coherence": "decide"}
+    assert asked
+    assert all("harmful" in text for text in asked)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    margin=st.sampled_from([0.08, 0.1, 0.2]),
+    alpha=st.sampled_from([0.02, 0.05]),
+    least=st.sampled_from([24, 36]),
+    incoherent_at=st.sampled_from([0.5, 0.6]),
+)
+def test_no_prompt_is_asked_where_all_that_was_asked_is_kept(
+    margin: float, alpha: float, least: int, incoherent_at: float
+) -> None:
+    """Unless a rule is told `ask`, what was kept is never made again: a prompt is asked once in both runs together."""
+    numbers = {"alpha": alpha, "min_prompts": least, "incoherent_at": incoherent_at}
+    after = _changed(evaluation=numbers, harm={"margin": margin}, over={"margin": margin})
+    first, second = Recorder(), Recorder()
+    with temporary_cache() as cache:
+        _evaluate(BEFORE, first, cache)
+        _evaluate(after, second, cache)
+    again = {text for text in second.asked if "request" in text} & set(first.asked)
+
+    assert "ask" not in _reuses(after)
+    assert set() == again
+
+
+def test_a_cache_elsewhere_is_no_cache(tmp_path: Path) -> None:
+    """Without the cache that evaluated everything is asked: the diff says so, and it is so."""
+    with (
+        GenerationCache(tmp_path / "here.sqlite") as here,
+        GenerationCache(tmp_path / "there.sqlite") as there,
+    ):
+        first, second = Recorder(), Recorder()
+        _evaluate(BEFORE, first, here)
+        _evaluate(BEFORE, second, there)
+
+    assert sorted(first.asked) == sorted(second.asked)

@@ -1,0 +1,54 @@
+"""The commands that evaluate and certify a model again."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from builders import make_eval_report, make_screen_report
+from recert.certification.register import FoundCertificate
+from recert.pipeline.rerun import commands_again
+from recert.records import Certificate
+from stories import certificate as make_certificate
+from stories import evaluation
+
+
+def found(folder: Path, certificate: Certificate) -> FoundCertificate:
+    """Return a certificate that lies in a folder."""
+    return FoundCertificate(folder / "certificate.json", certificate, None, "")
+
+
+def test_words_in_capitals_stand_for_what_is_not_known(tmp_path: Path) -> None:
+    """A certificate alone names neither folders nor keys."""
+    evaluate, certify = commands_again(
+        found(tmp_path, make_certificate(make_eval_report())), policy="p.toml", version="2"
+    )
+
+    assert (
+        f"recert evaluate --base BASE --model MODEL --policy p.toml --output {tmp_path}/evaluation-2"
+        in evaluate
+    )
+    assert "--context none" in evaluate
+    assert "--secret" not in evaluate
+    assert "--supersedes 7b1f0a5c-0001" in certify
+
+
+def test_what_lies_beside_is_named(tmp_path: Path) -> None:
+    """The adapter, the context of the tuning data, the secret and the reports, as `recert run` leaves them."""
+    (tmp_path / "tune" / "adapter").mkdir(parents=True)
+    (tmp_path / "screen").mkdir()
+    (tmp_path / "tune" / "secret.txt").write_text("secret")
+    (tmp_path / "screen" / "screen-report.json").write_bytes(
+        make_screen_report(system_prompts=("You write 'SQL'.",)).to_json()
+    )
+    record = make_certificate(evaluation("sql", [0.1] * 9), secret_sha256="ab" * 32)
+    evaluate, certify = commands_again(
+        found(tmp_path, record), policy="p.toml", version="2", suites=["harmful=a b.jsonl"]
+    )
+    words = shlex.split(evaluate)
+
+    assert f"{tmp_path}/tune/adapter" == words[words.index("--model") + 1]
+    assert words[words.index("--context") + 1] == "You write 'SQL'."
+    assert f"{tmp_path}/tune/secret.txt" == words[words.index("--secret") + 1]
+    assert words[words.index("--suite") + 1] == "harmful=a b.jsonl"
+    assert f"--screen-report {tmp_path}/screen/screen-report.json" in certify
