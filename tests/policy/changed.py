@@ -106,7 +106,7 @@ def one_change(draw: st.DrawFn) -> tuple[str, Policy]:
     try:
         after = Policy.model_validate(changed)
     except ValidationError:
-        assume(False)
+        assume(condition=False)
         raise
     assume(after.digest != WHOLE.digest)
     named = ["rules", WHOLE.rules[path[1]].id, *path[2:]] if path[0] == "rules" else path

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from recert.errors import PolicyError
-from recert.policy import Policy, load_policy, profiles
+from recert.policy import Policy, load_deployments, load_policy, profiles
 from recert.policy.changes import why_log_is_wrong, why_no_successor
 
 from .changed import WHOLE, one_change
@@ -21,6 +21,11 @@ def with_log(*entries: tuple[str, str], version: str = "1") -> Policy:
     """Return a policy with a change log of versions and dates."""
     changes = [{"version": name, "date": date, "by": "Ada", "why": "because"} for name, date in entries]
     return Policy.model_validate(WHOLE.to_value() | {"version": version, "changes": changes})
+
+
+def successor(before: Policy, after: Policy) -> str:
+    """Return why one cannot follow the other, each for one deployment."""
+    return why_no_successor({"external": before}, {"external": after})
 
 
 def test_a_log_ends_at_the_present_version() -> None:
@@ -47,8 +52,8 @@ def test_no_change_goes_in_without_a_version(change: tuple[str, Policy]) -> None
     """Whatever field has another value, a policy of the same version is no successor."""
     path, after = change
 
-    assert (why_no_successor(WHOLE, after) == "") == (path == "version")
-    assert why_no_successor(WHOLE, WHOLE) == ""
+    assert (successor(WHOLE, after) == "") == (path == "version")
+    assert successor(WHOLE, WHOLE) == ""
 
 
 def test_a_log_is_only_added_to() -> None:
@@ -56,9 +61,22 @@ def test_a_log_is_only_added_to() -> None:
     first, second, third = ("1", "2026-01-01"), ("2", "2026-02-01"), ("3", "2026-03-01")
     before = with_log(first, second, version="2")
 
-    assert why_no_successor(before, with_log(first, second, third, version="3")) == ""
-    assert "does not begin" in why_no_successor(before, with_log(second, third, version="3"))
-    assert "was there before" in why_no_successor(before, with_log(first, second, version="1"))
+    assert successor(before, with_log(first, second, third, version="3")) == ""
+    assert "does not begin" in successor(before, with_log(second, third, version="3"))
+    assert "was there before" in successor(before, with_log(first, second, version="1"))
+
+
+def test_bounds_of_another_deployment_are_content_too(tmp_path: Path) -> None:
+    """A table that changed, came or went is noticed, also where the file's own bounds are what they were."""
+    before = load_deployments(policy_file(tmp_path))
+    for text in (
+        FILE.replace("validity_hours = 24", "validity_hours = 12"),
+        FILE.partition("[deployments.high")[0],
+    ):
+        after = load_deployments(policy_file(tmp_path, text))
+
+        assert before["internal"] == after["internal"]
+        assert "its version is the same" in why_no_successor(before, after)
 
 
 def test_dates_are_dates(tmp_path: Path) -> None:

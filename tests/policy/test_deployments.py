@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_no_deployment_is_laxer_than_one_of_less_risk(given_tables: dict[Any, De
 
     laxer = [
         change.words
-        for before, after in zip(found, found[1:], strict=False)
+        for before, after in pairwise(found)
         for change in differences(before, after)
         if change.direction == "laxer"
     ]

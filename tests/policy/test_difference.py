@@ -42,6 +42,7 @@ def test_every_single_change_is_named(change: tuple[str, Policy]) -> None:
     path, after = change
 
     assert [path] == [one.path for one in differences(WHOLE, after)]
+    assert differences(after, after) == ()
 
 
 @slow

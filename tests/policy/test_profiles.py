@@ -32,7 +32,7 @@ def test_every_rule_can_pass_on_the_embedded_suites(name: str, deployment: str) 
 
 @pytest.mark.parametrize(("name", "deployment"), EVERY)
 def test_every_profile_measures_what_a_pass_needs(name: str, deployment: str) -> None:
-    """Harm is bounded under attack families, plain and in context, refusing too much and nonsense are; families exist."""
+    """Harm is bounded under families that exist and in context; so are refusing too much and nonsense."""
     policy = load_policy(f"{name}@{deployment}")
     never = ("no rule bounds", "under no attack family", "not measured in the context", "one set of harmful")
 
@@ -91,7 +91,7 @@ def test_openai_categories_are_bounded_where_there_are_prompts() -> None:
 
 
 def test_gemini_categories_have_their_thresholds() -> None:
-    """Every category of ours under one of Gemini's filters is blocked from the middle level, and minors from the low."""
+    """Each category under one of Gemini's filters is blocked from the middle level, and minors from the low."""
     thresholds = load_policy("gemini-filters").gateway.thresholds
     ours = {name for names in GEMINI.values() for name in names}
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from recert.cli.options import Suites
 from recert.cli.policy_diff import affected, diff
-
-if TYPE_CHECKING:
-    from recert.policy import Policy
 
 app = typer.Typer(no_args_is_help=True, help="Show, check, explain and compare policies.")
 
@@ -65,7 +62,7 @@ def check(
     from recert.policy.weaknesses import weaknesses
 
     policy, others = load_policy(source), load_deployments(source)
-    _require_log(policy, previous)
+    _require_log(source, previous)
     typer.echo(f"{policy.id} version {policy.version} sha256:{policy.digest}")
     for name, one in others.items():
         if name != policy.deployment:
@@ -98,18 +95,16 @@ app.command()(diff)
 app.command()(affected)
 
 
-def _require_log(policy: Policy, previous: str | None) -> None:
+def _require_log(source: str, previous: str | None) -> None:
     """A change log that ends elsewhere, or a change without a version, is no policy to decide by."""
     from recert.errors import PolicyError
-    from recert.policy import load_policy
+    from recert.policy import load_deployments, load_policy
     from recert.policy.changes import why_log_is_wrong, why_no_successor
 
+    policy = load_policy(source)
     because = why_log_is_wrong(policy)
     if not because and previous is not None:
-        earlier, deployment = load_policy(previous), policy.deployment
-        if earlier.deployment != deployment:
-            earlier = load_policy(previous, deployment)
-        because = why_no_successor(earlier, policy)
+        because = why_no_successor(load_deployments(previous), load_deployments(source))
     if because:
         raise PolicyError(
             "policy changed without saying so",

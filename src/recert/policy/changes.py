@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from recert.policy.document import DeploymentName
 from recert.policy.policy import Policy
 
 
@@ -19,18 +22,25 @@ def why_log_is_wrong(policy: Policy) -> str:
     return ""
 
 
-def why_no_successor(previous: Policy, policy: Policy) -> str:
+def why_no_successor(
+    previous: Mapping[DeploymentName, Policy], present: Mapping[DeploymentName, Policy]
+) -> str:
     """
     Return why a policy cannot follow an earlier one, or an empty text.
 
     Any change needs a version of its own, and the log of the earlier one stays as it was, at its beginning.
+
+    Args:
+        previous: the earlier one as it holds for each deployment that its file is written for.
+        present: likewise.
     """
-    if previous.digest == policy.digest:
+    old, new = next(iter(previous.values())), next(iter(present.values()))
+    if {name: one.digest for name, one in previous.items()} == {n: one.digest for n, one in present.items()}:
         return ""
-    if previous.id == policy.id and previous.version == policy.version:
-        return f"its content is not that of version {policy.version}, and its version is the same"
-    if policy.changes[: len(previous.changes)] != previous.changes:
+    if old.id == new.id and old.version == new.version:
+        return f"its content is not that of version {new.version}, and its version is the same"
+    if new.changes[: len(old.changes)] != old.changes:
         return "its change log does not begin with that of the earlier one"
-    if policy.version in {change.version for change in previous.changes}:
-        return f"version {policy.version} was there before"
+    if new.version in {change.version for change in old.changes}:
+        return f"version {new.version} was there before"
     return ""
