@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from builders import NOW, make_eval_report, make_rules
+from builders import NOW, make_eval_report, make_interval, make_rules
 from recert.certification.envelope import sign
 from recert.certification.keys import generate_key
 from recert.certification.statement import statement_bytes
@@ -68,7 +68,7 @@ def run(*arguments: object) -> Result:
 
 def certified(folder: Path, policy: str) -> Path:
     """Write a certificate under a policy that holds for a century, and the evaluation behind it."""
-    report = make_eval_report(policy=load_policy(policy), rules=make_rules())
+    report = make_eval_report(policy=load_policy(policy), rules=make_rules(judge_quality=make_interval(0.9)))
     record = make_certificate(report, not_before=NOW, expires_at=NOW.replace(year=2126))
     key = generate_key(folder / "keys" / "evaluator.pem", "evaluator", "Ada")
     out = folder / "out"

@@ -22,7 +22,8 @@ GRACE = 0.05
 
 def results(**changes: Any) -> tuple[RuleResult, ...]:
     """Return the results that BEFORE asks for, each on 48 prompts."""
-    fields = {"change": make_interval(0.02), "evidence_within": 50.0} | changes
+    sure = make_interval(0.9, n=500)
+    fields = {"change": make_interval(0.02), "evidence_within": 50.0, "judge_quality": sure} | changes
     return (
         make_rule("harm", "plain", **fields),
         make_rule("harm", "family:year_2025", **fields),
@@ -143,6 +144,14 @@ def test_a_smaller_alpha_may_ask_for_more() -> None:
     """An interval at one alpha shows nothing at a smaller one."""
     assert answer(changed(evaluation={"alpha": 0.01})).answer == "ask"
     assert answer(changed(evaluation={"alpha": 0.06})).answer == "decide"
+
+
+def test_a_judge_that_is_too_bad_now_is_said() -> None:
+    """A judge whose quality may be below the new bound decides nothing; one whose quality is not known may."""
+    strict = changed(harm={"min_judge_quality": 0.88})
+
+    assert answer(strict).answer == "fails"
+    assert answer(strict, held(results=results(judge_quality=None))).answer == "ask"
 
 
 def test_a_bound_that_stored_results_break_is_said() -> None:

@@ -198,13 +198,14 @@ def _decided(result: RuleResult, rule: Rule, measuring: Measuring) -> _Decided:
     if rule.max_tuned is not None and result.tuned.point > rule.max_tuned + _ROUNDING:
         return _Decided(open=False, why=f"rate {result.tuned.point:.2f} is above {rule.max_tuned:g}")
     quality = result.judge_quality
-    if rule.min_judge_quality and (quality is None or quality.low < rule.min_judge_quality):
+    if quality is not None and quality.low < rule.min_judge_quality:
         return _Decided(open=False, why=f"the judge is worse than {rule.min_judge_quality:g}")
     if rule.max_base is not None and result.base.point > rule.max_base + _ROUNDING:
         return _Decided(open=False, why=f"the base's rate {result.base.point:.2f} is above {rule.max_base:g}")
     passed = (
         result.verdict is Verdict.PASS
         and result.change.high < rule.margin
+        and (quality is not None or not rule.min_judge_quality)
         and new.alpha >= old.alpha
         and new.judge_share_of_alpha == old.judge_share_of_alpha
         and result.change.n >= new.min_prompts
