@@ -68,8 +68,8 @@ def check(
         if name != policy.deployment:
             typer.echo(f"  for {name}: sha256:{one.digest}")
     prompts = load_suites(suites or [])
-    for name in sorted({rule.suite for rule in policy.rules} - set(prompts)):
-        talk().print(f"note: suite {name} does not come with Recert: give it with --suite", soft_wrap=True)
+    for suite in sorted({rule.suite for rule in policy.rules} - set(prompts)):
+        talk().print(f"note: suite {suite} does not come with Recert: give it with --suite", soft_wrap=True)
     for found in undecidable(policy, prompts):
         of = f" in {found.category}" if found.category else ""
         talk().print(f"warning: rule {found.rule_id}{of} can never pass: {found.because}", soft_wrap=True)

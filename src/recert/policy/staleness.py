@@ -121,7 +121,8 @@ def _told(certificate: Certificate, measuring: Measuring, sizes: Mapping[str, in
                 found = _results(certificate, rule, condition, guarded=guarded)
                 if not found and reuse != "ask":
                     reuse, because = "ask", ("the certificate holds no result of it",)
-                need, failing = limits[guarded](most) if reuse == "ask" else 0, ()
+                need = limits[guarded](most) if reuse == "ask" else 0
+                failing: tuple[str, ...] = ()
                 if reuse == "decide":
                     need, failing = _left(found, rule, measuring, limits[guarded](most))
                     because = ("more evidence may be needed",) if need else because
