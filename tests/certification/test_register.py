@@ -9,8 +9,12 @@ import pytest
 
 from builders import NOW, make_eval_report
 from recert.certification import TrustStore, generate_key, issue_status, revoke
+from recert.certification.envelope import Envelope, sign
 from recert.certification.register import find_certificates
+from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, VerificationError
+from recert.records import parse_json
+from recert.records.certificate import PAYLOAD_TYPE
 
 from .conftest import World
 
@@ -52,6 +56,19 @@ def test_what_has_ended_says_so(world: World, tmp_path: Path) -> None:
     assert find_certificates(out, trust=None, status=None, now=later)[0].ended == "expired"
     assert find_certificates(out, trust=world.trust, status=listed, now=NOW)[0].ended == "revoked"
     assert find_certificates(out, trust=world.trust, status=None, now=NOW)[0].ended == ""
+
+
+def test_a_certificate_of_another_version_is_doubtful(world: World, tmp_path: Path) -> None:
+    """One that holds a field less than this version writes is read, and it is said that it cannot be verified."""
+    path = folder(world, tmp_path) / "model" / "certificate.json"
+    statement = parse_json(Envelope.from_json(world.envelope).payload)
+    del statement["predicate"]["lineage"]
+    older = sign(PAYLOAD_TYPE, canonical_json(statement), [world.keys["evaluator"]])
+    path.write_bytes(older.to_json())
+    (found,) = find_certificates(path, trust=world.trust, status=world.status, now=NOW)
+
+    assert found.certificate.model_name == "test-model"
+    assert "cannot verify it" in found.doubt
 
 
 def test_nothing_that_was_a_certificate_is_passed_over(world: World, tmp_path: Path) -> None:

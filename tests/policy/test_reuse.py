@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,7 +38,9 @@ def held(*, ended: str = "", report: bool = True, file: str = "one", **changes: 
     asked = {"base_made": 100, "base_cached": 92, "tuned_made": 100, "tuned_cached": 0}
     evaluation = make_eval_report(policy=BEFORE, rules=results(), prompts_asked=asked, seconds=100.0)
     certificate = make_certificate(evaluation, **changes)
-    return HeldCertificate(file, certificate, evaluation if report else None, ended, ("recert evaluate",))
+    return HeldCertificate(
+        file, certificate, evaluation if report else None, ended, commands=("recert evaluate",)
+    )
 
 
 def diff(after: Policy, *certificates: HeldCertificate, **more: Any) -> PolicyDiff:
@@ -214,6 +217,19 @@ def test_under_a_third_policy_nothing_is_known_to_count() -> None:
 
     assert found.answer == "unknown"
     assert found.prompts_tuned == 4 * 240
+
+
+def test_a_certificate_that_cannot_be_verified_counts_for_nothing() -> None:
+    """What this version cannot verify is unknown under any policy, its own too, and is stale."""
+    doubtful = replace(held(), doubt="it is of another version")
+
+    for after in (BEFORE, changed(harm={"margin": 0.2})):
+        found = diff(after, doubtful)
+
+        assert [(c.answer, c.because) for c in found.certificates] == [
+            ("unknown", ("it is of another version",))
+        ]
+        assert (found.prompts_base, len(found.stale)) == (4 * 240, 1)
 
 
 def test_a_certificate_that_lost_a_result_is_asked_again() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from recert.certification.envelope import MAX_ENVELOPE_BYTES, Envelope
 from recert.certification.statement import read_statement
 from recert.certification.status import read_status, require_in_force
 from recert.certification.trust import TrustStore
+from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, VerificationError
 from recert.records import Certificate, EvalReport, parse_json
 from recert.records.certificate import PAYLOAD_TYPE, PREDICATE_TYPE
@@ -28,6 +29,8 @@ class FoundCertificate:
     report: EvalReport | None
     ended: str
     """Why it is not live: it has expired, is revoked or suspended; empty for one that is."""
+    doubt: str = ""
+    """Why this version of Recert cannot verify it, though it reads what it says; empty where it can."""
 
 
 def find_certificates(
@@ -83,7 +86,7 @@ def _found(
         statement = parse_json(opened.payload)
         if isinstance(statement, dict) and statement.get("predicateType", PREDICATE_TYPE) != PREDICATE_TYPE:
             return None
-        certificate = read_statement(opened.payload)
+        certificate, doubt = _read(opened.payload, statement)
     except RecordError as exc:
         raise RecordError(exc.message, facts={"file": path, **exc.facts}, hint=exc.hint) from exc
     if trust is not None and not opened.proven_signers(trust, now=now):
@@ -91,7 +94,18 @@ def _found(
             "untrusted-key", "certificate is signed by nobody you trust", facts={"file": path}
         )
     ended = _ended(certificate, trust, status, now)
-    return FoundCertificate(path, certificate, reports.get(certificate.eval_report_sha256), ended)
+    return FoundCertificate(path, certificate, reports.get(certificate.eval_report_sha256), ended, doubt)
+
+
+def _read(payload: bytes, statement: Any) -> tuple[Certificate, str]:
+    """A certificate, and why it is not to be relied on: one of another version says more or less than this knows."""
+    try:
+        return read_statement(payload), ""
+    except RecordError as exc:
+        if not isinstance(statement, dict) or "predicate" not in statement:
+            raise
+        certificate = Certificate.from_json(canonical_json(statement["predicate"]))
+        return certificate, f"this version cannot verify it: {exc.message}"
 
 
 def _ended(certificate: Certificate, trust: TrustStore | None, status: bytes | None, now: datetime) -> str:

@@ -166,6 +166,7 @@ def _held(
             certificate=one.certificate,
             report=one.report,
             ended=one.ended,
+            doubt=one.doubt,
             commands=commands_again(one, policy=policy, version=version, suites=suites),
         )
         for one in found

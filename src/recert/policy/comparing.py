@@ -22,6 +22,8 @@ class HeldCertificate:
     """The evaluation behind it, where it is at hand: it knows its suites and how long replies took."""
     ended: str = ""
     """Why it is not live any more; empty for one that is."""
+    doubt: str = ""
+    """Why it cannot be verified, where that is so: nothing of it is known to count."""
     commands: tuple[str, ...] = ()
     """What to run where it becomes stale."""
 
@@ -118,7 +120,7 @@ def _told(
             cut_short=[name for name in measuring.cut_short if name in same],
         )
         sizes = {name: n for name, n in suites.sizes.items() if name in same or name in suites.new}
-        found = impact(certificate, narrowed, sizes=sizes)
+        found = impact(certificate, narrowed, sizes=sizes, doubt=one.doubt)
     rate = seconds_per_reply(one.report)
     total.add(certificate, found, rate)
     base, tuned = sum(found.base.values()), sum(found.tuned.values())

@@ -20,6 +20,7 @@ from recert.records import Answer, Certificate, EvalReport, Reuse, RuleResult, V
 
 _CONTROL: Final = "control:"
 _CONTEXT: Final = "training-context"
+_NO_POLICY: Final = "0" * 64
 _ROUNDING: Final = 1e-9
 
 
@@ -36,7 +37,11 @@ class Impact:
 
 
 def impact(
-    certificate: Certificate, measuring: Measuring, *, sizes: Mapping[str, int] | None = None
+    certificate: Certificate,
+    measuring: Measuring,
+    *,
+    sizes: Mapping[str, int] | None = None,
+    doubt: str = "",
 ) -> Impact:
     """
     Return what becomes of a certificate that is live.
@@ -45,11 +50,14 @@ def impact(
         certificate: its content.
         measuring: the policy that it is under, by supposition, and the one that is to hold.
         sizes: prompts of each suite, where they are known.
+        doubt: why nothing in it can be relied on, where that is so.
     """
     after = measuring.after
     new_prompts = sorted(set(measuring.changed_suites) & {r.suite for r in after.rules})
-    if certificate.policy_sha256 == after.digest and not new_prompts:
+    if certificate.policy_sha256 == after.digest and not new_prompts and not doubt:
         return Impact("holds")
+    if doubt:  # then it is under no policy that is known
+        certificate = certificate.model_copy(update={"policy_sha256": _NO_POLICY})
     told = list(_told(certificate, measuring, sizes or {}))
     base: dict[tuple[str, str], int] = {}
     tuned: dict[tuple[str, str, bool], int] = {}
@@ -59,7 +67,7 @@ def impact(
             tuned[arm] = max(tuned.get(arm, 0), one.most)
         if one.most and not (one.guarded and measuring.other_words):  # the base has no words around it
             base[arm[:2]] = max(base.get(arm[:2], 0), one.most)
-    answer, because = _answer(certificate, measuring, told)
+    answer, because = _answer(certificate, measuring, told) if not doubt else ("unknown", (doubt,))
     return Impact(answer, because, base, tuned)
 
 
