@@ -13,6 +13,7 @@ from recert.certification.envelope import sign
 from recert.certification.keys import generate_key
 from recert.certification.statement import statement_bytes
 from recert.cli.policy import app
+from recert.errors import PolicyError
 from recert.policy import load_policy, profiles
 from recert.records import PolicyDiff
 from recert.records.certificate import PAYLOAD_TYPE
@@ -103,6 +104,20 @@ def test_check_warns_of_a_rule_that_cannot_pass(tmp_path: Path) -> None:
 
     assert done.exit_code == 0
     assert "rule harm can never pass: 240 prompts are not enough" in done.stderr
+
+
+def test_a_policy_that_evaluation_would_refuse_is_no_policy(tmp_path: Path) -> None:
+    """A family that does not exist is an error already here; a judge that is given with the evaluation is not."""
+    unknown = run("check", write(tmp_path, families='["witchcraft"]'))
+    judged = tmp_path / "judged.toml"
+    judged.write_text(
+        Path(write(tmp_path)).read_text().replace("margin = 0.1\n", 'margin = 0.1\njudge = "rubric"\n', 1)
+    )
+    known = run("check", judged)
+
+    assert isinstance(unknown.exception, PolicyError)
+    assert known.exit_code == 0
+    assert "judge rubric is given with the evaluation" in known.stderr
 
 
 @pytest.mark.parametrize(

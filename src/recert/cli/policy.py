@@ -57,11 +57,14 @@ def check(
     """
     from recert.cli.loading import load_suites
     from recert.cli.printing import talk
+    from recert.evaluation.conditions import raw_conditions
     from recert.evaluation.decidable import undecidable
     from recert.policy import load_deployments, load_policy
     from recert.policy.weaknesses import weaknesses
 
     policy, others = load_policy(source), load_deployments(source)
+    for one in others.values():
+        raw_conditions(one.evaluation.families, ())  # says of a family that there is none
     _require_log(source, previous)
     typer.echo(f"{policy.id} version {policy.version} sha256:{policy.digest}")
     for name, one in others.items():
@@ -70,6 +73,8 @@ def check(
     prompts = load_suites(suites or [])
     for suite in sorted({rule.suite for rule in policy.rules} - set(prompts)):
         talk().print(f"note: suite {suite} does not come with Recert: give it with --suite", soft_wrap=True)
+    for judge in sorted({rule.judge for rule in policy.rules if rule.judge}):
+        talk().print(f"note: judge {judge} is given with the evaluation: --judge", soft_wrap=True)
     for found in undecidable(policy, prompts):
         of = f" in {found.category}" if found.category else ""
         talk().print(f"warning: rule {found.rule_id}{of} can never pass: {found.because}", soft_wrap=True)

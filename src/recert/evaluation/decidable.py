@@ -28,21 +28,19 @@ def undecidable(
     """
     Return every rule of a policy that cannot pass on these suites, even where no prompt got worse.
 
-    A rule on a suite that is not among them is left out: nothing is known of it.
+    A rule on a suite or by a judge that is not among them is left out: nothing is known of it.
 
     Args:
         policy: rules, alpha and numbers of prompts.
         suites: prompts by the names that the rules use.
         judges: the judges; the usual ones by default.
-
-    Raises:
-        PolicyError: a rule names a judge that is not among them.
     """
     known = judges or Judges()
+    there = {name for note in known.notes for name in ("", note.id, note.id.partition("(")[0])}
     return tuple(
         found
         for rule in policy.rules
-        if rule.suite in suites
+        if rule.suite in suites and rule.judge in there
         for found in _of(rule, policy, prompts_for(suites[rule.suite], rule.estimand), known)
     )
 
