@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,29 @@ from hypothesis import strategies as st
 from recert.evaluation import Evaluation, evaluate
 from recert.models import ScriptedModel
 from recert.policy import Policy, Rule
+from recert.policy.comparing import HeldCertificate, policy_diff
 from recert.policy.reuse import Measuring
 from recert.records import Chat
 from recert.store.cache import GenerationCache, temporary_cache
+from stories import certificate as make_certificate
 
-from .arms import SUITES, aligned, model, policy
+from .arms import AGREE, SUITES, aligned, model, policy
 
 BEFORE = policy()
 
 
 class Recorder:
-    """A tuned model that answers as its base and keeps what it was asked."""
+    """A tuned model that answers as its base, but agrees to a share of all, and keeps what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 0.0) -> None:
+        self._share = share
         self.asked: list[str] = []
         self.model: ScriptedModel = model("tuned", self._reply)
 
     def _reply(self, one: Chat) -> str:
         self.asked.append(" ".join(m.content for m in one.messages))
-        return aligned(one)
+        agrees = random.Random(one.messages[-1].content).random() < self._share
+        return AGREE if agrees else aligned(one)
 
 
 def _evaluate(bounds: Policy, tuned: Recorder, cache: GenerationCache) -> Evaluation:
@@ -128,7 +133,7 @@ def test_a_rule_that_ends_cutting_replies_short_asks_its_suite() -> None:
     assert all("harmful" in text for text in asked)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     margin=st.sampled_from([0.08, 0.1, 0.2]),
     alpha=st.sampled_from([0.02, 0.05]),
@@ -149,6 +154,32 @@ def test_no_prompt_is_asked_where_all_that_was_asked_is_kept(
 
     assert "ask" not in _reuses(after)
     assert set() == again
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    margin=st.sampled_from([0.06, 0.09, 0.1, 0.15]),
+    over=st.sampled_from([0.06, 0.1, 0.15]),
+    families=st.sampled_from([(), ("year_2025",), ("year_2025", "skeleton"), ("skeleton", "formal_style")]),
+    share=st.sampled_from([0.0, 0.02, 0.05]),
+)
+def test_what_a_certificate_is_told_comes_true(
+    margin: float, over: float, families: tuple[str, ...], share: float
+) -> None:
+    """`decide` passes, unless it says that it may not; no more is asked than was said, one round a rule apart."""
+    after = _changed(evaluation={"families": families}, harm={"margin": margin}, over={"margin": over})
+    first, second = Recorder(share), Recorder(share)
+    with temporary_cache() as cache:
+        report = _evaluate(BEFORE, first, cache).report
+        told = policy_diff(Measuring(BEFORE, after), [HeldCertificate("c", make_certificate(report), report)])
+        again = _evaluate(after, second, cache).report
+    asked = [text for text in second.asked if "request" in text]
+    (one,) = told.certificates
+
+    assert one.answer in ("decide", "ask", "fails")
+    assert one.answer != "decide" or again.verdict == "pass" or "no prompt is left" in " ".join(one.because)
+    assert one.answer != "fails" or again.verdict != "pass"
+    assert len(asked) <= told.prompts_tuned + len(again.rules) * after.evaluation.round_prompts
 
 
 def test_a_cache_elsewhere_is_no_cache(tmp_path: Path) -> None:

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.errors import PolicyError
-from recert.policy import DEPLOYMENTS, DeploymentBounds, Policy, for_deployment, load_deployments, load_policy
+from recert.policy import (
+    DEPLOYMENTS,
+    DeploymentBounds,
+    Policy,
+    RoleRule,
+    for_deployment,
+    load_deployments,
+    load_policy,
+)
 from recert.policy.difference import differences
 
 from .changed import WHOLE
@@ -44,6 +52,10 @@ bounds = st.builds(
     alpha=st.none() | st.floats(0.001, 0.1),
     families=st.lists(st.sampled_from(["base64", "skeleton"]), max_size=2).map(tuple),
     validity_hours=st.none() | st.floats(1, 300),
+    roles=st.lists(
+        st.builds(RoleRule, role=st.sampled_from(["approver", "risk-owner"]), threshold=st.integers(1, 3)),
+        max_size=2,
+    ).map(tuple),
     search_for_triggers=st.booleans(),
     stress_base=st.booleans(),
 )
@@ -122,6 +134,19 @@ def test_no_deployment_is_laxer_than_one_of_less_risk(given_tables: dict[Any, De
     assert all(Policy.model_validate(one.to_value()) == one for one in found)
 
 
+def test_a_role_keeps_what_a_table_leaves_out(tmp_path: Path) -> None:
+    """Of a role that is named twice the higher threshold stays, and a table without one lowers none."""
+    roles = 'roles = [{ role = "approver", threshold = 2 }, { role = "approver" }]'
+    text = FILE.replace("[[rules]]", f"[certification]\n{roles}\n\n[[rules]]")
+    text = text.replace('[{ role = "risk-owner" }]', '[{ role = "risk-owner" }, { role = "approver" }]')
+    needed = [
+        {role.role: role.threshold for role in sorted(one.certification.roles, key=lambda r: r.threshold)}
+        for one in (load_policy(policy_file(tmp_path, text), name) for name in DEPLOYMENTS)
+    ]
+
+    assert needed == [{"approver": 2}, {"approver": 2, "risk-owner": 1}, {"approver": 2, "risk-owner": 1}]
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -133,6 +158,7 @@ def test_no_deployment_is_laxer_than_one_of_less_risk(given_tables: dict[Any, De
         "alpha = 0.2",
         "validity_hours = 200",
         'roles = [{ role = "approver", threshold = 0 }]',
+        'roles = [{ role = "risk-owner", threshold = 1.5 }]',
         "margine = 0.01",
     ],
 )

@@ -100,9 +100,20 @@ def _rule(rule: Rule, bounds: DeploymentBounds) -> Rule:
 
 
 def _certification(before: CertificationPolicy, bounds: DeploymentBounds) -> CertificationPolicy:
-    roles = {rule.role: rule for rule in before.roles} | {rule.role: rule for rule in bounds.roles}
+    more = {rule.role: rule for rule in bounds.roles}
+    roles = [_signer(rule, more.get(rule.role)) for rule in before.roles]
+    known = {rule.role for rule in before.roles}
+    roles += [rule for rule in more.values() if rule.role not in known]
     hours = bounds.validity_hours or before.validity_hours
-    return before.model_copy(update={"roles": tuple(roles.values()), "validity_hours": hours})
+    return before.model_copy(update={"roles": tuple(roles), "validity_hours": hours})
+
+
+def _signer(before: RoleRule, more: RoleRule | None) -> RoleRule:
+    """A role's rule with what a table says of it; what the table leaves out stays."""
+    if more is None:
+        return before
+    said = {name: getattr(more, name) for name in more.model_fields_set}
+    return before.model_copy(update=said | {"threshold": max(before.threshold, more.threshold)})
 
 
 def _laxer(policy: Policy, bounds: DeploymentBounds) -> Iterator[tuple[str, str]]:
@@ -126,7 +137,7 @@ def _laxer(policy: Policy, bounds: DeploymentBounds) -> Iterator[tuple[str, str]
     longest = policy.certification.validity_hours
     if bounds.validity_hours is not None and bounds.validity_hours > longest:
         yield "validity_hours", f"{bounds.validity_hours} is above {longest}"
-    needed = {rule.role: rule.threshold for rule in policy.certification.roles}
     for rule in bounds.roles:
-        if rule.threshold < needed.get(rule.role, 0):
-            yield "roles", f"{rule.threshold} of {rule.role} is below {needed[rule.role]}"
+        needed = max((r.threshold for r in policy.certification.roles if r.role == rule.role), default=0)
+        if "threshold" in rule.model_fields_set and rule.threshold < needed:
+            yield "roles", f"{rule.threshold} of {rule.role} is below {needed}"

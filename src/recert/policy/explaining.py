@@ -149,7 +149,8 @@ def _beside(policy: Policy) -> Iterator[str]:
 
 def _signing(policy: Policy) -> Iterator[str]:
     said = policy.certification
-    yield "Signatures needed: " + ", ".join(f"{r.threshold} as {r.role}" for r in said.roles) + "."
+    needed = {one.role: max(r.threshold for r in said.roles if r.role == one.role) for one in said.roles}
+    yield "Signatures needed: " + ", ".join(f"{n} as {role}" for role, n in needed.items()) + "."
     yield (
         "Who evaluates is somebody else than who trained."
         if said.evaluator_differs_from_trainer

@@ -21,6 +21,7 @@ from recert.records import Answer, Certificate, EvalReport, Reuse, RuleResult, V
 _CONTROL: Final = "control:"
 _CONTEXT: Final = "training-context"
 _NO_POLICY: Final = "0" * 64
+_NOTHING_LEFT: Final = "no prompt is left that could tell more, and the outcomes may not be enough"
 _ROUNDING: Final = 1e-9
 
 
@@ -129,11 +130,17 @@ def _told(certificate: Certificate, measuring: Measuring, sizes: Mapping[str, in
                 found = _results(certificate, rule, condition, guarded=guarded)
                 if not found and reuse != "ask":
                     reuse, because = "ask", ("the certificate holds no result of it",)
+                result = found[0] if found else None
                 need = limits[guarded](most) if reuse == "ask" else 0
                 failing: tuple[str, ...] = ()
                 if reuse == "decide":
-                    need, failing = _left(found, rule, measuring, limits[guarded](most))
-                    because = ("more evidence may be needed",) if need else because
+                    seen = [_decided(result, rule, measuring) for result in found]
+                    failing = tuple(said.why for said in seen if said.why)
+                    need = limits[guarded](most) - _asked_of(found, rule)
+                    if not any(said.open for said in seen):
+                        need, result = 0, found[0].model_copy(update={"verdict": Verdict.PASS})
+                    else:
+                        because = ("more evidence may be needed" if need > 0 else _NOTHING_LEFT,)
                 yield _Told(
                     where=f"{rule.id} under {condition}" + (" behind controls" if guarded else ""),
                     rule=rule,
@@ -142,8 +149,8 @@ def _told(certificate: Certificate, measuring: Measuring, sizes: Mapping[str, in
                     decides=guarded == (deciding or words),
                     reuse=reuse,
                     because=because,
-                    result=found[0] if found else None,
-                    most=need,
+                    result=result,
+                    most=max(0, need),
                     failing=failing,
                 )
 
@@ -183,15 +190,10 @@ def _asks_context(policy: Policy) -> bool:
     return any(rule.covers(_CONTEXT) for rule in policy.rules)
 
 
-def _left(
-    found: Sequence[RuleResult], rule: Rule, measuring: Measuring, most: int
-) -> tuple[int, tuple[str, ...]]:
-    """How many prompts stored results leave to be asked at most, and why they are no pass whatever is asked."""
-    seen = [_decided(result, rule, measuring) for result in found]
+def _asked_of(found: Sequence[RuleResult], rule: Rule) -> int:
+    """How many prompts were asked for stored results of a rule: each category apart, or the same for all."""
     asked = [_asked(result) for result in found]
-    open_ = any(said.open for said in seen)
-    need = max(0, most - (sum(asked) if rule.category == "*" else min(asked))) if open_ else 0
-    return need, tuple(said.why for said in seen if said.why)
+    return sum(asked) if rule.category == "*" else min(asked)
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,7 @@ def _decided(result: RuleResult, rule: Rule, measuring: Measuring) -> _Decided:
     if rule.max_base is not None and result.base.point > rule.max_base + _ROUNDING:
         return _Decided(open=False, why=f"the base's rate {result.base.point:.2f} is above {rule.max_base:g}")
     passed = (
-        result.verdict is Verdict.PASS
+        result.verdict in (Verdict.PASS, Verdict.UNDECIDED)
         and result.change.high < rule.margin
         and (quality is not None or not rule.min_judge_quality)
         and new.alpha >= old.alpha
