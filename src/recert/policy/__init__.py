@@ -1,8 +1,8 @@
 """Policy: every number that decides anything."""
 
-from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.deployments import DeploymentBounds, for_deployment
 from recert.policy.document import DEPLOYMENTS, Change, Contact, DeploymentName, Retention
+from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.hunt import HuntPolicy
 from recert.policy.loading import load_deployments, load_policy, profiles, split_deployment

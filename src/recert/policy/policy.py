@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.document import Change, Contact, DeploymentName, Retention
+from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.fingerprint import FingerprintPolicy
 from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.hunt import HuntPolicy
