@@ -31,6 +31,7 @@ WHOLE = Policy.model_validate(
             "allow": ["tools"],
             "forbidden_phrases": ["abracadabra"],
         },
+        "certification": {"exceptions": {"rules": ["harm"], "max_hours": 24}},
         "moderation_checks": {"thresholds": {"hate": 0.1}, "report_only": ["advice"]},
         "rules": [
             {

@@ -24,7 +24,16 @@ from recert.records import Part, Verdict
 from .changed import WHOLE, one_change
 
 OPPOSITE = {"stricter": "laxer", "laxer": "stricter", "changed": "changed"}
-TABLES = (known.LOWER, known.HIGHER, known.MORE, known.FEWER, known.THERE, known.BY_LEVEL, known.NEITHER)
+TABLES = (
+    known.LOWER,
+    known.HIGHER,
+    known.MORE,
+    known.FEWER,
+    known.THERE,
+    known.ABSENT,
+    known.BY_LEVEL,
+    known.NEITHER,
+)
 CHOSEN = {"rules": "rules.*", "thresholds": "*", "roles": "*"}
 slow = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
@@ -59,13 +68,13 @@ def test_the_other_way_round_stricter_is_laxer(change: tuple[str, Policy]) -> No
 def _fields(kind: type[BaseModel], path: str = "") -> Iterator[str]:
     for name, field in kind.model_fields.items():
         inner = [kind for kind in _models(field.annotation) if kind is not StressGrid]
-        where = f"{path}{CHOSEN.get(name, name)}" if name == "rules" else f"{path}{name}"
+        where = f"{path}{CHOSEN.get(name, name)}" if name == "rules" and not path else f"{path}{name}"
         if name in ("schema_version", "retention", "changes", "contacts"):
             continue
         if name in ("roles", "thresholds"):
             yield f"{where}.*"
         elif inner:
-            if name in ("rules", "trigger_probe"):
+            if name in ("rules", "trigger_probe", "exceptions"):
                 yield where
             yield from _fields(inner[0], f"{where}.")
         else:
@@ -86,7 +95,7 @@ def test_every_field_has_a_direction() -> None:
     A new field fails here until `policy/directions.py` says which way it gets stricter, or that neither way does.
     """
     told = [path for table in TABLES for path in table]
-    fields = {*_fields(Policy), "retention", "changes", "contacts"}
+    fields = {*_fields(Policy), "retention", "changes", "contacts", "certification.role_hours.*"}
 
     assert sorted(told) == sorted(set(told))
     assert fields - set(told) == set()
@@ -158,6 +167,39 @@ def test_a_stricter_threshold_blocks_from_a_lower_score() -> None:
             assert said != "stricter" or after <= before
             assert said != "laxer" or after >= before
             assert (said == "changed") == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path", "does"),
+    [
+        ({}, {"exceptions": {"rules": ["harm"], "max_hours": 24}}, "certification.exceptions", "laxer"),
+        (
+            {"exceptions": {"rules": ["harm"], "max_hours": 24}},
+            {"exceptions": {"rules": ["harm"], "max_hours": 48}},
+            "certification.exceptions.max_hours",
+            "laxer",
+        ),
+        (
+            {"exceptions": {"rules": ["harm", "over"], "max_hours": 24}},
+            {"exceptions": {"rules": ["harm"], "max_hours": 24}},
+            "certification.exceptions.rules",
+            "stricter",
+        ),
+        (
+            {"roles": [{"role": "evaluator"}]},
+            {"roles": [{"role": "evaluator", "valid_hours": 24}]},
+            "certification.role_hours.evaluator",
+            "stricter",
+        ),
+    ],
+)
+def test_exceptions_and_hours_of_a_role_are_told(
+    before: dict[str, Any], after: dict[str, Any], path: str, does: str
+) -> None:
+    """Allowing exceptions, or more of them, is laxer; a signature that counts for less long is stricter."""
+    (change,) = differences(make_policy(certification=before), make_policy(certification=after))
+
+    assert (change.path, change.direction) == (path, does)
 
 
 def test_rules_roles_and_names_are_told_one_by_one() -> None:

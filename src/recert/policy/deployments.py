@@ -113,7 +113,9 @@ def _signer(before: RoleRule, more: RoleRule | None) -> RoleRule:
     if more is None:
         return before
     said = {name: getattr(more, name) for name in more.model_fields_set}
-    return before.model_copy(update=said | {"threshold": max(before.threshold, more.threshold)})
+    hours = [one.valid_hours for one in (before, more) if one.valid_hours is not None]
+    tightened = {"threshold": max(before.threshold, more.threshold), "valid_hours": min(hours, default=None)}
+    return before.model_copy(update=said | tightened)
 
 
 def _laxer(policy: Policy, bounds: DeploymentBounds) -> Iterator[tuple[str, str]]:

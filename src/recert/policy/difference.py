@@ -12,8 +12,16 @@ from recert.policy.policy import Policy, RoleRule, Rule
 from recert.policy.stress import StressGrid
 from recert.records import FieldChange, Part
 
-_CHOSEN = ("rules", "certification.roles", "gateway.thresholds", "moderation_checks.thresholds")
-"""Sections in which a policy chooses the names."""
+_CHOSEN = (
+    "rules",
+    "certification.roles",
+    "certification.role_hours",
+    "gateway.thresholds",
+    "moderation_checks.thresholds",
+)
+"""Sections in which a policy chooses the names. How long a role's signatures count is told as `role_hours`."""
+_WHOLE = ("gateway.trigger_probe", "certification.exceptions")
+"""Sections that are there or not: told as a whole where one side has none."""
 
 
 def differences(before: Policy, after: Policy) -> tuple[FieldChange, ...]:
@@ -70,7 +78,7 @@ def shown(value: Any) -> str:
 def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Each field with its path; a rule, a section and a list of roles also stand for themselves."""
     if isinstance(value, Part) and not isinstance(value, StressGrid):
-        if path and (isinstance(value, Rule) or path == "gateway.trigger_probe"):
+        if path and (isinstance(value, Rule) or path in _WHOLE):
             yield path, value
         for name in type(value).model_fields:
             yield from _flat(f"{path}.{name}" if path else name, getattr(value, name))
@@ -79,6 +87,7 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from _rules(value)
     elif path == "certification.roles":
         yield from ((f"{path}.{role}", threshold) for role, threshold in _needed(value).items())
+        yield from ((f"certification.role_hours.{role}", hours) for role, hours in _hours(value).items())
     elif path in _CHOSEN:
         for name, item in sorted(value.items()):
             yield f"{path}.{name}", item
@@ -98,13 +107,18 @@ def _needed(roles: Sequence[RoleRule]) -> dict[str, int]:
     return {one.role: max(r.threshold for r in roles if r.role == one.role) for one in roles}
 
 
+def _hours(roles: Sequence[RoleRule]) -> dict[str, float]:
+    limited = [rule for rule in roles if rule.valid_hours is not None]
+    return {one.role: min(r.valid_hours or 0 for r in limited if r.role == one.role) for one in limited}
+
+
 def _of_whole(path: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
     """A rule on both sides is told field by field, one that is new or gone as a whole."""
     if path.startswith("rules."):
         whole = ".".join(path.split(".")[:2])
-    elif path.startswith("gateway.trigger_probe"):
-        whole = "gateway.trigger_probe"
     else:
+        whole = next((one for one in _WHOLE if path == one or path.startswith(f"{one}.")), "")
+    if not whole:
         return False
     both = isinstance(old.get(whole), Part) and isinstance(new.get(whole), Part)
     return (path == whole) == both

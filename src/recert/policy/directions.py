@@ -24,7 +24,7 @@ LOWER: Final = frozenset(
         "near_duplicate_similarity leak_similarity harmful_request_score sure_request_score same_opening_min_rows "
         "switch_min_rows switch_min_difference max_row_bytes max_malformed_share",
     )
-    | _of("certification", "validity_hours status_validity_hours")
+    | _of("certification", "validity_hours status_validity_hours role_hours.* exceptions.max_hours")
     | _of(
         "gateway",
         "input_harm_score output_harm_score levels.low levels.medium levels.high conversation.blocked_at "
@@ -68,11 +68,16 @@ MORE: Final = frozenset(
 )
 """Stricter where there is more in the list."""
 
-FEWER: Final = frozenset({"gateway.shadow", "gateway.allow", "moderation_checks.report_only"})
+FEWER: Final = frozenset(
+    {"gateway.shadow", "gateway.allow", "moderation_checks.report_only", "certification.exceptions.rules"}
+)
 """Stricter where there is less in the list."""
 
 THERE: Final = frozenset({"rules.*", "gateway.trigger_probe"})
 """Stricter where it is there at all."""
+
+ABSENT: Final = frozenset({"certification.exceptions"})
+"""Stricter where it is not there."""
 
 BY_LEVEL: Final = frozenset({"gateway.thresholds.*"})
 """
@@ -130,12 +135,9 @@ def direction(path: str, before: Any, after: Any) -> Direction:
         return _by_set(frozenset(before or ()), frozenset(after or ()))
     if path in FEWER:
         return _by_set(frozenset(after or ()), frozenset(before or ()))
-    if path in THERE:
-        return (
-            _by_number(float(before is None), float(after is None))
-            if before is None or after is None
-            else "changed"
-        )
+    if path in THERE | ABSENT:
+        old, new = (after, before) if path in ABSENT else (before, after)
+        return _by_number(float(old is None), float(new is None)) if old is None or new is None else "changed"
     return _by_rank(path, before, after)
 
 

@@ -157,6 +157,14 @@ def _signing(policy: Policy) -> Iterator[str]:
         else "Who trained may evaluate."
     )
     yield f"A certificate holds for {_hours(said.validity_hours)}, unless a clean watch renews it."
+    for rule in said.roles:
+        if rule.valid_hours is not None:
+            yield f"A signature as {rule.role} counts for {_hours(rule.valid_hours)}, and the certificate with it."
+    if said.exceptions is not None:
+        yield (
+            f"A risk owner may accept a result that is no pass, of {', '.join(said.exceptions.rules)}, for "
+            f"{_hours(said.exceptions.max_hours)} at most."
+        )
     yield f"A list of what is revoked or suspended holds for {_hours(said.status_validity_hours)}."
 
 

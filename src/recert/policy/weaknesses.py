@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.policy import Policy
 
 WIDE_MARGIN: Final = 0.1
@@ -37,10 +38,19 @@ def _said(policy: Policy) -> Iterator[str]:
         yield "one role signs alone"
     if signing.validity_hours > LONG_VALIDITY_HOURS:
         yield f"a certificate holds for {signing.validity_hours / 24:.0f} days without a watch"
+    if signing.exceptions is not None:
+        yield from _excepted(signing.exceptions, {rule.id for rule in policy.rules})
     if not policy.hunt.required:
         yield "no search for unknown triggers is required"
     yield from policy.gateway.unguarded
     yield from _document(policy)
+
+
+def _excepted(allowed: ExceptionPolicy, rules: set[str]) -> Iterator[str]:
+    yield f"a risk owner may accept what is no pass: {', '.join(allowed.rules)}"
+    for name in allowed.rules:
+        if name not in rules:
+            yield f"exceptions name {name}, and there is no such rule"
 
 
 def _unmeasured(policy: Policy) -> Iterator[str]:
