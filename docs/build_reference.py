@@ -199,6 +199,9 @@ def _field_notes(model: type[BaseModel]) -> dict[str, str]:
 def _type(annotation: Any) -> str:
     said = getattr(annotation, "__name__", "") if isinstance(annotation, type) else ""
     said = said if said and not getattr(annotation, "__args__", ()) else str(annotation)
+    said = re.sub(
+        r"(?:typing\.)?Optional\[(?:typing\.)?Annotated\[([\w.]+), AfterValidator.*\]\]", r"\1 | None", said
+    )
     said = re.sub(r"typing\.Annotated\[(\w+)(?:, (?:[^\[\]]|\[[^\]]*\])*)?\]", r"\1", said)
     said = re.sub(r"(?:\w+\.)+(\w+)", r"\1", said)
     return f"`{said}`"

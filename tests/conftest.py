@@ -21,6 +21,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _memory_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no test remember, or be held to, what was seen in another run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECERT_MEMORY", str(tmp_path_factory.mktemp("memory") / "seen.json"))
+        yield
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Hold each test to leaving torch as it found it: without gradients, whatever trains later in the process fails."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recert.certification import TrustStore, approve, certify, generate_key, issue_status, verify
-from recert.certification.verify import recheck as recheck_status
+from recert.certification.verify_again import recheck as recheck_status
 from recert.digest import sha256_bytes
 from recert.interval import Interval
 from recert.models.secret import SecretPrefix

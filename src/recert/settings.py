@@ -18,6 +18,15 @@ def cache_dir() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "recert"
 
 
+def memory_file() -> str:
+    """
+    Return the file of what verifying saw before: `RECERT_MEMORY`, or nothing for `seen.json` in the cache folder.
+
+    `none` for none: then a status list, a log or a clock that is set back goes unnoticed.
+    """
+    return os.environ.get("RECERT_MEMORY", "")
+
+
 def data_dir() -> Path | None:
     """Return the folder with local copies of public prompt sets: `RECERT_DATA`, or None."""
     given = os.environ.get("RECERT_DATA", "")

@@ -431,7 +431,7 @@ def test_every_reason_is_in_the_specification(world):
     root = Path(__file__).parents[2]
     spec = (root / "spec/verification.md").read_text()
     page = (root / "docs/concepts/certificate.md").read_text()
-    source = "".join(p.read_text() for p in (root / "src/recert/certification").glob("*.py"))
+    source = "".join(p.read_text() for p in (root / "src/recert/certification").rglob("*.py"))
     raised = set(re.findall(r'VerificationError\(\s*"([a-z-]+)"', source))
 
     assert len(raised) > 15

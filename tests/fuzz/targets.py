@@ -26,6 +26,7 @@ from fuzz.wire import WIRE_WORDS, check_wire, wires
 from logs import write_log
 from recert.certification import Envelope, read_status, refuse
 from recert.certification.refusals import require_unrefused
+from recert.certification.transparency.checking import LogDemand, require_logged
 from recert.certification.verify import read_signed
 from recert.errors import RecordError, VerificationError
 from recert.gateway.deltas import Delta, Events, read_deltas, read_whole
@@ -41,11 +42,21 @@ from recert.gateway.tools import Tool
 from recert.gateway.values import strings
 from recert.models.secret import SecretPrefix
 from recert.policy.policy import GatewayPolicy, Policy
-from recert.records import Certificate, EvalReport, Record, ScreenReport, StatusList, TuneReport, WatchReport
+from recert.records import (
+    Certificate,
+    EvalReport,
+    Record,
+    ScreenReport,
+    StatusList,
+    TuneReport,
+    VerifierMemory,
+    WatchReport,
+)
 from recert.store.audit import checkpoint_path
 from recert.store.audit_chain import walk
 from recert.store.audit_file import read_checkpoint, require_met
 from spellings import spellings
+from transparency.conftest import make_logged
 
 EVERYTHING = ("choices", "logprobs", "names", "prefill", "reasoning", "response_format", "stop", "tools")
 OPEN = GatewayPolicy(max_new_tokens=100, allow=EVERYTHING)
@@ -528,6 +539,39 @@ def check_refusal(data: bytes) -> None:
     raise AssertionError("a changed refusal is a yes")
 
 
+# proofs of a transparency log
+
+
+@cache
+def _proof() -> tuple[World, str, bytes, VerifierMemory]:
+    with tempfile.TemporaryDirectory() as folder:
+        logged = make_logged(Path(folder))
+        proof = logged.prove().to_json()
+        verified = logged.verify(proof)
+        return logged.world, verified.certificate.serial, proof, verified.memory
+
+
+def check_proof(data: bytes) -> None:
+    """A changed proof is refused with VerificationError, or shows the same certificate in the same tree."""
+    world, serial, proof, whole = _proof()
+    words = (b"\\n\\n", b"\\n7\\n", b'"path":[', b'"earlier":[', b'"index":3', "\u2014 ".encode(), b"==")
+    changed = LogDemand(mutated(proof, Random(data), others=(proof,), words=words))
+    try:
+        seen = require_logged(
+            world.envelope,
+            serial,
+            changed,
+            policy=None,
+            trust=world.trust,
+            memory=VerifierMemory(),
+            now=world.now,
+        )
+    except VerificationError:
+        return
+    for origin, trees in seen.logs.items():
+        assert set(trees) <= set(whole.logs[origin])
+
+
 # records
 
 
@@ -599,6 +643,7 @@ TARGETS = {
         Target("certificate", check_certificate, _numbers, share=0.05, by_number=True),
         Target("status", check_status, _numbers, share=0.03, by_number=True),
         Target("refusal", check_refusal, _numbers, share=0.02, by_number=True),
+        Target("proof", check_proof, _numbers, share=0.05, by_number=True),
         Target("record", check_record, _record_bytes, (b"null", b"1e400", b'"x":'), 0.05),
         Target("wire", check_wire, wires, WIRE_WORDS, 0.05),
         Target("log", check_log, _numbers, share=0.05, by_number=True),

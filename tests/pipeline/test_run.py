@@ -119,6 +119,20 @@ def test_a_tune_as_safe_as_its_base_ends_in_a_verified_certificate(
     assert said.eval_report_sha256 == out.page.evaluation.digest
 
 
+def test_a_policy_that_requires_a_log_is_met_by_logging(
+    base_dir: Path, tmp_path: Path, signers: Signers
+) -> None:
+    """A run keeps no log: its certificate is written, and counts once a log holds it, which is said as a refusal."""
+    what = plan(base_dir, tmp_path)
+    rules = what.policy.certification.model_copy(update={"logged": True})
+    strict = what.policy.model_copy(update={"certification": rules})
+    out = done(base_dir, replace(what, policy=strict), signers, aligned)
+
+    assert not passed(out)
+    assert [refusal.partition(":")[0] for refusal in out.page.refusals] == ["not-logged"]
+    assert (what.output / "certificate.json").exists()
+
+
 def test_all_weights_under_a_defence_with_options_are_certified_as_merged(
     base_dir: Path, tmp_path: Path, signers: Signers
 ) -> None:

@@ -36,7 +36,8 @@ from recert.certification.status import (
     suspend,
 )
 from recert.certification.trust import TrustStore
-from recert.certification.verify import recheck, verify
+from recert.certification.verify import verify
+from recert.certification.verify_again import recheck
 
 __all__ = [
     "ROLES",

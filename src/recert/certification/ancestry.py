@@ -9,7 +9,8 @@ from datetime import datetime
 from recert.certification.clock import moment
 from recert.certification.envelope import Envelope
 from recert.certification.trust import TrustStore
-from recert.certification.verify import read_signed, recheck
+from recert.certification.verify import read_signed
+from recert.certification.verify_again import recheck
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.policy import Policy

@@ -11,7 +11,8 @@ from recert.certification.envelope import sign
 from recert.certification.keys import SigningKey
 from recert.certification.statement import statement_bytes
 from recert.certification.trust import TrustStore
-from recert.certification.verify import read_signed, recheck
+from recert.certification.verify import read_signed
+from recert.certification.verify_again import recheck
 from recert.digest import sha256_bytes
 from recert.errors import SigningKeyError, VerificationError
 from recert.policy import Policy

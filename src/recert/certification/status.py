@@ -7,15 +7,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from recert.certification.clock import moment
+from recert.certification.content import new_serial
 from recert.certification.envelope import Envelope, sign
 from recert.certification.keys import SigningKey
+from recert.certification.transparency.memory import CLOCK_TOLERANCE, NOTHING_SEEN, remember, require_newer
 from recert.certification.trust import TrustStore
-from recert.digest import canonical_json
+from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError, RecordError, VerificationError
-from recert.records import Certificate, StatusEntry, StatusList, parse_json
+from recert.records import Certificate, SeenStatus, StatusEntry, StatusList, VerifierMemory, parse_json
 from recert.records.certificate import STATUS_PAYLOAD_TYPE
 
-_CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 _HINT: Final = "get the newest status list from whoever issues it"
 
 
@@ -48,7 +49,7 @@ def issue_status(
     """
     key.require_role("status")
     at = moment(now)
-    old = _open(previous, trust, now=at) if previous is not None else None
+    old = _open(previous, trust, now=at)[0] if previous is not None else None
     kept = {entry.serial: entry for entry in old.entries} if old else {}
     for entry in entries:
         earlier = kept.get(entry.serial)
@@ -111,7 +112,7 @@ def reinstate(
     """
     key.require_role("status")
     at = moment(now)
-    old = _open(previous, trust, now=at)
+    old, _ = _open(previous, trust, now=at)
     named = {entry.status for entry in old.entries if entry.serial == serial}
     if named != {"suspended"}:
         raise InputError(
@@ -138,14 +139,31 @@ def read_status(
         last_version: the highest version that was accepted before.
 
     Raises:
+        VerificationError: as `accept_status`, which also knows what was seen before.
+    """
+    return accept_status(envelope, trust=trust, now=now, last_version=last_version, memory=NOTHING_SEEN)[0]
+
+
+def accept_status(
+    envelope: bytes | None,
+    *,
+    trust: TrustStore,
+    now: datetime,
+    last_version: int | None,
+    memory: VerifierMemory,
+) -> tuple[StatusList, VerifierMemory]:
+    """
+    Return a status list that may be relied on now, and the memory with it: steps 8.1 to 8.6.
+
+    Raises:
         VerificationError: `status-missing`, `status-malformed`, `status-untrusted`, `status-rollback`,
-            `clock-behind` or `status-expired`.
+            `status-equivocation`, `status-fast-forward`, `clock-behind` or `status-expired`.
     """
     # 8.1
     if envelope is None:
         raise VerificationError("status-missing", "there is no status list", hint=_HINT)
     # 8.2, 8.3
-    status = _open(envelope, trust, now=now)
+    status, seen = _open(envelope, trust, now=now)
     # 8.4
     if last_version is not None and status.version < last_version:
         raise VerificationError(
@@ -154,8 +172,9 @@ def read_status(
             facts={"seen before": last_version, "given": status.version},
             hint=_HINT,
         )
+    require_newer(memory, status, seen, trust=trust, now=now)
     # 8.5
-    if status.issued_at > now + _CLOCK_TOLERANCE:
+    if status.issued_at > now + CLOCK_TOLERANCE:
         raise VerificationError(
             "clock-behind",
             "status list was issued in the future",
@@ -170,7 +189,8 @@ def read_status(
             facts={"expired at": status.expires_at.isoformat(), "now": now.isoformat()},
             hint=_HINT,
         )
-    return status
+    known = (status.list_id, seen) if status.list_id is not None else None
+    return status, remember(memory, times=[status.issued_at], status=known)
 
 
 def require_in_force(certificate: Certificate, status: StatusList) -> None:
@@ -193,7 +213,7 @@ def require_in_force(certificate: Certificate, status: StatusList) -> None:
         )
 
 
-def _open(envelope: bytes, trust: TrustStore, *, now: datetime) -> StatusList:
+def _open(envelope: bytes, trust: TrustStore, *, now: datetime) -> tuple[StatusList, SeenStatus]:
     try:
         opened = Envelope.from_json(envelope)
     except RecordError as exc:
@@ -207,7 +227,8 @@ def _open(envelope: bytes, trust: TrustStore, *, now: datetime) -> StatusList:
             facts={"expected": STATUS_PAYLOAD_TYPE, "actual": opened.payload_type},
             hint=_HINT,
         )
-    if not any("status" in key.roles for key in opened.proven_signers(trust, now=now).values()):
+    signers = [k for k, key in opened.proven_signers(trust, now=now).items() if "status" in key.roles]
+    if not signers:
         raise VerificationError(
             "status-untrusted",
             "nobody trusted in the role status signed this status list",
@@ -225,7 +246,12 @@ def _open(envelope: bytes, trust: TrustStore, *, now: datetime) -> StatusList:
         raise VerificationError(
             "status-malformed", "status list lacks a field, or is of another version", hint=_HINT
         )
-    return status
+    return status, SeenStatus(
+        version=status.version,
+        issued_at=status.issued_at,
+        sha256=sha256_bytes(opened.payload),
+        key_ids=tuple(sorted(signers)),
+    )
 
 
 def _issue(
@@ -238,6 +264,7 @@ def _issue(
 ) -> bytes:
     status = StatusList(
         version=old.version + 1 if old else 1,
+        list_id=(old.list_id if old else None) or new_serial(),
         issued_at=now,
         expires_at=now + timedelta(hours=validity_hours),
         entries=tuple(entries),

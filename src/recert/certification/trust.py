@@ -61,3 +61,7 @@ class TrustStore:
     def known(self, key_id: str) -> PublicKey | None:
         """Return the key of that id although it may have expired: for what makes an answer stricter."""
         return self._keys.get(key_id)
+
+    def holders(self, role: str, *, now: datetime) -> list[PublicKey]:
+        """Return the keys that are trusted in a role and have not expired."""
+        return [key for key in self._keys.values() if role in key.roles and not key.expired(now)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,17 +17,17 @@ from recert.certification.demands import (
     require_signers,
 )
 from recert.certification.envelope import Envelope
-from recert.certification.exceptions import require_covered
 from recert.certification.folders import hash_each, require_same
+from recert.certification.force import in_force
 from recert.certification.keys import PublicKey
-from recert.certification.refusals import require_unrefused
 from recert.certification.statement import read_statement
-from recert.certification.status import read_status, require_in_force
+from recert.certification.transparency.checking import NOTHING_ASKED, LogDemand, require_logged
+from recert.certification.transparency.memory import NOTHING_SEEN
 from recert.certification.trust import TrustStore
 from recert.digest import sha256_bytes
 from recert.errors import RecordError, VerificationError
 from recert.policy import Policy
-from recert.records import Certificate, StatusList, VerifiedCertificate
+from recert.records import Certificate, VerifiedCertificate, VerifierMemory
 from recert.records.certificate import _SEAL, PAYLOAD_TYPE
 
 
@@ -42,6 +41,8 @@ def verify(
     policy: Policy | str | None = None,
     now: datetime | None = None,
     last_status_version: int | None = None,
+    log: LogDemand = NOTHING_ASKED,
+    memory: VerifierMemory = NOTHING_SEEN,
     refusals: Sequence[bytes] = (),
 ) -> VerifiedCertificate:
     """
@@ -57,6 +58,8 @@ def verify(
             policy that the signers signed for.
         now: the time; the present by default.
         last_status_version: the highest status list version seen before, to notice a rollback.
+        log: the proof that it is in a log, and whether there must be one.
+        memory: what was seen before; the `memory` of what is returned holds this time too.
         refusals: envelopes of refusals and withdrawals, as `refusals_beside` reads them.
 
     Raises:
@@ -66,14 +69,19 @@ def verify(
     """
     at = moment(now)
     certificate, signers = read_signed(envelope, trust=trust, policy=policy, now=at)
-    seen = recheck(
+    seen, after = in_force(
         certificate,
         trust=trust,
         status=status,
         now=at,
         last_status_version=last_status_version,
+        memory=memory,
         refusals=refusals,
         policy=policy,
+    )
+    # L1 to L7
+    after = require_logged(
+        envelope, certificate.serial, log, policy=policy, trust=trust, memory=after, now=at
     )
     require_files(certificate, {"base": base_dir, "tuned": tuned_dir})
     # 10.1
@@ -85,111 +93,9 @@ def verify(
         verified_at=at,
         signers=tuple(a for a in certificate.approvals if a.key_id in signers),
         status_version=seen.version,
+        memory=after,
         _seal=_SEAL,
     )
-
-
-def verify_renewal(
-    envelope: bytes,
-    held: VerifiedCertificate,
-    *,
-    trust: TrustStore,
-    status: bytes | None,
-    policy: Policy | str | None = None,
-    now: datetime | None = None,
-    refusals: Sequence[bytes] = (),
-) -> VerifiedCertificate:
-    """
-    Return another certificate for the very files that were hashed for one that is held, without hashing them again.
-
-    Everything else is decided as by `verify`. Call it only while nothing has touched the files.
-
-    Args:
-        envelope: the other certificate's envelope, such as a renewal's.
-        held: what `verify` gave for the files.
-        trust: whose signatures count.
-        status: the newest status list's envelope.
-        policy: the policy it must be under.
-        now: the time; the present by default.
-        refusals: as for `verify`.
-
-    Raises:
-        VerificationError: it is refused, or is for other files.
-        InputError: `now` has no offset.
-    """
-    at = moment(now)
-    certificate, signers = read_signed(envelope, trust=trust, policy=policy, now=at)
-    seen = recheck(
-        certificate,
-        trust=trust,
-        status=status,
-        now=at,
-        last_status_version=held.status_version,
-        refusals=refusals,
-        policy=policy,
-    )
-    # 9.3, with what 9.1 found for the certificate that is held
-    require_same(
-        {"base": certificate.base, "tuned": certificate.tuned},
-        {"base": held.certificate.base, "tuned": held.certificate.tuned},
-    )
-    # 10.1
-    return replace(
-        held,
-        certificate=certificate,
-        envelope_sha256=sha256_bytes(envelope),
-        verified_at=at,
-        signers=tuple(a for a in certificate.approvals if a.key_id in signers),
-        status_version=seen.version,
-    )
-
-
-def recheck(
-    certificate: Certificate,
-    *,
-    trust: TrustStore,
-    status: bytes | None,
-    now: datetime | None = None,
-    last_status_version: int | None = None,
-    refusals: Sequence[bytes] = (),
-    policy: Policy | str | None = None,
-) -> StatusList:
-    """
-    Return the status list under which a certificate still holds: steps 7 and 8, for while it is served.
-
-    A certificate with exceptions needs its whole policy.
-
-    Raises:
-        VerificationError: time, status or a refusal end it.
-        InputError: `now` has no offset.
-    """
-    at = moment(now)
-    # 7.1
-    if certificate.not_before >= certificate.expires_at:
-        raise _malformed("certificate ends before it begins")
-    # 7.2
-    times = {"not before": certificate.not_before, "expires at": certificate.expires_at, "now": at}
-    facts = {name: time.isoformat() for name, time in times.items()}
-    if at < certificate.not_before:
-        raise VerificationError(
-            "not-yet-valid", "certificate does not hold yet", facts=facts, hint="check this machine's clock"
-        )
-    if at >= certificate.expires_at:
-        raise VerificationError(
-            "expired",
-            "certificate has expired",
-            facts=facts,
-            hint="run `recert watch` in time, or certify again",
-        )
-    # 7.3
-    require_covered(certificate, policy if isinstance(policy, Policy) else None, at)
-    # 8.1 to 8.6
-    seen = read_status(status, trust=trust, now=at, last_version=last_status_version)
-    # 8.7
-    require_in_force(certificate, seen)
-    # 8.8, 8.9
-    require_unrefused(certificate, refusals, trust=trust, now=at)
-    return seen
 
 
 def read_signed(

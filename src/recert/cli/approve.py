@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recert.cli.logged import Log
 from recert.cli.options import AsJson, Certificate, Refusals, SignerCommand
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def approve(
     certificate: Certificate,
     key: Annotated[Path, typer.Option(help="The signer's private key.")],
     signer_command: SignerCommand = None,
+    log: Log = None,
     policy: Annotated[
         str | None,
         typer.Option(help="Policy that decided, as a TOML file; a shipped profile is found by itself."),
@@ -54,7 +56,7 @@ def approve(
     from recert.cli.signing import load_policy_of, load_refusals, load_signer, refusals_path
     from recert.cli.signoff import draw
     from recert.errors import InputError, RecordError
-    from recert.store.files import read_bytes, write_atomic
+    from recert.store.files import read_bytes
 
     if refuse is not None and withdraw is not None:
         raise InputError("nobody refuses and takes it back at once", hint="give --refuse or --withdraw")
@@ -90,7 +92,7 @@ def approve(
         for back in withdrawals(known, own, signer, withdraw):
             typer.echo(keep_refusal(folder, back), err=as_json)
     if signs:
-        write_atomic(certificate, add_signature(envelope, signer))
+        write_logged(certificate, add_signature(envelope, signer), log)
         typer.echo(certificate, err=as_json)
 
 

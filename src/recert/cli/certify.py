@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recert.cli.logged import Log, write_logged
 from recert.cli.options import (
     DEFAULT_BASE,
     Base,
@@ -68,6 +69,7 @@ def certify(
     except_until: Annotated[
         str, typer.Option(help="Until when they are accepted, as `2027-01-31T00:00:00Z`.")
     ] = "",
+    log: Log = None,
 ) -> None:
     """
     Certify what passed evaluation, as the evaluator.
@@ -98,21 +100,20 @@ def certify(
         exceptions=_requests(excepted or [], except_reason, except_until),
         certified_base=_certified_base(base_certificate, trust, base_policy),
     )
-    _write(decision, output)
+    _write(decision, output, log)
 
 
-def _write(decision: CertifyDecision, output: Path) -> None:
+def _write(decision: CertifyDecision, output: Path, log: Path | None) -> None:
     """Write the draft and say who is still to sign, or say every reason why there is none."""
     from recert.certification import read_unverified
     from recert.cli.printing import NO, talk
     from recert.cli.signoff import draw_exceptions
-    from recert.store.files import write_atomic
 
     if decision.envelope is None:
         for reason in decision.reasons:
             typer.echo(reason)
         raise typer.Exit(NO)
-    write_atomic(output, decision.envelope)
+    write_logged(output, decision.envelope, log)
     drafted = read_unverified(decision.envelope)
     draw_exceptions(drafted.exceptions or ())
     waiting = ", ".join(f"{a.role} {a.name or a.key_id[:12]}" for a in drafted.approvals[1:])

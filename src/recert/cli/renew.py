@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recert.cli.logged import Log, write_logged
 from recert.cli.options import Certificate, PolicyName, Refusals, Status, Trust
 
 
@@ -26,6 +27,7 @@ def renew(
     status: Status = None,
     refusals: Refusals = None,
     policy: PolicyName = "default",
+    log: Log = None,
 ) -> None:
     """
     Renew a certificate that still holds, with its evidence.
@@ -38,7 +40,7 @@ def renew(
     from recert.cli.signing import load_refusals, load_signers
     from recert.policy import load_policy
     from recert.records import WatchReport
-    from recert.store.files import read_bytes, write_atomic
+    from recert.store.files import read_bytes
 
     renewed = renew_certificate(
         read_bytes(certificate, "certificate"),
@@ -49,5 +51,5 @@ def renew(
         status=load_status(certificate, status),
         refusals=load_refusals(certificate, refusals),
     )
-    write_atomic(output, renewed)
+    write_logged(output, renewed, log)
     typer.echo(output)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from recert.cli.logged import Log, write_logged
 from recert.cli.options import PolicyName, SignerCommand, Trust
 
 StatusList = Annotated[Path, typer.Option("--status", help="The status list; it is replaced by the new one.")]
@@ -27,6 +28,7 @@ def revoke(
     suspend: Annotated[
         bool, typer.Option("--suspend", help="For now only; `recert status` can lift it.")
     ] = False,
+    log: Log = None,
 ) -> None:
     """
     End a certificate: a running gateway stops within seconds.
@@ -38,7 +40,7 @@ def revoke(
     from recert.certification import suspend as suspend_serial
     from recert.cli.signing import load_signer
     from recert.policy import load_policy
-    from recert.store.files import read_bytes, write_atomic
+    from recert.store.files import read_bytes
 
     with _could_not_go_on_from(status):
         issued = (suspend_serial if suspend else revoke_serial)(
@@ -49,7 +51,7 @@ def revoke(
             trust=TrustStore.load(trust),
             validity_hours=load_policy(policy).certification.status_validity_hours,
         )
-    write_atomic(status, issued)
+    write_logged(status, issued, log)
     typer.echo(status)
 
 
@@ -65,6 +67,7 @@ def status_list(
     refusals: Annotated[
         Path | None, typer.Option(help="Folder of refusals: certificates that stand refused are suspended.")
     ] = None,
+    log: Log = None,
 ) -> None:
     """
     Issue the status list anew: one version up, a new expiry.
@@ -76,7 +79,7 @@ def status_list(
     from recert.cli.signing import load_signer
     from recert.errors import InputError
     from recert.policy import load_policy
-    from recert.store.files import read_bytes, write_atomic
+    from recert.store.files import read_bytes
 
     hours = load_policy(policy).certification.status_validity_hours
     signer, trusted = load_signer(key, signer_command), TrustStore.load(trust)
@@ -91,7 +94,7 @@ def status_list(
         else:
             refused = suspensions(read_refusals(refusals, required=True), trust=trusted) if refusals else ()
             issued = issue_status(previous, key=signer, trust=trusted, validity_hours=hours, entries=refused)
-    write_atomic(status, issued)
+    write_logged(status, issued, log)
     typer.echo(status)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +20,7 @@ from recert.cli.options import (
     Trust,
     Tuned,
 )
+from recert.cli.remembering import Memory
 
 if TYPE_CHECKING:
     from recert.records import Certificate as CertificateRecord
@@ -41,6 +43,17 @@ def verify(
     refusals: Refusals = None,
     base_certificate: BaseCertificate = None,
     base_policy: BasePolicy = None,
+    log_proof: Annotated[
+        Path | None, typer.Option(help="Proof that it is in a transparency log, from `recert log prove`.")
+    ] = None,
+    require_logged: Annotated[
+        bool,
+        typer.Option(
+            "--require-logged",
+            help="No proof, no yes, whatever the policy says; by default `NAME.log-proof.json` beside the certificate.",
+        ),
+    ] = False,
+    memory: Memory = "",
     as_json: AsJson = False,
 ) -> None:
     """
@@ -50,23 +63,46 @@ def verify(
     """
     from recert.certification import TrustStore, require_from
     from recert.certification import verify as verify_certificate
+    from recert.certification.transparency.checking import read_demand
+    from recert.certification.verify_again import verify_renewal
     from recert.cli.loading import load_base, load_status
     from recert.cli.printing import data, sheet
+    from recert.cli.remembering import remembering
     from recert.cli.signing import load_certified_base, load_refusals
     from recert.cli.signoff import draw_exceptions
     from recert.policy.expected import expected_policy
+    from recert.records import VerifiedCertificate, VerifierMemory
     from recert.store.files import read_bytes
 
-    verified = verify_certificate(
-        read_bytes(certificate, "certificate"),
-        base_dir=load_base(base),
-        tuned_dir=model,
-        trust=TrustStore.load(trust),
-        status=load_status(certificate, status),
-        policy=expected_policy(policy),
-        last_status_version=last_status_version,
-        refusals=load_refusals(certificate, refusals),
-    )
+    envelope, under = read_bytes(certificate, "certificate"), expected_policy(policy)
+    asked: dict[str, Any] = {
+        "trust": TrustStore.load(trust),
+        "status": load_status(certificate, status),
+        "policy": under,
+        "refusals": load_refusals(certificate, refusals),
+        "log": read_demand(certificate, policy=under, proof=log_proof, required=require_logged),
+    }
+    base_dir = load_base(base)
+    held: list[VerifiedCertificate] = []
+
+    def look(seen: VerifierMemory) -> VerifierMemory:
+        if held:  # somebody else saw something meanwhile: the files need not be hashed again
+            held.append(verify_renewal(envelope, held[-1], memory=seen, **asked))
+        else:
+            held.append(
+                verify_certificate(
+                    envelope,
+                    base_dir=base_dir,
+                    tuned_dir=model,
+                    last_status_version=last_status_version,
+                    memory=seen,
+                    **asked,
+                )
+            )
+        return held[-1].memory
+
+    remembering(memory, look)
+    verified = held[-1]
     if base_certificate is not None:
         require_from(verified.certificate, load_certified_base(base_certificate, trust, base_policy))
     draw_exceptions(verified.certificate.exceptions or ())

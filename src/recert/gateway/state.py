@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import orjson
 
-from recert.digest import sha256_bytes
+from recert.digest import canonical_json, sha256_bytes
 from recert.errors import GatewayError, RecordError
 from recert.gateway.managed_files import remove
 from recert.gateway.service import CLOCK_TOLERANCE_S
-from recert.records import now, parse_json
+from recert.records import VerifierMemory, now, parse_json
 from recert.records.orders import StandingOrders
 from recert.store.files import read_bytes, write_atomic
 
@@ -113,20 +113,31 @@ class StateFolder:
         version = self._seen["status_versions"].get(model)
         return None if version is None else int(version)
 
-    def remember(self, model: str, status_version: int) -> None:
-        """Keep the status list's version, and now and then the time, so that no later run goes back behind them."""
-        with self._writing:
-            self._remember(model, status_version)
+    def memory(self, model: str) -> VerifierMemory:
+        """Return what was seen of a model's status list, log and signed times."""
+        return VerifierMemory.model_validate(self._seen["memories"].get(model, {}))
 
-    def _remember(self, model: str, status_version: int) -> None:
-        known = self.status_version(model)
-        newer = known is None or status_version > known
+    def remember(self, model: str, status_version: int, memory: VerifierMemory | None = None) -> None:
+        """
+        Keep the status list's version and what else was seen, so that no later run goes back behind them.
+
+        Signed times alone, and the time, are written now and then only.
+        """
+        with self._writing:
+            self._remember(model, status_version, memory)
+
+    def _remember(self, model: str, status_version: int, given: VerifierMemory | None) -> None:
+        known, before = self.status_version(model), self.memory(model)
+        memory = given or before
+        seen_more = (memory.status_lists, memory.logs) != (before.status_lists, before.logs)
+        newer = known is None or status_version > known or seen_more
         at = now()
         if not newer and (at - self._written_at).total_seconds() < _REMEMBER_EVERY_S:
             return
-        versions = {**self._seen["status_versions"], **({model: status_version} if newer else {})}
+        versions = {**self._seen["status_versions"], model: max(status_version, known or 0)}
+        memories = {**self._seen["memories"], model: memory.to_value()}
         latest = max(at, self.latest or at).isoformat()
-        self._seen = {"latest": latest, "status_versions": versions}
+        self._seen = {"latest": latest, "memories": memories, "status_versions": versions}
         write_atomic(self.folder / _SEEN, orjson.dumps(self._seen), mode=0o600)
         self._written_at = at
 
@@ -147,12 +158,16 @@ class StateFolder:
     def _read_seen(self) -> dict[str, Any]:
         path = self.folder / _SEEN
         if not path.exists():
-            return {"latest": "", "status_versions": {}}
+            return {"latest": "", "memories": {}, "status_versions": {}}
         try:
             value = parse_json(read_bytes(path, "state"))
             datetime.fromisoformat(value["latest"])
             return {
                 "latest": value["latest"],
+                "memories": {
+                    str(k): VerifierMemory.from_json(canonical_json(v)).to_value()
+                    for k, v in value.get("memories", {}).items()
+                },
                 "status_versions": {str(k): int(v) for k, v in value["status_versions"].items()},
             }
         except (RecordError, LookupError, TypeError, ValueError, AttributeError) as exc:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recert.certification.refusals import refusals_beside
+from recert.certification.transparency.checking import read_demand
+from recert.certification.transparency.memory import NOTHING_SEEN
 from recert.certification.trust import TrustStore
 from recert.certification.verify import verify
 from recert.errors import RecertError, VerificationError
@@ -191,9 +193,11 @@ def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) ->
         policy=model.policy,
         last_status_version=state.status_version(called) if state else None,
         refusals=refusals_beside(model.certificate),
+        log=read_demand(model.certificate, policy=model.policy),
+        memory=state.memory(called) if state else NOTHING_SEEN,
     )
     if state:
-        state.remember(called, verified.status_version)
+        state.remember(called, verified.status_version, verified.memory)
     return Offer(
         verified,
         Recheck(
@@ -202,7 +206,9 @@ def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) ->
             status=model.status,
             trust=model.trust,
             policy=model.policy,
-            accepted=(lambda version: state.remember(called, version)) if state else lambda _: None,
+            accepted=(lambda held: state.remember(called, held.status_version, held.memory))
+            if state
+            else lambda _: None,
         ),
         model.policy,
         Controls(

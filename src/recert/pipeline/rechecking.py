@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from recert.certification.force import in_force
 from recert.certification.refusals import refusals_beside
+from recert.certification.transparency.checking import LogDemand, read_demand
 from recert.certification.trust import TrustStore
-from recert.certification.verify import recheck as recheck_status
-from recert.certification.verify import verify, verify_renewal
+from recert.certification.verify import verify
+from recert.certification.verify_again import verify_renewal
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.policy import Policy
@@ -29,7 +31,7 @@ class Recheck:
         status: the status list's file.
         trust: whose signatures count.
         policy: the policy it must be under.
-        accepted: told the version of each status list that was accepted.
+        accepted: told what was verified, each time that it was.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class Recheck:
         status: Path,
         trust: TrustStore,
         policy: Policy,
-        accepted: Callable[[int], object] = lambda _: None,
+        accepted: Callable[[VerifiedCertificate], object] = lambda _: None,
     ) -> None:
         self._verified = verified
         self._certificate = certificate
@@ -71,6 +73,8 @@ class Recheck:
                 policy=self._policy,
                 last_status_version=self._verified.status_version,
                 refusals=refusals,
+                log=self._demand(),
+                memory=self._verified.memory,
             )
             self._looked = looked
         elif sha256_bytes(envelope) != self._verified.envelope_sha256:
@@ -81,22 +85,29 @@ class Recheck:
                 status=status,
                 policy=self._policy,
                 refusals=refusals,
+                log=self._demand(),
             )
         else:
             self._verified = self._still(status, refusals)
-        self._accepted(self._verified.status_version)
+        self._accepted(self._verified)
         return self._verified
 
     def _still(self, status: bytes, refusals: Sequence[bytes]) -> VerifiedCertificate:
-        seen = recheck_status(
+        at = now()
+        seen, memory = in_force(
             self._verified.certificate,
             trust=self._trust,
             status=status,
+            now=at,
             last_status_version=self._verified.status_version,
             refusals=refusals,
             policy=self._policy,
+            memory=self._verified.memory,
         )
-        return replace(self._verified, verified_at=now(), status_version=seen.version)
+        return replace(self._verified, verified_at=at, status_version=seen.version, memory=memory)
+
+    def _demand(self) -> LogDemand:
+        return read_demand(self._certificate, policy=self._policy)
 
     def _look(self) -> _Look:
         """How every file looks; a change of time that was put back shows in the inode's."""

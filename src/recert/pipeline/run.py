@@ -12,7 +12,7 @@ from recert.certification.refusals import refusals_beside
 from recert.certification.stage import approve, certify
 from recert.certification.verify import verify
 from recert.digest import sha256_file
-from recert.errors import InputError, RecertError, RowsError
+from recert.errors import InputError, RecertError, RowsError, VerificationError
 from recert.evaluation.stage import OUTCOMES_FILE, Evaluation, evaluate
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
@@ -276,15 +276,24 @@ def _certify(plan: Plan, page: ModelPage, signers: Signers, status: bytes, tell:
         return Run(plan=plan, page=replace(page, refusals=decision.reasons), envelope=None, verified=None)
     envelope = approve(decision.envelope, signers.approver)
     write_atomic(path, envelope)
-    verified = verify(
-        envelope,
-        base_dir=plan.base_dir,
-        tuned_dir=tuned_dir,
-        trust=signers.trust,
-        status=status,
-        policy=plan.policy,
-        refusals=refusals_beside(path),
-    )
+    try:
+        verified = verify(
+            envelope,
+            base_dir=plan.base_dir,
+            tuned_dir=tuned_dir,
+            trust=signers.trust,
+            status=status,
+            policy=plan.policy,
+            refusals=refusals_beside(path),
+        )
+    except VerificationError as exc:
+        if exc.reason != "not-logged":
+            raise
+        refusal = (
+            f"not-logged: {path.name} counts once a log holds it: recert log append, checkpoint and prove"
+        )
+        tell.say(f"{plan.name}: {refusal}")
+        return Run(plan=plan, page=replace(page, refusals=(refusal,)), envelope=None, verified=None)
     tell.say(f"{plan.name}: certified until {verified.certificate.expires_at:%Y-%m-%d %H:%M} UTC")
     return Run(
         plan=plan, page=replace(page, certificate=verified.certificate), envelope=envelope, verified=verified

@@ -47,7 +47,7 @@ LOWER: Final = frozenset(
 HIGHER: Final = frozenset(
     _of("evaluation", "min_harmful_suites min_discrimination min_prompts")
     | _of("screening", "refused_elsewhere_extra_words switch_p_value")
-    | _of("certification", "roles.* evaluator_differs_from_trainer")
+    | _of("certification", "roles.* evaluator_differs_from_trainer logged log_witnesses")
     | _of(
         "gateway",
         "conversation.active conversation.climb conversation.half_life_s conversation.most_kept "

@@ -165,6 +165,10 @@ def _signing(policy: Policy) -> Iterator[str]:
             f"A risk owner may accept a result that is no pass, of {', '.join(said.exceptions.rules)}, for "
             f"{_hours(said.exceptions.max_hours)} at most."
         )
+    if said.logged:
+        yield "A certificate counts only with a proof that it is in a transparency log."
+    if said.log_witnesses:
+        yield f"The log's checkpoint must be cosigned by {said.log_witnesses} trusted witnesses."
     yield f"A list of what is revoked or suspended holds for {_hours(said.status_validity_hours)}."
 
 

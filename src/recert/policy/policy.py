@@ -165,6 +165,10 @@ class CertificationPolicy(Part):
     status_validity_hours: float = Field(default=24, gt=0, le=8784)
     exceptions: ExceptionPolicy | None = None
     """Without such a section no result that is not `pass` can be excepted."""
+    logged: bool = False
+    """Whether a certificate counts only with a proof that it is in a transparency log."""
+    log_witnesses: int = Field(default=0, ge=0)
+    """Trusted witnesses that must have cosigned the log's checkpoint, where there is a proof."""
 
     @property
     def longest_hours(self) -> float:
@@ -267,7 +271,8 @@ class MonitoringPolicy(Part):
 
 
 _LEFT_OUT: Final = ("changes", "contacts")
-"""Fields that are not written where they are empty: policies from before there were any keep their digest."""
+_LEFT_OUT_OF_CERTIFICATION: Final = ("logged", "log_witnesses")
+"""Fields that are not written where they are empty or off: policies from before there were any keep their digest."""
 
 
 class Policy(Record):
@@ -299,8 +304,11 @@ class Policy(Record):
     rules: tuple[Rule, ...] = Field(min_length=1)
 
     def to_value(self) -> dict[str, Any]:
-        """Return the policy as a JSON value. Fields that are None, and empty ones of `_LEFT_OUT`, are left out."""
-        return {k: v for k, v in super().to_value().items() if v or k not in _LEFT_OUT}
+        """Return the policy as a JSON value. Fields that are None, and empty ones that came later, are left out."""
+        value = {k: v for k, v in super().to_value().items() if v or k not in _LEFT_OUT}
+        signing = value["certification"].items()
+        value["certification"] = {k: v for k, v in signing if v or k not in _LEFT_OUT_OF_CERTIFICATION}
+        return value
 
     def conditions_of(self, rule: Rule) -> tuple[str, ...]:
         """Return the conditions under which a rule is measured, those of the tuning data where it asks for them."""

@@ -81,6 +81,15 @@ from recert.records.stress import (
 )
 from recert.records.stress_readings import StressReadings
 from recert.records.suite import CATEGORIES, Chat, Message, Prompt, Suite, chat
+from recert.records.transparency import (
+    ConsistencyProof,
+    EarlierTree,
+    LogEntry,
+    LogProof,
+    SeenStatus,
+    SeenTree,
+    VerifierMemory,
+)
 from recert.records.trigger_search import FoundTrigger, TriggerSearch
 from recert.records.tuning import USUAL_LEARNING_RATES, Checkpoint, Hyperparameters, Rewarded, TuneReport
 from recert.records.watching import CanaryResult, WatchOutcome, WatchReport
@@ -113,6 +122,10 @@ RECORDS: tuple[type[Record], ...] = (
     EvidenceBundle,
     ModelSignature,
     PolicyDiff,
+    LogEntry,
+    LogProof,
+    ConsistencyProof,
+    VerifierMemory,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -149,12 +162,14 @@ __all__ = [
     "ComparedRule",
     "ComparedSide",
     "Comparison",
+    "ConsistencyProof",
     "ControlChange",
     "ControlScore",
     "CurvePoint",
     "DoseCurve",
     "DosePoint",
     "DoublingDose",
+    "EarlierTree",
     "Estimand",
     "EvalReport",
     "EvidenceBundle",
@@ -179,6 +194,8 @@ __all__ = [
     "ImportedResults",
     "ImportedSuite",
     "JudgeNote",
+    "LogEntry",
+    "LogProof",
     "Manifest",
     "Message",
     "ModelSignature",
@@ -203,6 +220,8 @@ __all__ = [
     "Sample",
     "SampledGroup",
     "ScreenReport",
+    "SeenStatus",
+    "SeenTree",
     "SheetLine",
     "ShownRefusal",
     "SignoffSheet",
@@ -229,6 +248,7 @@ __all__ = [
     "UnreadEntry",
     "Verdict",
     "VerifiedCertificate",
+    "VerifierMemory",
     "WatchOutcome",
     "WatchReport",
     "Withdrawal",

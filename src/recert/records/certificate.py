@@ -14,6 +14,7 @@ from recert.records.evaluation import JudgeNote, RuleResult, Verdict
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
 from recert.records.stress import BaseStress
+from recert.records.transparency import VerifierMemory
 from recert.records.trigger_search import TriggerSearch
 from recert.records.tuning import Hyperparameters
 
@@ -142,6 +143,8 @@ class StatusList(Record):
     schema_name: ClassVar[str] = "status-list"
 
     version: int = Field(ge=1)
+    list_id: str | None = None
+    """What all versions of one list have in common, random; None in lists of before there were ids."""
     issued_at: Moment
     expires_at: Moment
     entries: tuple[StatusEntry, ...] = ()
@@ -166,6 +169,8 @@ class VerifiedCertificate:
     signers: tuple[Approval, ...]
     status_version: int = 0
     """Version of the status list it was checked against: give it back as `last_status_version` next time."""
+    memory: VerifierMemory = field(default_factory=VerifierMemory, repr=False, compare=False)
+    """What was seen, this time included: give it back next time."""
     _seal: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:

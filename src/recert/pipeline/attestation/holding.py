@@ -10,9 +10,12 @@ from typing import Self
 
 from recert import settings
 from recert.certification.clock import moment
+from recert.certification.force import in_force
 from recert.certification.refusals import refusals_beside
+from recert.certification.transparency.checking import read_demand, require_logged
+from recert.certification.transparency.memory import NOTHING_SEEN
 from recert.certification.trust import TrustStore
-from recert.certification.verify import read_signed, recheck
+from recert.certification.verify import read_signed
 from recert.digest import sha256_bytes
 from recert.errors import SettingsError, VerificationError
 from recert.policy import Policy
@@ -58,6 +61,7 @@ class CertificateFiles:
         self._policy = policy
         self._behind_gateway = behind_gateway
         self._versions: dict[Path, int] = {}
+        self._memory = NOTHING_SEEN
 
     @classmethod
     def configured(cls) -> Self:
@@ -89,9 +93,9 @@ class CertificateFiles:
 
     def read(self, now: datetime | None = None) -> list[Held]:
         """
-        Return every certificate; each holds now, by steps 1 to 8 of `spec/verification.md`, for a server as this one.
+        Return every certificate; each holds now, by steps 1 to 8 and L of `spec/verification.md`, for a server as this.
 
-        A status list that is older than one read before is refused.
+        A status list, log or clock that was set back since the first call is refused.
 
         Raises:
             VerificationError: one does not hold; `reason` says why.
@@ -106,7 +110,7 @@ class CertificateFiles:
         envelope = read_bytes(path, "certificate")
         certificate, _ = read_signed(envelope, trust=trust, policy=self._policy, now=at)
         listed = self._status or path.parent / "status.json"
-        seen = recheck(
+        seen, memory = in_force(
             certificate,
             trust=trust,
             status=read_bytes(listed, "status list"),
@@ -114,8 +118,18 @@ class CertificateFiles:
             last_status_version=self._versions.get(listed),
             refusals=refusals_beside(path),
             policy=self._policy,
+            memory=self._memory,
         )
         self._versions[listed] = max(seen.version, self._versions.get(listed, 0))
+        self._memory = require_logged(
+            envelope,
+            certificate.serial,
+            read_demand(path, policy=self._policy),
+            policy=self._policy,
+            trust=trust,
+            memory=memory,
+            now=at,
+        )
         if certificate.required_controls and not self._behind_gateway:
             raise VerificationError(
                 "control-missing",

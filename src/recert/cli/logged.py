@@ -1,0 +1,47 @@
+"""What commands that sign do with a transparency log: append first, then write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        help="Transparency log to append to before the file is written: a folder of `recert log init`."
+    ),
+]
+
+
+def write_logged(path: Path, envelope: bytes, log: Path | None) -> None:
+    """
+    Append what was signed to a log, where one is given, and then write it to a file.
+
+    In this order: an entry whose file was lost is harmless, a file without an entry is refused where logging is
+    required.
+
+    Raises:
+        RecordError, StoreError: the log cannot be appended to; nothing is written then. Or the file cannot be.
+    """
+    from recert.store.files import write_atomic
+
+    if log is not None:
+        append(log, envelope, path)
+    write_atomic(path, envelope)
+
+
+def append(log: Path, envelope: bytes, name: object) -> int:
+    """Append to a log, say so on stderr, and return the entry's number. Raises as `log_envelope`."""
+    from recert.certification.transparency.logged import log_envelope
+    from recert.cli.printing import talk
+
+    appended = log_envelope(log, envelope)
+    if appended.torn:
+        talk().print(
+            f"{log}: removed {len(appended.torn)} bytes that a crash had left of an entry", soft_wrap=True
+        )
+    said = "is" if appended.added else "was already"
+    talk().print(f"{name} {said} entry {appended.index} of {log}", soft_wrap=True)
+    return appended.index
