@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from recert.digest import sha256_bytes
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -27,6 +29,15 @@ def _memory_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECERT_MEMORY", str(tmp_path_factory.mktemp("memory") / "seen.json"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _memory_of_each_test(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> None:
+    """Let no test be held to what another one saw, such as a later time."""
+    name = sha256_bytes(request.node.nodeid.encode())[:16]
+    monkeypatch.setenv("RECERT_MEMORY", str(tmp_path_factory.getbasetemp() / f"seen-{name}.json"))
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

@@ -58,6 +58,27 @@ class Desk:
         )  # fmt: skip
 
 
+POLICY = """
+id = "test-policy"
+version = "1"
+evaluation = { families = ["year_2025", "skeleton"], min_harmful_suites = 1 }
+
+[[rules]]
+id = "harm"
+suite = "harmful"
+estimand = "harm"
+conditions = ["plain", "family:*"]
+margin = 0.1
+
+[[rules]]
+id = "over-refusal"
+suite = "lookalikes"
+estimand = "over_refusal"
+margin = 0.1
+"""
+"""What `make_policy` makes."""
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     from builders import BASE_FILES, TUNED_FILES, write_model
@@ -78,6 +99,7 @@ def desk(tmp_path: Path) -> Desk:
     decision = world.certify()
     assert decision.envelope is not None
     write_atomic(tmp_path / "certificate.json", decision.envelope)
+    (tmp_path / "policy.toml").write_text(POLICY)
     write_atomic(
         tmp_path / "status.json", issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
     )
@@ -90,7 +112,15 @@ def test_from_signing_to_a_proof_that_is_verified_offline(desk: Desk) -> None:
     """Approve with a log, sign where it stands, prove, verify; where a proof is required there is no yes without."""
     at, log = desk.at, desk.at / "log"
     approved = desk(
-        "approve", at / "certificate.json", "--key", at / "keys/approver.pem", "--yes", "--log", log
+        "approve",
+        at / "certificate.json",
+        "--key",
+        at / "keys/approver.pem",
+        "--policy",
+        at / "policy.toml",
+        "--yes",
+        "--log",
+        log,
     )
     unsigned = desk("log", "prove", log, at / "certificate.json")
     signed = desk("log", "checkpoint", log, "--key", at / "keys/log.pem", "--output", at / "checkpoint")
@@ -123,7 +153,15 @@ def test_a_certificate_that_cannot_be_logged_is_not_signed(desk: Desk) -> None:
     before = (at / "certificate.json").read_bytes()
     (at / "log" / "entries.jsonl").write_bytes(b"nonsense\n")
     approved = desk(
-        "approve", at / "certificate.json", "--key", at / "keys/approver.pem", "--yes", "--log", at / "log"
+        "approve",
+        at / "certificate.json",
+        "--key",
+        at / "keys/approver.pem",
+        "--policy",
+        at / "policy.toml",
+        "--yes",
+        "--log",
+        at / "log",
     )
     listed = desk(
         "status",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.logged import Log
+from recert.cli.logged import Log, write_logged
 from recert.cli.options import AsJson, Certificate, Refusals, SignerCommand
 
 if TYPE_CHECKING:

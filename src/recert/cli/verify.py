@@ -24,6 +24,7 @@ from recert.cli.remembering import Memory
 
 if TYPE_CHECKING:
     from recert.records import Certificate as CertificateRecord
+    from recert.records import VerifiedCertificate, VerifierMemory
 
 
 def verify(
@@ -62,16 +63,12 @@ def verify(
     Exit 0: it holds, 1: it does not, 2: no answer.
     """
     from recert.certification import TrustStore, require_from
-    from recert.certification import verify as verify_certificate
     from recert.certification.transparency.checking import read_demand
-    from recert.certification.verify_again import verify_renewal
     from recert.cli.loading import load_base, load_status
     from recert.cli.printing import data, sheet
-    from recert.cli.remembering import remembering
     from recert.cli.signing import load_certified_base, load_refusals
     from recert.cli.signoff import draw_exceptions
     from recert.policy.expected import expected_policy
-    from recert.records import VerifiedCertificate, VerifierMemory
     from recert.store.files import read_bytes
 
     envelope, under = read_bytes(certificate, "certificate"), expected_policy(policy)
@@ -82,27 +79,8 @@ def verify(
         "refusals": load_refusals(certificate, refusals),
         "log": read_demand(certificate, policy=under, proof=log_proof, required=require_logged),
     }
-    base_dir = load_base(base)
-    held: list[VerifiedCertificate] = []
-
-    def look(seen: VerifierMemory) -> VerifierMemory:
-        if held:  # somebody else saw something meanwhile: the files need not be hashed again
-            held.append(verify_renewal(envelope, held[-1], memory=seen, **asked))
-        else:
-            held.append(
-                verify_certificate(
-                    envelope,
-                    base_dir=base_dir,
-                    tuned_dir=model,
-                    last_status_version=last_status_version,
-                    memory=seen,
-                    **asked,
-                )
-            )
-        return held[-1].memory
-
-    remembering(memory, look)
-    verified = held[-1]
+    folders = {"base_dir": load_base(base), "tuned_dir": model}
+    verified = _held(envelope, folders, memory, last_status_version, asked)
     if base_certificate is not None:
         require_from(verified.certificate, load_certified_base(base_certificate, trust, base_policy))
     draw_exceptions(verified.certificate.exceptions or ())
@@ -113,6 +91,34 @@ def verify(
     typer.echo(
         f"valid {verified.certificate.serial} until {verified.certificate.expires_at:%Y-%m-%dT%H:%M:%SZ}"
     )
+
+
+def _held(
+    envelope: bytes,
+    folders: dict[str, Any],
+    memory: str,
+    last_status_version: int | None,
+    asked: dict[str, Any],
+) -> VerifiedCertificate:
+    """The certificate as it is verified with what was seen before; what is seen now is kept."""
+    from recert.certification import verify as verify_certificate
+    from recert.certification.verify_again import verify_renewal
+    from recert.cli.remembering import remembering
+
+    held: list[VerifiedCertificate] = []
+
+    def look(seen: VerifierMemory) -> VerifierMemory:
+        if held:  # somebody else saw something meanwhile: the files need not be hashed again
+            held.append(verify_renewal(envelope, held[-1], memory=seen, **asked))
+        else:
+            found = verify_certificate(
+                envelope, **folders, last_status_version=last_status_version, memory=seen, **asked
+            )
+            held.append(found)
+        return held[-1].memory
+
+    remembering(memory, look)
+    return held[-1]
 
 
 def in_words(certificate: CertificateRecord) -> Iterator[tuple[str, str]]:
