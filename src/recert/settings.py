@@ -150,3 +150,27 @@ def node() -> str:
 def database_url() -> str:
     """Return the database that several gateways share: `RECERT_DATABASE_URL`, or nothing."""
     return os.environ.get("RECERT_DATABASE_URL", "")
+
+
+def webhook_key() -> str:
+    """Return the key that notices to a webhook are signed with: `RECERT_WEBHOOK_KEY`, or nothing."""
+    return os.environ.get("RECERT_WEBHOOK_KEY", "")
+
+
+def smtp_server() -> str:
+    """
+    Return the server that e-mails go to: `RECERT_SMTP`, as `smtp+starttls://USER@HOST:587`, or nothing.
+
+    `smtps://` is TLS from the first byte, `smtp://` none, for a relay on the same machine.
+    """
+    return os.environ.get("RECERT_SMTP", "")
+
+
+def smtp_password() -> str:
+    """Return the password of the user in `RECERT_SMTP`: `RECERT_SMTP_PASSWORD`, or nothing."""
+    return os.environ.get("RECERT_SMTP_PASSWORD", "")
+
+
+def mail_from() -> str:
+    """Return the address that e-mails come from: `RECERT_MAIL_FROM`, or `recert` at this host."""
+    return os.environ.get("RECERT_MAIL_FROM", "") or f"recert@{socket.gethostname()}"

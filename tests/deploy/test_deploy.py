@@ -29,6 +29,7 @@ SOURCE = "\n".join(p.read_text() for p in (ROOT / "src" / "recert").rglob("*.py"
 GATEWAY = "\n".join(p.read_text() for p in (ROOT / "src" / "recert" / "gateway").glob("*.py"))
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 UNIT = DEPLOY / "systemd" / "recert.service"
+WATCH_UNIT = DEPLOY / "systemd" / "recert-watch.service"
 
 
 def _documents() -> list[dict[str, Any]]:
@@ -42,10 +43,13 @@ def _kind(kind: str) -> dict[str, Any]:
 
 POD = _kind("StatefulSet")["spec"]["template"]["spec"]
 CONTAINERS = {one["name"]: one for one in [*POD["initContainers"], *POD["containers"]]}
+JOB = _kind("CronJob")["spec"]
+WATCH_POD = JOB["jobTemplate"]["spec"]["template"]["spec"]
+(WATCHER,) = WATCH_POD["containers"]
 
 
-def _unit() -> configparser.SectionProxy:
-    text = UNIT.read_text().replace("\\\n", " ")
+def _unit(path: Path = UNIT) -> configparser.SectionProxy:
+    text = path.read_text().replace("\\\n", " ")
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(text)
@@ -62,7 +66,9 @@ def _commands() -> Iterator[tuple[str, list[str]]]:
     for name, container in CONTAINERS.items():
         if "/recert:" in container["image"] and "command" not in container:
             yield name, container["args"]
+    yield "watch", WATCHER["args"]
     yield "systemd", shlex.split(_unit()["ExecStart"])[1:]
+    yield "systemd watch", shlex.split(_unit(WATCH_UNIT)["ExecStart"])[1:]
     script = _storage()["spec"]["container"]["command"][2]
     yield "kserve", [*shlex.split(script.split("recert ")[1])[:-1], "s3://bucket/model", "/mnt/models"]
 
@@ -98,8 +104,8 @@ def test_every_setting_is_one() -> None:
 
 def test_what_is_mounted_is_what_is_named() -> None:
     """Every path on a command line lies in a volume that its container mounts, and every mount is of a volume."""
-    volumes = {one["name"] for one in POD["volumes"]} | {"audit"}
-    for name, container in CONTAINERS.items():
+    volumes = {one["name"] for one in [*POD["volumes"], *WATCH_POD["volumes"]]} | {"audit"}
+    for name, container in {**CONTAINERS, "watch": WATCHER}.items():
         mounts = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
         words = [*container.get("command", ()), *container.get("args", ())]
         paths = {path for word in words for path in re.findall(r"(?<![\w:/])/[\w./-]+", word)}
@@ -112,7 +118,7 @@ def test_files_of_the_volumes_are_those_that_are_read() -> None:
     """Each file of certificate, trust and secrets that is named is one that the kustomization puts there."""
     kustomization = _kind("Kustomization")
     made = {
-        one["name"]: {entry.partition("=")[0] for entry in one["files"]}
+        one["name"]: {entry.partition("=")[0] for entry in one.get("files", ())}
         for one in [*kustomization["configMapGenerator"], *kustomization["secretGenerator"]]
     }
     words = " ".join(str(c.get("args", "")) + str(c.get("command", "")) for c in CONTAINERS.values())
@@ -127,10 +133,11 @@ def test_files_of_the_volumes_are_those_that_are_read() -> None:
 
 def test_nothing_runs_as_root_or_writes_its_image() -> None:
     """Every container is locked: no root, no capability, no new privilege, and a root file system to read only."""
-    assert POD["securityContext"]["runAsNonRoot"] is True
-    assert POD["automountServiceAccountToken"] is False
-    assert POD["enableServiceLinks"] is False
-    for container in CONTAINERS.values():
+    for pod in (POD, WATCH_POD):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+    for container in [*CONTAINERS.values(), WATCHER]:
         locked = container["securityContext"]
         assert locked["readOnlyRootFilesystem"] is True
         assert locked["allowPrivilegeEscalation"] is False
@@ -233,7 +240,7 @@ def test_kubernetes_takes_the_manifests() -> None:
     schemas = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
     known = [one for one in _documents() if "k8s.io/v1beta1" not in one["apiVersion"]]
 
-    assert len(known) == 4
+    assert len(known) == 6
     for one in known:
         schemas.validate(one, schemas.latest_version(), strict=True)
 
@@ -293,11 +300,55 @@ def test_the_unit_keeps_its_folders_and_gives_up_the_rest() -> None:
     assert unit["ProtectSystem"] == "strict"
 
 
+def test_the_watcher_asks_the_gateway_once_at_a_time_and_never_again_until_it_pleases() -> None:
+    """It asks the service by its name, is let in, keeps its history on a volume, and a failed run is not repeated."""
+    watched = _parsed(WATCHER["args"])
+    label = JOB["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    clients = _kind("NetworkPolicy")["spec"]["ingress"][0]["from"]
+    mounts = {m["mountPath"]: m for m in WATCHER["volumeMounts"]}
+    claims = {
+        v["name"]: v["persistentVolumeClaim"]["claimName"]
+        for v in WATCH_POD["volumes"]
+        if "persistentVolumeClaim" in v
+    }
+
+    assert watched["url"] == f"http://{_kind('Service')['metadata']['name']}/v1"
+    assert {"podSelector": {"matchLabels": label}} in clients
+    assert label != _kind("StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    assert (JOB["concurrencyPolicy"], JOB["jobTemplate"]["spec"]["backoffLimit"]) == ("Forbid", 0)
+    assert WATCH_POD["restartPolicy"] == "Never"
+    assert (
+        claims[mounts[str(watched["history"].parent)]["name"]]
+        == _kind("PersistentVolumeClaim")["metadata"]["name"]
+    )
+    assert watched["begin_history"] is False
+
+
+def test_the_watch_unit_stops_the_gateway_that_runs_beside_it() -> None:
+    """It has the gateway's address, user and state folder, and is no less locked than the gateway."""
+    unit, gateway = _unit(WATCH_UNIT), _unit()
+    watched, served = (_parsed(shlex.split(one["ExecStart"])[1:]) for one in (unit, gateway))
+    locked = {
+        name for name in gateway if name.startswith(("Protect", "Private", "Restrict", "Capability", "NoNew"))
+    }
+    timer = (DEPLOY / "systemd" / "recert-watch.timer").read_text()
+
+    assert watched["url"] == f"http://{served['host']}:{served['port']}/v1"
+    assert watched["stop_state"] == served["state"]
+    assert (unit["User"], unit["StateDirectory"]) == (gateway["User"], gateway["StateDirectory"])
+    assert {name: unit.get(name) for name in locked - {"RestartPreventExitStatus"}} == {
+        name: gateway[name] for name in locked - {"RestartPreventExitStatus"}
+    }
+    assert "\nOnCalendar=hourly\n" in timer and "\nRandomizedDelaySec=" in timer
+    assert "Restart" not in unit
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not on this machine")
-def test_systemd_takes_the_unit() -> None:
+@pytest.mark.parametrize("path", [UNIT, WATCH_UNIT], ids=["gateway", "watch"])
+def test_systemd_takes_the_unit(path: Path) -> None:
     """`systemd-analyze verify` misses nothing but the program itself; the exposure level is at most 1.5."""
     verified = subprocess.run(
-        ["systemd-analyze", "verify", str(UNIT)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", str(path)], capture_output=True, text=True, check=False
     )
     said = [
         line
@@ -305,7 +356,7 @@ def test_systemd_takes_the_unit() -> None:
         if "/opt/recert/bin/recert is not executable" not in line
     ]
     secure = subprocess.run(
-        ["systemd-analyze", "security", "--offline=yes", "--threshold=15", str(UNIT)],
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=15", str(path)],
         capture_output=True,
         text=True,
         check=False,

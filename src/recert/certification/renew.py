@@ -99,7 +99,7 @@ def why_not_clean(watch: WatchReport) -> str:
         (any(c.outcome is not WatchOutcome.RENEW for c in watch.canaries), "a canary is not clean"),
         (watch.fingerprint_matches is False, "the model is not the one that was certified"),
         (
-            watch.through == "raw" and not watch.fingerprint_matches,
+            watch.through != "served" and not watch.fingerprint_matches,
             "it did not compare the model's fingerprint",
         ),
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -19,9 +18,28 @@ from recert.cli.options import (
     Trust,
     Tuned,
 )
+from recert.cli.watch_options import (
+    Begin,
+    BudgetText,
+    Every,
+    HistoryFile,
+    MailTo,
+    Output,
+    Raw,
+    Renewed,
+    RenewWith,
+    StopState,
+    SuspendWith,
+    Url,
+    Webhook,
+    budget_of,
+    seconds_of,
+)
 
 if TYPE_CHECKING:
-    from recert.records import WatchReport
+    from recert.errors import RecertError
+    from recert.pipeline.watching import Watched, WatchPlan
+    from recert.records import CanaryResult
 
 
 def watch(
@@ -29,19 +47,24 @@ def watch(
     certificate: Certificate,
     model: Tuned,
     trust: Trust,
-    output: Annotated[Path, typer.Option(help="Where the WatchReport is written.")],
+    output: Output,
     base: Base = DEFAULT_BASE,
     status: Status = None,
     policy: PolicyName = "default",
     suites: Suites = None,
     secret: Secret = None,
-    url: Annotated[
-        str, typer.Option(help="Watch through the gateway at this address (`.../v1`), not the model itself.")
-    ] = "",
-    suspend_with: Annotated[
-        Path | None,
-        typer.Option(help="Private key with the role `status`: suspend at once when the outcome says so."),
-    ] = None,
+    url: Url = "",
+    raw: Raw = False,
+    history: HistoryFile = None,
+    begin_history: Begin = False,
+    budget: BudgetText = "",
+    every: Every = "",
+    suspend_with: SuspendWith = None,
+    stop_state: StopState = None,
+    renew_with: RenewWith = None,
+    renewed: Renewed = None,
+    webhook: Webhook = "",
+    mail_to: MailTo = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -49,67 +72,97 @@ def watch(
 
     Exit 0: can be renewed, 1: warn or suspend, 2: no answer.
     """
-    from recert import settings
     from recert.certification import TrustStore
-    from recert.certification import suspend as suspend_serial
-    from recert.certification import verify as verify_certificate
     from recert.certification.keys import load_key
-    from recert.cli.loading import load_arms, load_base, load_secret, load_status, load_suites, status_path
-    from recert.cli.printing import NO, YES, data
-    from recert.models.endpoint import EndpointModel
-    from recert.monitoring import watch as watch_model
+    from recert.cli.loading import load_base, load_secret, load_status, load_suites, status_path
+    from recert.cli.printing import NO, YES
+    from recert.pipeline.notices import Notices
+    from recert.pipeline.watching import WatchPlan, watch_once
     from recert.policy import load_policy
     from recert.records import WatchOutcome
-    from recert.store.files import read_bytes, write_atomic
 
-    bounds, base_dir, trusted = load_policy(policy), load_base(base), TrustStore.load(trust)
-    prompts, hidden = load_suites(suites or []), load_secret(secret)
-    signer = load_key(suspend_with) if suspend_with else None
-    if signer:
-        signer.require_role("status")
-    verified = verify_certificate(
-        read_bytes(certificate, "certificate"),
-        base_dir=base_dir,
+    plan = WatchPlan(
+        certificate=certificate,
+        status=status_path(certificate, status),
+        read_status=lambda: load_status(certificate, status),
+        base_dir=load_base(base),
         tuned_dir=model,
-        trust=trusted,
-        status=load_status(certificate, status),
-        policy=bounds,
+        trust=TrustStore.load(trust),
+        policy=load_policy(policy),
+        suites=load_suites(suites or []),
+        output=output,
+        url=url,
+        raw=raw or not url,
+        secret=load_secret(secret),
+        history=history,
+        begin=begin_history,
+        budget=budget_of(budget),
+        status_key=load_key(suspend_with) if suspend_with else None,
+        stop_state=stop_state,
+        renew_with=[load_key(path) for path in renew_with or ()],
+        renewed=renewed,
+        notices=Notices(webhook, tuple(mail_to or ())),
     )
-    name = verified.certificate.model_name
-    report = watch_model(
-        verified,
-        model=EndpointModel(url, name, api_key=settings.endpoint_key())
-        if url
-        else load_arms(base_dir, model)[1],
-        suites=prompts,
-        policy=bounds,
-        through="served" if url else "raw",
-        secret=None if url else hidden,
+    if every:
+        ended = _again_and_again(plan, seconds_of(every), as_json=as_json)
+        raise typer.Exit(YES if ended is None else NO)
+    watched = watch_once(plan)
+    if watched.failed:
+        _show(watched)
+        raise watched.failed[0]
+    _told(watched, plan, as_json=as_json)
+    raise typer.Exit(YES if watched.report.outcome is WatchOutcome.RENEW else NO)
+
+
+def _again_and_again(plan: WatchPlan, every_s: float, *, as_json: bool) -> Watched | None:
+    from recert.cli.printing import talk
+    from recert.pipeline.watch_service import keep_watching
+
+    def trouble(error: RecertError) -> None:
+        talk().print(f"no answer: {error}", soft_wrap=True)
+
+    return keep_watching(
+        plan, every_s, tell=lambda watched: _told(watched, plan, as_json=as_json), trouble=trouble
     )
-    if report.outcome is WatchOutcome.SUSPEND and signer:  # first of all: a full disk must not keep it up
-        reason = "; ".join(report.reasons) or "watching found it changed"
-        hours = bounds.certification.status_validity_hours
-        listed = load_status(certificate, status)  # as it is now: watching takes its time
-        issued = suspend_serial(
-            listed, report.serial, reason, key=signer, trust=trusted, validity_hours=hours
-        )
-        write_atomic(status_path(certificate, status), issued)
-    write_atomic(output, report.to_json())
-    _show(report)
+
+
+def _told(watched: Watched, plan: WatchPlan, *, as_json: bool) -> None:
+    from recert.cli.printing import data
+
+    report = watched.report
+    _show(watched)
     if as_json:
         data(report)
     else:
-        typer.echo(f"{report.outcome} {output}")
-    raise typer.Exit(YES if report.outcome is WatchOutcome.RENEW else NO)
+        typer.echo(f"{report.outcome} {plan.output}")
 
 
-def _show(report: WatchReport) -> None:
+def _show(watched: Watched) -> None:
     from recert.cli.printing import table, talk
 
+    report = watched.report
     rows = [
-        (c.estimand, f"{c.certified.point:.2f}", f"{c.seen.point:.2f}", c.margin, c.seen.n, c.outcome)
+        (
+            f"{c.estimand}, {c.through}" if report.through == "both" else c.estimand,
+            f"{c.certified.point:.2f}", f"{c.seen.point:.2f}", c.margin, c.seen.n, *_evidence(c), c.outcome,
+        )
         for c in report.canaries
-    ]
-    table(f"{report.serial}: {report.outcome}", ("rate", "certified", "seen", "margin", "n", "outcome"), rows)
-    for reason in report.reasons:
-        talk().print(f"  {reason}", soft_wrap=True)
+    ]  # fmt: skip
+    over_time = ("in all runs", "risen", "within") if any(c.over_time for c in report.canaries) else ()
+    columns = ("rate", "certified", "seen", "margin", "n", *over_time, "outcome")
+    table(f"{report.serial}: {report.outcome}", columns, rows)
+    failed = (f"could not be done: {error.message}" for error in watched.failed)
+    untold = (f"could not tell: {one}" for one in watched.untold)
+    for words in (*report.reasons, *watched.did, *failed, *untold):
+        talk().print(f"  {words}", soft_wrap=True)
+
+
+def _evidence(canary: CanaryResult) -> tuple[str, ...]:
+    found = canary.over_time
+    if found is None:
+        return ()
+    return (
+        f"{found.bad} of {found.prompts}",
+        f"{found.rise:.3g} of {found.suspend_at:.3g}",
+        f"{found.within:.3g} of {found.renew_at:.3g}",
+    )

@@ -1,10 +1,7 @@
 """
 Anytime-valid statistics for paired changes: betting e-values and confidence sequences.
 
-A gambler bets on each paired difference against a hypothesis about its mean. Where the hypothesis is
-true, no way of betting makes money in the long run, so capital of 20 is evidence at level 1/20, however
-often one looks (Ville). The gambler here holds a fixed mixture of bets of several sizes: no tuning, no
-look-ahead, and close to the best bet when differences are rare.
+`recert.betting` says how evidence is gathered.
 
 The mean is that of the population of requests a suite was drawn from. Prompts come in rounds of one per
 category; within a round the product of expectations is at most the power of their mean (the mean of a
@@ -19,22 +16,15 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from recert.betting import LOST, SHARES, TOWARDS_FAIL, TOWARDS_PASS, EProcess, exp_of, log_sum
 from recert.interval import Interval
 
-_SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-"""Sizes of the bets, as shares of the largest bet that can never end below zero."""
-_TOWARDS_PASS = (*[0.01] * 7, 0.02, 0.05, 0.1, 0.15, 0.2, 0.2, 0.21)
-"""Share of the capital on each bet that values are low: mostly the largest, which win on clean data."""
-_TOWARDS_FAIL = (0.02, 0.04, *[0.06] * 11, 0.28)
-"""Share of the capital on each bet that values are high: spread out, as harm comes in any amount."""
+__all__ = ["EProcess", "confidence_sequence", "e_value_above", "e_value_below"]
 
 _STEPS = 200
 _CLOSE = 1e-5
-_LOST = -math.inf
-_KNOWN_VALUES = 1000
-"""Distinct observations of which the gains are kept: scores are few, or they are graded without end."""
 
 
 def e_value_below(values: Sequence[float], mean: float, *, low: float = -1.0, high: float = 1.0) -> float:
@@ -50,59 +40,12 @@ def e_value_below(values: Sequence[float], mean: float, *, low: float = -1.0, hi
     Returns:
         An e-value: 1 or less on average if the hypothesis holds; 1 / alpha refutes it at level alpha.
     """
-    return _Gambler(Counter(values), high, _TOWARDS_PASS).capital(mean)
+    return _Gambler(Counter(values), high, TOWARDS_PASS).capital(mean)
 
 
 def e_value_above(values: Sequence[float], mean: float, *, low: float = -1.0, high: float = 1.0) -> float:
     """Return the evidence that the mean of `values` is above `mean`; see `e_value_below`."""
-    return _Gambler(_mirrored(Counter(values)), -low, _TOWARDS_FAIL).capital(-mean)
-
-
-class EProcess:
-    """
-    Evidence against one mean that gathers as observations come: `e_value_below` or `e_value_above`, kept as a sum.
-
-    Memory does not grow with the observations. Make one with `EProcess.below` or `EProcess.above`.
-    """
-
-    def __init__(self, mean: float, largest: float, weights: Sequence[float], *, mirrored: bool) -> None:
-        self._mean, self._sign = (-mean, -1.0) if mirrored else (mean, 1.0)
-        self._bets = [largest * share for share in _SHARES]
-        self._logs = [math.log(weight) for weight in weights]
-        self._known: dict[float, list[float]] = {}
-
-    @classmethod
-    def below(cls, mean: float, *, low: float = -1.0, high: float = 1.0) -> EProcess:
-        """Return a process of evidence that the true mean is below `mean`, which lies in (low, high)."""
-        return cls(mean, 1.0 / (high - mean), _TOWARDS_PASS, mirrored=False)
-
-    @classmethod
-    def above(cls, mean: float, *, low: float = -1.0, high: float = 1.0) -> EProcess:
-        """Return a process of evidence that the true mean is above `mean`, which lies in (low, high)."""
-        return cls(mean, 1.0 / (mean - low), _TOWARDS_FAIL, mirrored=True)
-
-    def update(self, values: Iterable[float]) -> None:
-        """Take more observations."""
-        for value in values:
-            gains = self._known.get(value)
-            if gains is None:
-                gains = self._gains(value)
-                if len(self._known) < _KNOWN_VALUES:
-                    self._known[value] = gains
-            self._logs = list(map(operator.add, self._logs, gains))
-
-    @property
-    def value(self) -> float:
-        """The e-value so far: 1 or less on average if the mean is not as claimed; infinite past all floats."""
-        try:
-            return math.exp(_log_sum(self._logs))
-        except OverflowError:
-            return math.inf
-
-    def _gains(self, value: float) -> list[float]:
-        gain = self._mean - self._sign * value
-        ends = [1.0 + bet * gain for bet in self._bets]
-        return [math.log(end) if end > 0.0 else _LOST for end in ends]
+    return _Gambler(_mirrored(Counter(values)), -low, TOWARDS_FAIL).capital(-mean)
 
 
 def confidence_sequence(
@@ -121,8 +64,8 @@ def confidence_sequence(
     if n == 0:
         return Interval(point=max(low, min(high, 0.0)), low=low, high=high, level=level, n=0)
     point = max(low, min(high, math.fsum(value * count for value, count in counts.items()) / n))
-    upper = _bound(_Gambler(counts, high, _TOWARDS_PASS), point, alpha)
-    lower = -_bound(_Gambler(_mirrored(counts), -low, _TOWARDS_FAIL), -point, alpha)
+    upper = _bound(_Gambler(counts, high, TOWARDS_PASS), point, alpha)
+    lower = -_bound(_Gambler(_mirrored(counts), -low, TOWARDS_FAIL), -point, alpha)
     return Interval(
         point=round(point, 6),
         low=round(min(lower, point), 6),
@@ -144,16 +87,13 @@ class _Gambler:
         self._seen = [float(value) for value in counts]
         self._counts = list(counts.values())
         self._greatest = max(self._seen, default=-math.inf)
-        self._bets = [(share, math.log(weight)) for share, weight in zip(_SHARES, weights, strict=True)]
+        self._bets = [(share, math.log(weight)) for share, weight in zip(SHARES, weights, strict=True)]
 
     def capital(self, mean: float) -> float:
         """Return the capital against a mean, begun with 1."""
         if not self._seen:
             return 1.0
-        try:
-            return math.exp(_log_sum(list(self._log_parts(mean))))
-        except OverflowError:
-            return math.inf
+        return exp_of(log_sum(list(self._log_parts(mean))))
 
     def refutes(self, mean: float, log_enough: float) -> bool:
         """Say whether the capital against a mean has reached `log_enough`; one bet alone may have."""
@@ -163,7 +103,7 @@ class _Gambler:
                 self._bets.insert(0, self._bets.pop(at))  # it will mostly do for the next mean too
                 return True
             parts.append(part)
-        return _log_sum(parts) >= log_enough
+        return log_sum(parts) >= log_enough
 
     def _log_parts(self, mean: float) -> Iterator[float]:
         """Yield the log of what each bet has won, times its share of the capital."""
@@ -172,15 +112,10 @@ class _Gambler:
         for share, log_weight in self._bets:
             bet = largest * share
             if not 1.0 + bet * (mean - self._greatest) > 0.0:
-                yield _LOST
+                yield LOST
                 continue
             logs = map(math.log, [1.0 + bet * gain for gain in gains])
             yield log_weight + sum(map(operator.mul, self._counts, logs))
-
-
-def _log_sum(logs: Sequence[float]) -> float:
-    top = max(logs)
-    return top + math.log(sum(math.exp(x - top) for x in logs)) if top > _LOST else _LOST
 
 
 def _bound(gambler: _Gambler, start: float, alpha: float) -> float:

@@ -7,12 +7,12 @@ from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.hunt import HuntPolicy
 from recert.policy.loading import load_deployments, load_policy, profiles, split_deployment
 from recert.policy.moderation import ModerationChecks, moderation_checks
+from recert.policy.monitoring import MonitoringPolicy
 from recert.policy.policy import (
     CertificationPolicy,
     ConversationPolicy,
     EvaluationPolicy,
     GatewayPolicy,
-    MonitoringPolicy,
     Policy,
     RoleRule,
     Rule,

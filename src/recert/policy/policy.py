@@ -17,6 +17,7 @@ from recert.policy.fingerprint import FingerprintPolicy
 from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.hunt import HuntPolicy
 from recert.policy.moderation import ModerationChecks
+from recert.policy.monitoring import MonitoringPolicy
 from recert.policy.stress import StressPolicy
 from recert.policy.thresholds import HarmLevels, Threshold, unguarded, why_unusable
 from recert.policy.trigger_probe import TriggerProbePolicy
@@ -260,14 +261,6 @@ class GatewayPolicy(Part):
     def unguarded(self) -> tuple[str, ...]:
         """What passes by the policy's own will, in words: categories without blocking, controls in shadow."""
         return unguarded(self.thresholds, self.shadow)
-
-
-class MonitoringPolicy(Part):
-    """What watching compares and when it suspends."""
-
-    canary_prompts: int = Field(default=24, ge=2)
-    alpha: float = Field(default=0.01, gt=0, lt=0.5)
-    margin: float = Field(default=0.15, gt=0, lt=1)
 
 
 _LEFT_OUT: Final = ("changes", "contacts")

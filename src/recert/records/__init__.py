@@ -92,7 +92,16 @@ from recert.records.transparency import (
 )
 from recert.records.trigger_search import FoundTrigger, TriggerSearch
 from recert.records.tuning import USUAL_LEARNING_RATES, Checkpoint, Hyperparameters, Rewarded, TuneReport
-from recert.records.watching import CanaryResult, WatchOutcome, WatchReport
+from recert.records.watching import (
+    AskedSample,
+    CanaryResult,
+    HistoryPoint,
+    HistoryStart,
+    OverTime,
+    WatchedRun,
+    WatchOutcome,
+    WatchReport,
+)
 
 RECORDS: tuple[type[Record], ...] = (
     Manifest,
@@ -110,6 +119,8 @@ RECORDS: tuple[type[Record], ...] = (
     OrderNote,
     AuditCheckpoint,
     WatchReport,
+    HistoryStart,
+    WatchedRun,
     ImportedResults,
     Comparison,
     Attestation,
@@ -139,6 +150,7 @@ __all__ = [
     "Answer",
     "Approval",
     "ArmCheck",
+    "AskedSample",
     "Attestation",
     "AttestedFolder",
     "AuditCheckpoint",
@@ -186,6 +198,8 @@ __all__ = [
     "GraderReport",
     "GraderVerdict",
     "HairTrigger",
+    "HistoryPoint",
+    "HistoryStart",
     "HuntOutcome",
     "HuntReport",
     "HuntStep",
@@ -203,6 +217,7 @@ __all__ = [
     "Order",
     "OrderNote",
     "Outcome",
+    "OverTime",
     "Part",
     "PolicyDiff",
     "PreferenceRow",
@@ -252,6 +267,7 @@ __all__ = [
     "WatchOutcome",
     "WatchReport",
     "Withdrawal",
+    "WatchedRun",
     "WorstFamily",
     "chat",
     "chat_form",

@@ -1,0 +1,263 @@
+"""One watch from beginning to end: verify, ask, stop or suspend, write the report, renew, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from recert import settings
+from recert.certification import SigningKey, TrustStore, renew, suspend, verify
+from recert.errors import GatewayError, InputError, RecertError, RecordError, StoreError
+from recert.gateway.orders import give, make_order, read_orders
+from recert.models.endpoint import EndpointModel
+from recert.models.engines import folder_arms
+from recert.models.secret import SecretPrefix
+from recert.monitoring import watch
+from recert.monitoring.arms import Budget
+from recert.monitoring.history import History, begin_history, held, read_history
+from recert.pipeline.notices import Notices
+from recert.pipeline.promotion import with_order
+from recert.policy import Policy
+from recert.records import (
+    Certificate,
+    HistoryPoint,
+    StandingOrders,
+    Suite,
+    VerifiedCertificate,
+    WatchOutcome,
+    WatchReport,
+)
+from recert.store.files import read_bytes, write_atomic
+
+
+@dataclass(frozen=True)
+class WatchPlan:
+    """
+    What is watched, and what is done about what is seen.
+
+    Args:
+        certificate: its file.
+        status: the status list's file.
+        read_status: gives the newest status list, or None where there is none.
+        base_dir: the base model's folder.
+        tuned_dir: the tuned model's folder.
+        trust: whose signatures count.
+        policy: the policy that the certificate names.
+        suites: by name.
+        output: where the report is written.
+        url: the gateway's address; empty where the model itself is asked.
+        raw: ask the model itself, beside the gateway or alone.
+        secret: for the model itself, where the certificate requires it.
+        history: the file of earlier runs; None to decide by one run alone.
+        begin: make that file, for a certificate that was not watched before.
+        budget: what one run may ask.
+        status_key: suspends in the status list.
+        stop_state: state folder of a gateway that is to stop serving the model.
+        renew_with: keys that sign a renewal; empty for none.
+        renewed: where a renewal is written; by default over the certificate.
+        notices: who is told.
+
+    Raises:
+        SigningKeyError: the key does not sign status lists.
+        InputError: there is no such state folder.
+    """
+
+    certificate: Path
+    status: Path
+    read_status: Callable[[], bytes | None]
+    base_dir: Path
+    tuned_dir: Path
+    trust: TrustStore
+    policy: Policy
+    suites: Mapping[str, Suite]
+    output: Path
+    url: str = ""
+    raw: bool = True
+    secret: SecretPrefix | None = None
+    history: Path | None = None
+    begin: bool = False
+    budget: Budget | None = None
+    status_key: SigningKey | None = None
+    stop_state: Path | None = None
+    renew_with: Sequence[SigningKey] = ()
+    renewed: Path | None = None
+    notices: Notices = field(default_factory=Notices)
+
+    def __post_init__(self) -> None:
+        if self.status_key is not None:
+            self.status_key.require_role("status")
+        if self.stop_state is not None and not self.stop_state.is_dir():
+            raise InputError(
+                "no such state folder: nobody could be stopped",
+                facts={"state": self.stop_state},
+                hint="give the folder that the gateway was started with: --state",
+            )
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a watch came to: its report, what was done about it, what could not be done, and who could not be told."""
+
+    report: WatchReport
+    did: tuple[str, ...]
+    failed: tuple[RecertError, ...]
+    untold: tuple[str, ...]
+
+
+def watch_once(plan: WatchPlan, *, hold: bool = True) -> Watched:
+    """
+    Watch now, and act.
+
+    A suspension comes first, by order and by status list, each whether or not the other could be given; then the
+    report, then a renewal, and at the end whoever is to be told.
+
+    Args:
+        plan: what is watched, and what is done.
+        hold: keep the history to this watch meanwhile; False where the caller does.
+
+    Raises:
+        VerificationError: the certificate does not hold.
+        RecertError: nothing could be answered.
+    """
+    with held(plan.history) if hold and plan.history else nullcontext():
+        verified = what_holds(plan)
+        history = _history(plan, verified.certificate)
+        report = _ask(plan, verified, history)
+        return _act(plan, verified.certificate, report)
+
+
+def what_holds(plan: WatchPlan) -> VerifiedCertificate:
+    """
+    Return the certificate, verified now.
+
+    Raises:
+        VerificationError: it does not hold.
+        RecertError: a file cannot be read.
+    """
+    return verify(
+        read_bytes(plan.certificate, "certificate"),
+        base_dir=plan.base_dir,
+        tuned_dir=plan.tuned_dir,
+        trust=plan.trust,
+        status=plan.read_status(),
+        policy=plan.policy,
+    )
+
+
+def _ask(plan: WatchPlan, verified: VerifiedCertificate, history: History | None) -> WatchReport:
+    name = verified.certificate.model_name
+    served = EndpointModel(plan.url, name, api_key=settings.endpoint_key()) if plan.url else None
+    asked: dict[str, Any] = {
+        "suites": plan.suites, "policy": plan.policy, "history": history, "budget": plan.budget
+    }  # fmt: skip
+    if served is not None and not plan.raw:
+        return watch(verified, model=served, through="served", **asked)
+    raw = folder_arms(plan.base_dir, plan.tuned_dir)[1]
+    return watch(verified, model=raw, also_served=served, secret=plan.secret, **asked)
+
+
+def _history(plan: WatchPlan, certificate: Certificate) -> History | None:
+    if plan.history is None:
+        return None
+    if plan.begin:
+        return begin_history(plan.history, certificate)
+    return read_history(plan.history, certificate, seen=_seen(plan.output, certificate))
+
+
+def _seen(output: Path, certificate: Certificate) -> HistoryPoint | None:
+    """Where the last report says that the history stood, where it is still there and of this certificate."""
+    try:
+        earlier = WatchReport.from_json(read_bytes(output))
+    except (RecordError, StoreError):
+        return None
+    return earlier.history if earlier.serial in (certificate.serial, *certificate.lineage) else None
+
+
+def _act(plan: WatchPlan, certificate: Certificate, report: WatchReport) -> Watched:
+    did: list[str] = []
+    failed: list[RecertError] = []
+
+    def attempt(step: Callable[[], str]) -> bool:
+        try:
+            done = step()
+        except RecertError as exc:
+            failed.append(exc)
+            return False
+        did.extend([done] if done else [])
+        return True
+
+    if report.outcome is WatchOutcome.SUSPEND:
+        attempt(lambda: _stop(plan, certificate, report))
+        attempt(lambda: _suspend(plan, report))
+    written = attempt(lambda: _write(plan, report))
+    if report.outcome is WatchOutcome.RENEW and written:
+        attempt(lambda: _renew(plan, certificate, report))
+    untold = plan.notices.send(
+        report, model=certificate.model_name, did=did, failed=[exc.message for exc in failed]
+    )
+    return Watched(report, tuple(did), tuple(failed), tuple(untold))
+
+
+def _write(plan: WatchPlan, report: WatchReport) -> str:
+    write_atomic(plan.output, report.to_json())
+    return ""
+
+
+def _why(report: WatchReport) -> str:
+    return "; ".join(report.reasons) or "watching found it changed"
+
+
+def _stop(plan: WatchPlan, certificate: Certificate, report: WatchReport) -> str:
+    if plan.stop_state is None:
+        return ""
+    name = certificate.model_name
+    order = make_order("stop", name, _why(report), serial=report.serial, watch_report_sha256=report.digest)
+    standing = read_orders(plan.stop_state)
+    told: StandingOrders = standing.model_copy(update={"orders": tuple(with_order(standing.orders, order))})
+    confirmed = give(plan.stop_state, told)
+    if confirmed is False:
+        raise GatewayError(
+            "not-confirmed",
+            "the order to stop is written, and the gateway has not said that it obeys",
+            facts={"state": plan.stop_state},
+            hint="look at its /status; end the process if in doubt",
+        )
+    return f"stopped {name}" if confirmed else f"stopped {name}: no gateway runs on that folder now"
+
+
+def _suspend(plan: WatchPlan, report: WatchReport) -> str:
+    if plan.status_key is None:
+        return ""
+    listed = suspend(
+        plan.read_status(),  # as it is now: watching takes its time
+        report.serial,
+        _why(report),
+        key=plan.status_key,
+        trust=plan.trust,
+        validity_hours=plan.policy.certification.status_validity_hours,
+    )
+    write_atomic(plan.status, listed)
+    return f"suspended {report.serial} in {plan.status}"
+
+
+def _renew(plan: WatchPlan, certificate: Certificate, report: WatchReport) -> str:
+    if not plan.renew_with:
+        return ""
+    hours = plan.policy.certification.validity_hours * plan.policy.monitoring.renew_when_left
+    if certificate.expires_at - report.watched_at > timedelta(hours=hours):
+        return ""
+    target = plan.renewed or plan.certificate
+    renewed = renew(
+        read_bytes(plan.certificate, "certificate"),
+        report,
+        signers=plan.renew_with,
+        policy=plan.policy,
+        trust=plan.trust,
+        status=plan.read_status(),
+    )
+    write_atomic(target, renewed)
+    return f"renewed in {target}"
