@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recert.cli.audit_drift import drift
 from recert.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ def forget(
         raise SettingsError("nothing is named to be deleted", hint="give --sha256, --before or --policy")
     kept = TextStore(log if is_url(log) else Path(log), existing=True)
     typer.echo(kept.forget(digests=digests or [], before=before))
+
+
+app.command()(drift)
 
 
 def _kept_since(policy: str) -> str:

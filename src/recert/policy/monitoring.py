@@ -26,5 +26,11 @@ class MonitoringPolicy(Part):
     """With a history: runs between two false warnings of a rise, on average, at least."""
     renew_alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """With a history: chance that a renewal goes to a model that is at or beyond the certified rate plus `margin`."""
+    exchange_alpha: float = Field(default=0.01, gt=0, lt=0.5)
+    """Chance that live exchanges that are as before are said to have changed, over all controls."""
+    cluster_least: int = Field(default=3, ge=2)
+    """Blocked requests that are alike from which they are shown as a cluster."""
+    cluster_likeness: float = Field(default=0.5, gt=0, le=1)
+    """Share of words in common from which two requests are alike."""
     renew_when_left: float = Field(default=0.5, gt=0, le=1)
     """Share of a certificate's validity that is left when a watch that runs by itself renews it."""

@@ -35,6 +35,7 @@ from recert.records.evaluation import (
 )
 from recert.records.evidence import EvidenceNote
 from recert.records.exchange import ControlScore, Exchange
+from recert.records.exchange_drift import BlockedCluster, ControlDrift, ExchangeDrift
 from recert.records.fingerprint import Fingerprint, FingerprintTrial
 from recert.records.grader import (
     CheckOutcome,
@@ -121,6 +122,7 @@ RECORDS: tuple[type[Record], ...] = (
     WatchReport,
     HistoryStart,
     WatchedRun,
+    ExchangeDrift,
     ImportedResults,
     Comparison,
     Attestation,
@@ -159,6 +161,7 @@ __all__ = [
     "BaseCertificate",
     "BaseStress",
     "BundledFile",
+    "BlockedCluster",
     "CanaryResult",
     "CategoryChange",
     "CategoryCheck",
@@ -176,6 +179,7 @@ __all__ = [
     "Comparison",
     "ConsistencyProof",
     "ControlChange",
+    "ControlDrift",
     "ControlScore",
     "CurvePoint",
     "DoseCurve",
@@ -188,6 +192,7 @@ __all__ = [
     "EvidenceNote",
     "Exchange",
     "FieldChange",
+    "ExchangeDrift",
     "FileEntry",
     "Fingerprint",
     "FingerprintTrial",
