@@ -25,6 +25,7 @@ import json
 import math
 import platform
 import sys
+import textwrap
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -230,10 +231,13 @@ def table(rows: list[Row], anew: dict[float, float], runs: int, seconds: float) 
     """Return what the page says, in Markdown."""
     by = {(row.certified, row.rate, row.drift, row.way): row for row in rows}
     head = "".join(f" {way} |" for way in WAYS)
-    out = [
+    made = (
         f"Made by `python bench/watching.py --runs {runs} --write` in {seconds:.0f} s on one core of {processor()}, "
         f"recert {version('recert')}, numpy {np.__version__}: {runs} repetitions a cell, {NIGHTS} nights of {ASKED} "
-        f"prompts, alpha {POLICY.alpha}, a certificate on {CERTIFIED_ON} prompts.",
+        f"prompts, alpha {POLICY.alpha}, a certificate on {CERTIFIED_ON} prompts."
+    )
+    out = [
+        *textwrap.wrap(made, 118),
         "",
         "Share of years with a false alarm, the rate as certified, and at the bound itself, the most that is no rise:",
         "",
@@ -247,11 +251,14 @@ def table(rows: list[Row], anew: dict[float, float], runs: int, seconds: float) 
     told = ", ".join(f"{share:.4f} at {rate:.1%}" for rate, share in anew.items())
     out += [
         "",
-        f"With a certificate drawn anew each time and the true rate {POLICY.drift_margin:.0%} above that of then, the "
-        f"share of years with a false suspension is {told}.",
+        *textwrap.wrap(
+            f"With a certificate drawn anew each time and the true rate {POLICY.drift_margin:.0%} above that of then, "
+            f"the share of years with a false suspension is {told}.",
+            118,
+        ),
         "",
-        f"Nights from a drift that begins after {QUIET} nights to the alarm, median and 90th percentile (`-`: not in "
-        "the year):",
+        f"Nights from a drift that begins after {QUIET} nights to the alarm, median and 90th percentile",
+        "(`-`: not in the year):",
         "",
         f"| certified | bound | drift |{head}",
         f"|---|---|---|{'---|' * len(WAYS)}",
