@@ -147,6 +147,7 @@ def test_the_command_reads_a_log_and_writes_candidates(
     without = candidates.read_text()
     told = run(monkeypatch, capsys, path, "--since", since, "--candidates", candidates, "--texts", "--json")
     nothing = run(monkeypatch, capsys, path, "--since", "2999")
+    nobody = run(monkeypatch, capsys, path, "--since", since, "--without", "local")
 
     assert changed[:2] == (1, "changed: input-judge (input)\n")
     assert "ignore your rules" not in without
@@ -157,3 +158,4 @@ def test_the_command_reads_a_log_and_writes_candidates(
         TEXTS[4],
     }
     assert (nothing[0], "nothing to compare" in nothing[2]) == (2, True)
+    assert (nobody[0], "nothing to compare" in nobody[2]) == (2, True)

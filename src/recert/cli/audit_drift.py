@@ -11,7 +11,10 @@ import typer
 from recert.cli.options import AsJson, PolicyName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from recert.records import Exchange, ExchangeDrift
+    from recert.store.audit_chain import AuditLine
 
 
 def drift(
@@ -24,6 +27,13 @@ def drift(
         str, typer.Option(help="From when those of before count; from the first by default.")
     ] = "",
     model: Annotated[str, typer.Option(help="Name of the model, where the log has several.")] = "",
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLIENT",
+            help="Name of a client's key whose exchanges do not count, such as the watcher's; repeat it.",
+        ),
+    ] = None,
     policy: PolicyName = "default",
     candidates: Annotated[
         Path | None,
@@ -49,7 +59,6 @@ def drift(
     Exit 0: as before, 1: something changed, 2: no answer.
     """
     from recert.cli.printing import NO, YES, data
-    from recert.errors import InputError
     from recert.monitoring.exchanges import compare_exchanges
     from recert.policy import load_policy
     from recert.records import Exchange
@@ -59,18 +68,7 @@ def drift(
 
     where = log if is_url(log) else Path(log)
     lines = select(open_log(where, of), kind=Exchange.schema_name, model=model, since=against)
-    sides: tuple[list[Exchange], list[Exchange]] = ([], [])
-    first = ""
-    for line in lines:
-        if line.body.get("decision") != "opened":
-            sides[line.at >= since].append(Exchange.model_validate(line.body))
-            first = first or (line.at if line.at >= since else "")
-    if not all(sides):
-        raise InputError(
-            "there is nothing to compare",
-            facts={"exchanges before": len(sides[0]), "since": len(sides[1])},
-            hint="give a time at which the log has exchanges on both sides",
-        )
+    sides = _sides(lines, since, without or ())
     found = compare_exchanges(
         *sides,
         policy=load_policy(policy),
@@ -91,13 +89,44 @@ def drift(
     raise typer.Exit(NO if changed else YES)
 
 
+def _sides(
+    lines: Iterable[AuditLine], since: str, without: Sequence[str]
+) -> tuple[list[Exchange], list[Exchange]]:
+    """The exchanges of before, and those of now."""
+    from pydantic import ValidationError
+
+    from recert.errors import InputError, RecordError
+    from recert.records import Exchange
+
+    sides: tuple[list[Exchange], list[Exchange]] = ([], [])
+    for line in lines:
+        if line.body.get("decision") == "opened" or line.body.get("client") in without:
+            continue
+        try:
+            sides[line.at >= since].append(Exchange.model_validate(line.body))
+        except ValidationError as exc:
+            raise RecordError(
+                "audit log has a line that is no exchange",
+                facts={"line": line.seq, "because": exc.errors()[0]["msg"]},
+            ) from exc
+    if not all(sides):
+        raise InputError(
+            "there is nothing to compare",
+            facts={"exchanges before": len(sides[0]), "since": len(sides[1])},
+            hint="give a time at which the log has exchanges on both sides",
+        )
+    return sides
+
+
 def _prompts(where: Any, exchanges: list[Exchange]) -> dict[str, str]:
     """The last user turn of every blocked request whose text was kept."""
+    from recert.digest import sha256_bytes
     from recert.store.audit_texts import TextStore
 
     digests = {e.request_sha256 for e in exchanges if e.decision == "blocked-input"}
     kept = TextStore(where, existing=True).read(sorted(digests))
-    return {digest: said for digest, body in kept.items() if (said := _last_turn(body))}
+    own = {digest: body for digest, body in kept.items() if sha256_bytes(body) == digest}
+    return {digest: said for digest, body in own.items() if (said := _last_turn(body))}
 
 
 def _last_turn(body: bytes) -> str:
