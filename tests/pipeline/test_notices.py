@@ -166,6 +166,16 @@ def test_a_name_adds_no_header(mail: MailServer) -> None:
     assert mail.mails[0]["Bcc"] is None
 
 
+def test_an_address_that_is_none_is_said(mail: MailServer) -> None:
+    """It ends no watch."""
+    untold = Notices(mail_to=("a@example.com\nBcc: b@example.com",)).send(
+        SUSPENDED, model="sql", did=[], failed=[]
+    )
+
+    assert untold == ["e-mail: ValueError"]
+    assert mail.mails == []
+
+
 def test_a_server_without_tls_or_of_somebody_else_gets_no_password(
     mail: MailServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -88,8 +88,7 @@ class Notices:
             )
             ways.append((f"webhook {urlsplit(self.webhook).hostname}", lambda: _post(self.webhook, body)))
         if self.mail_to and (report.outcome is not WatchOutcome.RENEW or failed):
-            mail = _mail(self.mail_to, report, model, did, failed)
-            ways.append(("e-mail", lambda: _deliver(mail)))
+            ways.append(("e-mail", lambda: _deliver(_mail(self.mail_to, report, model, did, failed))))
         problems = [problem for name, way in ways if (problem := _told(name, way))]
         for problem in problems:
             log.warning("%s", problem)
@@ -109,7 +108,7 @@ def _told(name: str, way: Callable[[], None]) -> str:
     def run() -> None:
         try:
             way()
-        except (OSError, HTTPException, smtplib.SMTPException, ValueError) as exc:
+        except Exception as exc:  # whatever it is, it must not become the outcome
             code = f" {exc.code}" if isinstance(exc, urllib.error.HTTPError) else ""
             problem[0] = f"{name}: {type(exc).__name__}{code}"
         else:
