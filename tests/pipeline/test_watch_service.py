@@ -87,7 +87,7 @@ class Site:
     def watch(self, url: str, *words: object) -> subprocess.CompletedProcess[str]:
         """Watch once."""
         return subprocess.run(
-            self.command(url, *words), capture_output=True, text=True, check=False, timeout=60
+            self.command(url, *words), capture_output=True, text=True, check=False, timeout=180
         )
 
 
@@ -188,7 +188,7 @@ def test_a_silent_watcher_ends_service(tmp_path: Path) -> None:
                 time.sleep(0.1)
             outlived = httpx.get(f"{url}/healthz").status_code
             second = subprocess.run(
-                site.command(url, *words), capture_output=True, text=True, check=False, timeout=60
+                site.command(url, *words), capture_output=True, text=True, check=False, timeout=180
             )
         finally:
             watcher.kill()
@@ -217,7 +217,7 @@ def test_a_watcher_ends_when_it_is_told_to_and_takes_up_where_it_was(site: Site)
         time.sleep(4)
         running = again.poll() is None
         again.terminate()
-        second = again.wait(20)
+        second = again.wait(60)
 
     assert (first, running, second) == (0, True, 0)
     assert len(site.asked_at) == asked
@@ -225,14 +225,14 @@ def test_a_watcher_ends_when_it_is_told_to_and_takes_up_where_it_was(site: Site)
 
 
 def _until_watched(site: Site, watcher: subprocess.Popen[Any], runs: int) -> int:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while time.monotonic() < end and watcher.poll() is None:
         if site.history.exists() and len(read_history(site.history, site.one.content).runs) >= runs:
             break
         time.sleep(0.1)
     time.sleep(0.5)
     watcher.send_signal(signal.SIGTERM)
-    return watcher.wait(20)
+    return watcher.wait(60)
 
 
 def test_a_watcher_that_suspends_ends_with_1(site: Site) -> None:
