@@ -32,7 +32,7 @@ LOWER: Final = frozenset(
         "max_temperature recheck_s fingerprint.max_unlike fingerprint.max_unlike_answer fingerprint.miss "
         "fingerprint.every_s",
     )
-    | _of("monitoring", "margin")
+    | _of("monitoring", "margin drift_margin renew_alpha")
     | _of("hunt", "margin")
     | _of("stress", "margin step_margin")
     | _of(
@@ -98,7 +98,10 @@ NEITHER: Final = frozenset(
         "system_instruction immutable_suffix conversation.floor trigger_probe.probes trigger_probe.max_new_tokens "
         "trigger_probe.refused_at control_timeout_s upstream_timeout_s fingerprint.false_alarm",
     )
-    | _of("monitoring", "canary_prompts alpha")
+    | _of(
+        "monitoring",
+        "canary_prompts alpha warn_every_runs exchange_alpha cluster_least cluster_likeness renew_when_left",
+    )
     | _of("hunt", "alpha rounds candidates min_pull group requests enough fixed_words")
     | _of(
         "stress",
