@@ -189,7 +189,12 @@ def test_a_damaged_history_never_renews(
         history = read_history(path, cert)
     spoil(path, damage, where)
     left = path.read_bytes() if path.exists() else None
-    report = look(model, cert, history=read_history(path, cert))
+    try:
+        history = read_history(path, cert)
+    except InputError:  # its first line was changed: it is of another certificate, and there is no answer
+        assert (damage, path.read_bytes()) == ("flip", left)
+        return
+    report = look(model, cert, history=history)
 
     assert report.outcome != WatchOutcome.RENEW
     assert any("not all there" in reason for reason in report.reasons)
