@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from builders import BASE_FILES, NOW, TUNED_FILES, write_model
 from recert.certification import Envelope, TrustStore, read_unverified, verify
-from recert.certification.statement import statement_bytes
+from recert.certification.statement import read_statement, statement_bytes
+from recert.digest import canonical_json
+from recert.records import Hyperparameters
 
 FOLDER = Path(__file__).parent / "earlier_form"
 """Made by Recert at commit 58d7abd: before refusals, exceptions, ECDSA keys and chains of certificates."""
@@ -37,3 +40,19 @@ def test_an_earlier_certificate_is_written_as_it_was():
     envelope = (FOLDER / "certificate.json").read_bytes()
 
     assert statement_bytes(read_unverified(envelope)) == Envelope.from_json(envelope).payload
+
+
+def test_a_payload_from_before_a_hyperparameter_was_known_is_read():
+    """
+    Certificates made before tunes had checkpoints or rewards lack those hyperparameters: they are read, and stay so.
+    """
+    envelope = (FOLDER / "certificate.json").read_bytes()
+    value = json.loads(Envelope.from_json(envelope).payload)
+    tuned = value["predicate"]["hyperparameters"] = {"method": "lora-sft", "lora_rank": 8, "seed": 3}
+    whole = Hyperparameters(**tuned).model_dump(mode="json")
+    value["predicate"]["hyperparameters"] = whole
+    payload = canonical_json(value)
+
+    assert set(whole).isdisjoint({"learned", "dpo_beta", "checkpoint_every", "rft_beta"})
+    assert statement_bytes(read_statement(payload)) == payload
+    assert "learned" in Hyperparameters(learned="answer").model_dump(mode="json")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
@@ -13,6 +15,15 @@ USUAL_LEARNING_RATES: Final = {
     "adapter-sft": 3e-4, "full-sft": 5e-5, "adapter-dpo": 5e-5, "full-dpo": 1e-6, "adapter-rft": 5e-5, "full-rft": 1e-6,
 }  # fmt: skip
 """Step sizes that suit most models; for LoRA and DoRA adapters, and for all weights."""
+
+
+_LATER: Final = frozenset(
+    {
+        "learned", "dpo_beta", "rft_samples", "rft_reply_tokens", "rft_temperature", "rft_beta", "rft_max_failed",
+        "checkpoint_every",
+    }
+)  # fmt: skip
+"""Hyperparameters that earlier versions did not have: a record without them is written without them."""
 
 
 class Hyperparameters(Part):
@@ -55,6 +66,20 @@ class Hyperparameters(Part):
     checkpoint_every: int = Field(default=0, ge=0)
     """Steps after which a checkpoint is kept, each time; 0 for none."""
     seed: int = 0
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What nobody gave, and earlier versions did not know, is not written: what they signed stays what it was."""
+        given = self.model_fields_set
+        return {k: v for k, v in write(self).items() if k in given or k not in _LATER}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe the fields, and not how they are written."""
+        plain: Any = {k: v for k, v in schema.items() if k != "serialization"}
+        return handler(plain)
 
     @property
     def trains(self) -> str:
