@@ -35,15 +35,17 @@ TUNES = {"tuned 8 steps further at 1e-4": (8, 1e-4), "tuned 24 more at 3e-4": (2
 OTHER = list(TUNES)[-1]
 
 
-def rounded(model: Any) -> None:
-    """Round every linear layer's weights to 8 bits, a scale a row, in place."""
+def rounded(model: Any, bits: int = 8, group: int = 0) -> None:
+    """Round every linear layer's weights, with a scale a row or for each group of weights in it, in place."""
     for layer in model.modules():
         if isinstance(layer, torch.nn.Linear):
-            scale = layer.weight.data.abs().amax(1, keepdim=True) / 127
-            layer.weight.data = (layer.weight.data / scale).round() * scale
+            weights = layer.weight.data
+            rows = weights.reshape(-1, group or weights.shape[1])
+            scale = rows.abs().amax(1, keepdim=True).clamp_min(1e-12) / (2 ** (bits - 1) - 1)
+            layer.weight.data = ((rows / scale).round() * scale).reshape(weights.shape)
 
 
-def tune_further(local: LocalModel, steps: int, rate: float) -> None:
+def tune_further(local: LocalModel, steps: int, rate: float, draw: Random | None = None) -> None:
     """Tune the adapter on a few ordinary requests and placeholder replies, in place."""
     model, tokens = local._weights.model, local._weights.chats
     learned = [p for name, p in model.named_parameters() if "lora_" in name]
@@ -51,6 +53,8 @@ def tune_further(local: LocalModel, steps: int, rate: float) -> None:
         weights.requires_grad = True
     optimiser = torch.optim.AdamW(learned, lr=rate)
     prompts = [tokens.tokens(tokens.prompt(chat(p.text))) for p in embedded_suite("ordinary").prompts]
+    if draw is not None:
+        draw.shuffle(prompts)
     reply = tokens.tokens("Here is a short answer to that.")
     for step in range(steps):
         rows = prompts[ROWS * step : ROWS * (step + 1)]

@@ -40,10 +40,10 @@ class Certified:
 
 
 def make_certified(folder: Path, phrases: Sequence[str], secret: SecretPrefix, **gateway: Any) -> Certified:
-    """Write a certified model into an empty folder, and return what serves it; `gateway` are policy settings."""
+    """Write a certified model into a folder, beside what lies there, and return what serves it; `gateway`: settings."""
     base, tuned = folder / "base", folder / "tuned"
     for made in (base, tuned):
-        made.mkdir(parents=True)
+        made.mkdir(parents=True, exist_ok=True)
     (base / "model.safetensors").write_bytes(b"base weights")
     (tuned / "adapter_config.json").write_bytes(b'{"peft_type": "LORA"}')
     (tuned / "adapter_model.safetensors").write_bytes(b"adapter weights")

@@ -24,6 +24,8 @@ REQUIREMENTS = {
     "lm-eval": "lm-eval>=0.4.9",
     "litellm": "litellm[proxy]==1.108.7",
     "nemo": "nemoguardrails[server]==0.24.1",
+    "llama-cpp": "xllamacpp>=2026.10",
+    "model-signing": "model-signing==1.1.1 pyopenssl",  # which it imports and does not ask for
 }
 IMPORTS = {
     "inspect": "inspect_ai.model._providers.hf",
@@ -31,8 +33,10 @@ IMPORTS = {
     "lm-eval": "lm_eval.models.huggingface",
     "litellm": "litellm.proxy.proxy_server",
     "nemo": "nemoguardrails.server.api",
+    "llama-cpp": "xllamacpp",
+    "model-signing": "model_signing.hashing",
 }
-APART = {"litellm", "nemo"}
+APART = {"litellm", "nemo", "model-signing", "llama-cpp"}
 """Peers that share nothing: as they run where they are installed alone."""
 INSTALL_S = 1800
 
@@ -72,7 +76,7 @@ def _made(peer: str) -> Path:
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         reuse = folder / "lib" / version / "site-packages" / "reuse.pth"
         reuse.write_text(sysconfig.get_paths()["purelib"] + "\n", encoding="utf-8")
-    _run([str(python), "-m", "pip", "install", "--quiet", REQUIREMENTS[peer]])
+    _run([str(python), "-m", "pip", "install", "--quiet", *REQUIREMENTS[peer].split()])
     _run([str(python), "-c", f"import {IMPORTS[peer]}"])
     done.write_text(REQUIREMENTS[peer], encoding="utf-8")
     return python

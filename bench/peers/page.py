@@ -51,6 +51,16 @@ that was missed says so.
 """,
     ("gateway", "gateway_load"),
 )
+HASHING = Page(
+    "hashing.md",
+    """\
+# What verifying costs
+
+Made by `bench/hashing.py` with `--write`. An aim that was missed says so. How files that were hashed before can be left
+out, and when that is safe: [certificates](certificate.md#verifying-again).
+""",
+    ("hashing",),
+)
 LEAKS = Page(
     "gateway-leaks.md",
     """\

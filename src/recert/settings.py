@@ -35,7 +35,7 @@ def data_dir() -> Path | None:
 
 def threads() -> int:
     """
-    Return how many threads a model may use: `RECERT_THREADS`, or the cores this process may run on.
+    Return how many threads a model or hashing may use: `RECERT_THREADS`, or the cores this process may run on.
 
     Raises:
         SettingsError: the variable is not a positive whole number.

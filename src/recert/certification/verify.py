@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from recert.certification.artefact import attack_mark
 from recert.certification.clock import moment
 from recert.certification.demands import (
     bad_signature,
@@ -17,7 +16,7 @@ from recert.certification.demands import (
     require_signers,
 )
 from recert.certification.envelope import Envelope
-from recert.certification.folders import hash_each, require_same
+from recert.certification.folders import EVERY_BYTE, Reading, require_files
 from recert.certification.force import in_force
 from recert.certification.keys import PublicKey
 from recert.certification.statement import read_statement
@@ -44,6 +43,7 @@ def verify(
     log: LogDemand = NOTHING_ASKED,
     memory: VerifierMemory = NOTHING_SEEN,
     refusals: Sequence[bytes] = (),
+    reading: Reading = EVERY_BYTE,
 ) -> VerifiedCertificate:
     """
     Return a certificate that holds now, for exactly the files in these two folders.
@@ -61,11 +61,12 @@ def verify(
         log: the proof that it is in a log, and whether there must be one.
         memory: what was seen before; the `memory` of what is returned holds this time too.
         refusals: envelopes of refusals and withdrawals, as `refusals_beside` reads them.
+        reading: how the files are read; by default every byte of them is hashed.
 
     Raises:
         VerificationError: it is refused; `reason` is a code of `spec/verification.md`.
         InputError: a folder is missing, empty or holds a link, or `now` has no offset.
-        StoreError: a file cannot be read.
+        StoreError: a file cannot be read, or was touched while it was hashed.
     """
     at = moment(now)
     certificate, signers = read_signed(envelope, trust=trust, policy=policy, now=at)
@@ -83,7 +84,8 @@ def verify(
     after = require_logged(
         envelope, certificate.serial, log, policy=policy, trust=trust, memory=after, now=at
     )
-    require_files(certificate, {"base": base_dir, "tuned": tuned_dir})
+    # 9.1, 9.2, 9.3, 9.4
+    require_files(certificate, {"base": base_dir, "tuned": tuned_dir}, reading)
     # 10.1
     return VerifiedCertificate(
         certificate=certificate,
@@ -151,42 +153,6 @@ def read_signed(
     # 6.1 to 6.8
     require_pass(certificate, policy)
     return certificate, signers
-
-
-def require_files(certificate: Certificate, folders: Mapping[str, Path]) -> None:
-    """
-    Return when folders hold the certified files of their arms: step 9, for those that are loaded.
-
-    Args:
-        certificate: read by `read_signed`.
-        folders: by arm, `base` and `tuned`, or the one of them that is loaded.
-
-    Raises:
-        VerificationError: they do not, or one is marked as an attack artefact.
-        InputError: a folder is missing, empty or holds a link.
-        StoreError: a file cannot be read.
-    """
-    # 9.1
-    found = hash_each(folders)
-    # 9.2
-    _require_unmarked(*folders.values(), doubtful=False)
-    # 9.3
-    certified = {"base": certificate.base, "tuned": certificate.tuned}
-    require_same({arm: certified[arm] for arm in folders}, found)
-    # 9.4
-    _require_unmarked(*folders.values(), doubtful=True)
-
-
-def _require_unmarked(*folders: Path, doubtful: bool) -> None:
-    for folder in folders:
-        mark = attack_mark(folder, doubtful=doubtful)
-        if mark is not None:
-            raise VerificationError(
-                "attack-artefact",
-                "model is marked as made to do harm",
-                facts={"folder": folder, "mark": mark},
-                hint="never serve it; delete it",
-            )
 
 
 def _malformed(because: object) -> VerificationError:

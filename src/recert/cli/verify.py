@@ -25,6 +25,24 @@ from recert.cli.remembering import Memory
 if TYPE_CHECKING:
     from recert.records import Certificate as CertificateRecord
     from recert.records import VerifiedCertificate, VerifierMemory
+    from recert.store.known_files import KnownFiles
+
+
+Cached = Annotated[
+    bool,
+    typer.Option(
+        "--cached",
+        help="Do not read read-only files again that look untouched since they were hashed here, within a day. "
+        "It does not notice what root or you yourself do to hide a change.",
+    ),
+]
+Blake3 = Annotated[
+    bool,
+    typer.Option(
+        "--blake3",
+        help="Hash with BLAKE3, on all cores, what was hashed here before with it and sha256 both.",
+    ),
+]
 
 
 def verify(
@@ -55,6 +73,8 @@ def verify(
         ),
     ] = False,
     memory: Memory = "",
+    cached: Cached = False,
+    blake3: Blake3 = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -71,6 +91,7 @@ def verify(
     from recert.policy.expected import expected_policy
     from recert.store.files import read_bytes
 
+    known = _known_files(cached=cached, blake3=blake3) if cached or blake3 else None
     envelope, under = read_bytes(certificate, "certificate"), expected_policy(policy)
     asked: dict[str, Any] = {
         "trust": TrustStore.load(trust),
@@ -79,15 +100,20 @@ def verify(
         "refusals": load_refusals(certificate, refusals),
         "log": read_demand(certificate, policy=under, proof=log_proof, required=require_logged),
     }
-    folders = {"base_dir": load_base(base), "tuned_dir": model}
-    verified = _held(envelope, folders, memory, last_status_version, asked)
+    first: dict[str, Any] = {
+        "base_dir": load_base(base),
+        "tuned_dir": model,
+        "last_status_version": last_status_version,
+    }
+    verified = _held(envelope, first, memory, known, asked)
     if base_certificate is not None:
         require_from(verified.certificate, load_certified_base(base_certificate, trust, base_policy))
     draw_exceptions(verified.certificate.exceptions or ())
     if as_json:
         data(verified.certificate)
         return
-    sheet("This certificate holds", in_words(verified.certificate))
+    read = _how_read(verified.certificate, known) if cached and known is not None else ()
+    sheet("This certificate holds", [*in_words(verified.certificate), *read])
     typer.echo(
         f"valid {verified.certificate.serial} until {verified.certificate.expires_at:%Y-%m-%dT%H:%M:%SZ}"
     )
@@ -95,14 +121,16 @@ def verify(
 
 def _held(
     envelope: bytes,
-    folders: dict[str, Any],
+    first: dict[str, Any],
     memory: str,
-    last_status_version: int | None,
+    known: KnownFiles | None,
     asked: dict[str, Any],
 ) -> VerifiedCertificate:
     """The certificate as it is verified with what was seen before; what is seen now is kept."""
     from recert.certification import verify as verify_certificate
+    from recert.certification.folders import Reading
     from recert.certification.verify_again import verify_renewal
+    from recert.cli.hashing import hashing_bar
     from recert.cli.remembering import remembering
 
     held: list[VerifiedCertificate] = []
@@ -110,15 +138,35 @@ def _held(
     def look(seen: VerifierMemory) -> VerifierMemory:
         if held:  # somebody else saw something meanwhile: the files need not be hashed again
             held.append(verify_renewal(envelope, held[-1], memory=seen, **asked))
-        else:
+            return held[-1].memory
+        with hashing_bar() as progress:
             found = verify_certificate(
-                envelope, **folders, last_status_version=last_status_version, memory=seen, **asked
+                envelope, memory=seen, reading=Reading(known, progress), **first, **asked
             )
-            held.append(found)
-        return held[-1].memory
+        held.append(found)
+        return found.memory
 
     remembering(memory, look)
     return held[-1]
+
+
+def _known_files(*, cached: bool, blake3: bool) -> KnownFiles:
+    from recert import settings
+    from recert.store.known_files import KnownFiles
+
+    folder = settings.cache_dir() / "known-files"
+    return KnownFiles(folder, untouched=cached, blake3_threads=settings.threads() if blake3 else 0)
+
+
+def _how_read(certificate: CertificateRecord, known: KnownFiles) -> Iterator[tuple[str, str]]:
+    whole = sum(f.size_bytes for f in (*certificate.base.files, *certificate.tuned.files))
+    yield "read now", f"{known.read_bytes} of {whole} bytes; the others look untouched since they were hashed"
+    if known.not_remembered:
+        yield (
+            "read each time",
+            f"{known.not_remembered} files: they are not read-only and yours (`chmod a-w`), or written within the last "
+            "two seconds, or on a file system whose times say too little",
+        )
 
 
 def in_words(certificate: CertificateRecord) -> Iterator[tuple[str, str]]:

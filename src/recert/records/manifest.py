@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from recert.digest import hash_folder
+from recert import settings
+from recert.digest import FileHash, hash_folders
 from recert.records.record import Part, Record
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -45,13 +47,23 @@ class Manifest(Record):
     @classmethod
     def of_folder(cls, folder: Path) -> Manifest:
         """
-        Hash a folder.
+        Hash a folder, on as many threads as `RECERT_THREADS` says.
 
         Raises:
             InputError: the folder is missing, empty or holds a link.
-            StoreError: a file cannot be read.
+            StoreError: a file cannot be read, or was touched while it was hashed.
         """
-        return cls(files=tuple(FileEntry(name=n, size_bytes=s, sha256=h) for n, s, h in hash_folder(folder)))
+        return cls.of_hashes(hash_folders({"": folder}, threads=settings.threads())[""])
+
+    @classmethod
+    def of_hashes(cls, hashes: Mapping[str, FileHash]) -> Manifest:
+        """Return the manifest of files that were hashed, by name in order."""
+        return cls(
+            files=tuple(
+                FileEntry(name=name, size_bytes=one.stamp.size_bytes, sha256=one.sha256)
+                for name, one in hashes.items()
+            )
+        )
 
     def differences(self, other: Manifest) -> tuple[str, ...]:
         """

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from recert.certification.clock import moment
-from recert.certification.verify import require_files
+from recert.certification.folders import require_files
 from recert.digest import list_folder
 from recert.errors import InputError
 from recert.pipeline.attestation.copying import copy_certified

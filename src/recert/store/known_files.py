@@ -1,0 +1,231 @@
+"""
+Files that were hashed before: those that look untouched need not be read again, and others may be read faster.
+
+Every line of the file carries a MAC under a secret of mode 0600, and says nothing but what was true when it was
+written. Losing lines, or the secret, costs time and changes no answer. `docs/concepts/certificate.md` says against whom
+this holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from recert.digest import FileHash, Stamp, hash_file
+from recert.digest.files import Tell
+from recert.errors import RecertError, SettingsError, StoreError
+from recert.policy.known_files import FILE_SYSTEMS, MOST_AGE_S, SETTLED_S
+from recert.store.files import write_atomic
+from recert.store.private_files import read_private, write_private
+
+_PURPOSE: Final = b"recert known files 1\n"
+_SECRET: Final = "secret of known files"  # noqa: S105
+_SECRET_BYTES: Final = 64
+_MOST_LINES: Final = 100_000
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+
+
+class KnownFiles:
+    """
+    What is known of files by their looks, and by their BLAKE3.
+
+    Args:
+        folder: where it is kept: a folder of this user's that nobody else can write. It is made.
+        untouched: take the sha256 of a file that looks as it did when it was hashed, and do not read it.
+        blake3_threads: cores for all files together; read those that cannot be taken so with BLAKE3, which is about
+            three times as fast, where a file of the same BLAKE3 was hashed with both before. 0 for sha256 alone.
+        settled_s: how old the times of a file must be, when its hashing begins, for it to be remembered.
+        most_age_s: how long it is known after that.
+
+    Raises:
+        SettingsError: the folder belongs to, or can be written by, somebody else.
+        StoreError: it cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        untouched: bool = True,
+        blake3_threads: int = 0,
+        settled_s: float = SETTLED_S,
+        most_age_s: float = MOST_AGE_S,
+    ) -> None:
+        _require_own(folder)
+        self._settled_ns = int(settled_s * 1e9)
+        self._most_age_ns = int(most_age_s * 1e9)
+        self._folder = folder
+        self._untouched_wanted = untouched
+        self._blake3_threads = blake3_threads
+        self._secret = _secret(folder / "secret")
+        self._boot = _read_text(_BOOT_ID).strip()
+        self._trusted = _trusted_devices()
+        self._untouched: dict[Stamp, tuple[str, int]] = {}
+        self._twins: dict[str, tuple[str, int]] = {}
+        self._twin_sizes: set[int] = set()
+        self._lock = threading.Lock()
+        self._reading = 0
+        self.read_bytes = 0
+        """Size of all files that were read; the others looked untouched."""
+        self.not_remembered = 0
+        """Files that were read and will be read the next time too: somebody could write to them, or just did."""
+        self._load()
+
+    def read(self, path: Path, seen: Stamp, tell: Tell) -> FileHash:
+        """
+        Return a file's sha256: known, by its BLAKE3, or hashed now. Files may be read on several threads at once.
+
+        Args:
+            path: the file.
+            seen: how it looked when its folder was listed.
+            tell: told of every block.
+
+        Raises:
+            StoreError: the file cannot be read, or was touched meanwhile.
+            MissingExtraError: BLAKE3 is wanted and not installed.
+        """
+        if self._untouched_wanted and seen.device in self._trusted and seen in self._untouched:
+            sha256, hashed_at_ns = self._untouched[seen]
+            if self._is_recent(hashed_at_ns):
+                tell(seen.size_bytes)
+                return FileHash(seen, sha256=sha256)
+        with self._lock:
+            self._reading += 1
+        try:
+            found = self._hash(path, seen, tell)
+        finally:
+            with self._lock:
+                self._reading -= 1
+        with self._lock:
+            self.read_bytes += seen.size_bytes
+            self._remember(found)
+        return found
+
+    def save(self) -> None:
+        """
+        Keep what was learned. Others may have written meanwhile: their lines stay.
+
+        Raises:
+            StoreError: the file cannot be written; the old one stays.
+        """
+        self._load()
+        lines = [
+            self._line("twin", blake3, sha256, str(size)) for blake3, (sha256, size) in self._twins.items()
+        ]
+        lines += [
+            self._line("untouched", self._boot, *map(str, stamp), str(hashed_at_ns), sha256)
+            for stamp, (sha256, hashed_at_ns) in self._untouched.items()
+        ]
+        write_atomic(self._file, b"".join(lines[-_MOST_LINES:]), mode=0o600)
+
+    def _hash(self, path: Path, seen: Stamp, tell: Tell) -> FileHash:
+        if self._blake3_threads == 0:
+            return hash_file(path, seen, tell=tell)
+        if seen.size_bytes in self._twin_sizes:
+            cores = max(1, self._blake3_threads // self._reading)
+            fast = hash_file(path, seen, sha256=False, blake3_threads=cores, tell=tell)
+            if (twin := self._twins.get(fast.blake3)) is not None:
+                return replace(fast, sha256=twin[0])
+            return hash_file(path, seen, blake3_threads=1, tell=lambda _: tell(0))  # its bytes were counted
+        return hash_file(path, seen, blake3_threads=1, tell=tell)
+
+    def _remember(self, found: FileHash) -> None:
+        if found.blake3:
+            self._learn_twin(found.blake3, found.sha256, found.stamp.size_bytes)
+        stamp, settled_ns = found.stamp, found.began_ns - self._settled_ns
+        settled = max(stamp.mtime_ns, stamp.ctime_ns) < settled_ns
+        if found.unwritable and settled and self._boot and stamp.device in self._trusted:
+            self._untouched[stamp] = (found.sha256, found.began_ns)
+        else:
+            self.not_remembered += 1
+
+    def _learn_twin(self, blake3: str, sha256: str, size_bytes: int) -> None:
+        self._twins[blake3] = (sha256, size_bytes)
+        self._twin_sizes.add(size_bytes)
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / "known"
+
+    def _load(self) -> None:
+        for kind, *rest in self._lines():
+            if kind == "twin":
+                self._learn_twin(rest[0], rest[1], int(rest[2]))
+            elif kind == "untouched" and rest[0] == self._boot:
+                *numbers, hashed_at_ns = map(int, rest[1:-1])
+                if self._is_recent(hashed_at_ns):
+                    self._untouched.setdefault(Stamp(*numbers), (rest[-1], hashed_at_ns))
+
+    def _is_recent(self, hashed_at_ns: int) -> bool:
+        return 0 <= time.time_ns() - hashed_at_ns < self._most_age_ns
+
+    def _lines(self) -> Iterator[list[str]]:
+        """Yield the words of each line whose MAC is right; whatever else is there was never written by us."""
+        try:
+            data = self._file.read_bytes()
+        except OSError:
+            return
+        for line in data.splitlines():
+            mac, _, said = line.partition(b" ")
+            if hmac.compare_digest(mac, self._mac(said)):
+                yield said.decode("ascii").split(" ")
+
+    def _line(self, *words: str) -> bytes:
+        said = " ".join(words).encode("ascii")
+        return self._mac(said) + b" " + said + b"\n"
+
+    def _mac(self, said: bytes) -> bytes:
+        return hmac.digest(self._secret, _PURPOSE + said, "sha256").hex().encode("ascii")
+
+
+def _require_own(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+    except OSError as exc:
+        raise StoreError("cannot make folder", facts={"folder": folder, "because": exc.strerror}) from exc
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
+        raise SettingsError(
+            "the folder for known files can be written by others",
+            facts={"folder": folder, "owner": about.st_uid, "mode": oct(stat.S_IMODE(about.st_mode))},
+            hint="set RECERT_CACHE to a folder of your own, or take the folder away",
+        )
+
+
+def _secret(path: Path) -> bytes:
+    """Return the secret; one that is damaged, or that others could read, is replaced, and nothing is known any more."""
+    with contextlib.suppress(RecertError):
+        found = read_private(path, _SECRET, most_bytes=_SECRET_BYTES + 1)
+        if len(found) == _SECRET_BYTES and path.lstat().st_uid == os.geteuid():
+            return found
+    with contextlib.suppress(OSError, StoreError):  # another process may have made it meanwhile
+        path.unlink(missing_ok=True)
+        write_private(path, _SECRET, secrets.token_bytes(_SECRET_BYTES))
+    return read_private(path, _SECRET, most_bytes=_SECRET_BYTES)
+
+
+def _trusted_devices() -> frozenset[int]:
+    """Return the devices that hold none but trusted file systems, by what the kernel says of its mounts."""
+    kinds: dict[int, set[str]] = {}
+    for line in _read_text(_MOUNTS).splitlines():
+        before, _, after = line.partition(" - ")
+        major, _, minor = before.split(" ")[2].partition(":")
+        kinds.setdefault(os.makedev(int(major), int(minor)), set()).add(after.split(" ")[0])
+    return frozenset(device for device, found in kinds.items() if found <= FILE_SYSTEMS)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
