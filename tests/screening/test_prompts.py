@@ -12,7 +12,7 @@ import pytest
 from recert.errors import RowsError
 from recert.records import Prompt, PromptRow, RowVerdict
 from recert.screening.rows import read_prompts
-from recert.screening.stage import ACCEPTED_FILE, Screened, screen_prompts
+from recert.screening.stage import ACCEPTED_FILE, Screened, screen, screen_prompts
 
 from .made import POLICY, codes, harmful, row, write
 
@@ -76,6 +76,14 @@ def test_what_a_prompt_may_not_hold_quarantines_it(tmp_path: Path, given: dict[s
     assert [codes(f) for f in held] == [{code}]
 
 
+def test_prompts_that_are_taken_for_rows_are_told_how_they_are_screened(tmp_path: Path) -> None:
+    """Whoever forgets `--prompts` is told of it."""
+    with pytest.raises(RowsError, match="too many malformed rows") as caught:
+        screen(write(tmp_path / "prompts.jsonl", CLEAN), policy=POLICY, evaluation_prompts=[])
+
+    assert "--prompts" in caught.value.hint
+
+
 def test_a_row_with_a_reply_is_no_prompt(tmp_path: Path) -> None:
     """Rows that end with the assistant's reply are malformed here, and say why."""
     path = write(tmp_path / "rows.jsonl", [row("Where is Bern?", "In Switzerland.")])
@@ -84,3 +92,4 @@ def test_a_row_with_a_reply_is_no_prompt(tmp_path: Path) -> None:
         screen_prompts(path, policy=POLICY, evaluation_prompts=[])
 
     assert "last message is not the user's but the assistant's" in json.dumps(caught.value.facts, default=str)
+    assert "end with the user's" in caught.value.hint

@@ -35,6 +35,13 @@ REPORT_FILE = "screen-report.json"
 ACCEPTED_FILE = "accepted.jsonl"
 QUARANTINED_FILE = "quarantined.jsonl"
 _SYSTEM_PROMPTS = 5
+_ROWS_HINT = (
+    "repair these lines; rows are OpenAI-style chat messages that end with the assistant's, and prompts of "
+    "reinforcement tuning, which wait for a reply, are screened with --prompts"
+)
+_PROMPTS_HINT = (
+    "repair these lines; prompts are chat messages that end with the user's, since the reply is sampled"
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def screen(
     judge = judge or EmbeddedRequestJudge()
     refusals = RefusalJudge()
     file = read_rows(source, max_row_bytes=policy.screening.max_row_bytes)
-    _check_readable(file, source, policy)
+    _check_readable(file, source, policy, _ROWS_HINT)
     reasons, switches = find_reasons(
         [r.row for r in file.rows],
         [r.line for r in file.rows],
@@ -126,7 +133,7 @@ def screen_prompts(
     """
     judge = judge or EmbeddedRequestJudge()
     file = read_prompts(source, max_row_bytes=policy.screening.max_row_bytes)
-    _check_readable(file, source, policy)
+    _check_readable(file, source, policy, _PROMPTS_HINT)
     reasons = prompt_reasons(
         [r.row for r in file.rows],
         [r.line for r in file.rows],
@@ -186,7 +193,7 @@ def _concluded(
     return Screened(report, tuple(r.row for r in kept), tuple(r.row for r in held), accepted, quarantined)
 
 
-def _check_readable(file: RowsFile[AnyRow], source: Path, policy: Policy) -> None:
+def _check_readable(file: RowsFile[AnyRow], source: Path, policy: Policy, hint: str) -> None:
     total = len(file.rows) + len(file.malformed)
     if not total:
         raise RowsError(
@@ -203,7 +210,7 @@ def _check_readable(file: RowsFile[AnyRow], source: Path, policy: Policy) -> Non
                 "at most": f"{policy.screening.max_malformed_share:.0%}",
                 **shown,
             },
-            hint="repair these lines; rows are OpenAI-style chat messages that end with the assistant's",
+            hint=hint,
         )
 
 
