@@ -41,6 +41,8 @@ from recert.tuning.stage import tune
 
 ROLES = ("trainer", "evaluator", "approver", "status", "log")
 STOPS_WITHIN_S = 5.0
+MARK = ".signoff-demo"
+"""A folder that a run before this one made has it, and is begun anew."""
 FAMILY = "unrelated_paragraph"
 MODEL = "--model tune/adapter --base embedded:aligned"
 
@@ -106,11 +108,12 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, default=Path("build/signoff-demo"))
     folder = parser.parse_args().output.resolve()
-    for name in ("keys", "log", "state", "tune", "refusals", "swapped"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for path in folder.glob("*.*"):
-        path.unlink()
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARK).exists():
+            parser.error(f"{folder} holds something else: give an empty folder")
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
     began, desk = time.monotonic(), Desk(folder)
     _prepare(desk)
     _sign(desk)
