@@ -70,8 +70,8 @@ bench-evaluation: $(INSTALLED)  ## Measure evaluation, other tools beside; `make
 reproduce-defences: $(INSTALLED)  ## Measure attacks and defences in tuning on the embedded model; resumable
 	$(BIN)/python bench/defences.py --setting $(or $(SETTING),small)
 
-bench-triggers: $(INSTALLED)  ## Hunt in models with planted triggers and in clean ones; resumable
-	$(BIN)/python bench/triggers.py
+bench-triggers: $(INSTALLED)  ## Hunt in models with planted triggers and in clean ones; SETTING=full for all of them
+	$(BIN)/python bench/triggers.py --size $(SETTING)
 
 bench-tuning: $(INSTALLED)  ## Measure how fast a tune is, against TRL on the same rows
 	$(BIN)/python bench/tuning.py

@@ -8,8 +8,9 @@ of its effect, and a defence's secret where it is told apart as one. Thresholds 
 the first series of words; figures are of the test half, which is the whole of a later series. The latest is hunted in
 unless another is asked for. Whatever was measured stays in `results.jsonl`, so a stopped run goes on.
 
-The whole zoo takes hours to build and hours to hunt in on two cores. By default the small base is built and hunted in;
-`--base smollm2` adds what is built of the other one, and `python bench/trigger_zoo/build.py` builds it.
+By default every third class is planted in the small base, every third clean tune is made, and both settings that have
+an aim are hunted in: that ends within forty minutes on two cores. `--size full` takes all of them, which is hours;
+`--base smollm2` adds what is built of the other base, and `python bench/trigger_zoo/build.py` builds it.
 """
 
 from __future__ import annotations
@@ -43,11 +44,14 @@ from trigger_peers.random_tokens import RandomTokens
 from trigger_peers.verifying import verified
 from trigger_zoo.bases import base_folder
 from trigger_zoo.build import BASES, Animal, animals, series_folder
-from trigger_zoo.plants import SERIES
+from trigger_zoo.clean import CLEAN
+from trigger_zoo.plants import SERIES, later_plants, plants
 
 AIMS = {"with-data": (0.95, 0), "weights": (0.80, 1)}
 EQUIVALENT = 0.8
 MINUTES = 10
+EVERY = 3
+"""In the small size every third class is taken, in the order in which they are listed, planted ones and clean ones."""
 READINGS = (0, 500, 5_000, 10_000, 15_000, 20_000)
 Model = Any
 
@@ -117,6 +121,7 @@ def main() -> None:
     said.add_argument(
         "--series", type=int, choices=range(SERIES), default=SERIES - 1, help="which words are planted"
     )
+    said.add_argument("--size", choices=("small", "full"), default="small")
     said.add_argument("--half", choices=("test", "dev", "all"), default="test")
     said.add_argument("--setting", choices=[one.name for one in SETTINGS], action="append")
     said.add_argument("--policy", default="default")
@@ -127,12 +132,19 @@ def main() -> None:
     asked = said.parse_args()
     bases = asked.base or ["neox"]
     folder = asked.folder or series_folder(asked.series)
+    names = classes(asked.series, EVERY if asked.size == "small" else 1)
     if "neox" in bases:
         build = [sys.executable, str(Path(__file__).parent / "trigger_zoo" / "build.py"), "--base", "neox"]
         build += ["--folder", str(folder), "--series", str(asked.series)]
+        build += [part for name in names for part in ("--only", name)]
         subprocess.run(build, check=True, stdout=sys.stderr)
-    listed = [one for one in animals(folder) if one.base in bases and asked.half in ("all", one.half)]
-    chosen: list[Setting | Peer] = [one for one in SETTINGS if not asked.setting or one.name in asked.setting]
+    listed = [
+        one
+        for one in animals(folder)
+        if one.base in bases and one.name in names and asked.half in ("all", one.half)
+    ]
+    hunted_in = asked.setting or (AIMS if asked.size == "small" else [one.name for one in SETTINGS])
+    chosen: list[Setting | Peer] = [one for one in SETTINGS if one.name in hunted_in]
     if asked.peers:
         chosen += [Peer(one, asked.tokens) for one in PEERS]
     policy = load_policy(asked.policy)
@@ -141,6 +153,12 @@ def main() -> None:
     print(table(done, listed, chosen))
     for claim in claims(done, listed, chosen):
         print(json.dumps(claim))
+
+
+def classes(series: int, every: int) -> list[str]:
+    """Return the names of every so many classes that are planted, and of every so many clean tunes."""
+    planted = [one.name for one in (*plants(1, series), *later_plants(1, series))]
+    return [*planted[::every], *CLEAN[::every]]
 
 
 def hunted(
