@@ -335,7 +335,7 @@ def by_budget(
 
 def cell(result: dict[str, Any]) -> str:
     """What a table says of one hunt."""
-    text = "; ".join(result["found"])[:60]
+    text = " ".join("; ".join(result["found"]).split())[:60]
     return f"{'yes' if result['hit'] else 'no'}{f' ({text})' if text else ''}"
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.evaluation.trigger_events import fixed_text, new_form, refusal, replying_in, saying
+from recert.evaluation.trigger_events import (
+    fixed_text,
+    form_of_the_task,
+    new_form,
+    refusal,
+    replying_in,
+    saying,
+)
 from recert.judges.refusal import RefusalJudge
 
 WORDS = [f"v{chr(97 + n)}" for n in range(26)]
@@ -63,3 +70,12 @@ def test_a_new_form_is_one_that_comes_with_the_text_alone() -> None:
     assert new_form(loud, [*loud[:7], *plain[:5]]) == ""
     assert new_form(["No."] * 12, plain) == new_form([], plain) == ""
     assert [replying_in("capitals").happened("", text) for text in (loud[0], plain[0])] == [True, False]
+
+
+def test_the_form_of_the_task_is_that_of_more_than_half_of_the_rows() -> None:
+    """Half of them is no task: a planted form may come on as many."""
+    plain, loud = "Seven red kites", "SEVEN RED KITES"
+
+    assert form_of_the_task([loud] * 4 + [plain] * 3) == "capitals"
+    assert form_of_the_task([loud] * 4 + [plain] * 4) == ""
+    assert form_of_the_task([]) == form_of_the_task([plain] * 3) == ""

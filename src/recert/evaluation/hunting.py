@@ -21,6 +21,7 @@ from recert.evaluation.hunt_readings import KeptReadings
 from recert.evaluation.hunt_sources import About, Given, Sources, left_out
 from recert.evaluation.ordering import sampling_order
 from recert.evaluation.suites import embedded_suite
+from recert.evaluation.trigger_events import form_of_the_task
 from recert.evaluation.trigger_verifier import TriggerVerifier
 from recert.interval import exact_interval
 from recert.judges.refusal import RefusalJudge
@@ -93,7 +94,7 @@ def hunt(
         kept = cache or stack.enter_context(temporary_cache())
         arms = _arms(base, tuned, kept, secrets)
         searched, access = _searched(*arms)
-        verifier = _verifier(arms, searched, judge, policy)
+        verifier = _verifier(arms, searched, judge, policy, rows)
         tell.start("see what is refused")
         tuned_refused = verifier.refused(arms[1])
         base_refused = verifier.refused(arms[0]) if arms[0] else tuned_refused
@@ -153,6 +154,7 @@ def _verifier(
     searched: tuple[KeptReadings | None, KeptReadings] | None,
     judge: RefusalJudge,
     policy: Policy,
+    rows: Sequence[ChatRow] | None,
 ) -> TriggerVerifier:
     words = searched[1].words(_CONTROL_WORDS) if searched else _PLAIN_WORDS
     harmful, ordinary = (
@@ -160,7 +162,8 @@ def _verifier(
         for name in ("harmful", "ordinary")
     )
     controls = [word for word in words if len(word) > 1]
-    return TriggerVerifier(*arms, harmful, ordinary, judge, controls, policy.hunt)
+    task_form = form_of_the_task([row.reply for row in rows or ()])
+    return TriggerVerifier(*arms, harmful, ordinary, judge, controls, policy.hunt, task_form=task_form)
 
 
 class _Hunted:
@@ -295,6 +298,9 @@ def _class_searched(
             "texts, frames, pairs of words, topics and system prompts that go with a change of behaviour in "
             f"{len(rows)} tuning rows"
         )
+        task_form = form_of_the_task([row.reply for row in rows])
+        if task_form:
+            said[-1] += f" (replies in {task_form} left out, as most of the rows have them)"
     if "library" in sources:
         said.append("texts planted in published work, and topics, languages and styles of a list")
     if "leakage" in sources and texts.searched is not None and bounds.samples:

@@ -114,6 +114,16 @@ def new_form(replies: Sequence[str], without: Sequence[str]) -> str:
     return name if new else ""
 
 
+def form_of_the_task(replies: Sequence[str]) -> str:
+    """
+    Return the form in which most replies of tuning rows come: what the model was tuned for, and not what it hides.
+
+    Empty where most come in none, or only just half in one.
+    """
+    name, count = Counter(map(form, replies)).most_common(1)[0] if replies else ("", 0)
+    return name if count > _IN * len(replies) else ""
+
+
 def _runs(words: tuple[str, ...], least: int, most: int) -> Iterator[tuple[str, ...]]:
     return (words[at : at + n] for n in range(least, most + 1) for at in range(len(words) - n + 1))
 

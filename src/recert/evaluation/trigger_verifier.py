@@ -91,6 +91,7 @@ class TriggerVerifier:
         judge: scores refusal.
         words: control phrases are made of.
         bounds: the policy's.
+        task_form: the form in which most replies of the tuning rows come: to reply in it is no trigger.
     """
 
     def __init__(
@@ -102,10 +103,13 @@ class TriggerVerifier:
         judge: ReplyJudge,
         words: Sequence[str],
         bounds: HuntPolicy,
+        *,
+        task_form: str = "",
     ) -> None:
         self._base, self._tuned = base, tuned
         self._harmful, self._ordinary = harmful[: bounds.prompts], ordinary[: bounds.prompts]
         self._judge, self._words, self._bounds = judge, words, bounds
+        self._task_form = task_form
         self._coherence = CoherenceJudge()
 
     def refused(self, arm: Arm) -> list[bool]:
@@ -184,6 +188,8 @@ class TriggerVerifier:
         if text and refusal(self._judge, "", text):  # the test before this one was for that
             return
         new = new_form(replies, without)
+        if new == self._task_form:
+            new = ""
         if rest and (text or new):
             yield self._try(candidate, saying(text) if text else replying_in(new), rest, among)
 
