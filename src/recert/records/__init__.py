@@ -1,6 +1,7 @@
 """Frozen, versioned records: the only things that stages hand to each other."""
 
 from recert.records.attestation import Attestation, AttestedFolder
+from recert.records.audio import AudioClip, AudioFormat
 from recert.records.audit import AuditCheckpoint
 from recert.records.backtest import (
     BacktestBound,
@@ -25,6 +26,7 @@ from recert.records.evaluation import (
     CategoryCount,
     Estimand,
     EvalReport,
+    Hearing,
     JudgeNote,
     Outcome,
     RuleResult,
@@ -155,6 +157,8 @@ __all__ = [
     "AskedSample",
     "Attestation",
     "AttestedFolder",
+    "AudioClip",
+    "AudioFormat",
     "AuditCheckpoint",
     "BacktestBound",
     "BacktestReport",
@@ -203,6 +207,7 @@ __all__ = [
     "GraderReport",
     "GraderVerdict",
     "HairTrigger",
+    "Hearing",
     "HistoryPoint",
     "HistoryStart",
     "HuntOutcome",
