@@ -65,7 +65,7 @@ class LexiconControl:
 
     def _search(self, asked: Asked) -> Answer:
         reason = next(
-            filter(None, (scan(self._patterns, text) for text in dict.fromkeys((*asked.texts, asked.whole)))),
+            filter(None, (scan(self._patterns, text) for text in dict.fromkeys((*asked.texts, *asked.apart, asked.whole)))),
             "",
         )
         return Answer(float(bool(reason)), bool(reason), reason)

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from recert.records import Part
 
-AudioFormat = Literal["wav", "mp3"]
+ClipFormat = Literal["wav", "mp3"]
 """What a clip may be: uncompressed 16-bit sound, or MPEG layer III; one channel either way."""
 
 PassedOn = Literal["transcript", "clip"]
@@ -33,7 +33,7 @@ class GatewayAudioPolicy(Part):
     """Characters of a transcript for a second of its clip; nobody speaks faster, but a transcriber that loops does."""
     transcriber_sha256: tuple[str, ...] = ()
     """Digests of the transcribers that may listen, as `/status` shows them; empty for any."""
-    formats: tuple[AudioFormat, ...] = Field(default=("wav",), min_length=1)
+    formats: tuple[ClipFormat, ...] = Field(default=("wav",), min_length=1)
     max_clips: int = Field(default=8, ge=1, le=64)
     """Clips of one request, those of earlier turns included."""
     max_clip_bytes: int = Field(default=3_000_000, ge=1_000)
