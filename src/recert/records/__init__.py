@@ -1,6 +1,7 @@
 """Frozen, versioned records: the only things that stages hand to each other."""
 
 from recert.records.attestation import Attestation, AttestedFolder
+from recert.records.audio import AudioClip, AudioFormat
 from recert.records.audit import AuditCheckpoint
 from recert.records.backtest import (
     BacktestBound,
@@ -155,6 +156,8 @@ __all__ = [
     "AskedSample",
     "Attestation",
     "AttestedFolder",
+    "AudioClip",
+    "AudioFormat",
     "AuditCheckpoint",
     "BacktestBound",
     "BacktestReport",

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from recert.records.audio import AudioClip
 from recert.records.record import Part, Record
 
 CATEGORIES = (
@@ -31,6 +32,10 @@ class Message(Part):
 
     role: Literal["system", "user", "assistant", "tool", "developer"]
     content: str
+    audio: tuple[AudioClip, ...] | None = Field(
+        default=None, min_length=1, exclude_if=lambda said: said is None
+    )
+    """Spoken parts, heard after the text. None is never written: messages without sound keep their digests."""
 
 
 class Prompt(Part):
