@@ -17,7 +17,9 @@ import pytest
 RATE_HZ = 16_000
 
 
-def make_wav(seconds: float = 1.0, *, rate_hz: int = RATE_HZ, tone_hz: float = 220.0, channels: int = 1) -> bytes:
+def make_wav(
+    seconds: float = 1.0, *, rate_hz: int = RATE_HZ, tone_hz: float = 220.0, channels: int = 1
+) -> bytes:
     """Return a WAV file with a tone; another tone is another clip."""
     count = int(seconds * rate_hz)
     samples = [int(8_000 * math.sin(2 * math.pi * tone_hz * n / rate_hz)) for n in range(count)]

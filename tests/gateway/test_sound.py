@@ -174,7 +174,7 @@ ENCODED = base64.b64encode(WAV).decode()
     ],
 )  # fmt: skip
 def test_base64_has_one_spelling(encoded: str) -> None:
-    """Junk, line breaks, another alphabet, missing or surplus padding: a lenient reader would make other bytes of it."""
+    """Junk, line breaks, another alphabet, missing or surplus padding: lenient readers make other bytes of it."""
     part = {"type": "input_audio", "input_audio": {"data": encoded, "format": "wav"}}
 
     assert refused(part) in ("audio_not_base64", "audio_malformed")

@@ -138,8 +138,8 @@ Listener = Annotated[
     typer.Option(
         "--transcriber",
         metavar="NAME|openai:URL#MODEL",
-        help="Who hears what is spoken, where the policy serves that: a transcriber of our own in a process of its own, "
-        "such as `whisper`, or one elsewhere that speaks OpenAI's transcriptions (key in `RECERT_ENDPOINT_KEY`).",
+        help="Who hears what is spoken, where the policy serves that: a transcriber in a process of its own, such as "
+        "`whisper`, or one elsewhere that speaks OpenAI's transcriptions (key in `RECERT_ENDPOINT_KEY`).",
     ),
 ]
 ClipsAtOnce = Annotated[

@@ -92,8 +92,8 @@ class Chat:
         """
         Answer one request of an authenticated client.
 
-        model → certificate → parse → budget → hearing what is spoken → input controls → secret and instruction → upstream → output controls
-        → audit line → reply.
+        model → certificate → parse → budget → hearing what is spoken → input controls → secret and instruction
+        → upstream → output controls → audit line → reply.
         Whatever goes wrong ends in an audit line and an error.
         """
         draft = http.draft = Draft(http.request_id, client, self._audit.keeps_texts)

@@ -17,7 +17,6 @@ from typing import Final, Protocol
 
 from recert.digest import sha256_bytes
 from recert.gateway.clips import Clip
-from recert.gateway.input_gate import swallow
 from recert.gateway.parse import ChatRequest
 from recert.models.transcribing import TranscribeFailed
 from recert.policy.gateway_audio import GatewayAudioPolicy
@@ -35,8 +34,8 @@ class Words:
     """
     What was heard in a clip.
 
-    `confidence` is the mean probability of the tokens, and `no_speech` that nothing was said; None where the transcriber
-    does not tell.
+    `confidence` is the mean probability of the tokens, and `no_speech` that nothing was said; None where the
+    transcriber does not tell.
     """
 
     text: str = field(repr=False)
@@ -74,8 +73,9 @@ class Heard:
     """
     A request after its clips were heard.
 
-    `outcomes` has for each clip why it does not count as heard, or nothing. `apart` has every part of its spoken turns by itself. `words` are the transcripts that were judged, by their sha256.
-    Where `score` blocks, the request holds clips that nobody has heard.
+    `outcomes` has for each clip why it does not count as heard, or nothing. `apart` has every part of its spoken turns
+    by itself. `words` are the transcripts that were judged, by their sha256. Where `score` blocks, the request holds
+    clips that nobody has heard.
     """
 
     request: ChatRequest
@@ -127,7 +127,7 @@ class Hearing:
         finally:
             for task in tasks:  # also where the request itself is cut short
                 task.cancel()
-                task.add_done_callback(swallow)
+                task.add_done_callback(_forget)
 
     def _doubt(self, clip: Clip, said: Words) -> bool:
         return bool(doubt(clip, said, self.bounds))
@@ -217,6 +217,12 @@ def _note(clip: Clip, said: Said | None) -> SpokenClip:
         confidence=_rounded(heard.confidence) if heard is not None else None,
         no_speech=_rounded(heard.no_speech) if heard is not None else None,
     )
+
+
+def _forget(task: asyncio.Future[Said]) -> None:
+    """Look at what came too late, so that nobody warns of it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _rounded(value: float | None) -> float | None:

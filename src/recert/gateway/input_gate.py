@@ -129,13 +129,13 @@ class InputGate:
         finally:
             task.cancel()  # also where the request itself is cut short; what is done stays done
         if not done:
-            task.add_done_callback(swallow)
+            task.add_done_callback(_swallow)
             raise TimeoutError
         return None if task.cancelled() else task.result()
 
 
-def swallow(task: asyncio.Future[object]) -> None:
-    """Look at what something that came too late raised, so that nobody warns of it."""
+def _swallow(task: asyncio.Future[object]) -> None:
+    """Look at what a control that came too late raised, so that nobody warns of it."""
     if not task.cancelled():
         task.exception()
 

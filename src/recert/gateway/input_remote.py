@@ -34,8 +34,8 @@ class RemoteControl:
     """
     Blocks requests of which a judge elsewhere finds the question, or all texts together, harmful.
 
-    So are the parts of spoken turns, each by itself. Each is asked about in every reading, long ones in pieces. What cannot be asked within the limit of the gate, and
-    what would take more than 64 questions, blocks.
+    Or a part of a spoken turn. Each is asked about in every reading, long ones in pieces. What cannot be asked within
+    the limit of the gate, and what would take more than 64 questions, blocks.
 
     Args:
         name: what it is called.

@@ -74,10 +74,10 @@ class Metrics:
             "direction",
             "shadow",
         )
-        self._heard = self._counter(
-            "clips", "Clips of requests, by what became of them.", "model", "outcome"
+        self._heard = self._counter("clips", "Clips of requests, by what became of them.", "model", "outcome")
+        self._heard_seconds = self._counter(
+            "clip_seconds", "Seconds of clips that were to be heard.", "model"
         )
-        self._heard_seconds = self._counter("clip_seconds", "Seconds of clips that were to be heard.", "model")
         self._hearing = self._times(
             "hearing_seconds", "How long it took to hear the clips of a request.", "model"
         )

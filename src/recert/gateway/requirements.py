@@ -89,7 +89,10 @@ def _require_controls(certificate: Certificate, controls: Controls, further: Col
         raise GatewayError(
             "control-missing",
             "a control that the certificate requires is not active",
-            facts={"missing": ", ".join(missing), "active": ", ".join((*controls.active, *further)) or "none"},
+            facts={
+                "missing": ", ".join(missing),
+                "active": ", ".join((*controls.active, *further)) or "none",
+            },
         )
     watching = sorted(set(certificate.required_controls) - {*controls.acting, *further})
     if watching:

@@ -22,8 +22,8 @@ class Served:
     """
     One certified model, ready to answer.
 
-    `called` is what clients call it, where that is not the name in its certificate. `hearing` hears what is spoken; None
-    where only text is served.
+    `called` is what clients call it, where that is not the name in its certificate. `hearing` hears what is spoken;
+    None where only text is served.
     """
 
     service: Service

@@ -2,14 +2,15 @@
 Reading clips strictly: one way to read them, or none.
 
 A clip is judged by what a transcriber hears and answered by what a model hears. Whatever two readers could take for two
-different sounds is refused: lengths that lie, bytes behind the end, two channels (mixed down they can cancel), tags that
-hold sound.
+different sounds is refused: lengths that lie, bytes behind the end, two channels (mixed down they can cancel), tags
+that hold sound.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 _RIFF: Final = struct.Struct("<4sI4s")
@@ -159,7 +160,7 @@ def _behind_tag(data: bytes) -> int:
         raise Unreadable("its tag is damaged")
     length = _ID3_HEADER_BYTES + sum(byte << 7 * (3 - place) for place, byte in enumerate(sizes))
     tag = data[:length]
-    looks_like_sound = any(a == 0xFF and b & 0xE0 == 0xE0 for a, b in zip(tag, tag[1:], strict=False))
+    looks_like_sound = any(a == 0xFF and b & 0xE0 == 0xE0 for a, b in pairwise(tag))
     if length > _LONGEST_TAG_BYTES or length > len(data) or looks_like_sound or tag[5] & 0x10:
         raise Unreadable("its tag is too long, or could be taken for sound: write it without tags")
     return length

@@ -170,8 +170,12 @@ class ManagedTranscriber:
             if not self._settled.is_set() or self._closing.is_set():
                 break
             lived_s = time.monotonic() - began
-            pause_s = 0.0 if lived_s > _LONG_LIFE_S else min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-            log.error("the transcriber ended and is started again: %s", " | ".join(list(self._last_words)[-1:]))
+            pause_s = (
+                0.0 if lived_s > _LONG_LIFE_S else min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+            )
+            log.error(
+                "the transcriber ended and is started again: %s", " | ".join(list(self._last_words)[-1:])
+            )
             self._closing.wait(pause_s)
         self._settled.set()
 

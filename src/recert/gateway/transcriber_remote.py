@@ -24,8 +24,8 @@ class RemoteTranscriber:
     """
     Asks one endpoint, once a clip: what fails is refused rather than waited for.
 
-    Confidence is the mean probability of the tokens, of the segment that was heard worst (`avg_logprob`), or of all of them
-    (`logprobs`). An endpoint that tells neither is never sure. `no_speech` is the highest of any segment.
+    Confidence is the mean probability of the tokens, of the segment that was heard worst (`avg_logprob`), or of all of
+    them (`logprobs`). An endpoint that tells neither is never sure. `no_speech` is the highest of any segment.
 
     Args:
         url: where the API begins, `…/v1`.

@@ -1,8 +1,8 @@
 """
 How a gateway and a transcriber in a process of its own speak: one clip and one answer a connection.
 
-A clip is its length (4 bytes, big-endian) and its bytes, a whole sound file. The answer is its length and a JSON object: `text`
-and `confidence`, null where it is not known; or `failed` with the reason.
+A clip is its length (4 bytes, big-endian) and its bytes, a whole sound file. The answer is its length and a JSON
+object: `text` and `confidence`, null where it is not known; or `failed` with the reason.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def read_answer(reader: asyncio.StreamReader) -> dict[str, Any]:
         asyncio.IncompleteReadError: it was cut: the process ended.
     """
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    if length > MOST_LENGTH_BYTES:
+    if length > MOST_ANSWER_BYTES:
         raise BadFrame("an answer is too large")
     try:
         value = orjson.loads(await reader.readexactly(length))

@@ -1,14 +1,13 @@
 """
 A transcriber in a process of its own: `python -m recert.models.transcribing_server --transcriber SPEC --socket PATH`.
 
-It loads the transcriber, tells on stdout what it is (`ready`, or `refused` with the reason), and hears clips that come on
-a Unix socket, as `transcribing_frames` says. Clips that wait while others are heard are heard together. Nothing of a
-clip or its words is written anywhere. One that takes too long ends the process: a call that hangs is not to be waited for.
+It loads the transcriber, tells on stdout what it is (`ready`, or `refused` with the reason), and hears clips that come
+on a Unix socket, as `transcribing_frames` says. Clips that wait while others are heard are heard together. Nothing of a
+clip or its words is written anywhere. One that takes too long ends the process: a call that hangs is not waited for.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import faulthandler
@@ -22,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from recert.errors import RecertError
 from recert.models.transcribing import TranscribeFailed, Transcriber, Transcript
 from recert.models.transcribing_frames import BadFrame, answer_frame, read_clip
 

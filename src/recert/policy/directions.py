@@ -70,7 +70,13 @@ MORE: Final = frozenset(
 """Stricter where there is more in the list."""
 
 FEWER: Final = frozenset(
-    {"gateway.shadow", "gateway.allow", "gateway.audio.formats", "moderation_checks.report_only", "certification.exceptions.rules"}
+    {
+        "gateway.shadow",
+        "gateway.allow",
+        "gateway.audio.formats",
+        "moderation_checks.report_only",
+        "certification.exceptions.rules",
+    }
 )
 """Stricter where there is less in the list."""
 
