@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 import shutil
 import struct
 import subprocess
 import wave
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from builders import make_policy
+from recert.gateway.clips import Clip
+from recert.gateway.hearing import Words
+from recert.policy import Policy
 
 RATE_HZ = 16_000
 
@@ -72,3 +79,42 @@ def say(text: str, folder: Path, *, voice: str = "en", rate_hz: int = RATE_HZ) -
         file.setframerate(rate_hz)
         file.writeframes(struct.pack(f"<{len(at)}h", *at))
     return made.getvalue()
+
+
+def make_audio_policy(audio: dict[str, Any] | None = None, **controls: Any) -> Policy:
+    """Return a policy that serves spoken requests within these bounds."""
+    gateway = {"recheck_s": 0.25, "audio": audio or {}, **controls}
+    return make_policy(gateway=gateway, modalities=("text", "audio"))
+
+
+@dataclass
+class ScriptedEar:
+    """
+    A transcriber that hears in each clip what it was told.
+
+    Args:
+        words: text, or a failure, or a whole answer, by the clip's bytes; `else_hears` of any other.
+        pause_s: how long it listens.
+    """
+
+    words: dict[bytes, Any] = field(default_factory=dict)
+    else_hears: Any = "good morning"
+    pause_s: float = 0.0
+    name: str = "scripted"
+    sha256: str = "e" * 64
+    down: bool = False
+    heard: list[bytes] = field(default_factory=list)
+    closed: int = 0
+
+    async def hear(self, clip: Clip) -> Any:
+        """Say what it was told; raise what is an error."""
+        self.heard.append(clip.data)
+        await asyncio.sleep(self.pause_s)
+        said = self.words.get(clip.data, self.else_hears)
+        if isinstance(said, Exception):
+            raise said
+        return Words(said, 0.9, 0.01) if isinstance(said, str) else said
+
+    async def close(self) -> None:
+        """Count."""
+        self.closed += 1
