@@ -9,7 +9,7 @@ from typing import Final
 from recert import settings
 from recert.errors import InputError
 from recert.gateway.hearing import ClipTranscriber
-from recert.gateway.transcriber_process import ManagedTranscriber
+from recert.gateway.transcriber_process import ManagedTranscriber, our_command
 from recert.gateway.transcriber_remote import RemoteTranscriber
 
 _REMOTE: Final = "openai:"
@@ -61,6 +61,6 @@ class TranscriberChoice:
         if self.is_remote:
             url, model = self._address()
             return RemoteTranscriber(url, model, settings.endpoint_key(), at_once=self.at_once)
-        made = ManagedTranscriber(["--transcriber", self.spec], at_once=self.at_once, progress=progress)
+        made = ManagedTranscriber(our_command(self.spec), at_once=self.at_once, progress=progress)
         made.start()
         return made

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from os import killpg
+from pathlib import Path
 from typing import IO, Any, Final
 
 from recert.errors import GatewayError
@@ -40,6 +41,18 @@ _END_S: Final = managed_child.GRACE_S + 2
 _LAST_LINES: Final = 50
 
 
+def our_command(spec: str) -> tuple[str, ...]:
+    """Return how a transcriber of our own is run."""
+    return (*python_module(MODULE)[0], "--transcriber", spec)
+
+
+def next_pause_s(before_s: float, lived_s: float) -> float:
+    """Return how long to wait before the next start: nothing after a long life, else twice as long as before."""
+    if lived_s > _LONG_LIFE_S:
+        return 0.0
+    return min(max(2 * before_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+
+
 class ManagedTranscriber:
     """
     One transcriber process for all models of a gateway that want this transcriber.
@@ -50,9 +63,8 @@ class ManagedTranscriber:
     than it was is not asked.
 
     Args:
-        arguments: of the module that is run, the socket's path left out.
+        command: what is run; the option `--socket` is put behind it.
         at_once: clips that it hears at once; more wait, up to 64.
-        module: what is run.
         progress: called with a sentence at each step of the start.
 
     Raises:
@@ -61,15 +73,13 @@ class ManagedTranscriber:
 
     def __init__(
         self,
-        arguments: Sequence[str],
+        command: Sequence[str],
         *,
         at_once: int = 2,
-        module: str = MODULE,
         progress: Callable[[str], None] | None = None,
     ) -> None:
         self._folder = socket_folder()
-        self._arguments = tuple(arguments)
-        self._module = module
+        self._command = tuple(command)
         self._progress = progress or (lambda _: None)
         self._slots = asyncio.Semaphore(at_once)
         self._waiting = 0
@@ -122,6 +132,11 @@ class ManagedTranscriber:
         """The process that hears; None while there is none."""
         return self._child_id if self._ready else None
 
+    @property
+    def folder(self) -> Path:
+        """The private folder with its socket."""
+        return self._folder
+
     async def hear(self, clip: Clip) -> Words | TranscribeFailed:
         """Return what is said in a clip, after those that wait before it."""
         if self._waiting >= _MOST_WAITING:
@@ -169,10 +184,7 @@ class ManagedTranscriber:
             self._ready, self._child_id = False, None
             if not self._settled.is_set() or self._closing.is_set():
                 break
-            lived_s = time.monotonic() - began
-            pause_s = (
-                0.0 if lived_s > _LONG_LIFE_S else min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-            )
+            pause_s = next_pause_s(pause_s, time.monotonic() - began)
             log.error(
                 "the transcriber ended and is started again: %s", " | ".join(list(self._last_words)[-1:])
             )
@@ -182,11 +194,11 @@ class ManagedTranscriber:
     def _run_child(self) -> None:
         socket = self._folder / _SOCKET
         socket.unlink(missing_ok=True)
-        line, found = python_module(self._module)
-        inner = (sys.executable, "-I", "-S", managed_child.__file__)
+        _, found = python_module(MODULE)
+        wrapper = (sys.executable, "-I", "-S", managed_child.__file__)
         try:
             child = subprocess.Popen(  # noqa: S603
-                [*inner, *line, *self._arguments, "--socket", str(socket)],
+                [*wrapper, *self._command, "--socket", str(socket)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
