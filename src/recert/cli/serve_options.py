@@ -137,9 +137,10 @@ Listener = Annotated[
     str,
     typer.Option(
         "--transcriber",
-        metavar="NAME|openai:URL#MODEL",
-        help="Who hears what is spoken, where the policy serves that: a transcriber in a process of its own, such as "
-        "`whisper`, or one elsewhere that speaks OpenAI's transcriptions (key in `RECERT_ENDPOINT_KEY`).",
+        metavar="NAME|FOLDER|openai:URL#MODEL",
+        help="Who hears what is spoken, where the policy serves that, in a process of its own: `whisper-tiny`, or a "
+        "Whisper model's folder in CTranslate2's form. Or a server elsewhere that speaks OpenAI's transcriptions (key in "
+        "`RECERT_ENDPOINT_KEY`).",
     ),
 ]
 ClipsAtOnce = Annotated[

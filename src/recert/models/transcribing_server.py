@@ -131,3 +131,23 @@ def run(transcriber: Transcriber, socket: Path, *, longest_s: float = LONGEST_S)
         await server.serve_forever()
 
     asyncio.run(serve())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Load a transcriber and hear clips; return the exit code."""
+    from recert.models.transcribing import open_transcriber
+
+    parser = argparse.ArgumentParser(prog="recert.models.transcribing_server")
+    parser.add_argument("--transcriber", required=True)
+    parser.add_argument("--socket", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    try:
+        run(open_transcriber(given.transcriber), given.socket)
+    except RecertError as exc:
+        tell("refused", message=str(exc))
+        return REFUSED_EXIT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

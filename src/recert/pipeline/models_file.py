@@ -63,7 +63,7 @@ class ModelEntry(_Strict):
     shadow: tuple[str, ...] = ()
     """Controls that score and do not act."""
     transcriber: str = ""
-    """Hears what is spoken: `whisper`, or `openai:URL#model`."""
+    """Hears what is spoken: `whisper-tiny`, a folder, or `openai:URL#model`."""
     clips_at_once: int = Field(default=CLIPS_AT_ONCE, ge=1, le=64)
     """Clips that the transcriber hears at once."""
 
@@ -121,7 +121,7 @@ def read_models(path: Path) -> list[Deployment]:
                 guards=[_guard(given, bounds) for given in entry.judges],
                 reply_judge=reply_judge_at(entry.reply_judge),
                 shadow=entry.shadow,
-                transcriber=transcriber_at(entry.transcriber, entry.clips_at_once),
+                transcriber=transcriber_at(entry.transcriber, entry.clips_at_once, folder),
             )
         )
     return found
@@ -238,14 +238,23 @@ def reply_judge_at(given: str) -> ReplyJudge | None:
     return remote_reply_judge(name, spec) if given else None
 
 
-def transcriber_at(given: str, clips_at_once: int = CLIPS_AT_ONCE) -> TranscriberChoice | None:
+def transcriber_at(
+    given: str, clips_at_once: int = CLIPS_AT_ONCE, folder: Path = Path()
+) -> TranscriberChoice | None:
     """
-    Return who hears what is spoken, as given by a name or as `openai:URL#model`; None for an empty text.
+    Return who hears what is spoken; None for an empty text.
+
+    Args:
+        given: a name, a transcriber's folder, or `openai:URL#model`.
+        clips_at_once: clips that it hears at once.
+        folder: to which a folder is relative.
 
     Raises:
         InputError: an address has no model behind it.
     """
-    return TranscriberChoice(given, clips_at_once) if given else None
+    there = (folder / given).absolute()
+    spec = str(there) if given and there.is_dir() else given
+    return TranscriberChoice(spec, clips_at_once) if given else None
 
 
 def _policy(folder: Path, given: str) -> str:
