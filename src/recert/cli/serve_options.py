@@ -139,8 +139,8 @@ Listener = Annotated[
         "--transcriber",
         metavar="NAME|FOLDER|openai:URL#MODEL",
         help="Who hears what is spoken, where the policy serves that, in a process of its own: `whisper-tiny`, or a "
-        "Whisper model's folder in CTranslate2's form. Or a server elsewhere that speaks OpenAI's transcriptions (key in "
-        "`RECERT_ENDPOINT_KEY`).",
+        "Whisper model's folder in CTranslate2's form. Or a server elsewhere that speaks OpenAI's transcriptions "
+        "(key in `RECERT_ENDPOINT_KEY`).",
     ),
 ]
 ClipsAtOnce = Annotated[

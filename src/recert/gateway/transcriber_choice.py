@@ -23,8 +23,8 @@ class TranscriberChoice:
     A transcriber that is yet to be started, or asked.
 
     Args:
-        spec: what the process of our own loads: `whisper-tiny`, or a folder of a Whisper model in CTranslate2's form; or
-            `openai:URL#model` for one elsewhere.
+        spec: what the process of our own loads: `whisper-tiny`, or a folder of a Whisper model in CTranslate2's form;
+            or `openai:URL#model` for one elsewhere.
         at_once: clips that it hears at once.
 
     Raises:

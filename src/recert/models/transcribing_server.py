@@ -8,6 +8,7 @@ clip or its words is written anywhere. One that takes too long ends the process:
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import faulthandler
@@ -21,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from recert.models.transcribing import TranscribeFailed, Transcriber, Transcript
+from recert.errors import RecertError
+from recert.models.transcribing import TranscribeFailed, Transcriber, Transcript, open_transcriber
 from recert.models.transcribing_frames import BadFrame, answer_frame, read_clip
 
 MOST_TOGETHER: Final = 4
@@ -135,8 +137,6 @@ def run(transcriber: Transcriber, socket: Path, *, longest_s: float = LONGEST_S)
 
 def main(arguments: list[str] | None = None) -> int:
     """Load a transcriber and hear clips; return the exit code."""
-    from recert.models.transcribing import open_transcriber
-
     parser = argparse.ArgumentParser(prog="recert.models.transcribing_server")
     parser.add_argument("--transcriber", required=True)
     parser.add_argument("--socket", type=Path, required=True)
