@@ -84,7 +84,7 @@ def say(text: str, folder: Path, *, voice: str = "en", rate_hz: int = RATE_HZ) -
 def make_audio_policy(audio: dict[str, Any] | None = None, **controls: Any) -> Policy:
     """Return a policy that serves spoken requests within these bounds."""
     gateway = {"recheck_s": 0.25, "audio": audio or {}, **controls}
-    return make_policy(gateway=gateway, modalities=("text", "audio"))
+    return make_policy(gateway=gateway, evaluation={"modalities": ("text", "audio")})
 
 
 @dataclass

@@ -201,6 +201,7 @@ UNSURE = "transcription-unsure"
         ("something else", {"text": "good morning"}, "transcription-failed"),
         ("nothing heard", Words("", 0.99), UNSURE),
         ("blanks", Words(" \n", 0.99), UNSURE),
+        ("no letter", Words(" . … ", 0.99), UNSURE),
         ("not sure", Words("good morning", 0.3), UNSURE),
         ("no confidence", Words("good morning", None), UNSURE),
         ("no number", Words("good morning", float("nan")), UNSURE),

@@ -141,7 +141,7 @@ class Hearing:
 
 def doubt(clip: Clip, said: Words, bounds: GatewayAudioPolicy) -> str:
     """Return why a transcript does not count as heard, or nothing."""
-    if not said.text.strip():
+    if not any(char.isalnum() for char in said.text):
         return "nothing was heard"
     if said.confidence is None or not bounds.min_confidence <= said.confidence <= 1:
         return "not sure enough"

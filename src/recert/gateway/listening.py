@@ -26,7 +26,7 @@ _DEAF: Final = (EMBEDDED, LLAMA_CPP)
 
 def audio_of(policy: Policy) -> GatewayAudioPolicy | None:
     """Return the bounds of what is spoken, where a policy serves it: by a section, and by naming the modality."""
-    return policy.gateway.audio if AUDIO in (getattr(policy, "modalities", None) or ()) else None
+    return policy.gateway.audio if AUDIO in getattr(policy.evaluation, "modalities", ()) else None
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Transcribers:
                 NOT_CERTIFIED,
                 "a transcriber is given, and the model is not certified for spoken requests",
                 facts={"model": offer.name},
-                hint='certify it under a policy with `modalities = ["text", "audio"]` and a section [gateway.audio]',
+                hint="certify it under a policy with `audio` in evaluation.modalities and a section [gateway.audio]",
             )
         given = offer.upstream
         if bounds.passes_on == "clip" and isinstance(given, ManagedUpstream) and given.engine in _DEAF:

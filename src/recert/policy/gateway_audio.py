@@ -25,7 +25,7 @@ class GatewayAudioPolicy(Part):
 
     passes_on: PassedOn = "transcript"
     """`transcript`: the model reads what the controls read. `clip`: it hears the clip, and may hear more in it."""
-    min_confidence: float = Field(default=0.6, gt=0, le=1)
+    min_confidence: float = Field(default=0.5, gt=0, le=1)
     """Least confidence of a transcript: the mean probability of its tokens, as the transcriber says it."""
     max_no_speech: float = Field(default=0.6, ge=0, le=1)
     """Probability that nothing was said from which a clip counts as not heard."""
