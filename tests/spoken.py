@@ -60,13 +60,13 @@ def spoken(*parts: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "user", "content": list(parts)}]
 
 
-def say(text: str, folder: Path, *, voice: str = "en", rate_hz: int = RATE_HZ) -> bytes:
+def say(text: str, folder: Path, *, voice: str = "en-us+f3", rate_hz: int = RATE_HZ) -> bytes:
     """Return a text as a person's machine would say it; skips the test where nothing here can speak."""
     program = shutil.which("espeak-ng")
     if program is None:
         pytest.skip("espeak-ng is not on this machine")
     path = folder / "said.wav"
-    subprocess.run([program, "-v", voice, "-s", "150", "-w", str(path), text], check=True)
+    subprocess.run([program, "-v", voice, "-s", "130", "-w", str(path), text], check=True)
     with wave.open(str(path)) as file:
         heard, frames = file.getframerate(), file.readframes(file.getnframes())
     samples = struct.unpack(f"<{len(frames) // 2}h", frames)
