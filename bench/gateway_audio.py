@@ -3,8 +3,8 @@ What a spoken request costs at the gateway beside the same one written, and what
 
 Recert's gateway runs twice before the same mock upstream, which answers at once: as it serves text, and with Whisper in
 a process of its own beside it and clips passed on. The same written requests are asked of both in turns. Then sentences
-of our suites are said aloud by a voice of this machine and asked as clips, one at a time; no clip comes twice, but where
-it says that it was heard before. Times are those that a client sees.
+of our suites are said aloud by a voice of this machine and asked as clips, one at a time; no clip comes twice, except
+where it says that it was heard before. Times are those that a client sees.
 
 What is heard is counted with the classifier that comes with Recert on: of harmful requests that it blocks in writing,
 how many are not answered when they are said; of ordinary ones that it lets pass in writing, how many are answered; and
