@@ -20,12 +20,14 @@ from recert.policy.policy import (
     ScreeningPolicy,
 )
 from recert.policy.sets import missing_sets
+from recert.policy.speech import SPEECH, Modality, SpeechPolicy
 from recert.policy.stress import StressGrid, StressPolicy, StressSetting
 from recert.policy.thresholds import HarmLevels, Threshold
 from recert.policy.trigger_probe import TriggerProbePolicy
 
 __all__ = [
     "DEPLOYMENTS",
+    "SPEECH",
     "CertificationPolicy",
     "Change",
     "Contact",
@@ -39,6 +41,7 @@ __all__ = [
     "GraderAuditPolicy",
     "HarmLevels",
     "HuntPolicy",
+    "Modality",
     "ModerationChecks",
     "MonitoringPolicy",
     "Policy",
@@ -46,6 +49,7 @@ __all__ = [
     "RoleRule",
     "Rule",
     "ScreeningPolicy",
+    "SpeechPolicy",
     "StressGrid",
     "StressPolicy",
     "StressSetting",
