@@ -26,7 +26,7 @@ _DEAF: Final = (EMBEDDED, LLAMA_CPP)
 
 def audio_of(policy: Policy) -> GatewayAudioPolicy | None:
     """Return the bounds of what is spoken, where a policy serves it: by a section, and by naming the modality."""
-    return policy.gateway.audio if AUDIO in getattr(policy.evaluation, "modalities", ()) else None
+    return policy.gateway.audio if AUDIO in policy.evaluation.modalities else None
 
 
 @dataclass
