@@ -18,7 +18,7 @@ export PYTHONUNBUFFERED = 1
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
 	reproduce-defences stress-demo signoff-demo bench-triggers bench-tuning bench-gateway bench-gateway-load \
-	bench-leaks fuzz clean
+	bench-gateway-audio bench-leaks fuzz clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -90,6 +90,9 @@ bench-leaks: $(INSTALLED)  ## Say what must not leave in every field and disguis
 
 bench-gateway-load: $(INSTALLED)  ## Put 1,000 streams, faults and slow clients on the gateway
 	$(BIN)/python bench/gateway_load.py
+
+bench-gateway-audio: $(INSTALLED)  ## Measure what a spoken request costs beside a written one, and what is heard
+	$(BIN)/python bench/gateway_audio.py
 
 fuzz: $(INSTALLED)  ## Try a million cases on readers and filters; what is found is kept as a test
 	$(BIN)/python bench/fuzzing.py --workers $(WORKERS)

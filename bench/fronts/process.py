@@ -90,6 +90,10 @@ class Server:
         """
         return sum(_cpu_s(pid) for pid in self.tree())
 
+    def own_cpu_s(self) -> float:
+        """Return the CPU time of its first process alone."""
+        return _cpu_s(self.pid)
+
     def rss_mb(self) -> float:
         """Return the memory that its processes hold, from /proc/PID/status."""
         return sum(_rss_kb(pid) for pid in self.tree()) / 1024

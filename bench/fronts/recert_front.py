@@ -12,6 +12,7 @@ from fronts.upstream import PHRASES
 from recert.gateway.front import Front
 from recert.gateway.keys import ApiKeys
 from recert.gateway.stage import prepare
+from recert.gateway.transcriber_choice import TranscriberChoice
 from recert.gateway.upstream import UnsafeDeclaredUpstream
 from recert.models.secret import SecretPrefix
 from recert.store.audit import AuditLog
@@ -28,6 +29,7 @@ def main() -> None:
         "--allow", action="append", default=[], help="what requests may ask for beyond plain chat"
     )
     parser.add_argument("--guardrail", action="store_true", help="answer LiteLLM's guardrail requests")
+    parser.add_argument("--transcriber", default="", help="who hears what is spoken, such as whisper-tiny")
     parser.add_argument("--upstream-timeout-s", type=float, default=120.0)
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -38,6 +40,8 @@ def main() -> None:
         judge = EmbeddedRequestJudge()
     secret = SecretPrefix.read(given.secret) if given.secret else SecretPrefix.generate()
     settings = {"upstream_timeout_s": given.upstream_timeout_s, "allow": tuple(given.allow)}
+    if given.transcriber:
+        settings["audio"] = {"passes_on": "clip", "timeout_s": 60}
     certified = make_certified(given.folder, PHRASES, secret, **settings)
     with AuditLog(given.folder / "audit.jsonl") as audit:
         server = prepare(
@@ -47,6 +51,7 @@ def main() -> None:
             audit=audit,
             secret=certified.secret,
             request_judge=judge,
+            transcriber=TranscriberChoice(given.transcriber) if given.transcriber else None,
             upstream=UnsafeDeclaredUpstream(given.upstream),
             keys=ApiKeys([KEY]),
             front=Front(guardrail=given.guardrail),

@@ -46,10 +46,10 @@ GATEWAY = Page(
     """\
 # What the gateway costs
 
-Each part is made by a script of `bench/` with `--write`: `make bench-gateway` and `make bench-gateway-load`. An aim
-that was missed says so.
+Each part is made by a script of `bench/` with `--write`: `make bench-gateway`, `make bench-gateway-load` and
+`make bench-gateway-audio`. An aim that was missed says so.
 """,
-    ("gateway", "gateway_load"),
+    ("gateway", "gateway_load", "gateway_audio"),
 )
 HASHING = Page(
     "hashing.md",

@@ -16,6 +16,7 @@ from gateways import MODEL, ask, client, gateway, make_gateway_policy
 from recert.gateway.front import Front
 from recert.gateway.keys import ApiKeys
 from recert.gateway.routes import INSTEAD
+from spoken import ScriptedEar, make_audio_policy
 
 KEY = "0123456789abcdef0123"
 EVERYTHING = ("choices", "logprobs", "names", "prefill", "reasoning", "response_format", "stop", "tools")
@@ -23,8 +24,14 @@ EXAMPLES = 15
 HELLO: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
 
 
-@pytest.mark.parametrize("allow", [(), EVERYTHING], ids=["plain", "everything"])
-def test_the_description_holds_under_attack(tmp_path: Path, allow: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("allow", "ear"),
+    [((), None), (EVERYTHING, None), ((), ScriptedEar())],
+    ids=["plain", "everything", "spoken"],
+)
+def test_the_description_holds_under_attack(
+    tmp_path: Path, allow: tuple[str, ...], ear: ScriptedEar | None
+) -> None:
     """
     Hundreds of requests made from the description, most of them broken: no status, type or body that it does not name.
 
@@ -34,8 +41,9 @@ def test_the_description_holds_under_attack(tmp_path: Path, allow: tuple[str, ..
     program = shutil.which("st", path=str(Path(sys.executable).parent))
     if program is None:
         pytest.skip("schemathesis is not installed")
-    policy = make_gateway_policy(allow=allow)
-    with gateway(tmp_path, lambda _: ["hi"], policy=policy, keys=ApiKeys([f"team:{KEY}"])) as (server, _):
+    policy = make_audio_policy() if ear else make_gateway_policy(allow=allow)
+    keys = ApiKeys([f"team:{KEY}"])
+    with gateway(tmp_path, lambda _: ["hi"], policy=policy, keys=keys, transcriber=ear) as (server, _):
         done = subprocess.run(
             [
                 program, "run", server.url + "/openapi.json", "--header", f"Authorization: Bearer {KEY}",

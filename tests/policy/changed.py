@@ -27,6 +27,7 @@ WHOLE = Policy.model_validate(
             "immutable_suffix": "Stay kind.",
             "thresholds": {"hate": "medium_and_above", "privacy": "none"},
             "trigger_probe": {},
+            "audio": {},
             "shadow": ["input-judge"],
             "allow": ["tools"],
             "forbidden_phrases": ["abracadabra"],

@@ -36,6 +36,8 @@ def serve(
     judges: Guards = None,
     reply_judge: GuardOfReplies = "",
     shadow: Shadow = None,
+    transcriber: only.Listener = "",
+    clips_at_once: only.ClipsAtOnce = 2,
     models: only.Models = None,
     upstream: only.Engine = "embedded",
     engine_argument: only.EngineArguments = None,
@@ -71,7 +73,7 @@ def serve(
     from recert.errors import InputError
     from recert.gateway.telemetry import log_to_stderr
     from recert.pipeline.deploy import deploy_models
-    from recert.pipeline.models_file import AliasesOf, read_models, upstream_of
+    from recert.pipeline.models_file import AliasesOf, read_models, transcriber_at, upstream_of
     from recert.store.places import is_url
 
     if models is not None and certificate is not None:
@@ -86,7 +88,7 @@ def serve(
             read_models(models) if models is not None else [
                 _deployment(
                     certificate, model, trust, status, base, policy, secret, judges or [], reply_judge,
-                    shadow=shadow or (),
+                    shadow=shadow or (), transcriber=transcriber_at(transcriber, clips_at_once),
                     upstream=upstream_of(*engine, fingerprint=fingerprint, probes=probes),
                 )
             ],

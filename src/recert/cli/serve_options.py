@@ -133,5 +133,18 @@ ForLiteLLM = Annotated[
         "--guardrail", help="Answer LiteLLM's guardrail requests with the controls of what is served."
     ),
 ]
+Listener = Annotated[
+    str,
+    typer.Option(
+        "--transcriber",
+        metavar="NAME|FOLDER|openai:URL#MODEL",
+        help="Who hears what is spoken, where the policy serves that, in a process of its own: `whisper-tiny`, or a "
+        "Whisper model's folder in CTranslate2's form. Or a server elsewhere that speaks OpenAI's transcriptions "
+        "(key in `RECERT_ENDPOINT_KEY`).",
+    ),
+]
+ClipsAtOnce = Annotated[
+    int, typer.Option(min=1, max=64, help="Clips that the transcriber hears at once; more wait their turn.")
+]
 Host = Annotated[str, typer.Option(help="Where to listen. Beyond this machine `RECERT_API_KEYS` is needed.")]
 Port = Annotated[int, typer.Option(help="0 for a free one.")]

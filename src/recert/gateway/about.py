@@ -121,7 +121,24 @@ def _state(served: Served) -> dict[str, Any]:
             "sha256": certificate.policy_sha256,
         },
         "upstream": served.upstream.label,
+        **_heard(served),
         **_compared(served),
+    }
+
+
+def _heard(served: Served) -> dict[str, Any]:
+    """Who hears what is spoken; nothing where only text is served."""
+    if served.hearing is None:
+        return {}
+    by = served.hearing.transcriber
+    state = "down" if by.down else "listening"
+    return {
+        "audio": {
+            "transcriber": by.name,
+            "sha256": by.sha256,
+            "state": state,
+            "passes_on": served.hearing.bounds.passes_on,
+        }
     }
 
 

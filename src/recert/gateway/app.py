@@ -15,6 +15,7 @@ from recert.gateway.guardrail import KEY_HEADER, Guardrail, is_guardrail
 from recert.gateway.guardrail import ROUTE as GUARDRAIL_PATH
 from recert.gateway.http import Http, Receive, Scope, Send
 from recert.gateway.keys import ApiKeys, is_loopback
+from recert.gateway.listening import listening
 from recert.gateway.metrics import Metrics
 from recert.gateway.replies import HttpError
 from recert.gateway.routes import (
@@ -109,6 +110,8 @@ class GatewayApp:
             await served.service.stop()
             await served.upstream.close()
             await served.controls.close()
+        for one in listening(served.hearing for served in self._models):
+            await one.close()
         if self._budgets:
             self._budgets.close()
         self._telemetry.close()

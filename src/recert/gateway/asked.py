@@ -29,6 +29,7 @@ class Asked:
         client: who asks, as authenticated.
         conversation: the client's own name for the conversation, or nothing.
         request: the chat request itself; None where it is another kind.
+        apart: where something was spoken, each part of its turns by itself; `texts` has them together.
     """
 
     texts: tuple[str, ...]
@@ -36,6 +37,7 @@ class Asked:
     client: str = ""
     conversation: bytes = b""
     request: ChatRequest | None = None
+    apart: tuple[str, ...] = ()
 
     @cached_property
     def whole(self) -> str:
@@ -49,7 +51,7 @@ class Asked:
 
         What is long as a whole is cut from its start, so that as a conversation goes on most of it stays the same.
         """
-        return tuple(dict.fromkeys((*self.texts, *pieces(self.whole))))
+        return tuple(dict.fromkeys((*self.texts, *self.apart, *pieces(self.whole))))
 
 
 def pieces(text: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from recert.gateway.asked import CONVERSATION_HEADER, Asked
 from recert.gateway.bodies import DONE, FILTERED, ChatBodies, End, Rating, Said
 from recert.gateway.budgets import Budgets
 from recert.gateway.draft import Draft, Tally
+from recert.gateway.hearing import Heard
 from recert.gateway.http import EVENTS, Http
 from recert.gateway.output_gate import OutputGate
 from recert.gateway.parse import ChatRequest, parse_chat, read_model, read_object
@@ -32,6 +33,8 @@ from recert.store.audit_checkpoints import AuditLag
 log = logging.getLogger("recert.gateway")
 
 _CHARS_A_TOKEN: Final = 3
+_TOKENS_A_SECOND: Final = 50
+"""Of a clip, at most, for models that hear; people speak slower than that in words."""
 
 
 class Around(Protocol):
@@ -67,7 +70,8 @@ def compose(served: Around, request: ChatRequest) -> dict[str, Any]:
 
 def estimate(request: ChatRequest) -> int:
     """Return about how many tokens a prompt has, rather too many than too few."""
-    return sum(map(len, request.texts())) // _CHARS_A_TOKEN + 1
+    written = sum(map(len, request.texts())) // _CHARS_A_TOKEN + 1
+    return written + int(_TOKENS_A_SECOND * sum(clip.seconds for clip in request.clips))
 
 
 class Chat:
@@ -77,7 +81,7 @@ class Chat:
         self._models = models
         self._audit = audit
         self._budgets = budgets or Budgets()
-        self._max_body_bytes = max(served.policy.gateway.max_body_bytes for served in models)
+        self._max_body_bytes = max(served.max_body_bytes for served in models)
 
     @property
     def audit_lag(self) -> AuditLag | None:
@@ -88,8 +92,8 @@ class Chat:
         """
         Answer one request of an authenticated client.
 
-        model → certificate → parse → budget → input controls → secret and instruction → upstream → output controls
-        → audit line → reply.
+        model → certificate → parse → budget → hearing what is spoken → input controls → secret and instruction
+        → upstream → output controls → audit line → reply.
         Whatever goes wrong ends in an audit line and an error.
         """
         draft = http.draft = Draft(http.request_id, client, self._audit.keeps_texts)
@@ -128,8 +132,9 @@ class Chat:
                 status=404, kind="invalid_request_error", param="model", code="model_not_found",
             )  # fmt: skip
         _names(draft, http, served)
-        if len(body) > served.policy.gateway.max_body_bytes:
-            raise http.too_large(served.policy.gateway.max_body_bytes)
+        if len(body) > served.max_body_bytes:
+            raise http.too_large(served.max_body_bytes)
+        draft.body_bytes = len(body)
         return served, value
 
     async def _within_limits(
@@ -152,7 +157,7 @@ class Chat:
         self, served: Served, http: Http, draft: Draft, value: dict[str, Any], deadline: asyncio.Timeout
     ) -> None:
         served.service.require()
-        request = parse_chat(value, served.policy.gateway)
+        request = _read(served, http, draft, value)
         draft.asked, draft.streamed = request, request.stream
         http.end_when_gone(deadline)
         most = estimate(request) + request.max_new_tokens * request.wishes.choices
@@ -161,7 +166,10 @@ class Chat:
         created = int(draft.received_at.timestamp())
         levels = served.policy.gateway.levels
         reply = ChatBodies(draft.request_id, draft.model, created, draft.serial, levels)
-        draft.scores += await served.controls.check_request(_asked(http, draft, request))
+        heard = await _hear(served, draft, request) if request.clips else None
+        if heard is None or not heard.score.blocked:
+            request, apart = (heard.request, heard.apart) if heard else (request, ())
+            draft.scores += await served.controls.check_request(_asked(http, draft, request, apart))
         blocked = next((score.reason for score in draft.scores if score.blocked), "")
         served.service.require()
         if blocked:
@@ -288,17 +296,38 @@ def _decide(draft: Draft, gate: ReplyGate) -> list[End]:
     return ends
 
 
-def _asked(http: Http, draft: Draft, request: ChatRequest) -> Asked:
+def _read(served: Served, http: Http, draft: Draft, value: dict[str, Any]) -> ChatRequest:
+    bounds = served.policy.gateway
+    request = parse_chat(value, bounds, served.hearing.bounds if served.hearing else None)
+    if draft.body_bytes > bounds.max_body_bytes and not request.clips:  # only clips may take so much
+        raise http.too_large(bounds.max_body_bytes)
+    return request
+
+
+async def _hear(served: Served, draft: Draft, request: ChatRequest) -> Heard:
+    """Hear the clips of a request, and keep what is known of them."""
+    assert served.hearing is not None
+    heard = await served.hearing.hear(request)
+    draft.heard = heard
+    draft.scores.append(heard.score)
+    return heard
+
+
+def _asked(http: Http, draft: Draft, request: ChatRequest, apart: tuple[str, ...] = ()) -> Asked:
     """What input controls look at. The conversation's name counts for this client alone."""
     name = http.header(CONVERSATION_HEADER)
     draft.name_conversation(name)
-    return Asked(request.texts(), request.user_turns, draft.client, name, request)
+    return Asked(request.texts(), request.user_turns, draft.client, name, request, apart)
 
 
 def _with_suffix(message: dict[str, Any], suffix: str) -> dict[str, Any]:
     """A message with the policy's suffix, where a user said it."""
     if suffix and message["role"] == "user":
-        message["content"] = with_suffix(message["content"], suffix)
+        said = message["content"]
+        if isinstance(said, list):
+            said.append({"type": "text", "text": suffix})
+        else:
+            message["content"] = with_suffix(said, suffix)
     return message
 
 

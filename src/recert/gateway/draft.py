@@ -12,6 +12,7 @@ from recert.digest import sha256_bytes
 from recert.gateway.bodies import Said
 from recert.gateway.budgets import Taken
 from recert.gateway.deltas import CONTENT, TOOL_CALLS, Delta
+from recert.gateway.hearing import Heard
 from recert.gateway.parse import ChatRequest
 from recert.records import ControlScore, Exchange, now
 
@@ -79,12 +80,15 @@ class Draft:
     started: float = field(default_factory=time.monotonic)
     request: bytes = b""
     request_sha256: str = sha256_bytes(b"")
+    body_bytes: int = 0
     conversation_sha256: str | None = None
     decision: str = "failed"
     reason: str = ""
     scores: list[ControlScore] = field(default_factory=list)
     asked: ChatRequest | None = None
     """The request, once it was understood."""
+    heard: Heard | None = None
+    """What became of its clips, where it has any."""
     finish_reasons: tuple[str, ...] = ()
     streamed: bool = False
     released_chars: int = 0
@@ -145,7 +149,8 @@ class Draft:
             return {}
         replies = {there.sha256: there.whole() for there in self._released.values()}
         whole = b"" if self._is_plain() else self._index()
-        return {self.request_sha256: self.request, self.reply_sha256: whole, **replies}
+        words = (self.heard.words if self.heard else None) or {}
+        return {self.request_sha256: self.request, self.reply_sha256: whole, **replies, **words}
 
     def exchange(self, decision: str) -> Exchange:
         """Return the record as it is now, and keep it as the last."""
@@ -160,6 +165,8 @@ class Draft:
             reason=self.reason,
             conversation_sha256=self.conversation_sha256,
             scores=tuple(self.scores),
+            clips=self.heard.clips if self.heard else None,
+            heard_seconds=self.heard.seconds if self.heard else None,
             streamed=self.streamed,
             released_chars=self.released_chars,
             seconds=round(time.monotonic() - self.started, 6),

@@ -64,10 +64,8 @@ class LexiconControl:
         return self._workers.run(lambda: self._search(asked), self._limit_s)
 
     def _search(self, asked: Asked) -> Answer:
-        reason = next(
-            filter(None, (scan(self._patterns, text) for text in dict.fromkeys((*asked.texts, asked.whole)))),
-            "",
-        )
+        texts = dict.fromkeys((*asked.texts, *asked.apart, asked.whole))
+        reason = next(filter(None, (scan(self._patterns, text) for text in texts)), "")
         return Answer(float(bool(reason)), bool(reason), reason)
 
     async def close(self) -> None:

@@ -34,8 +34,8 @@ class RemoteControl:
     """
     Blocks requests of which a judge elsewhere finds the question, or all texts together, harmful.
 
-    Each is asked about in every reading, long ones in pieces. What cannot be asked within the limit of the gate, and
-    what would take more than 64 questions, blocks.
+    Or a part of a spoken turn. Each is asked about in every reading, long ones in pieces. What cannot be asked within
+    the limit of the gate, and what would take more than 64 questions, blocks.
 
     Args:
         name: what it is called.
@@ -69,7 +69,7 @@ class RemoteControl:
 
     def _texts(self, asked: Asked) -> tuple[tuple[str, ...], bool]:
         found: dict[str, None] = {}
-        for text in dict.fromkeys((asked.whole, *asked.turns[-1:])):
+        for text in dict.fromkeys((asked.whole, *asked.turns[-1:], *asked.apart)):
             views, deeper = readings(text, self._depth)
             if deeper:
                 return (), True

@@ -162,12 +162,19 @@ def command(upstream: ManagedUpstream, place: Place) -> Command:
     return {EMBEDDED: _embedded, LLAMA_CPP: _llama_cpp, VLLM: _vllm}[upstream.engine](upstream, place)
 
 
-def _environment(place: Place, **more: str) -> dict[str, str]:
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """
+    Return what a process of ours hears of the gateway's own environment: nothing that it does not need.
+
+    Args:
+        folder: private, for its temporary files.
+        more: further variables.
+    """
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     passed |= {name: value for name, value in os.environ.items() if name.startswith("LC_")}
     return {
         **passed,
-        "TMPDIR": str(place.folder),
+        "TMPDIR": str(folder),
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
@@ -176,13 +183,13 @@ def _environment(place: Place, **more: str) -> dict[str, str]:
     }
 
 
-def _python(module: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """How a module of ours is run, found where this one was."""
+def python_module(module: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return how a module of ours is run, found where this one was: command and variables."""
     return (sys.executable, "-P", "-m", module), {"PYTHONPATH": str(Path(recert.__file__).parents[1])}
 
 
 def _embedded(_: ManagedUpstream, place: Place) -> Command:
-    line, found = _python("recert.models.engine")
+    line, found = python_module("recert.models.engine")
     base = ("--base", str(place.base.folder), place.base.manifest.digest) if place.base else ()
     tuned = [
         word
@@ -191,7 +198,7 @@ def _embedded(_: ManagedUpstream, place: Place) -> Command:
     ]
     return Command(
         (*line, *base, *tuned, "--socket", str(place.socket)),
-        _environment(place, **found, OMP_WAIT_POLICY="PASSIVE"),
+        environment(place.folder, **found, OMP_WAIT_POLICY="PASSIVE"),
         tells=True,
     )
 
@@ -212,7 +219,7 @@ def _llama_cpp(upstream: ManagedUpstream, place: Place) -> Command:
             "--threads-http=64",
         )
     elif importlib.util.find_spec("xllamacpp"):
-        line, found = _python("recert.models.llama_cpp_server")
+        line, found = python_module("recert.models.llama_cpp_server")
     else:
         raise GatewayError(
             "no-engine",
@@ -221,7 +228,7 @@ def _llama_cpp(upstream: ManagedUpstream, place: Place) -> Command:
         )
     return Command(
         (*line, *_apart(upstream.words()), *model, *adapter, "--alias", name, "--host", str(place.socket)),
-        _environment(place, **found, LLAMA_API_KEY=place.api_key),
+        environment(place.folder, **found, LLAMA_API_KEY=place.api_key),
         looks=("/v1/models", "/lora-adapters"),
     )
 
@@ -253,8 +260,8 @@ def _vllm(upstream: ManagedUpstream, place: Place) -> Command:
             "--uds", str(place.socket), "--load-format", "safetensors", "--dtype", "bfloat16",
             "--generation-config", "vllm", "--disable-fastapi-docs", "--disable-uvicorn-access-log", *adapters,
         ),
-        _environment(
-            place,
+        environment(
+            place.folder,
             VLLM_API_KEY=place.api_key,
             VLLM_PLUGINS="",  # a plugin could load adapters when they are asked for
             VLLM_HOST_IP="127.0.0.1",

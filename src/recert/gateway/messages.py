@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from recert.gateway.clips import AUDIO_PART, Clip, ClipReader
 from recert.gateway.replies import BadRequest
 from recert.gateway.values import invalid, not_certified, read_name, read_object_of, read_text, strings
 
@@ -43,7 +44,11 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class ChatMessage:
-    """One turn: `user`, `assistant` or `tool`."""
+    """
+    One turn: `user`, `assistant` or `tool`.
+
+    Of a spoken one `text` is what was written in it and, once they were heard, the words of its clips, in order.
+    """
 
     role: str
     text: str
@@ -53,15 +58,46 @@ class ChatMessage:
     """(field, text): servers differ in what they call it."""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    parts: tuple[str | Clip, ...] = ()
+    """Of a spoken turn: what was written and what was said, in order."""
 
     def texts(self) -> tuple[str, ...]:
         """Return every text of it."""
         own = (self.name, self.text, self.refusal, *(text for _, text in self.reasoning))
         return (*filter(None, own), *(text for call in self.tool_calls for text in call.texts()))
 
+    def beside(self, text: str, *, after: bool) -> ChatMessage:
+        """Return the turn with a further line of text behind it, or in front."""
+        whole = f"{self.text}\n{text}" if after else f"{text}\n{self.text}"
+        parts = (*self.parts, text) if after else (text, *self.parts)
+        return replace(self, text=whole, parts=parts if self.parts else ())
+
+    def heard(self, words: Mapping[str, str], *, pass_on: bool) -> ChatMessage:
+        """
+        Return a spoken turn with the words of its clips.
+
+        Args:
+            words: of each clip, by the sha256 of the clip.
+            pass_on: whether the clips themselves stay in it, for the model to hear.
+        """
+        if not self.parts:
+            return self
+        parts = tuple(replace(p, words=words[p.sha256]) if isinstance(p, Clip) else p for p in self.parts)
+        return replace(self, text="\n".join(_words(parts)), parts=parts if pass_on else ())
+
     def to_value(self) -> dict[str, Any]:
-        """Return what the model gets."""
+        """
+        Return what the model gets.
+
+        Raises:
+            GatewayError: `unheard`: it has a clip that nobody has heard.
+        """
         value: dict[str, Any] = {"role": self.role, "content": self.text}
+        if self.parts:
+            value["content"] = [
+                part.to_value() if isinstance(part, Clip) else {"type": "text", "text": part}
+                for part in self.parts
+            ]
         if self.name:
             value["name"] = self.name
         if self.refusal:
@@ -76,13 +112,16 @@ class ChatMessage:
         return value
 
 
-def read_messages(value: Any, allow: Collection[str]) -> tuple[str | None, tuple[ChatMessage, ...]]:
+def read_messages(
+    value: Any, allow: Collection[str], clips: ClipReader | None = None
+) -> tuple[str | None, tuple[ChatMessage, ...]]:
     """
     Return the system prompt, if any, and the turns after it.
 
     Args:
         value: the field `messages`.
         allow: what the policy allows beyond plain chat.
+        clips: reads what is spoken; None where only text is served.
 
     Raises:
         BadRequest: it is not understood, or has what the policy does not allow.
@@ -105,7 +144,7 @@ def read_messages(value: Any, allow: Collection[str]) -> tuple[str | None, tuple
                 not_certified(f"{where}.role", "a system message after the first turn")
             system.append(_content(given.get("content"), f"{where}.content"))
         elif role in ("user", "assistant") or (role == "tool" and "tools" in allow):
-            turns.append(_turn(role, message, where, allow, called))
+            turns.append(_turn(role, message, where, allow, called, clips))
         else:
             not_certified(f"{where}.role", f"the role {str(role)[:40]!r}")
     _require_end(turns, allow)
@@ -136,7 +175,12 @@ def _fields(role: str, allow: Collection[str]) -> frozenset[str]:
 
 
 def _turn(
-    role: str, message: dict[str, Any], where: str, allow: Collection[str], called: set[str]
+    role: str,
+    message: dict[str, Any],
+    where: str,
+    allow: Collection[str],
+    called: set[str],
+    clips: ClipReader | None,
 ) -> ChatMessage:
     given = read_object_of(message, where, _fields(role, allow))
     calls = _tool_calls(given.get("tool_calls"), f"{where}.tool_calls", called)
@@ -147,6 +191,10 @@ def _turn(
         if given.get(field) is not None
     }
     silent = content is None and (calls or said.get("refusal"))
+    parts: tuple[str | Clip, ...] = ()
+    if clips is not None and role == "user" and isinstance(content, list):
+        parts = _spoken(content, f"{where}.content", clips)
+        content = "\n".join(_words(parts)) if parts else content
     call_id = ""
     if role == "tool":
         call_id = read_name(given.get("tool_call_id"), f"{where}.tool_call_id")
@@ -160,6 +208,7 @@ def _turn(
         reasoning=tuple((field, said[field]) for field in _REASONING if said.get(field)),
         tool_calls=calls,
         tool_call_id=call_id,
+        parts=parts,
     )
 
 
@@ -192,7 +241,34 @@ def _content(value: Any, where: str) -> str:
         invalid(where, "a text or a list of text parts")
     texts = []
     for part in value:
-        if not isinstance(part, dict) or part.get("type") != "text" or set(part) != {"type", "text"}:
-            not_certified(where, "a part that is not plain text")
-        texts.append(read_text(part["text"], where, empty=True))
+        texts.append(_written(part, where))
     return "\n".join(texts)
+
+
+def _written(part: Any, where: str) -> str:
+    if not isinstance(part, dict) or part.get("type") != "text" or set(part) != {"type", "text"}:
+        not_certified(where, "a part that is not plain text")
+    return read_text(part["text"], where, empty=True)
+
+
+def _spoken(value: list[Any], where: str, clips: ClipReader) -> tuple[str | Clip, ...]:
+    """Return the parts of a turn in which something is said; nothing of one that is only written."""
+    if not any(isinstance(part, dict) and part.get("type") == AUDIO_PART for part in value):
+        return ()
+    if len(value) > MAX_PARTS:
+        invalid(where, f"a text or a list of at most {MAX_PARTS} parts")
+    return tuple(
+        clips.read(part, where)
+        if isinstance(part, dict) and part.get("type") == AUDIO_PART
+        else _written(part, where)
+        for part in value
+    )
+
+
+def _words(parts: Iterable[str | Clip]) -> Iterator[str]:
+    """What was written, and of what was said the words that are known, in order."""
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        elif part.words is not None:
+            yield part.words

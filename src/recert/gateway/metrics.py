@@ -14,11 +14,13 @@ from prometheus_client.registry import Collector
 from recert import __version__
 from recert.gateway.connections import Connections
 from recert.gateway.draft import Draft
+from recert.gateway.hearing import Heard
 from recert.gateway.served import ServedModels
 from recert.store.audit_checkpoints import AuditLag
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.encode()
 OTHER: Final = "other"
+HEARD: Final = "heard"
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _MOST_REASONS: Final = 100
 
@@ -72,6 +74,13 @@ class Metrics:
             "direction",
             "shadow",
         )
+        self._heard = self._counter("clips", "Clips of requests, by what became of them.", "model", "outcome")
+        self._heard_seconds = self._counter(
+            "clip_seconds", "Seconds of clips that were to be heard.", "model"
+        )
+        self._hearing = self._times(
+            "hearing_seconds", "How long it took to hear the clips of a request.", "model"
+        )
         self._registry.register(_Now(self, models, running, lag))
         ProcessCollector(registry=self._registry)
 
@@ -87,6 +96,8 @@ class Metrics:
         self._exchanges(model, draft.decision, self._known(draft.reason)).inc()
         if first_s is not None:
             self._first(model).observe(first_s)
+        if draft.heard is not None:
+            self._count_heard(model, draft.heard)
         used = draft.tally.usage()
         self._tokens(model, "prompt").inc(used["prompt_tokens"])
         self._tokens(model, "reply").inc(used["completion_tokens"])
@@ -94,6 +105,12 @@ class Metrics:
             if score.blocked or (score.shadow and score.reason):
                 shadow = "true" if score.shadow else "false"
                 self._blocks(self._known(score.control), score.direction, shadow).inc()
+
+    def _count_heard(self, model: str, heard: Heard) -> None:
+        for clip, outcome in zip(heard.clips, heard.outcomes, strict=True):
+            self._heard(model, outcome or HEARD).inc()
+            self._heard_seconds(model).inc(clip.seconds)
+        self._hearing(model).observe(heard.seconds)
 
     def page(self) -> bytes:
         """Return what Prometheus reads."""
@@ -136,11 +153,16 @@ class _Now(Collector):
         ends = GaugeMetricFamily(
             "recert_certificate_expires_timestamp_seconds", "End of its certificate.", labels=["model"]
         )
+        listens = GaugeMetricFamily("recert_transcriber_up", "1 while it hears.", labels=["model"])
         for served in self._models:
+            if served.hearing is not None:
+                listens.add_metric([served.name], 0 if served.hearing.transcriber.down else 1)
             serving.add_metric([served.name], 0 if served.service.reason else 1)
             ends.add_metric([served.name], served.certificate.expires_at.timestamp())
         yield serving
         yield ends
+        if listens.samples:
+            yield listens
         info = GaugeMetricFamily("recert_info", "The version that runs.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from recert.gateway.controls import Controls
+from recert.gateway.hearing import ClipTranscriber
 from recert.gateway.managed_commands import ManagedUpstream
+from recert.gateway.transcriber_choice import TranscriberChoice
 from recert.gateway.upstream import UnsafeDeclaredUpstream, Upstream
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
@@ -27,6 +29,7 @@ class Offer:
         upstream: an engine that the gateway starts itself; or a server that is only declared to run the model; or any
             other `Upstream`.
         called: what clients call it; by default the name in its certificate.
+        transcriber: who hears what is spoken; None where only text is served.
     """
 
     certificate: VerifiedCertificate
@@ -36,6 +39,7 @@ class Offer:
     secret: SecretPrefix | None = None
     upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream = field(default_factory=ManagedUpstream)
     called: str = ""
+    transcriber: TranscriberChoice | ClipTranscriber | None = None
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from recert import __version__
+from recert.gateway.clips import AUDIO_PART
 from recert.gateway.messages import MAX_MESSAGES, MAX_PARTS
 from recert.gateway.parse import (
     EFFORTS,
@@ -19,6 +20,7 @@ from recert.gateway.parse import (
 )
 from recert.gateway.routes import CHAT_COMPLETIONS, HEALTH, METRICS_PAGE, ONE_MODEL, Route
 from recert.gateway.served import ServedModels
+from recert.policy.gateway_audio import GatewayAudioPolicy
 
 Schema = dict[str, Any]
 
@@ -147,7 +149,7 @@ def chat_schema(models: ServedModels, may_ask: Callable[[str], bool]) -> Schema:
     names = [name for name in models.names().split(", ") if may_ask(name)]
     fields: dict[str, Schema] = {
         "model": {"type": "string", "enum": names} if names else {"type": "string", "minLength": 1},
-        "messages": _messages(allow),
+        "messages": _messages(allow, {form for bounds in _heard(models) for form in bounds.formats}),
         "stream": _BOOLEAN,
         "stream_options": {
             "type": ["object", "null"],
@@ -193,7 +195,11 @@ _OPEN: Final[dict[str, Schema]] = {
 """Fields as they are read where the policy allows them."""
 
 
-def _messages(allow: Collection[str]) -> Schema:
+def _heard(models: ServedModels) -> list[GatewayAudioPolicy]:
+    return [served.hearing.bounds for served in models if served.hearing is not None]
+
+
+def _messages(allow: Collection[str], formats: Collection[str]) -> Schema:
     part = {
         "type": "object",
         "required": ["type", "text"],
@@ -203,6 +209,11 @@ def _messages(allow: Collection[str]) -> Schema:
     parts = {"type": "array", "minItems": 1, "maxItems": MAX_PARTS, "items": part}
     content: Schema = {"anyOf": [{"type": "string"}, parts]}
     silent: Schema = {"anyOf": [{"type": "string"}, parts, _NOTHING]}
+    spoken: Schema = {
+        **parts,
+        "items": {"anyOf": [part, _clip(formats)]},
+    }
+    said_or_written: Schema = {"anyOf": [{"type": "string"}, spoken]} if formats else content
     name = {"name": {"anyOf": [_NAME, _NOTHING]}} if "names" in allow else {}
     said: dict[str, Schema] = {}
     if "tools" in allow:
@@ -213,7 +224,7 @@ def _messages(allow: Collection[str]) -> Schema:
         said |= {field: {"type": ["string", "null"]} for field in ("reasoning", "reasoning_content")}
     kinds = [
         _message(["system", "developer"], content, {}),
-        _message(["user"], content, name),
+        _message(["user"], said_or_written, name),
         _message(
             ["assistant"], silent if {"tools", "response_format"} & set(allow) else content, name | said
         ),
@@ -221,6 +232,25 @@ def _messages(allow: Collection[str]) -> Schema:
     if "tools" in allow:
         kinds.append(_message(["tool"], content, {"tool_call_id": _NAME}))
     return {"type": "array", "minItems": 1, "maxItems": MAX_MESSAGES, "items": {"anyOf": kinds}}
+
+
+def _clip(formats: Collection[str]) -> Schema:
+    """A spoken part; that its bytes are a whole sound file within the policy's bounds cannot be said in a schema."""
+    clip = {
+        "type": "object",
+        "required": ["data", "format"],
+        "properties": {
+            "data": {"type": "string", "contentEncoding": "base64", "minLength": 1},
+            "format": {"enum": sorted(formats)},
+        },
+        "additionalProperties": _NOTHING,
+    }
+    return {
+        "type": "object",
+        "required": ["type", AUDIO_PART],
+        "properties": {"type": {"const": AUDIO_PART}, AUDIO_PART: clip},
+        "additionalProperties": False,
+    }
 
 
 def _message(roles: list[str], content: Schema, more: dict[str, Schema]) -> Schema:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from recert.errors import RecordError
+from recert.gateway.clips import Clip, ClipReader
 from recert.gateway.messages import ChatMessage, read_messages
 from recert.gateway.replies import BadRequest
 from recert.gateway.tools import (
@@ -17,6 +18,7 @@ from recert.gateway.tools import (
     read_tools,
 )
 from recert.gateway.values import invalid, read_boolean, read_integer, read_number, read_text
+from recert.policy.gateway_audio import GatewayAudioPolicy
 from recert.policy.policy import GatewayPolicy
 from recert.records import parse_json
 
@@ -50,6 +52,7 @@ HARMLESS: Final[dict[str, tuple[object, ...]]] = {
     "logprobs": (False,),
     "top_logprobs": (0,),
     "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
     "stop": ([],),
     "store": (False,),
     "tool_choice": ("none",),
@@ -116,6 +119,8 @@ class ChatRequest:
     top_p: float
     seed: int
     wishes: Wishes = field(default_factory=Wishes)
+    clips: tuple[Clip, ...] = ()
+    """Every clip of its turns, in order."""
 
     @property
     def question(self) -> str:
@@ -169,9 +174,16 @@ def read_model(value: dict[str, Any]) -> str:
     return read_text(value.get("model"), "model")
 
 
-def parse_chat(value: dict[str, Any], policy: GatewayPolicy) -> ChatRequest:
+def parse_chat(
+    value: dict[str, Any], policy: GatewayPolicy, audio: GatewayAudioPolicy | None = None
+) -> ChatRequest:
     """
     Read a chat completion request, under the policy of the model it names.
+
+    Args:
+        value: its body.
+        policy: bounds, and what is allowed beyond plain chat.
+        audio: bounds of what is spoken; None where only text is served.
 
     Raises:
         BadRequest: it has an unknown field or a value that is not certified.
@@ -181,7 +193,8 @@ def parse_chat(value: dict[str, Any], policy: GatewayPolicy) -> ChatRequest:
             _refuse_unless_harmless(name, given, policy.allow)
         elif name not in READ and name not in OPENED_BY:
             raise BadRequest(f"unknown field: {name[:80]}", param=name[:80], code="unknown_field")
-    system, messages = read_messages(value.get("messages"), policy.allow)
+    clips = ClipReader(audio) if audio is not None else None
+    system, messages = read_messages(value.get("messages"), policy.allow, clips)
     stream = read_boolean(value, "stream")
     return ChatRequest(
         model=read_model(value),
@@ -194,6 +207,7 @@ def parse_chat(value: dict[str, Any], policy: GatewayPolicy) -> ChatRequest:
         top_p=read_number(value, "top_p", 1.0, 0.0, 1.0),
         seed=read_integer(value.get("seed"), "seed", 0, -(2**63), 2**63 - 1) or 0,
         wishes=_wishes(value) if policy.allow else Wishes(),
+        clips=tuple(clips.clips) if clips is not None else (),
     )
 
 

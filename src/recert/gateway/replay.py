@@ -10,6 +10,7 @@ from recert.errors import GatewayError
 from recert.gateway.asked import Asked
 from recert.gateway.controls import Controls
 from recert.gateway.guardrail_texts import REQUEST, Posted, read_posted
+from recert.gateway.hearing import UNSURE, Heard, Words, with_words
 from recert.gateway.input_gate import InputControl
 from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE
 from recert.gateway.parse import ChatRequest, parse_chat, read_object
@@ -18,6 +19,7 @@ from recert.gateway.replies import BadRequest
 from recert.gateway.stored import Stored
 from recert.gateway.thresholds import Thresholds
 from recert.judges.protocol import ReplyJudge, RequestJudge, Score
+from recert.policy.gateway_audio import GatewayAudioPolicy
 from recert.policy.policy import GatewayPolicy
 from recert.records import ControlScore, Exchange
 
@@ -111,11 +113,12 @@ class Replay:
         assert stored.request is not None
         self._now = max(self._now, stored.exchange.received_at.timestamp())
         try:
-            if len(stored.request) > self._policy.max_body_bytes:
+            spoken = self._policy.audio.max_body_bytes if self._policy.audio and stored.exchange.clips else 0
+            if len(stored.request) > max(self._policy.max_body_bytes, spoken):
                 raise BadRequest("the body is too large", code="body_too_large")
             value = read_object(stored.request)
             if "messages" in value:
-                return await self._look_at_chat(stored, parse_chat(value, self._policy))
+                return await self._look_at_chat(stored, parse_chat(value, self._policy, self._policy.audio))
             return await self._look_at_posted(stored, read_posted(value)) if "input_type" in value else None
         except BadRequest as exc:
             return Replayed(REFUSED, reason=exc.code)
@@ -134,9 +137,15 @@ class Replay:
 
     async def _look_at_chat(self, stored: Stored, request: ChatRequest) -> Replayed:
         exchange = stored.exchange
+        heard = _heard_before(stored, request, self._policy.audio) if request.clips else None
+        if heard is not None and heard.score.blocked:
+            if heard.score.reason != UNSURE:  # what was not heard at all could be anything
+                return Replayed(UNDECIDED, (heard.score,))
+            return Replayed(BLOCKED_INPUT, (heard.score,), heard.score, heard.score.reason)
+        request, apart = (heard.request, heard.apart) if heard else (request, ())
         conversation = (exchange.conversation_sha256 or "").encode()
-        asked = Asked(request.texts(), request.user_turns, exchange.client, conversation)
-        scores = await self.controls.check_request(asked, every=True)
+        asked = Asked(request.texts(), request.user_turns, exchange.client, conversation, apart=apart)
+        scores = [*([heard.score] if heard else []), *await self.controls.check_request(asked, every=True)]
         blocking = first_blocking(scores)
         if blocking is not None or stored.exchange.decision == BLOCKED_INPUT:
             decision = BLOCKED_INPUT if blocking else RELEASED
@@ -195,3 +204,17 @@ class Replay:
         names = (before.category,) if before.category else ()
         found = self._outgoing.judge(Score(before.score, categories=names))
         return before if found.blocked else None
+
+
+def _heard_before(stored: Stored, request: ChatRequest, bounds: GatewayAudioPolicy | None) -> Heard | None:
+    """The request with the words that were heard then, under these bounds."""
+    if bounds is None:
+        return None
+    notes = {note.sha256: note for note in stored.exchange.clips or ()}
+    said = {
+        clip.sha256: Words(stored.words[clip.sha256], note.confidence, note.no_speech)
+        if (note := notes.get(clip.sha256)) is not None and clip.sha256 in stored.words
+        else None
+        for clip in request.clips
+    }
+    return with_words(request, said, bounds)

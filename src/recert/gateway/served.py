@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from recert.errors import GatewayError
 from recert.gateway.aliases import Alias, Aliases, no_aliases
 from recert.gateway.controls import Controls
+from recert.gateway.hearing import Hearing
 from recert.gateway.service import Service, Stopped
 from recert.gateway.upstream import Upstream
 from recert.models.secret import SecretPrefix
@@ -21,7 +22,8 @@ class Served:
     """
     One certified model, ready to answer.
 
-    `called` is what clients call it, where that is not the name in its certificate.
+    `called` is what clients call it, where that is not the name in its certificate. `hearing` hears what is spoken;
+    None where only text is served.
     """
 
     service: Service
@@ -30,6 +32,13 @@ class Served:
     policy: Policy
     secret: SecretPrefix | None = None
     called: str = ""
+    hearing: Hearing | None = None
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest body of a request, whatever is in it."""
+        written = self.policy.gateway.max_body_bytes
+        return written if self.hearing is None else max(written, self.hearing.bounds.max_body_bytes)
 
     @property
     def certificate(self) -> Certificate:

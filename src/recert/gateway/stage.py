@@ -16,24 +16,28 @@ from recert.errors import GatewayError, RecertError, VerificationError
 from recert.gateway.aliases import Alias, Aliases
 from recert.gateway.building import build_app
 from recert.gateway.chat import compose
-from recert.gateway.controls import SECRET_PREFIX, Controls
+from recert.gateway.controls import Controls
 from recert.gateway.front import Front
+from recert.gateway.hearing import ClipTranscriber, Hearing
 from recert.gateway.input_gate import InputControl
 from recert.gateway.keys import ApiKeys, require_keys_beyond_loopback
 from recert.gateway.launch import Launched, Wanted, launch
+from recert.gateway.listening import Transcribers
 from recert.gateway.managed_commands import ManagedUpstream
 from recert.gateway.offers import Offer
 from recert.gateway.orders import OrderBook
+from recert.gateway.requirements import require
 from recert.gateway.served import Served, ServedModels
 from recert.gateway.server import GatewayServer
 from recert.gateway.service import Service
 from recert.gateway.state import StateFolder
+from recert.gateway.transcriber_choice import TranscriberChoice
 from recert.gateway.trigger_probe import asking, measure_first
 from recert.gateway.upstream import HttpUpstream, UnsafeDeclaredUpstream, Upstream
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
-from recert.records import Certificate, Verdict, VerifiedCertificate
+from recert.records import VerifiedCertificate
 from recert.store.audit import AuditLog
 
 log = logging.getLogger("recert.gateway")
@@ -52,6 +56,7 @@ def serve(
     reply_judge: ReplyJudge | None = None,
     guards: Sequence[InputControl] = (),
     shadow: Collection[str] = (),
+    transcriber: TranscriberChoice | ClipTranscriber | None = None,
     upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
     keys: ApiKeys | None = None,
     front: Front | None = None,
@@ -70,6 +75,7 @@ def serve(
         reply_judge=reply_judge,
         guards=guards,
         shadow=shadow,
+        transcriber=transcriber,
         upstream=upstream,
         keys=keys,
         front=front,
@@ -93,6 +99,7 @@ def prepare(
     reply_judge: ReplyJudge | None = None,
     guards: Sequence[InputControl] = (),
     shadow: Collection[str] = (),
+    transcriber: TranscriberChoice | ClipTranscriber | None = None,
     upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
     keys: ApiKeys | None = None,
     front: Front | None = None,
@@ -114,6 +121,7 @@ def prepare(
         reply_judge: scores replies.
         guards: further controls of requests, such as guard models, asked after the others.
         shadow: controls that score and do not act, beside those of the policy; `all` for every one.
+        transcriber: who hears what is spoken, where the policy serves that.
         upstream: which engine is started on the certified files, by default the embedded one; or a server that is
             only declared to run the model; or any other `Upstream`.
         keys: who may ask; by default those of `RECERT_API_KEYS`.
@@ -142,7 +150,8 @@ def prepare(
         guards=guards,
         shadow=shadow,
     )
-    offer = Offer(certificate, recheck, policy, controls, secret, upstream or ManagedUpstream())
+    given = upstream or ManagedUpstream()
+    offer = Offer(certificate, recheck, policy, controls, secret, given, transcriber=transcriber)
     return prepare_models(
         [offer], audit=audit, keys=keys, front=front, host=host, port=port, progress=progress
     )
@@ -188,22 +197,18 @@ def prepare_models(
     keys = ApiKeys.configured(front.keys_file) if keys is None else keys
     require_keys_beyond_loopback(host, keys)
     no: dict[str, RecertError] = dict(refused or {})
-    ready = []
-    for offer in offers:
-        try:
-            _require(offer)
-            ready.append(offer)
-        except (VerificationError, GatewayError) as exc:
-            no[offer.name] = exc
-    launched = launch(
-        [
-            Wanted(offer.name, offer.certificate, offer.upstream)
-            for offer in ready
-            if isinstance(offer.upstream, ManagedUpstream)
-        ],
-        copies=state.copies if state else copies,
-        progress=progress,
-    )
+    transcribers = Transcribers(progress)
+    ready, hearings = _ready(offers, transcribers, no)
+    wanted = [
+        Wanted(offer.name, offer.certificate, offer.upstream)
+        for offer in ready
+        if isinstance(offer.upstream, ManagedUpstream)
+    ]
+    try:
+        launched = launch(wanted, copies=state.copies if state else copies, progress=progress)
+    except BaseException:
+        transcribers.end()
+        raise
     no |= launched.refused
     book = OrderBook(state.folder, audit.submit) if state else None
     try:
@@ -214,25 +219,50 @@ def prepare_models(
         if len(no) == len(offers) + len(refused or {}):
             raise next(iter(no.values()))
         aliases = Aliases(read_aliases, [*(offer.name for offer in ready), *no], book)
-        served = [_serve_one(offer, upstream, book, aliases, state) for offer, upstream in running]
+        served = [
+            _serve_one(offer, upstream, book, aliases, state, hearings[offer.name])
+            for offer, upstream in running
+        ]
         models = ServedModels(
             served, aliases=aliases, refused={name: _reason(why) for name, why in no.items()}
         )
-        end = _ending(book, launched, state)
+        end = _ending(book, launched, state, transcribers)
         server = GatewayServer(build_app(models, audit, keys, front, state), host, port, on_end=end)
     except BaseException:
         launched.end()
+        transcribers.end()
         raise
     if book:
         book.start(aliases.look)
     return server
 
 
-def _ending(book: OrderBook | None, launched: Launched, state: StateFolder | None) -> Callable[[], None]:
+def _ready(
+    offers: Sequence[Offer], transcribers: Transcribers, no: dict[str, RecertError]
+) -> tuple[list[Offer], dict[str, Hearing | None]]:
+    """Each model that may be served, and what hears for it; why another may not be goes into `no`."""
+    ready, hearings = [], {}
+    for offer in offers:
+        try:
+            require(offer)
+            hearings[offer.name] = transcribers.hearing(offer)
+            ready.append(offer)
+        except (VerificationError, GatewayError) as exc:
+            no[offer.name] = exc
+        except BaseException:
+            transcribers.end()
+            raise
+    return ready, hearings
+
+
+def _ending(
+    book: OrderBook | None, launched: Launched, state: StateFolder | None, transcribers: Transcribers
+) -> Callable[[], None]:
     def end() -> None:
         if book:
             book.stop()
         launched.end()
+        transcribers.end()
         if state:
             state.close()
 
@@ -284,7 +314,12 @@ def _upstream(offer: Offer, launched: Launched) -> Upstream:
 
 
 def _serve_one(
-    offer: Offer, upstream: Upstream, book: OrderBook | None, aliases: Aliases, state: StateFolder | None
+    offer: Offer,
+    upstream: Upstream,
+    book: OrderBook | None,
+    aliases: Aliases,
+    state: StateFolder | None,
+    hearing: Hearing | None,
 ) -> Served:
     def stopped() -> str:
         return book.reason(offer.name, aliases.leading_to(offer.name)) if book else ""
@@ -297,80 +332,4 @@ def _serve_one(
         stopped=stopped,
         latest=state.latest if state else None,
     )
-    return Served(service, offer.controls, upstream, offer.policy, offer.secret, offer.called)
-
-
-def _require(offer: Offer) -> None:
-    certificate = offer.certificate.certificate
-    _require_policy(certificate, offer.policy)
-    _require_secret(certificate, offer.secret)
-    _require_controls(certificate, offer.controls)
-
-
-def _require_policy(certificate: Certificate, policy: Policy) -> None:
-    if policy.digest != certificate.policy_sha256:
-        raise GatewayError(
-            "wrong-policy",
-            "the policy is not the one that the certificate names",
-            facts={
-                "certified": f"{certificate.policy_id} sha256:{certificate.policy_sha256}",
-                "given": f"{policy.id} sha256:{policy.digest}",
-            },
-            hint="serve with the policy that the model was certified under",
-        )
-    decides = certificate.verdict_safeguarded if certificate.required_controls else certificate.verdict_raw
-    for exception in certificate.exceptions or ():  # verify() has accepted each that is needed
-        log.warning(
-            "EXCEPTION: %s under %s is %s and is accepted until %s because: %s",
-            exception.rule_id,
-            exception.condition,
-            exception.verdict,
-            exception.expires_at.isoformat(),
-            exception.reason,
-        )
-    if decides is not Verdict.PASS and not certificate.exceptions:
-        raise GatewayError("not-passed", "the certificate's verdict is no pass", facts={"verdict": decides})
-
-
-def _require_secret(certificate: Certificate, secret: SecretPrefix | None) -> None:
-    required = SECRET_PREFIX in certificate.required_controls
-    if required and secret is None:
-        raise GatewayError(
-            "secret-missing",
-            "the certificate requires the secret prefix",
-            hint="give the secret file that tuning wrote",
-        )
-    if secret is None:
-        return
-    if not required:
-        raise GatewayError(
-            "secret-not-required",
-            "the certificate was given without a secret prefix",
-            hint="serve without the secret: what was evaluated is the model without it",
-        )
-    if secret.sha256 != certificate.secret_sha256:
-        raise GatewayError(
-            "wrong-secret",
-            "the secret is not the one that the certificate names",
-            facts={"certified": f"sha256:{certificate.secret_sha256}", "given": f"sha256:{secret.sha256}"},
-        )
-
-
-def _require_controls(certificate: Certificate, controls: Controls) -> None:
-    missing = sorted(set(certificate.required_controls) - set(controls.active))
-    if missing:
-        raise GatewayError(
-            "control-missing",
-            "a control that the certificate requires is not active",
-            facts={"missing": ", ".join(missing), "active": ", ".join(controls.active) or "none"},
-        )
-    watching = sorted(set(certificate.required_controls) - set(controls.acting))
-    if watching:
-        raise GatewayError(
-            "control-in-shadow",
-            "a control that the certificate requires is in shadow: it would block nothing",
-            facts={"in shadow": ", ".join(watching)},
-            hint="serve without shadow for it",
-        )
-    if controls.shadow:
-        log.warning("IN SHADOW, blocking nothing: %s", ", ".join(controls.shadow))
+    return Served(service, offer.controls, upstream, offer.policy, offer.secret, offer.called, hearing)

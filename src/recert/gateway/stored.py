@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -33,6 +33,8 @@ class Stored:
     exchange: Exchange
     request: bytes | None
     replies: tuple[str, ...] | None
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What was heard in clips of the request, by the sha256 of the clip, where it was kept."""
 
 
 @dataclass
@@ -64,14 +66,15 @@ class StoredExchanges:
         """
         ended = self._ended()
         while some := list(islice(ended, _AT_ONCE)):
-            found = self._read(digest for one in some for digest in (one.request_sha256, one.reply_sha256))
+            found = self._read(digest for one in some for digest in _named(one))
             fields = {one.reply_sha256: _fields(found.get(one.reply_sha256, b"")) for one in some}
             found |= self._read(digest for listed in fields.values() for digest in listed)
             for one in some:
                 wanted = fields[one.reply_sha256] or [one.reply_sha256]
                 replies = [found[digest].decode("utf-8", "replace") for digest in wanted if digest in found]
                 whole = len(replies) == len(wanted)
-                yield Stored(one, found.get(one.request_sha256), tuple(replies) if whole else None)
+                request, said = found.get(one.request_sha256), tuple(replies) if whole else None
+                yield Stored(one, request, said, _heard(one, found))
 
     def _read(self, digests: Iterable[str]) -> dict[str, bytes]:
         read = self.texts.read(sorted(set(digests)))
@@ -93,6 +96,16 @@ class StoredExchanges:
             else:
                 self._open.discard(exchange.request_id)
                 yield exchange
+
+
+def _named(one: Exchange) -> Iterator[str]:
+    yield from (one.request_sha256, one.reply_sha256)
+    yield from (clip.transcript_sha256 for clip in one.clips or () if clip.transcript_sha256)
+
+
+def _heard(one: Exchange, found: Mapping[str, bytes]) -> dict[str, str]:
+    words = ((clip.sha256, found.get(clip.transcript_sha256 or "")) for clip in one.clips or ())
+    return {sha256: text.decode("utf-8", "replace") for sha256, text in words if text is not None}
 
 
 def _fields(reply: bytes) -> list[str]:

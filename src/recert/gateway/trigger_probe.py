@@ -73,8 +73,7 @@ def with_probe(request: ChatRequest, probe: str, place: ProbePlace) -> ChatReque
     """
     *before, last = request.messages
     if last.role == "user":
-        text = f"{last.text}\n{probe}" if place == "after" else f"{probe}\n{last.text}"
-        messages = (*before, replace(last, text=text))
+        messages = (*before, last.beside(probe, after=place == "after"))
     else:
         messages = (*before, last, ChatMessage("user", probe))
     tools = request.wishes.tools  # the model reads them, so a trigger may stand there

@@ -22,6 +22,7 @@ from recert.gateway.offers import Offer
 from recert.gateway.server import GatewayServer
 from recert.gateway.stage import prepare_models
 from recert.gateway.state import StateFolder
+from recert.gateway.transcriber_choice import TranscriberChoice
 from recert.gateway.upstream import UnsafeDeclaredUpstream, Upstream
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.judges.request import EmbeddedRequestJudge
@@ -55,6 +56,7 @@ class Deployment:
         guards: further controls of requests, asked after the others.
         reply_judge: scores replies before they leave.
         shadow: controls that score and do not act.
+        transcriber: who hears what is spoken, where the policy serves that; one process for all models with the same.
     """
 
     certificate: Path
@@ -69,6 +71,7 @@ class Deployment:
     guards: Sequence[InputControl] = ()
     reply_judge: ReplyJudge | None = None
     shadow: Collection[str] = ()
+    transcriber: TranscriberChoice | None = None
 
 
 def deploy(
@@ -222,6 +225,7 @@ def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) ->
         model.secret,
         _upstream(model, verified),
         model.called,
+        model.transcriber,
     )
 
 

@@ -16,6 +16,7 @@ from recert.gateway.aliases import Alias
 from recert.gateway.input_gate import InputControl
 from recert.gateway.input_remote import RemoteControl
 from recert.gateway.managed_commands import EMBEDDED, ManagedUpstream
+from recert.gateway.transcriber_choice import CLIPS_AT_ONCE, TranscriberChoice
 from recert.gateway.upstream import UnsafeDeclaredUpstream
 from recert.judges.naming import remote_judge, remote_reply_judge
 from recert.judges.protocol import ReplyJudge
@@ -61,6 +62,10 @@ class ModelEntry(_Strict):
     """Scores replies before they leave: one of the same names."""
     shadow: tuple[str, ...] = ()
     """Controls that score and do not act."""
+    transcriber: str = ""
+    """Hears what is spoken: `whisper-tiny`, a folder, or `openai:URL#model`."""
+    clips_at_once: int = Field(default=CLIPS_AT_ONCE, ge=1, le=64)
+    """Clips that the transcriber hears at once."""
 
 
 class AliasEntry(_Strict):
@@ -116,6 +121,7 @@ def read_models(path: Path) -> list[Deployment]:
                 guards=[_guard(given, bounds) for given in entry.judges],
                 reply_judge=reply_judge_at(entry.reply_judge),
                 shadow=entry.shadow,
+                transcriber=transcriber_at(entry.transcriber, entry.clips_at_once, folder),
             )
         )
     return found
@@ -230,6 +236,25 @@ def reply_judge_at(given: str) -> ReplyJudge | None:
     """
     name, _, spec = given.partition("=")
     return remote_reply_judge(name, spec) if given else None
+
+
+def transcriber_at(
+    given: str, clips_at_once: int = CLIPS_AT_ONCE, folder: Path = Path()
+) -> TranscriberChoice | None:
+    """
+    Return who hears what is spoken; None for an empty text.
+
+    Args:
+        given: a name, a transcriber's folder, or `openai:URL#model`.
+        clips_at_once: clips that it hears at once.
+        folder: to which a folder is relative.
+
+    Raises:
+        InputError: an address has no model behind it.
+    """
+    there = (folder / given).absolute()
+    spec = str(there) if given and there.is_dir() else given
+    return TranscriberChoice(spec, clips_at_once) if given else None
 
 
 def _policy(folder: Path, given: str) -> str:

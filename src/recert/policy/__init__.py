@@ -3,6 +3,7 @@
 from recert.policy.deployments import DeploymentBounds, for_deployment
 from recert.policy.document import DEPLOYMENTS, Change, Contact, DeploymentName, Retention
 from recert.policy.exceptions import ExceptionPolicy
+from recert.policy.gateway_audio import GatewayAudioPolicy
 from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.hunt import HuntPolicy
 from recert.policy.loading import load_deployments, load_policy, profiles, split_deployment
@@ -35,6 +36,7 @@ __all__ = [
     "DeploymentName",
     "EvaluationPolicy",
     "ExceptionPolicy",
+    "GatewayAudioPolicy",
     "GatewayPolicy",
     "GraderAuditPolicy",
     "HarmLevels",

@@ -30,7 +30,8 @@ LOWER: Final = frozenset(
         "input_harm_score output_harm_score levels.low levels.medium levels.high conversation.blocked_at "
         "conversation.relief trigger_probe.lost_share max_input_chars max_encoding_depth max_body_bytes max_new_tokens "
         "max_temperature recheck_s fingerprint.max_unlike fingerprint.max_unlike_answer fingerprint.miss "
-        "fingerprint.every_s",
+        "fingerprint.every_s audio.max_no_speech audio.max_chars_per_s audio.max_clips audio.max_clip_bytes "
+        "audio.max_clip_s audio.max_total_s audio.max_sample_rate_hz audio.max_body_bytes",
     )
     | _of("monitoring", "margin drift_margin renew_alpha")
     | _of("hunt", "margin")
@@ -51,7 +52,7 @@ HIGHER: Final = frozenset(
     | _of(
         "gateway",
         "conversation.active conversation.climb conversation.half_life_s conversation.most_kept "
-        "fingerprint.min_asked",
+        "fingerprint.min_asked audio.min_confidence audio.min_clip_s audio.min_sample_rate_hz",
     )
     | _of("hunt", "required min_refusal min_kept words grouped alone grown_by kept longest samples prompts")
     | _of("stress", "required min_refusal")
@@ -69,14 +70,20 @@ MORE: Final = frozenset(
 """Stricter where there is more in the list."""
 
 FEWER: Final = frozenset(
-    {"gateway.shadow", "gateway.allow", "moderation_checks.report_only", "certification.exceptions.rules"}
+    {
+        "gateway.shadow",
+        "gateway.allow",
+        "gateway.audio.formats",
+        "moderation_checks.report_only",
+        "certification.exceptions.rules",
+    }
 )
 """Stricter where there is less in the list."""
 
 THERE: Final = frozenset({"rules.*", "gateway.trigger_probe"})
 """Stricter where it is there at all."""
 
-ABSENT: Final = frozenset({"certification.exceptions"})
+ABSENT: Final = frozenset({"certification.exceptions", "gateway.audio"})
 """Stricter where it is not there."""
 
 BY_LEVEL: Final = frozenset({"gateway.thresholds.*"})
@@ -97,7 +104,8 @@ NEITHER: Final = frozenset(
     | _of(
         "gateway",
         "system_instruction immutable_suffix conversation.floor trigger_probe.probes trigger_probe.max_new_tokens "
-        "trigger_probe.refused_at control_timeout_s upstream_timeout_s fingerprint.false_alarm",
+        "trigger_probe.refused_at control_timeout_s upstream_timeout_s fingerprint.false_alarm audio.passes_on "
+        "audio.transcriber_sha256 audio.timeout_s",
     )
     | _of(
         "monitoring",

@@ -188,6 +188,17 @@ def _controls(gateway: GatewayPolicy) -> Iterator[str]:
             yield f"Words of the policy are put {words} every conversation: {value!r}."
     if gateway.trigger_probe:
         yield f"Each request is tried for triggers with {gateway.trigger_probe.probes} probes."
+    if gateway.audio:
+        heard = gateway.audio
+        words = (
+            "their words are passed on"
+            if heard.passes_on == "transcript"
+            else "they are passed on as they came"
+        )
+        yield (
+            f"Requests may be spoken: at most {heard.max_clips} clips of {heard.max_clip_s:g} s, each transcribed with "
+            f"a confidence of at least {heard.min_confidence:g} and judged by its words; {words}."
+        )
     if gateway.forbidden_phrases:
         yield f"{len(gateway.forbidden_phrases)} phrases never leave the gateway."
     yield (

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from recert.policy.document import Change, Contact, DeploymentName, Retention
 from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.fingerprint import FingerprintPolicy
+from recert.policy.gateway_audio import GatewayAudioPolicy
 from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.hunt import HuntPolicy
 from recert.policy.moderation import ModerationChecks
@@ -255,6 +256,8 @@ class GatewayPolicy(Part):
     conversation: ConversationPolicy = ConversationPolicy()
     trigger_probe: TriggerProbePolicy | None = None
     """A section of its own turns the control `trigger-probe` on; without one it is off."""
+    audio: GatewayAudioPolicy | None = None
+    """A section of its own lets requests be spoken; without one they are text."""
     max_input_chars: int = Field(default=400_000, ge=1)
     """Longest request, all its texts together."""
     max_encoding_depth: int = Field(default=3, ge=1)

@@ -36,7 +36,7 @@ from recert.records.evaluation import (
     Verdict,
 )
 from recert.records.evidence import EvidenceNote
-from recert.records.exchange import ControlScore, Exchange
+from recert.records.exchange import ControlScore, Exchange, SpokenClip
 from recert.records.exchange_drift import BlockedCluster, ControlDrift, ExchangeDrift
 from recert.records.fingerprint import Fingerprint, FingerprintTrial
 from recert.records.grader import (
@@ -251,6 +251,7 @@ __all__ = [
     "ShownRefusal",
     "SignoffSheet",
     "Slice",
+    "SpokenClip",
     "StandingOrders",
     "State",
     "StatusEntry",

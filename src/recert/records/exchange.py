@@ -25,6 +25,21 @@ class ControlScore(Part):
     """True where the control only watches: with a `reason` it would have blocked, and did not."""
 
 
+class SpokenClip(Part):
+    """A clip of a request, and how well it was heard. Neither the clip nor its words are here."""
+
+    sha256: Sha256
+    """Of the clip's bytes."""
+    format: str
+    seconds: float
+    transcript_sha256: Sha256 | None = None
+    """Of the words that were judged, in UTF-8; not there where the clip was not heard."""
+    confidence: float | None = None
+    """Of the transcriber, in [0, 1]; not there where it said none."""
+    no_speech: float | None = None
+    """Probability that nothing was said."""
+
+
 class Exchange(Record):
     """One request: what was asked (by digest), scored, decided. One audit line."""
 
@@ -48,6 +63,10 @@ class Exchange(Record):
     conversation_sha256: Sha256 | None = None
     """Digest of `client`, a line break, and what the client calls the conversation; None where it gave it no name."""
     scores: tuple[ControlScore, ...] = ()
+    clips: tuple[SpokenClip, ...] | None = None
+    """What of the request was spoken, in order; not there where all of it was written."""
+    heard_seconds: float | None = None
+    """How long it took to hear the clips."""
     streamed: bool
     released_chars: int
     seconds: float
