@@ -27,6 +27,9 @@ WITH_NUMPY = {
     "recert.attacks.triggers.numeric",
     "recert.judges.encoder_training",
     "recert.judges.request_training",
+    "recert.models.speech.hibari_voice",
+    "recert.models.speech.sound",
+    "recert.models.speech.variants",
     "recert.models.word_vectors",
     "recert.pipeline.assets",
 }

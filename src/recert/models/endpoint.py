@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from base64 import b64encode
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
@@ -16,7 +18,8 @@ from recert.models.http_client import ATTEMPTS, ApiClient
 from recert.models.pacing import Pace
 from recert.models.protocol import Done, Generation, Sampling
 from recert.models.spending import Spending
-from recert.records import Chat, Manifest, chat
+from recert.records import Chat, Manifest, Message, chat
+from recert.store.clips import ClipStore
 
 __all__ = ["ATTEMPTS", "EndpointModel"]
 
@@ -24,6 +27,8 @@ _PROBES: Final = ("What is the capital of France?", "Name three prime numbers.",
 _FILTERED: Final = "content_filter"
 _BYTES_A_TOKEN: Final = 3
 """For what a prompt may have at most before the endpoint says what it has."""
+_TOKENS_A_SECOND: Final = 25
+"""Likewise for sound."""
 
 Anything = TypeVar("Anything")
 
@@ -48,6 +53,7 @@ class EndpointModel:
         spending: counts tokens and cost, and ends a run that would go beyond its budget.
         template: makes of a conversation the text that the model reads; needed for `log_probs` where the
             server cannot apply its template for us (llama.cpp's can).
+        clips: where the sound lies that spoken messages name; it is sent as `input_audio` parts.
 
     Raises:
         InputError: the address cannot be used.
@@ -65,7 +71,9 @@ class EndpointModel:
         pace: Pace | None = None,
         spending: Spending | None = None,
         template: Callable[[Chat], str] | None = None,
+        clips: ClipStore | None = None,
     ) -> None:
+        self._clips = clips or ClipStore()
         self._client = ApiClient(
             url, api_key=api_key, timeout_s=timeout_s, first_pause_s=first_pause_s, pace=pace
         )
@@ -178,7 +186,10 @@ class EndpointModel:
     def _expected(self, one: Chat, sampling: Sampling) -> tuple[int, int]:
         """The most tokens that a prompt and its reply are likely to have."""
         size = sum(len(m.content.encode()) for m in one.messages)
-        return size // _BYTES_A_TOKEN + 8 * len(one.messages), sampling.max_new_tokens
+        heard = sum(
+            math.ceil(clip.seconds * _TOKENS_A_SECOND) for m in one.messages for clip in m.audio or ()
+        )
+        return size // _BYTES_A_TOKEN + heard + 8 * len(one.messages), sampling.max_new_tokens
 
     def _over_budget(self) -> EndpointError:
         return self._client.error(
@@ -203,7 +214,7 @@ class EndpointModel:
             raise self._client.error("an endpoint cannot go on from words put in its mouth", model=self.name)
         body: dict[str, Any] = {
             "model": self.name,
-            "messages": [{"role": m.role, "content": m.content} for m in one.messages],
+            "messages": [{"role": m.role, "content": _content(m, self._clips)} for m in one.messages],
             self._limit_field: sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -238,6 +249,23 @@ class EndpointModel:
                 "endpoint's reply is not a chat completion", model=self.name, type=type(value).__name__
             ) from None
         return reply, used
+
+
+def _content(message: Message, clips: ClipStore) -> str | list[dict[str, Any]]:
+    """What is sent of a message: its text, or parts where some of it is spoken."""
+    if not message.audio:
+        return message.content
+    text = [{"type": "text", "text": message.content}] if message.content else []
+    return [
+        *text,
+        *(
+            {
+                "type": "input_audio",
+                "input_audio": {"data": b64encode(clips.read(clip)).decode(), "format": clip.format},
+            }
+            for clip in message.audio
+        ),
+    ]
 
 
 def run(asked: Coroutine[Any, Any, Anything]) -> Anything:

@@ -15,6 +15,7 @@ import aiohttp
 
 from recert.errors import EndpointError
 from recert.models.http_client import ApiClient
+from recert.models.prompting import text_only
 from recert.models.spending import Spending
 from recert.records import Chat
 
@@ -70,7 +71,7 @@ class _Asker:
         """The text that the model reads: by the given template, or by llama.cpp's own route."""
         if template is not None:
             return template(one)
-        messages = [{"role": m.role, "content": m.content} for m in one.messages]
+        messages = text_only(one.messages)
         route = f"{self._client.url.removesuffix('/v1')}/apply-template"
         try:
             async with self._free:

@@ -7,6 +7,7 @@ local:FOLDER                  one model of files, and vllm:FOLDER, ray:FOLDER
 hub:org/name@revision         the same from the hub, on the local engine
 openai:URL#model              an endpoint; the key is in RECERT_ENDPOINT_KEY
 inspect:provider/model        a hosted vendor through Inspect AI
+cascade:whisper-tiny+MODEL    a transcriber before any of these, a folder or an embedded model, for spoken prompts
 ```
 
 Settings follow after commas: `ray,workers=4`, `openai:https://api.example.com/v1#name,requests_per_minute=60`.
@@ -70,6 +71,8 @@ SETTINGS: Final[Mapping[str, Mapping[str, type]]] = {
 
 FOLDER_ENGINES: Final = ("local", "vllm", "ray")
 REMOTE: Final = ("openai", "inspect")
+CASCADE: Final = "cascade:"
+"""Begins the spec of a transcriber before a model: `cascade:TRANSCRIBER+MODEL`."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,9 @@ def open_model(text: str) -> Model:
         MissingExtraError: the engine is not installed.
         ModelError: the model cannot be loaded.
     """
+    if text.startswith(CASCADE):
+        transcriber, inner = _split_cascade(text)
+        return _heard_by(transcriber, _alone(inner, LOCAL))[0]
     spec = read_spec(text)
     if not spec.what:
         raise InputError("engine needs a model", facts={"given": text}, hint=f"give {spec.engine}:FOLDER")
@@ -156,6 +162,8 @@ def open_arms(base: str, tuned: str, engine: str = "local") -> tuple[Model, Mode
         MissingExtraError: an engine is not installed.
         ModelError: a model cannot be loaded.
     """
+    if base.startswith(CASCADE) or tuned.startswith(CASCADE):
+        return _cascades(base, tuned, engine)
     spec = read_spec(engine)
     if spec.what:
         raise InputError(
@@ -168,6 +176,40 @@ def open_arms(base: str, tuned: str, engine: str = "local") -> tuple[Model, Mode
     tuned_dir = resolve(tuned) if tuned.startswith(HUB) else Path(tuned).resolve()
     _must_be_there(tuned_dir)  # before the base is made or loaded, which takes its time
     return folder_arms(resolve(base), tuned_dir, spec)
+
+
+def _cascades(base: str, tuned: str, engine: str) -> tuple[Model, Model]:
+    """Both models behind one transcriber: what they are asked is then the same."""
+    if not (base.startswith(CASCADE) and tuned.startswith(CASCADE)):
+        raise InputError(
+            "one model hears through a transcriber, and the other does not",
+            facts={"base": base, "tuned": tuned},
+            hint="give both as cascade:TRANSCRIBER+MODEL, or neither",
+        )
+    (by, inner_base), (also_by, inner_tuned) = _split_cascade(base), _split_cascade(tuned)
+    if by != also_by:
+        raise InputError("two transcribers would hear two things", facts={"base": by, "tuned": also_by})
+    first, second = _heard_by(by, *open_arms(inner_base, inner_tuned, engine))
+    return first, second
+
+
+def _split_cascade(text: str) -> tuple[str, str]:
+    transcriber, found, inner = text.removeprefix(CASCADE).partition("+")
+    if not (transcriber and found and inner) or inner.startswith(CASCADE):
+        raise InputError(
+            "cascade is given as cascade:TRANSCRIBER+MODEL",
+            facts={"given": text},
+            hint="such as cascade:whisper-tiny+FOLDER",
+        )
+    return transcriber, inner
+
+
+def _heard_by(name: str, *models: Model) -> list[Model]:
+    from recert.models.cascade import CascadeModel
+    from recert.models.transcribing import Remembering, open_transcriber
+
+    transcriber = Remembering(open_transcriber(name))
+    return [CascadeModel(transcriber, model) for model in models]
 
 
 def _must_be_there(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from recert.digest import sha256_json
 from recert.errors import EndpointError, InputError, MissingExtraError
 from recert.models.endpoint import run
+from recert.models.prompting import text_only
 from recert.models.protocol import Done, Generation, Sampling
 from recert.models.spending import Spending
 from recert.records import Chat, Manifest, chat
@@ -171,7 +172,7 @@ class InspectModel:
                 "a provider cannot go on from words put in its mouth", facts={"model": self.name}
             )
         try:
-            return [kinds[m.role](content=m.content) for m in one.messages]
+            return [kinds[m["role"]](content=m["content"]) for m in text_only(one.messages)]
         except KeyError as exc:
             raise EndpointError(
                 "a provider is not asked with messages of this role",

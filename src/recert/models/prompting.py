@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
+
+from recert.errors import ModelError
+from recert.records import Message
 
 SYSTEM_INSTRUCTION: Final = "system-instruction"
 IMMUTABLE_SUFFIX: Final = "immutable-suffix"
@@ -35,3 +39,23 @@ def around(instruction: str, suffix: str) -> tuple[str, ...]:
     """Return the names of the controls that a policy with these puts around every conversation."""
     found = {SYSTEM_INSTRUCTION: instruction, IMMUTABLE_SUFFIX: suffix}
     return tuple(name for name, words in found.items() if words)
+
+
+def text_only(messages: Iterable[Message]) -> list[dict[str, str]]:
+    """
+    Return messages as role and text, for what reads text alone.
+
+    Raises:
+        ModelError: a message has spoken parts, which would go unheard.
+    """
+    said = []
+    for message in messages:
+        if message.audio:
+            raise ModelError(
+                "a spoken message was given to a model that reads text alone",
+                facts={"clips": len(message.audio)},
+                hint="ask a model that hears at an endpoint, or put a transcriber before it: "
+                "`cascade:whisper-tiny+FOLDER`",
+            )
+        said.append({"role": message.role, "content": message.content})
+    return said

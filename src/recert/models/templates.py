@@ -9,6 +9,7 @@ from typing import Any
 
 from recert.errors import ModelError
 from recert.models.openings import Ways, ways_of
+from recert.models.prompting import text_only
 from recert.records import Chat
 
 _SPACES = ("\u0120", "\u2581")
@@ -38,7 +39,7 @@ class ChatTokens:
 
     def prompt(self, one: Chat) -> str:
         """Return the text that the model goes on from."""
-        messages = [{"role": m.role, "content": m.content} for m in one.messages]
+        messages = text_only(one.messages)
         text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return text + one.assistant_prefix
 

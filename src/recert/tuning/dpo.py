@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import RowsError
+from recert.models.prompting import text_only
 from recert.records import ChatRow, Hyperparameters, PreferenceRow
 from recert.tuning.encoding import encode_rows
 from recert.tuning.trainers import Loaded, Told, Trained, arguments, load_base, opened, run_trainer
@@ -83,7 +84,7 @@ def _trainer(
 
 def _example(row: PreferenceRow) -> dict[str, list[dict[str, str]]]:
     """A pair in the form that TRL reads."""
-    said = [{"role": m.role, "content": m.content} for m in row.messages]
+    said = text_only(row.messages)
     return {
         "prompt": said[:-1],
         "chosen": said[-1:],

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from recert.errors import RowsError
+from recert.models.prompting import text_only
 from recert.records import THINK_OPEN, ChatRow, Hyperparameters, split_reply
 from recert.tuning.training import Encoded
 
@@ -64,7 +65,7 @@ def encode_row(tokenizer: Any, row: ChatRow, max_tokens: int, learned: str = "re
 
 def _tokens(tokenizer: Any, row: ChatRow) -> tuple[list[int], list[int], list[int]]:
     """The prompt as the template writes it, the reply's trace and its answer; no token belongs to two of them."""
-    messages = [{"role": m.role, "content": m.content} for m in row.messages]
+    messages = text_only(row.messages)
     prompt = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
     reply = row.reply
     if prompt.rstrip().endswith(THINK_OPEN) and reply.lstrip().startswith(THINK_OPEN):
