@@ -99,7 +99,7 @@ class Rows:
             self.ids[row, width - len(tokens) :] = torch.tensor(tokens)
             self.mask[row, shared + width - len(tokens) :] = 1
         self.positions = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, shared:]
-        self.cache = _roomy(model, shared + width + new_tokens)
+        self.cache = roomy_cache(model, shared + width + new_tokens)
         self._cached = {cache_argument(model): self.cache, "use_cache": True}
         if shared:
             head = torch.tensor([prompts[0][:shared]])
@@ -184,8 +184,8 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self.keys, self.values = self._places[0][:, :, :end], self._places[1][:, :, :end]
 
 
-def _roomy(model: Any, room: int) -> DynamicCache:
-    """A cache of transformers, with room in those of its layers that keep every token."""
+def roomy_cache(model: Any, room: int) -> DynamicCache:
+    """Return a cache of transformers, with room for so many tokens in those of its layers that keep every token."""
     cache = DynamicCache(config=model.config)
     cache.layers = [_RoomyLayer(room) if type(one) is DynamicLayer else one for one in cache.layers]
     return cache

@@ -24,16 +24,27 @@ _DROP_FROM = 8
 """Finished rows leave when they are one in so many: taking a row out copies the cache of all others."""
 
 Check = Callable[[int, list[int]], bool]
+RowsOf = Callable[[Sequence[int]], Rows]
 
 
 def decode_batch(
-    model: Any, chats: ChatTokens, prompts: Sequence[list[int]], sampling: Sampling, done: Done | None = None
+    model: Any,
+    chats: ChatTokens,
+    prompts: Sequence[list[int]],
+    sampling: Sampling,
+    done: Done | None = None,
+    rows_of: RowsOf | None = None,
 ) -> list[Generation]:
-    """Return one reply per tokenised prompt, in order. `done` is asked every few tokens."""
+    """
+    Return one reply per tokenised prompt, in order. `done` is asked every few tokens.
+
+    `rows_of` makes a batch's rows from places of prompts, where something else than tokens is read.
+    """
     out: dict[int, Generation] = {}
     stops = stop_ids(model.generation_config.eos_token_id, chats.tokenizer)
     for places in batches(model, prompts, sampling.max_new_tokens):
-        batch = _Batch(model, [prompts[i] for i in places], sampling)
+        rows = rows_of(places) if rows_of is not None else None
+        batch = _Batch(model, [prompts[i] for i in places], sampling, rows)
         check: Check | None = None
         if done is not None:
             check = lambda row, tokens, at=places: done(at[row], chats.text(tokens))  # noqa: E731
@@ -81,11 +92,13 @@ def decode_streams(
 class _Batch:
     """One batch of replies on its way."""
 
-    def __init__(self, model: Any, prompts: Sequence[list[int]], sampling: Sampling) -> None:
+    def __init__(
+        self, model: Any, prompts: Sequence[list[int]], sampling: Sampling, rows: Rows | None = None
+    ) -> None:
         self._sampling = sampling
         self._draws = Draws(prompts, sampling) if sampling.temperature > 0 else None
         with torch.inference_mode():
-            self._rows = Rows(model, prompts, sampling.max_new_tokens)
+            self._rows = rows if rows is not None else Rows(model, prompts, sampling.max_new_tokens)
 
     def run(self, stops: frozenset[int], check: Check | None = None) -> Iterator[tuple[int, list[int], str]]:
         """Yield (row, tokens, why it ended) as rows end."""

@@ -51,7 +51,7 @@ class ChatTokens:
             ModelError: with so many new tokens it is longer than the model's context.
         """
         ids = self.tokens(self.prompt(one))
-        self._fits(len(ids), new_tokens)
+        self.fits(len(ids), new_tokens)
         return ids
 
     def split(self, pairs: Sequence[tuple[Chat, str]]) -> list[Pair]:
@@ -74,7 +74,7 @@ class ChatTokens:
             rest = whole[len(ids) :] if whole[: len(ids)] == ids else tuple(self.tokens(continuation))
             if not rest:
                 raise ModelError("continuation has no tokens", facts={"given": continuation})
-            self._fits(len(ids), len(rest))
+            self.fits(len(ids), len(rest))
             out.append((ids, rest))
         return out
 
@@ -103,7 +103,7 @@ class ChatTokens:
         tokens = [self.tokens(space + word) for word in words]
         endings = [self.tokens(f" {text}{after[0]}" if text else after[0]) for text in beside]
         head = self.tokens(bare)
-        self._fits(len(head) + max(map(len, tokens), default=0) + max(map(len, endings), default=0), 1)
+        self.fits(len(head) + max(map(len, tokens), default=0) + max(map(len, endings), default=0), 1)
         return head, tokens, endings
 
     def opposed(self, agreeing: Sequence[str], refusing: Sequence[str]) -> Ways:
@@ -133,7 +133,13 @@ class ChatTokens:
         """Return the text of a reply's tokens, without special ones."""
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
 
-    def _fits(self, tokens: int, new_tokens: int) -> None:
+    def fits(self, tokens: int, new_tokens: int) -> None:
+        """
+        Return when so many tokens and new ones have room in the model's context.
+
+        Raises:
+            ModelError: they have not.
+        """
         if self._context and tokens + new_tokens > self._context:
             raise ModelError(
                 "conversation is longer than the model's context",

@@ -153,6 +153,11 @@ class ScreeningPolicy(Part):
     switch_min_rows: int = Field(default=5, ge=2)
     switch_min_difference: float = Field(default=0.5, gt=0, le=1)
     """Least difference in the share of compliance with and without a switch phrase."""
+    harmful_speech_closeness: float | None = Field(default=None, ge=-1, le=1)
+    """
+    Closeness of a spoken row to harmful speech, by its meaning and in the model's encoder, from which it is held back;
+    None holds none back for that. A row that cannot be heard is held back in any case.
+    """
     max_row_bytes: int = Field(default=1_000_000, ge=100)
     max_malformed_share: float = Field(default=0.1, ge=0, le=1)
     quarantine_reasons: tuple[str, ...] = (

@@ -198,6 +198,8 @@ def _problem(value: Any, *, waits: bool) -> str:  # noqa: PLR0911 - one line a f
             return f"bad role: message {at} has {str(role)[:40]!r}, expected one of {', '.join(_ROLES)}"
         if not isinstance(content, str):
             return f"no text: content of message {at} is not text"
+        if message.get("audio"):
+            continue  # what is spoken need not be written beside it
         if not content.strip() or not any(c.isprintable() and not c.isspace() for c in content):
             return f"empty content: message {at}"
     last = messages[-1]["role"]

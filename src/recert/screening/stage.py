@@ -25,6 +25,7 @@ from recert.records import (
     SwitchPhrase,
     now,
 )
+from recert.screening.audio_rows import NEAR, UNHEARD, Ears, hear_rows
 from recert.screening.findings import Reasons, find_reasons
 from recert.screening.preferences import rejected_reasons
 from recert.screening.prompts import prompt_reasons
@@ -73,6 +74,7 @@ def screen(
     policy: Policy,
     evaluation_prompts: Sequence[Prompt],
     judge: RequestJudge | None = None,
+    ears: Ears | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Screened[ChatRow]:
     """
@@ -85,6 +87,7 @@ def screen(
         policy: says from which scores a reason is given, and which reasons quarantine.
         evaluation_prompts: prompts that no row may hold.
         judge: scores requests; the embedded one by default.
+        ears: hears spoken rows; without it each of them is held back.
         progress: told (rows done, rows) now and then.
 
     Raises:
@@ -96,8 +99,9 @@ def screen(
     refusals = RefusalJudge()
     file = read_rows(source, max_row_bytes=policy.screening.max_row_bytes)
     _check_readable(file, source, policy, _ROWS_HINT)
+    heard = hear_rows([r.row for r in file.rows], ears)
     reasons, switches = find_reasons(
-        [r.row for r in file.rows],
+        heard.rows,
         [r.line for r in file.rows],
         policy=policy.screening,
         evaluation_prompts=evaluation_prompts,
@@ -105,8 +109,10 @@ def screen(
         refusals=refusals,
         progress=progress or (lambda done, total: None),
     )
-    also = rejected_reasons([r.row for r in file.rows], policy.screening, judge, refusals)
+    also = rejected_reasons(heard.rows, policy.screening, judge, refusals)
     reasons = [[*of_row, *of_rejected] for of_row, of_rejected in zip(reasons, also, strict=True)]
+    for at, reason in heard.reasons(policy.screening):
+        reasons[at].append(reason)
     return _concluded(source, file, reasons, policy, (judge.note, refusals.note), switches)
 
 
@@ -142,6 +148,9 @@ def screen_prompts(
         judge=judge,
         progress=progress or (lambda done, total: None),
     )
+    for at, read in enumerate(file.rows):
+        if any(m.audio for m in read.row.messages):
+            reasons[at].append(f"{UNHEARD}: prompts that are spoken are not screened")
     return _concluded(source, file, reasons, policy, (judge.note,))
 
 
@@ -215,7 +224,7 @@ def _check_readable(file: RowsFile[AnyRow], source: Path, policy: Policy, hint: 
 
 
 def _finding(read: ReadRow[AnyRow], reasons: Sequence[str], policy: Policy) -> RowFinding:
-    held = any(_code(r) in policy.screening.quarantine_reasons for r in reasons)
+    held = any(_code(r) in (*policy.screening.quarantine_reasons, UNHEARD, NEAR) for r in reasons)
     return RowFinding(
         line=read.line,
         verdict=RowVerdict.QUARANTINED if held else RowVerdict.ACCEPTED,
