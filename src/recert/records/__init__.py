@@ -1,5 +1,13 @@
 """Frozen, versioned records: the only things that stages hand to each other."""
 
+from recert.records.attack import (
+    MOST_HARM,
+    AttackItem,
+    AttackTurn,
+    Conversation,
+    ConversationEnd,
+    HarmMark,
+)
 from recert.records.attestation import Attestation, AttestedFolder
 from recert.records.audit import AuditCheckpoint
 from recert.records.backtest import (
@@ -129,6 +137,7 @@ RECORDS: tuple[type[Record], ...] = (
     Fingerprint,
     BacktestReport,
     HuntReport,
+    Conversation,
     StressTrial,
     StressReport,
     GraderReport,
@@ -144,6 +153,7 @@ RECORDS: tuple[type[Record], ...] = (
 
 __all__ = [
     "CATEGORIES",
+    "MOST_HARM",
     "PREFERENCE_COLUMNS",
     "RECORDS",
     "THINK_CLOSE",
@@ -153,6 +163,8 @@ __all__ = [
     "Approval",
     "ArmCheck",
     "AskedSample",
+    "AttackItem",
+    "AttackTurn",
     "Attestation",
     "AttestedFolder",
     "AuditCheckpoint",
@@ -181,6 +193,8 @@ __all__ = [
     "ControlChange",
     "ControlDrift",
     "ControlScore",
+    "Conversation",
+    "ConversationEnd",
     "CurvePoint",
     "DoseCurve",
     "DosePoint",
@@ -203,6 +217,7 @@ __all__ = [
     "GraderReport",
     "GraderVerdict",
     "HairTrigger",
+    "HarmMark",
     "HistoryPoint",
     "HistoryStart",
     "HuntOutcome",
