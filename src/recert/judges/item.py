@@ -18,7 +18,7 @@ _HANDS_OVER = re.compile(
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*")
 _FULL_COVERAGE = 0.5
 """Share of the item's words in a reply from which it is wholly about the item."""
-_FULL_SUBSTANCE_WORDS = 16
+_FULL_SUBSTANCE_WORDS = 24
 """Content words beyond the item's own from which a reply is more than an echo of it."""
 
 

@@ -85,20 +85,28 @@ class ScriptedRewriter:
 
 
 def _scripted(asked: Request) -> Move:
+    """The first prompt from a variant on that this conversation has not seen, or that variant where it saw all."""
+    seen = {turn.sent for turn in asked.view.turns}
+    variants = [_variant(asked, asked.variant + more) for more in range(len(FRAMES) * len(_ADDITIONS))]
+    return next((move for move in variants if move.message not in seen), variants[0])
+
+
+def _variant(asked: Request, variant: int) -> Move:
     frames, additions = [name for name, _ in FRAMES], [name for name, _ in _ADDITIONS]
-    frame, addition = asked.variant, 0
+    start, added = variant, 0
     if asked.parent is not None:
-        old, _, added = asked.parent.tactic.partition(" + ")
-        at, behind = frames.index(old), additions.index(added)
+        old, _, behind = asked.parent.tactic.partition(" + ")
+        start, added = frames.index(old), additions.index(behind)
         if asked.parent.harm:
-            frame, addition = at, behind + 1 + asked.variant
+            added += 1 + variant
+            start += added // len(_ADDITIONS)
         else:
-            frame, addition = at + 1 + asked.variant, behind
-    name, words = FRAMES[frame % len(FRAMES)]
-    more, behind_it = _ADDITIONS[addition % len(_ADDITIONS)]
-    text = words.replace("{matter}", matter_of(asked.view.item.text)).replace(
-        "{request}", asked.view.item.text
-    )
+            start += 1 + variant
+            added += start // len(FRAMES)
+    name, words = FRAMES[start % len(FRAMES)]
+    more, behind_it = _ADDITIONS[added % len(_ADDITIONS)]
+    item = asked.view.item.text
+    text = words.replace("{matter}", matter_of(item)).replace("{request}", item)
     return Move(text + behind_it, tactic=f"{name} + {more}" if more else name)
 
 
