@@ -20,14 +20,24 @@ from recert.records.attack_report import ANY
 
 def arm_changes(conversations: Sequence[Conversation], bound: float) -> tuple[ArmChange, ...]:
     """Return how the tuned model does against its base, by safeguards: over all attackers, then each."""
-    return tuple(
-        ArmChange(**_change(pairs, bound), attacker=attacker, safeguards=safeguards)
-        for safeguards in dict.fromkeys(one.safeguards for one in conversations)
+    base = [one for one in conversations if one.arm == "base"]
+    tuned = [one for one in conversations if one.arm == "tuned"]
+    out = []
+    for safeguards in dict.fromkeys(one.safeguards for one in tuned):
+        of_base = safeguards if any(one.safeguards == safeguards for one in base) else ()
         for attacker, pairs in _each(
-            [one for one in conversations if one.arm == "base" and one.safeguards == safeguards],
-            [one for one in conversations if one.arm == "tuned" and one.safeguards == safeguards],
-        )
-    )
+            [one for one in base if one.safeguards == of_base],
+            [one for one in tuned if one.safeguards == safeguards],
+        ):
+            out.append(
+                ArmChange(
+                    **_change(pairs, bound),
+                    attacker=attacker,
+                    safeguards=safeguards,
+                    base_safeguards=of_base,
+                )
+            )
+    return tuple(out)
 
 
 def safeguard_effects(conversations: Sequence[Conversation], bound: float) -> tuple[SafeguardEffect, ...]:

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from recert.interval import Interval
 from recert.records.attack import MOST_HARM
-from recert.records.manifest import Manifest, Sha256
+from recert.records.evaluation import ArmCheck, JudgeNote
+from recert.records.manifest import Sha256
 from recert.records.record import Moment, Part, Record
 
 Arm = Literal["base", "tuned"]
@@ -171,6 +172,9 @@ class ArmChange(PairedChange):
     """From the base to the tuned model."""
 
     safeguards: tuple[str, ...] = ()
+    """Of the tuned model."""
+    base_safeguards: tuple[str, ...] = ()
+    """Of the base: the same where it was attacked behind them, else none, as the base is served."""
 
 
 class SafeguardEffect(PairedChange):
@@ -198,9 +202,9 @@ class AttackReport(Record):
     schema_name: ClassVar[str] = "attack-report"
 
     name: str
-    base: Manifest | None = None
-    tuned: Manifest | None = None
-    """None where it was reached at an endpoint, or not attacked."""
+    arms: tuple[ArmCheck, ...] = ()
+    """Which models were attacked, and that they were so to the end."""
+    judges: tuple[JudgeNote, ...] = ()
     bound: float = Field(gt=0, le=MOST_HARM)
     """Mean score of the judges from which a reply counts as reached."""
     items: int
@@ -241,6 +245,17 @@ class AttackReport(Record):
         wanted = (arm, safeguards, attacker, domain)
         found = (o for o in self.outcomes if (o.arm, o.safeguards, o.attacker, o.domain) == wanted)
         return next(found, None)
+
+    def files_of(self, arm: Arm) -> str | None:
+        """
+        Return the digest of an arm's manifest.
+
+        None where its files were not seen, or it was another model at the end than at the start.
+        """
+        check = next((one for one in self.arms if one.arm == arm), None)
+        if check is None or check.fingerprint_at_start != check.fingerprint_at_end or not check.arms_differ:
+            return None
+        return check.manifest_sha256
 
     @property
     def settings(self) -> tuple[tuple[Arm, tuple[str, ...]], ...]:
@@ -300,8 +315,8 @@ class AttackSearch(Part):
             if arm == "tuned" and (found := report.outcome(arm, safeguards)) is not None
         ]
         return cls(
-            tuned_sha256=report.tuned.digest if report.tuned else None,
-            base_sha256=report.base.digest if report.base else None,
+            tuned_sha256=report.files_of("tuned"),
+            base_sha256=report.files_of("base"),
             attackers=report.attackers,
             items=report.items,
             turns=report.turns,

@@ -11,8 +11,8 @@ from recert.records.attack_report import ANY
 
 WIDTH, HEIGHT = 340, 216
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 326, 12, 172
-BAR_WIDTH = 760
-_BAR_LEFT, _BAR_RIGHT, _ROW, _HEAD = 250, 600, 20, 26
+BAR_WIDTH = 800
+_BAR_LEFT, _BAR_RIGHT, _ROW, _HEAD = 200, 540, 20, 26
 _MOST_LINES = 6
 
 
@@ -147,12 +147,12 @@ def _steps(points: Sequence[tuple[int, float]], last: int) -> str:
     for turn, share in points:
         out += [f"{_x(turn, last)},{_y(before)}", f"{_x(turn, last)},{_y(share)}"]
         before = share
-    return " ".join([*out, f"{_x(last, last)},{_y(before)}"])
+    return " ".join([*out, f"{_x(last + 0.5, last)},{_y(before)}"])
 
 
 def _bar(outcome: AttackOutcome, y: float) -> Bar:
     said, most = outcome.coverage, outcome.coverage_at_most
-    left_open = f", up to {100 * most.point:.0f} % if open ones count" if most.point > said.point else ""
+    left_open = f"; {round(most.point * most.n)} if open ones count" if most.point > said.point else ""
     return Bar(
         y=y,
         label=outcome.attacker or "any attacker",
@@ -174,8 +174,9 @@ def _bar_x(share: float) -> float:
     return round(_BAR_LEFT + (_BAR_RIGHT - _BAR_LEFT) * share, 1)
 
 
-def _x(turn: int, last: int) -> float:
-    return round(_LEFT + (_RIGHT - _LEFT) * turn / last, 1)
+def _x(turn: float, last: int) -> float:
+    """A turn's place; the axis goes on for half a turn, so that what the last one changed is seen."""
+    return round(_LEFT + (_RIGHT - _LEFT) * turn / (last + 0.5), 1)
 
 
 def _y(share: float) -> float:
