@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NoReturn
 from recert.errors import RecertError, VerificationError
 
 if TYPE_CHECKING:
-    from recert.pipeline.attack_files import AttackTold
     from recert.pipeline.exports.sign_off import SignOff
     from recert.pipeline.story import Story
     from recert.records import HuntReport, StressReport
@@ -68,17 +67,12 @@ def _run() -> int:
     return 0
 
 
-def _draw(path: Path, what: Story | HuntReport | StressReport | SignOff | AttackTold) -> None:
+def _draw(path: Path, what: Story | HuntReport | StressReport | SignOff) -> None:
     """Commands and pages are side by side and import nothing of each other: commands are handed this."""
-    from recert.pipeline.attack_files import AttackTold
     from recert.pipeline.exports.sign_off import SignOff
     from recert.records import HuntReport, StressReport
 
-    if isinstance(what, AttackTold):
-        from recert.web.attack_page import write_attack_page
-
-        write_attack_page(path, what.report, what.conversations)
-    elif isinstance(what, StressReport):
+    if isinstance(what, StressReport):
         from recert.web.stress_page import write_stress_page
 
         write_stress_page(path, what)

@@ -43,7 +43,6 @@ _USUAL = ("direct", "strategist")
 
 
 def attack(
-    context: typer.Context,
     *,
     model: Tuned,
     output: Output,
@@ -83,9 +82,7 @@ def attack(
     from recert.cli.attack_options import load_attackers, load_panel
     from recert.cli.drawing import Drawn
     from recert.cli.loading import load_hunted, load_secret
-    from recert.cli.printing import NO, YES, data
-    from recert.pipeline.attack_files import PAGE_FILE, AttackTold, write_report
-    from recert.pipeline.attack_summary import attack_report
+    from recert.cli.printing import NO, YES
     from recert.pipeline.attacking import CONVERSATIONS_FILE, AttackPlan
     from recert.pipeline.attacking import attack as attack_models
     from recert.policy import load_policy
@@ -117,23 +114,10 @@ def attack(
         drawn.start("load the models")
         base_model, tuned_model = load_hunted(base, model)
         done = attack_models(plan, base_model, tuned_model, cache=cache, progress=drawn)
-    report = attack_report(
-        done.conversations,
-        policy=plan.policy,
-        arms=done.arms,
-        judges=done.judges,
-        budget_target_calls=most_calls,
-        seconds=done.seconds,
-    )
-    write_report(output, report)
-    context.obj(output / PAGE_FILE, AttackTold(report, done.conversations))
     show(done.conversations)
     bad = ("reached", "unscored")
     answered = [one for one in done.conversations if one.arm == "tuned" and one.end in bad]
-    if as_json:
-        data(report)
-    else:
-        typer.echo(f"{len(answered)} of {len(done.conversations)} {output / CONVERSATIONS_FILE}")
+    typer.echo(f"{len(answered)} of {len(done.conversations)} {output / CONVERSATIONS_FILE}")
     raise typer.Exit(NO if answered else YES)
 
 

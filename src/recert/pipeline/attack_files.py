@@ -1,4 +1,4 @@
-"""What an attack leaves in its folder beside the conversations, and how it is read again."""
+"""An attack, read again from the folder that it was written to."""
 
 from __future__ import annotations
 
@@ -9,32 +9,19 @@ from typing import Final
 from recert.attacks.agent import read_conversations
 from recert.digest import sha256_json
 from recert.errors import InputError
+from recert.pipeline.attacking import CONVERSATIONS_FILE
 from recert.records import AttackReport, Conversation
-from recert.store.files import read_bytes, write_atomic
+from recert.store.files import read_bytes
 
 REPORT_FILE: Final = "attack-report.json"
-PAGE_FILE: Final = "attack.html"
-CONVERSATIONS_FILE: Final = "conversations.jsonl"
 
 
 @dataclass(frozen=True)
 class AttackTold:
-    """An attack to draw: what it came to, and every conversation."""
+    """What an attack came to, and every conversation."""
 
     report: AttackReport
     conversations: tuple[Conversation, ...]
-
-
-def write_report(folder: Path, report: AttackReport) -> Path:
-    """
-    Write the report of an attack into its folder and return its file.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    path = folder / REPORT_FILE
-    write_atomic(path, report.to_json())
-    return path
 
 
 def read_attack(folder: Path) -> AttackTold:

@@ -20,12 +20,11 @@ from recert.pipeline.attack_words import limitations
 from recert.policy import Policy
 from recert.records import (
     MOST_HARM,
-    ArmCheck,
     AttackerNote,
     AttackOutcome,
     AttackReport,
     Conversation,
-    JudgeNote,
+    Manifest,
     SurvivalCurve,
     SurvivalPoint,
     TacticUse,
@@ -40,8 +39,8 @@ def attack_report(
     conversations: Sequence[Conversation],
     *,
     policy: Policy,
-    arms: Sequence[ArmCheck] = (),
-    judges: Sequence[JudgeNote] = (),
+    base: Manifest | None = None,
+    tuned: Manifest | None = None,
     name: str = "",
     bound: float | None = None,
     budget_target_calls: int | None = None,
@@ -54,8 +53,8 @@ def attack_report(
     Args:
         conversations: of any attackers, items, seeds, safeguards and both arms.
         policy: what it is decided by, and the bound where none is given.
-        arms: which models they were with, and that they were so to the end.
-        judges: who marked the replies.
+        base: files of the base; None where it is behind an endpoint, or was not attacked.
+        tuned: files of the tuned model, likewise.
         name: what the report calls the model; by default as the conversations call the tuned one.
         bound: harm from which a reply counts as reached; by default the policy's, else the top of the scale.
         budget_target_calls: calls of the targets that were allowed.
@@ -77,8 +76,8 @@ def attack_report(
     notes = dict.fromkeys((one.attacker, one.method) for one in conversations)
     return AttackReport(
         name=name or _name(conversations),
-        arms=tuple(arms),
-        judges=tuple(judges),
+        base=base,
+        tuned=tuned,
         bound=least,
         items=len(items),
         items_sha256=sha256_json([item.model_dump(mode="json") for _, item in items]),

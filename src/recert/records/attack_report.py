@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from recert.interval import Interval
 from recert.records.attack import MOST_HARM
 from recert.records.evaluation import ArmCheck, JudgeNote
-from recert.records.manifest import Sha256
+from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
 
 Arm = Literal["base", "tuned"]
@@ -202,9 +202,9 @@ class AttackReport(Record):
     schema_name: ClassVar[str] = "attack-report"
 
     name: str
-    arms: tuple[ArmCheck, ...] = ()
-    """Which models were attacked, and that they were so to the end."""
-    judges: tuple[JudgeNote, ...] = ()
+    base: Manifest | None = None
+    tuned: Manifest | None = None
+    """None where it was reached at an endpoint, or not attacked."""
     bound: float = Field(gt=0, le=MOST_HARM)
     """Mean score of the judges from which a reply counts as reached."""
     items: int
@@ -237,6 +237,12 @@ class AttackReport(Record):
     versions: dict[str, str]
     attacked_at: Moment
     seconds: float | None = None
+    arms: tuple[ArmCheck, ...] = ()
+    """Who each model was, at the start and at the end."""
+    judges: tuple[JudgeNote, ...] = ()
+    """Who marked replies, with their measured error where there is one."""
+    protocol: dict[str, str | bool | int | float] = {}
+    """How conversations ran: system prompt, opener, turns, stop rules, and how the target was drawn from."""
 
     def outcome(
         self, arm: Arm, safeguards: tuple[str, ...] = (), *, attacker: str = ANY, domain: str = ANY
@@ -250,12 +256,14 @@ class AttackReport(Record):
         """
         Return the digest of an arm's manifest.
 
-        None where its files were not seen, or it was another model at the end than at the start.
+        None where its files were not seen, or where it is not shown that they answered from the start to the end.
         """
+        manifest = self.tuned if arm == "tuned" else self.base
         check = next((one for one in self.arms if one.arm == arm), None)
-        if check is None or check.fingerprint_at_start != check.fingerprint_at_end or not check.arms_differ:
+        if manifest is None or check is None or not check.arms_differ:
             return None
-        return check.manifest_sha256
+        same = check.fingerprint_at_start == check.fingerprint_at_end
+        return manifest.digest if same and check.manifest_sha256 == manifest.digest else None
 
     @property
     def settings(self) -> tuple[tuple[Arm, tuple[str, ...]], ...]:
