@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from recert.interval import Interval
 from recert.records.attack import MOST_HARM
+from recert.records.evaluation import ArmCheck, JudgeNote
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
 
@@ -233,6 +234,12 @@ class AttackReport(Record):
     versions: dict[str, str]
     attacked_at: Moment
     seconds: float | None = None
+    arms: tuple[ArmCheck, ...] = ()
+    """Who each model was, at the start and at the end."""
+    judges: tuple[JudgeNote, ...] = ()
+    """Who marked replies, with their measured error where there is one."""
+    protocol: dict[str, str | bool | int | float] = {}
+    """How conversations ran: system prompt, opener, turns, stop rules, and how the target was drawn from."""
 
     def outcome(
         self, arm: Arm, safeguards: tuple[str, ...] = (), *, attacker: str = ANY, domain: str = ANY
