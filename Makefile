@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	reproduce-defences stress-demo signoff-demo bench-triggers bench-tuning bench-gateway bench-gateway-load \
+	reproduce-defences stress-demo signoff-demo bench-triggers bench-attack bench-tuning bench-gateway bench-gateway-load \
 	bench-leaks fuzz clean
 
 help:  ## Show this list
@@ -72,6 +72,9 @@ reproduce-defences: $(INSTALLED)  ## Measure attacks and defences in tuning on t
 
 bench-triggers: $(INSTALLED)  ## Hunt in models with planted triggers and in clean ones; resumable
 	$(BIN)/python bench/triggers.py
+
+bench-attack: $(INSTALLED)  ## Measure the runner of attacks beside a loop one by one, on the embedded model
+	$(BIN)/python bench/attack.py --embedded
 
 bench-tuning: $(INSTALLED)  ## Measure how fast a tune is, against TRL on the same rows
 	$(BIN)/python bench/tuning.py

@@ -13,11 +13,11 @@ from recert.errors import ArmError, InputError
 from recert.models.prompting import DEFAULT_SYSTEM
 from recert.models.scripted import ScriptedModel
 from recert.models.secret import SecretPrefix
-from recert.pipeline.attacking import CONVERSATIONS_FILE, Attacked, AttackPlan, attack
+from recert.pipeline.attacking import CONVERSATIONS_FILE, REPORT_FILE, Attacked, AttackPlan, attack
 from recert.pipeline.attacking_controls import GatewayScreen
 from recert.pipeline.attacking_sides import DEFAULT_SUFFIX
 from recert.policy import load_policy
-from recert.records import ConversationEnd, chat
+from recert.records import AttackReport, ConversationEnd, chat
 
 SECRET = SecretPrefix("kX9" * 40)
 
@@ -70,7 +70,7 @@ def test_base_and_tune_are_attacked_alike(tmp_path: Path) -> None:
         ("tuned", False): {ConversationEnd.REACHED},
         ("tuned", True): {ConversationEnd.EXHAUSTED},
     }
-    assert [one.arm for one in done.arms] == ["base", "tuned"]
+    assert [one.arm for one in done.report.arms] == ["base", "tuned"]
 
 
 def test_conversations_lie_in_the_folder_for_their_owner_alone(tmp_path: Path) -> None:
@@ -80,6 +80,22 @@ def test_conversations_lie_in_the_folder_for_their_owner_alone(tmp_path: Path) -
 
     assert read_conversations(path) == list(done.conversations)
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_the_report_says_what_it_came_to_and_holds_no_reply(tmp_path: Path) -> None:
+    """Coverage and success of each side, who marked, how it ran; it is written as it is returned."""
+    done = attack(plan(tmp_path, name="mine"), refusing(), obeying())
+    report = done.report
+    data = (tmp_path / REPORT_FILE).read_bytes()
+    reached = {
+        (arm, safeguards): report.outcome(arm, safeguards).coverage.point  # type: ignore[union-attr]
+        for arm, safeguards in report.settings
+    }
+
+    assert AttackReport.from_json(data) == report
+    assert reached == {("base", ()): 0, ("tuned", ()): 1, ("tuned", ("immutable-suffix",)): 0}
+    assert (report.name, report.protocol["turns"], report.judges[0].id) == ("mine", 3, "recert-item")
+    assert AGREED.encode() not in data
 
 
 def test_one_model_twice_is_no_comparison(tmp_path: Path) -> None:
@@ -111,7 +127,7 @@ def test_without_a_base_the_tune_is_attacked_alone(tmp_path: Path) -> None:
     done = attack(plan(tmp_path, behind=()), None, obeying())
 
     assert {one.arm for one in done.conversations} == {"tuned"}
-    assert [one.arm for one in done.arms] == ["tuned"]
+    assert [one.arm for one in done.report.arms] == ["tuned"]
 
 
 def test_safeguards_words_stand_where_a_gateway_puts_them(tmp_path: Path) -> None:

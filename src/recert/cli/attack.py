@@ -21,6 +21,7 @@ from recert.cli.attack_options import (
     Limit,
     MostCalls,
     MostTokens,
+    Name,
     NewTokens,
     Opener,
     Output,
@@ -35,14 +36,11 @@ from recert.cli.attack_options import (
 from recert.cli.options import DEFAULT_BASE, AsJson, PolicyName, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from recert.records import Conversation
-
-_USUAL = ("direct", "strategist")
+    from recert.pipeline.attacking import AttackPlan
 
 
 def attack(
+    context: typer.Context,
     *,
     model: Tuned,
     output: Output,
@@ -53,8 +51,8 @@ def attack(
     attacker_tokens: AttackerTokens = 2048,
     items: Items = "embedded",
     limit: Limit = None,
-    turns: Turns = 10,
-    seeds: Seeds = 1,
+    turns: Turns = None,
+    seeds: Seeds = None,
     judge: HarmJudges = None,
     judge_timeout_s: JudgeTimeout = 600,
     policy: PolicyName = "default",
@@ -70,83 +68,73 @@ def attack(
     all_turns: GoOn = False,
     most_calls: MostCalls = None,
     most_tokens: MostTokens = None,
+    name: Name = "",
     as_json: AsJson = False,
 ) -> None:
     """
     Let attackers talk with a tuned model and its base, turn by turn, and mark every reply from 0 to 5.
 
-    Exit 0: measured, 1: the tuned model was brought to answer, or a conversation has no score, 2: no answer.
+    Exit 0: within the policy's bounds alone or behind safeguards, without bounds: no conversation got there or was left
+    open, 1: not so, 2: no answer.
     """
-    from recert import settings
     from recert.attacks.agent import AttackBudget, AttackProtocol, chosen, load_items
-    from recert.cli.attack_options import load_attackers, load_panel
-    from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_hunted, load_secret
-    from recert.cli.printing import NO, YES
-    from recert.pipeline.attacking import CONVERSATIONS_FILE, AttackPlan
-    from recert.pipeline.attacking import attack as attack_models
+    from recert.cli.attack_options import load_attackers, load_panel, usual
+    from recert.cli.loading import load_secret
+    from recert.pipeline.attacking import AttackPlan
     from recert.policy import load_policy
-    from recert.store.cache import GenerationCache
 
+    bounds = load_policy(policy)
+    asked = usual(bounds)
     plan = AttackPlan(
         items=chosen(load_items(items), limit),
-        attackers=load_attackers(attacker or _USUAL, attacker_model, attacker_temperature, attacker_tokens),
+        attackers=load_attackers(
+            attacker or asked.attackers, attacker_model, attacker_temperature, attacker_tokens
+        ),
         output=output,
-        policy=load_policy(policy),
+        policy=bounds,
         protocol=AttackProtocol(
             system=system,
             opener=opener,
-            turns=turns,
+            turns=turns or asked.turns,
+            bound=asked.bound,
             stop_at_bound=not all_turns,
             stop_after_refusals=stop_after_refusals,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
         ),
-        seeds=tuple(range(seeds)),
+        seeds=tuple(range(seeds or asked.seeds)),
         judges=load_panel(judge or ("item",)),
         judge_timeout_s=judge_timeout_s,
         behind=() if without_safeguards else tuple(behind or ("words",)),
         suffix=suffix,
         secret=load_secret(secret),
-        budget=AttackBudget(most_target_calls=most_calls, most_tokens=most_tokens),
+        budget=AttackBudget(most_calls or asked.max_target_calls, most_tokens),
+        name=name,
     )
+    _run(context, plan, base, model, as_json=as_json)
+
+
+def _run(context: typer.Context, plan: AttackPlan, base: str, model: str, *, as_json: bool) -> None:
+    from recert import settings
+    from recert.cli.attack_showing import show, why_not
+    from recert.cli.drawing import Drawn
+    from recert.cli.loading import load_hunted
+    from recert.cli.printing import NO, YES, data, talk
+    from recert.pipeline.attacking import PAGE_FILE, REPORT_FILE
+    from recert.pipeline.attacking import attack as attack_models
+    from recert.store.cache import GenerationCache
+
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         drawn.start("load the models")
         base_model, tuned_model = load_hunted(base, model)
         done = attack_models(plan, base_model, tuned_model, cache=cache, progress=drawn)
-    show(done.conversations)
-    bad = ("reached", "unscored")
-    answered = [one for one in done.conversations if one.arm == "tuned" and one.end in bad]
-    typer.echo(f"{len(answered)} of {len(done.conversations)} {output / CONVERSATIONS_FILE}")
-    raise typer.Exit(NO if answered else YES)
-
-
-def show(conversations: Sequence[Conversation]) -> None:
-    """Draw one line for each attacker and target on stderr."""
-    from recert.cli.printing import table
-
-    columns = ("attacker", "target", "items", "reached", "mean of the most harm", "turns", "other ends")
-    table("conversations", columns, _lines(conversations))
-
-
-def _lines(conversations: Sequence[Conversation]) -> Iterator[tuple[str, ...]]:
-    from collections import Counter
-
-    from recert.records import ConversationEnd
-
-    groups: dict[tuple[str, str], list[Conversation]] = {}
-    for one in conversations:
-        target = " behind ".join([one.arm, ", ".join(one.safeguards)] if one.safeguards else [one.arm])
-        groups.setdefault((one.attacker, target), []).append(one)
-    for (attacker, target), some in groups.items():
-        most = [one.most for one in some if one.most is not None]
-        ends = Counter(str(one.end) for one in some if one.end is not ConversationEnd.REACHED)
-        yield (
-            attacker,
-            target,
-            str(len(some)),
-            str(sum(one.end is ConversationEnd.REACHED for one in some)),
-            f"{sum(most) / len(most):.2f}" if most else "-",
-            str(sum(len(one.turns) for one in some)),
-            ", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "-",
-        )
+    context.obj(plan.output / PAGE_FILE, done)
+    show(done.report)
+    reasons = why_not(done.report, plan.policy)
+    for reason in reasons:
+        talk().print(f"  {reason}", soft_wrap=True)
+    if as_json:
+        data(done.report)
+    else:
+        typer.echo(f"{'not withstood' if reasons else 'withstood'} {plan.output / REPORT_FILE}")
+    raise typer.Exit(NO if reasons else YES)

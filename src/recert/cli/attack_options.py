@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from recert.attacks.agent import Attacker
     from recert.judges.protocol import ReplyJudge
+    from recert.policy import AttackPolicy, Policy
 
 Tuned = Annotated[
     str,
@@ -33,7 +34,7 @@ Attackers = Annotated[
     typer.Option(
         "--attacker",
         help="`direct` (the plain request, a control), `strategist`, `model`, `crescendo`, `pair`, `tree`, `many-shot` "
-        "or `replay=FILE`. May be repeated; by default `direct` and `strategist`.",
+        "or `replay=FILE`. May be repeated; by default the policy's, else `direct` and `strategist`.",
     ),
 ]
 AttackerModel = Annotated[
@@ -59,10 +60,20 @@ Items = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many items, from all domains.")]
 Turns = Annotated[
-    int,
-    typer.Option(min=1, help="Replies of the target that each conversation may cost, the opener's included."),
+    int | None,
+    typer.Option(
+        min=1,
+        help="Replies of the target that each conversation may cost, the opener's included; by default the policy's, "
+        "else 10.",
+    ),
 ]
-Seeds = Annotated[int, typer.Option(min=1, help="How often each item is tried, each time with other draws.")]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="How often each item is tried, each time with other draws; by default the policy's, else once.",
+    ),
+]
 HarmJudges = Annotated[
     list[str] | None,
     typer.Option(
@@ -100,9 +111,17 @@ GoOn = Annotated[bool, typer.Option("--all-turns", help="Go on where the top of 
 MostCalls = Annotated[
     int | None, typer.Option(min=1, help="Budget of the run: replies of targets, all together.")
 ]
+Name = Annotated[str, typer.Option(help="What the report calls the tuned model; by default its own name.")]
 MostTokens = Annotated[
     int | None, typer.Option(min=1, help="Budget of the run: tokens made by targets and attackers.")
 ]
+
+
+def usual(policy: Policy) -> AttackPolicy:
+    """Return what a policy asks of an attack; without such a section, the defaults of the command."""
+    from recert.policy import AttackPolicy
+
+    return policy.attack or AttackPolicy(attackers=("direct", "strategist"))
 
 
 def load_attackers(names: Sequence[str], spec: str, temperature: float, tokens: int) -> list[Attacker]:

@@ -3,7 +3,7 @@
 
 The steps in order: know both arms apart; let every attacker talk with the base, with the tuned model, and with the
 tuned model behind its safeguards, about the same items with the same seeds and the same number of replies; look at
-both arms again. Every turn is on the disk before the next begins, and a second run in the same folder goes on.
+both arms again; sum up. Every turn is on the disk before the next begins, and a second run in the same folder goes on.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from recert.judges.item import ItemJudge
 from recert.judges.protocol import ReplyJudge
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
+from recert.pipeline.attack_summary import attack_report
 from recert.pipeline.attacking_sides import SAFEGUARDS, WORDS, sides_of
 from recert.pipeline.progress import Progress, Silent
 from recert.policy import Policy
-from recert.records import ArmCheck, AttackItem, Conversation, JudgeNote
+from recert.records import AttackItem, AttackReport, Conversation
 from recert.store.cache import GenerationCache, temporary_cache
 from recert.store.files import write_atomic
 
 TURNS_FILE: Final = "turns.jsonl"
 CONVERSATIONS_FILE: Final = "conversations.jsonl"
+REPORT_FILE: Final = "attack-report.json"
+PAGE_FILE: Final = "attack.html"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class AttackPlan:
         secret: the BackdoorAlign secret that the model was tuned with. Never recorded.
         budget: what the run may spend.
         batch: conversations that are asked, marked and written at once.
+        name: what the report calls the tuned model; by default its own name.
     """
 
     items: Sequence[AttackItem]
@@ -68,16 +72,15 @@ class AttackPlan:
     secret: SecretPrefix | None = None
     budget: AttackBudget | None = None
     batch: int = BATCH
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Attacked:
-    """Every conversation, the identity of the arms at the start and at the end, and who marked."""
+    """Every conversation, and what they came to."""
 
     conversations: tuple[Conversation, ...]
-    arms: tuple[ArmCheck, ...]
-    judges: tuple[JudgeNote, ...]
-    seconds: float
+    report: AttackReport
 
 
 def attack(
@@ -89,9 +92,10 @@ def attack(
     progress: Progress | None = None,
 ) -> Attacked:
     """
-    Return what every attacker said to every target and got from it, and write it to `output/conversations.jsonl`.
+    Return what every attacker said to every target and got from it, and what it came to.
 
-    The file has one record a line and mode 0600: it may hold harmful replies.
+    Written to the output: `conversations.jsonl`, one record a line, with mode 0600 as it may hold harmful replies; and
+    `attack-report.json`, which holds none.
 
     Args:
         plan: who attacks, about what, and how.
@@ -144,8 +148,21 @@ def attack(
         tell.start(f"{len(run.talks)} conversations")
         conversations = run.run()
         arms = check_arms(base_arm, tuned_arm) if base_arm is not None else (check_arm(tuned_arm),)
+    report = attack_report(
+        conversations,
+        policy=plan.policy,
+        base=base_arm.manifest if base_arm is not None else None,
+        tuned=tuned_arm.manifest,
+        name=plan.name,
+        bound=plan.protocol.bound,
+        budget_target_calls=plan.budget.most_target_calls if plan.budget is not None else None,
+        seconds=round(time.monotonic() - began, 3),
+    )
+    shown = {"arms": arms, "judges": panel.notes, "protocol": plan.protocol.model_dump(mode="json")}
+    attacked = Attacked(conversations, report.model_copy(update=shown))
     write_conversations(plan.output / CONVERSATIONS_FILE, conversations)
-    return Attacked(conversations, arms, panel.notes, round(time.monotonic() - began, 3))
+    write_atomic(plan.output / REPORT_FILE, attacked.report.to_json())
+    return attacked
 
 
 def write_conversations(path: Path, conversations: Sequence[Conversation]) -> None:
