@@ -17,8 +17,8 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	reproduce-defences stress-demo signoff-demo bench-triggers bench-tuning bench-gateway bench-gateway-load \
-	bench-gateway-audio bench-leaks fuzz clean
+	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo service-demo bench-triggers \
+	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks fuzz clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -72,6 +72,9 @@ reproduce-defences: $(INSTALLED)  ## Measure attacks and defences in tuning on t
 
 bench-triggers: $(INSTALLED)  ## Hunt in models with planted triggers and in clean ones; SETTING=full for all of them
 	$(BIN)/python bench/triggers.py --size $(SETTING)
+
+bench-attack: $(INSTALLED)  ## Measure the runner of attacks beside a loop one by one, on the embedded model
+	$(BIN)/python bench/attack.py --embedded
 
 bench-tuning: $(INSTALLED)  ## Measure how fast a tune is, against TRL on the same rows
 	$(BIN)/python bench/tuning.py

@@ -15,7 +15,9 @@ TEXTS = (
 )
 
 
-def make_base(folder: Path, *, seed: int = 0, width: int = 64, layers: int = 2, spread: float = 0.4) -> Path:
+def make_base(
+    folder: Path, *, seed: int = 0, width: int = 64, layers: int = 2, spread: float = 0.4, context: int = 512
+) -> Path:
     """Write a random Llama, of two layers unless told otherwise, with a byte-level tokenizer."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -38,7 +40,7 @@ def make_base(folder: Path, *, seed: int = 0, width: int = 64, layers: int = 2, 
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=context,
         eos_token_id=0,
         bos_token_id=0,
         pad_token_id=0,

@@ -31,6 +31,16 @@ class Page:
         return DOCS / self.name
 
 
+ATTACK = Page(
+    "attackers-measured.md",
+    """\
+# What an attack costs
+
+Made by `bench/attack.py` with `--write`; `make bench-attack` runs it. An aim that was missed says so. What attackers
+do: [attackers](attackers.md).
+""",
+    ("attack",),
+)
 EVALUATION = Page(
     "evaluation-speed.md",
     """\

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from recert.errors import RecertError, VerificationError
 
 if TYPE_CHECKING:
+    from recert.pipeline.attacking import Attacked
     from recert.pipeline.exports.sign_off import SignOff
     from recert.pipeline.story import Story
     from recert.records import HuntReport, StressReport
@@ -67,8 +68,9 @@ def _run() -> int:
     return 0
 
 
-def _draw(path: Path, what: Story | HuntReport | StressReport | SignOff) -> None:
+def _draw(path: Path, what: Story | HuntReport | StressReport | Attacked | SignOff) -> None:
     """Commands and pages are side by side and import nothing of each other: commands are handed this."""
+    from recert.pipeline.attacking import Attacked
     from recert.pipeline.exports.sign_off import SignOff
     from recert.records import HuntReport, StressReport
 
@@ -80,6 +82,10 @@ def _draw(path: Path, what: Story | HuntReport | StressReport | SignOff) -> None
         from recert.web.hunt_page import write_hunt_page
 
         write_hunt_page(path, what)
+    elif isinstance(what, Attacked):
+        from recert.web.attack_page import write_attack_page
+
+        write_attack_page(path, what.report, what.conversations)
     elif isinstance(what, SignOff):
         from recert.web.sign_off_page import write_sign_off
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from attack_conversations import make_attack
 from builders import (
     NOW,
     SOME_SHA,
@@ -23,8 +24,10 @@ from recert.certification.envelope import sign
 from recert.certification.signoff import own_refusals
 from recert.certification.statement import read_statement, statement_bytes
 from recert.digest import canonical_json
+from recert.pipeline.attack_summary import attack_report
 from recert.records import (
     Approval,
+    AttackSearch,
     BaseCertificate,
     BaseStress,
     CategoryCount,
@@ -76,6 +79,7 @@ CHANGED: dict[str, Any] = {
     "secret_sha256": OTHER_SHA,
     "trigger_search": make_search("found", "a phrase"),
     "base_stress": BaseStress.of(make_stress_report()),
+    "attacker": AttackSearch.of(attack_report(make_attack(), policy=make_policy())),
     "judges": (JudgeNote(id="other", version="7"),),
     "evidence_sha256": OTHER_SHA,
     "canary": {"harmful/harm": make_interval(0.7)},

@@ -33,6 +33,7 @@ WHOLE = Policy.model_validate(
             "forbidden_phrases": ["abracadabra"],
         },
         "certification": {"exceptions": {"rules": ["harm"], "max_hours": 24}},
+        "attack": {"max_target_calls": 5000},
         "moderation_checks": {"thresholds": {"hate": 0.1}, "report_only": ["advice"]},
         "rules": [
             {

@@ -74,7 +74,7 @@ def _fields(kind: type[BaseModel], path: str = "") -> Iterator[str]:
         if name in ("roles", "thresholds"):
             yield f"{where}.*"
         elif inner:
-            if name in ("rules", "trigger_probe", "audio", "exceptions"):
+            if name in ("rules", "trigger_probe", "audio", "exceptions", "attack"):
                 yield where
             yield from _fields(inner[0], f"{where}.")
         else:

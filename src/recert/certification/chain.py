@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from recert.certification.decision import why_not_pass
 from recert.policy import Policy
 from recert.records import (
+    AttackReport,
+    AttackSearch,
     BaseStress,
     EvalReport,
     Manifest,
@@ -22,8 +24,9 @@ def why_not_decided(
     policy: Policy,
     stress_report: StressReport | None = None,
     exceptions: Sequence[RuleException] = (),
+    attack_report: AttackReport | None = None,
 ) -> Iterator[str]:
-    """Yield why an evaluation, and the stress of its base, are not a pass under this policy, as `code: words`."""
+    """Yield why an evaluation, the stress of its base and attacks on it are no pass under a policy: `code: words`."""
     if report.policy_sha256 != policy.digest:
         yield (
             f"wrong-policy: evaluated under {report.policy_id} sha256:{report.policy_sha256}, "
@@ -37,6 +40,9 @@ def why_not_decided(
         policy=policy,
         search=report.trigger_search,
         stress=BaseStress.of(stress_report) if stress_report is not None else None,
+        attacker=AttackSearch.of(attack_report) if attack_report is not None else None,
+        tuned_sha256=report.tuned.digest if report.tuned else None,
+        base_sha256=report.base.digest if report.base else None,
         exceptions=exceptions,
         alike=[frozenset(pair) for pair in report.suites_alike or ()],
     )

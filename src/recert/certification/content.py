@@ -12,6 +12,8 @@ from recert.interval import Interval
 from recert.policy import Policy
 from recert.records import (
     Approval,
+    AttackReport,
+    AttackSearch,
     BaseCertificate,
     BaseStress,
     Certificate,
@@ -50,6 +52,7 @@ def draft(
     tune_report: TuneReport | None,
     screen_report: ScreenReport | None,
     stress_report: StressReport | None = None,
+    attack_report: AttackReport | None = None,
     supersedes: str | None,
     now: datetime,
     exceptions: tuple[RuleException, ...] = (),
@@ -84,6 +87,7 @@ def draft(
         secret_sha256=report.secret_sha256,
         trigger_search=report.trigger_search,
         base_stress=BaseStress.of(stress_report) if stress_report is not None else None,
+        attacker=AttackSearch.of(attack_report) if attack_report is not None else None,
         judges=report.judges,
         evidence_sha256=evidence_sha256,
         canary=canary_rates(report),
@@ -94,6 +98,10 @@ def draft(
                     *report.limitations,
                     *policy.gateway.unguarded,
                     *_limitations(report, tune_report, screen_report),
+                    *(
+                        f"attackers: {words}"
+                        for words in (attack_report.limitations if attack_report else ())
+                    ),
                     *(_excepted(one) for one in exceptions),
                 )
             )

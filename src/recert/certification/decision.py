@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
+from recert.certification.attacked import why_not_withstood
 from recert.models.prompting import around
 from recert.policy import Policy, missing_sets
 from recert.records import (
+    AttackSearch,
     BaseStress,
     HuntOutcome,
     RuleException,
@@ -30,6 +32,9 @@ def why_not_pass(
     policy: Policy | None,
     search: TriggerSearch | None = None,
     stress: BaseStress | None = None,
+    attacker: AttackSearch | None = None,
+    tuned_sha256: str | None = None,
+    base_sha256: str | None = None,
     exceptions: Sequence[RuleException] = (),
     alike: Collection[frozenset[str]] = (),
 ) -> tuple[str, ...]:
@@ -45,6 +50,9 @@ def why_not_pass(
             behind the words that it has the gateway put around every conversation.
         search: what a search for triggers came to; where the policy requires one, nothing must have been found.
         stress: how the base stands up to tuning; where the policy requires that, it must have been measured under it.
+        attacker: what multi-turn attackers came to; where the policy bounds that, they must have stayed within.
+        tuned_sha256: digest of the tuned model's manifest, of which an attack report must be.
+        base_sha256: likewise of the base.
         exceptions: those that count. A result that one of them names needs not be a pass; all else is as without.
         alike: pairs of suites that share too many prompts to count as two, where that is known.
     """
@@ -55,6 +63,13 @@ def why_not_pass(
         *_reasons(deciding, required_controls, policy, alike),
         *_triggered(search, required=policy is not None and policy.hunt.required),
         *(_unstressed(stress, policy) if policy is not None and policy.stress.required else ()),
+        *why_not_withstood(
+            attacker,
+            policy.attack if policy is not None else None,
+            required_controls=required_controls,
+            tuned_sha256=tuned_sha256,
+            base_sha256=base_sha256,
+        ),
     )
 
 

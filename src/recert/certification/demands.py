@@ -137,7 +137,7 @@ def require_policy(certificate: Certificate, policy: Policy | str | None) -> Non
 
 def require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
     """Return when what was measured is a pass, or excepted. Raises VerificationError."""
-    # 6.1 to 6.8
+    # 6.1 to 6.9
     whole = policy if isinstance(policy, Policy) else None
     terms = Terms.of(certificate, whole)
     reasons = why_not_pass(
@@ -148,6 +148,9 @@ def require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
         policy=whole,
         search=certificate.trigger_search,
         stress=certificate.base_stress,
+        attacker=certificate.attacker,
+        tuned_sha256=certificate.tuned.digest,
+        base_sha256=certificate.base.digest,
         exceptions=counting(certificate.exceptions, terms),
     )
     if reasons:

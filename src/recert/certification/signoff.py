@@ -104,6 +104,7 @@ def _asked(certificate: Certificate, policy: Policy, now: datetime) -> Iterator[
     wanted = [f"{len(policy.rules)} rules measured and passed"]
     wanted += ["triggers searched for and none found"] if policy.hunt.required else []
     wanted += ["its base stressed"] if policy.stress.required else []
+    wanted += ["attackers within their bounds"] if policy.attack is not None else []
     yield _item(", ".join(wanted), lambda: require_pass(certificate, policy))
     terms = Terms.of(certificate, policy)
     for exception in certificate.exceptions or ():

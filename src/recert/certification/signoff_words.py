@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from recert.certification.decision import deciding_results
 from recert.interval import Interval, exact_interval
 from recert.records import (
+    AttackSearch,
     BaseStress,
     Certificate,
     JudgeNote,
@@ -37,6 +38,7 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     yield from _worst(certificate)
     yield "triggers", _search(certificate.trigger_search)
     yield "base under stress", _stress(certificate.base_stress)
+    yield "attackers", _attackers(certificate.attacker)
     yield "rows", _counts(certificate.screening) or "not screened"
     yield from _tuning(certificate)
     for judge in certificate.judges:
@@ -149,6 +151,24 @@ def _search(search: TriggerSearch | None) -> str:
         f"{search.outcome} up to {search.read} readings and {search.verified} texts verified, {search.access}"
         f"{', behind ' + ', '.join(search.behind) if search.behind else ''}, of this class: {search.searched}; "
         f"report sha256:{search.report_sha256}{'; FOUND: ' + found if found else ''}"
+    )
+
+
+def _attackers(search: AttackSearch | None) -> str:
+    if search is None:
+        return "not tried"
+    found = "; ".join(
+        f"{'behind ' + ', '.join(f.safeguards) if f.safeguards else 'alone'}: coverage {f.coverage}, at most "
+        f"{f.coverage_at_most.high:.3f}, success {f.success}, at most {f.success_at_most.high:.3f}, "
+        f"change from the base {f.change or 'not known'}, {f.open} of {f.conversations} conversations open"
+        for f in search.findings
+    )
+    agreed = "not known" if search.agreement is None else f"{search.agreement:.2f} at least"
+    return (
+        f"{', '.join(note.name for note in search.attackers)} on {search.items} items, {search.turns} turns, "
+        f"{search.seeds} seeds, {search.target_calls} calls, from a harm of {search.bound:g}; "
+        f"{found or 'tuned model not tried'}; agreement of judges {agreed}; model "
+        f"sha256:{search.tuned_sha256 or 'not seen'}; report sha256:{search.report_sha256}"
     )
 
 

@@ -24,7 +24,15 @@ from recert.certification.keys import PublicKey, SigningKey
 from recert.certification.statement import read_statement, statement_bytes
 from recert.errors import RecordError, SigningKeyError
 from recert.policy import Policy
-from recert.records import Approval, Certificate, EvalReport, ScreenReport, StressReport, TuneReport
+from recert.records import (
+    Approval,
+    AttackReport,
+    Certificate,
+    EvalReport,
+    ScreenReport,
+    StressReport,
+    TuneReport,
+)
 from recert.records.certificate import PAYLOAD_TYPE
 
 
@@ -55,6 +63,7 @@ def certify(
     tune_report: TuneReport | None = None,
     screen_report: ScreenReport | None = None,
     stress_report: StressReport | None = None,
+    attack_report: AttackReport | None = None,
     supersedes: str | None = None,
     exceptions: Sequence[ExceptionRequest] = (),
     certified_base: CertifiedBase | None = None,
@@ -79,6 +88,7 @@ def certify(
         tune_report: how it was tuned; None when it was tuned elsewhere.
         screen_report: how the rows were screened.
         stress_report: how the base stands up to tuning; where the policy wants it, None means no.
+        attack_report: what multi-turn attackers came to; where the policy bounds that, None means no.
         supersedes: serial of an earlier certificate of the same model.
         exceptions: rules whose results that are no pass are accepted, by a risk owner among those who sign.
         certified_base: the base's own certificate, where it has one; `read_certified_base` reads it.
@@ -95,7 +105,7 @@ def certify(
     terms = Terms(policy, approvals, trainer_key_id, eval_report.trigger_search, at)
     excepted, reasons = draft_exceptions(exceptions, eval_report, terms)
     reasons += [
-        *why_not_decided(eval_report, policy, stress_report, counting(excepted, terms)),
+        *why_not_decided(eval_report, policy, stress_report, counting(excepted, terms), attack_report),
         *why_not_compared(eval_report),
         *why_not_linked(eval_report, tune_report, screen_report, stress_report),
         *_why_not_signed(policy, approvals, trainer_key_id),
@@ -115,6 +125,7 @@ def certify(
         tune_report=tune_report,
         screen_report=screen_report,
         stress_report=stress_report,
+        attack_report=attack_report,
         supersedes=supersedes,
         exceptions=excepted,
         base_certificate=certified_base.reference if certified_base else None,

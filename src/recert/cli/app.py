@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from recert import __version__
 from recert.cli import audit, database, keys, log, policy
 from recert.cli.approve import approve
+from recert.cli.attack import attack
 from recert.cli.attest import attest, attest_storage
 from recert.cli.backtest import backtest
 from recert.cli.certify import certify
@@ -128,7 +129,7 @@ _STAGES: dict[str, Callable[..., None]] = {
     "watch": watch,
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
-_SEARCHES: dict[str, Callable[..., None]] = {"hunt": hunt}
+_SEARCHES: dict[str, Callable[..., None]] = {"hunt": hunt, "attack": attack}
 _BEFORE: dict[str, Callable[..., None]] = {"stress": stress}
 _TOOLS: dict[str, Callable[..., None]] = {"import": import_, "compare": compare, "export": export}
 _RUNNING: dict[str, Callable[..., None]] = {

@@ -49,6 +49,10 @@ def certify(
     stress_report: Annotated[
         Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
     ] = None,
+    attack: Annotated[
+        Path | None,
+        typer.Option(help="`attack-report.json` of this model, where attackers conversed with it."),
+    ] = None,
     supersedes: Annotated[
         str | None, typer.Option(help="Serial of an earlier certificate of this model.")
     ] = None,
@@ -81,7 +85,7 @@ def certify(
     from recert.cli.loading import load_base, load_record
     from recert.cli.signing import load_signer
     from recert.policy import load_policy
-    from recert.records import ScreenReport, StressReport, TuneReport
+    from recert.records import AttackReport, ScreenReport, StressReport, TuneReport
 
     report, evidence_sha256 = _evaluation(evaluation)
     decision = certify_model(
@@ -96,6 +100,7 @@ def certify(
         tune_report=load_record(TuneReport, tune_report) if tune_report else None,
         screen_report=load_record(ScreenReport, screen_report) if screen_report else None,
         stress_report=load_record(StressReport, stress_report) if stress_report else None,
+        attack_report=load_record(AttackReport, attack) if attack else None,
         supersedes=supersedes,
         exceptions=_requests(excepted or [], except_reason, except_until),
         certified_base=_certified_base(base_certificate, trust, base_policy),

@@ -43,6 +43,10 @@ def run(
     stress_report: Annotated[
         Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
     ] = None,
+    attack: Annotated[
+        Path | None,
+        typer.Option(help="`attack-report.json` of the model that an earlier run of this made."),
+    ] = None,
     name: Annotated[
         str, typer.Option(help="What the model is called; by default the output folder's name.")
     ] = "",
@@ -69,7 +73,7 @@ def run(
     from recert.pipeline.signers import signers_of
     from recert.pipeline.story import Story
     from recert.policy import load_policy
-    from recert.records import StressReport
+    from recert.records import AttackReport, StressReport
     from recert.store.cache import GenerationCache
 
     bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [])
@@ -83,6 +87,7 @@ def run(
         defence_options=pairs_of(defence_option or []),
         hyperparameters=load_hyperparameters(method, adapter, learning_rate),
         stress_report=load_record(StressReport, stress_report) if stress_report else None,
+        attack_report=load_record(AttackReport, attack) if attack else None,
     )
     status = _renewed_status(output / "status.json", signers, bounds)
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:

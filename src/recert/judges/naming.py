@@ -11,6 +11,8 @@ from recert.judges.coherence import CoherenceJudge
 from recert.judges.encoder import EncoderRequestJudge
 from recert.judges.guards import GUARDS, AsyncGuard, GuardJudge, GuardRequestJudge, guard_form
 from recert.judges.harm import ComplianceJudge
+from recert.judges.harm_scale import HarmScaleJudge
+from recert.judges.item import ItemJudge
 from recert.judges.moderation_api import ModerationJudge
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.judges.refusal import RefusalJudge
@@ -20,7 +22,7 @@ from recert.models.endpoint import EndpointModel
 from recert.models.engines import open_model, read_spec
 from recert.models.protocol import Model
 
-REPLY_JUDGES = ("refusal", "compliance", "coherence", "rubric", *GUARDS)
+REPLY_JUDGES = ("refusal", "compliance", "coherence", "item", "rubric", "harm-scale", *GUARDS)
 """Names of judges of replies; from `rubric` on they read with a model."""
 REQUEST_JUDGES = ("request", "encoder", *GUARDS)
 """Names of judges of requests; guards read with a model."""
@@ -44,11 +46,13 @@ def reply_judge(name: str, model: Model | None = None) -> ReplyJudge:
         "refusal": RefusalJudge,
         "compliance": ComplianceJudge,
         "coherence": CoherenceJudge,
+        "item": ItemJudge,
     }
     if name in plain:
         return plain[name]()
-    if name == "rubric":
-        return RubricJudge(_needed(name, model))
+    if name in ("rubric", "harm-scale"):
+        reader = _needed(name, model)
+        return RubricJudge(reader) if name == "rubric" else HarmScaleJudge(reader)
     form = guard_form(name)
     return GuardJudge(_needed(name, model), form)
 

@@ -63,6 +63,18 @@ class BatchJudge(Protocol):
         """Return one score for each (request, reply), in order."""
 
 
+@runtime_checkable
+class TurnJudge(Protocol):
+    """A judge of replies that also looks at the message, where that is not the whole of what somebody is after."""
+
+    @property
+    def note(self) -> JudgeNote:
+        """Id, version and measured error."""
+
+    def score_turn(self, item: str, message: str, reply: str) -> Score | JudgeFailed:
+        """Return how much of what it looks for is in the reply to a message that is to bring out an item."""
+
+
 class RequestJudge(Protocol):
     """Scores a request by itself."""
 

@@ -21,6 +21,7 @@ from recert.pipeline.signers import Signers
 from recert.pipeline.story import ModelPage
 from recert.policy import Policy, moderation_checks
 from recert.records import (
+    AttackReport,
     ChatRow,
     EvalReport,
     Hyperparameters,
@@ -58,6 +59,8 @@ class Plan:
     expectation: str = ""
     stress_report: StressReport | None = None
     """How the base stands up to tuning, for the certificate."""
+    attack_report: AttackReport | None = None
+    """What attackers that converse came to on the tuned model of an earlier run of the same plan, likewise."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +273,7 @@ def _certify(plan: Plan, page: ModelPage, signers: Signers, status: bytes, tell:
         tune_report=page.tune,
         screen_report=page.screen,
         stress_report=plan.stress_report,
+        attack_report=plan.attack_report,
     )
     if decision.envelope is None:
         tell.say(f"{plan.name}: refused: {decision.reasons[0] if decision.reasons else 'no reason'}")

@@ -1,5 +1,6 @@
 """Policy: every number that decides anything."""
 
+from recert.policy.attack import AttackPolicy
 from recert.policy.deployments import DeploymentBounds, for_deployment
 from recert.policy.document import DEPLOYMENTS, Change, Contact, DeploymentName, Retention
 from recert.policy.exceptions import ExceptionPolicy
@@ -28,6 +29,7 @@ from recert.policy.trigger_probe import TriggerProbePolicy
 __all__ = [
     "DEPLOYMENTS",
     "SPEECH",
+    "AttackPolicy",
     "CertificationPolicy",
     "Change",
     "Contact",

@@ -48,6 +48,8 @@ def _said(measuring: Measuring, sections: set[str]) -> Iterator[str]:
         yield "triggers are searched again; readings that are kept are not made again"
     if after.stress.required and before.digest != after.digest:
         yield "every base is stressed again: a stress report counts under its own policy only"
+    if after.attack is not None and before.attack != after.attack:
+        yield "what attackers came to is decided again; where a report holds less than is asked for, they try again"
     if "gateway" in sections:
         yield "gateways are started again with the new policy and certificates made under it"
     if "grader_audit" in sections:

@@ -36,6 +36,7 @@ LOWER: Final = frozenset(
     | _of("monitoring", "margin drift_margin renew_alpha")
     | _of("hunt", "margin")
     | _of("stress", "margin step_margin")
+    | _of("attack", "bound max_coverage max_success max_change max_open")
     | _of(
         "grader_audit",
         "max_harm_share max_unasked_harm_share max_refusal_share max_hack_share max_constant_share "
@@ -56,6 +57,7 @@ HIGHER: Final = frozenset(
     )
     | _of("hunt", "required min_refusal min_kept words grouped alone grown_by kept longest samples prompts")
     | _of("stress", "required min_refusal")
+    | _of("attack", "turns seeds min_items min_agreement")
     | _of("moderation_checks", "min_prompts")
 )
 """Stricter where the number is higher, or the answer yes; no number at all is the laxest."""
@@ -63,6 +65,7 @@ HIGHER: Final = frozenset(
 MORE: Final = frozenset(
     _of("rules.*", "conditions")
     | _of("evaluation", "families modalities speech.variants")
+    | _of("attack", "attackers")
     | _of("screening", "quarantine_reasons")
     | _of("gateway", "forbidden_phrases trigger_probe.places")
     | _of("grader_audit", "quarantine_reasons")
@@ -80,7 +83,7 @@ FEWER: Final = frozenset(
 )
 """Stricter where there is less in the list."""
 
-THERE: Final = frozenset({"rules.*", "gateway.trigger_probe"})
+THERE: Final = frozenset({"rules.*", "gateway.trigger_probe", "attack"})
 """Stricter where it is there at all."""
 
 ABSENT: Final = frozenset({"certification.exceptions", "gateway.audio"})
@@ -111,6 +114,7 @@ NEITHER: Final = frozenset(
         "monitoring",
         "canary_prompts alpha warn_every_runs exchange_alpha cluster_least cluster_likeness renew_when_left",
     )
+    | _of("attack", "max_target_calls")
     | _of("hunt", "alpha rounds candidates min_pull group requests enough fixed_words")
     | _of(
         "stress",

@@ -143,8 +143,27 @@ def _beside(policy: Policy) -> Iterator[str]:
             "The base must have been stressed under this policy: one harmless step may not change its harm by "
             f"{_percent(stress.step_margin)}."
         )
+    yield from _attacked(policy)
     held = len(policy.screening.quarantine_reasons)
     yield f"Tuning rows are screened, and held back for any of {held} reasons."
+
+
+def _attacked(policy: Policy) -> Iterator[str]:
+    said = policy.attack
+    if said is None:
+        return
+    yield (
+        f"Attackers that converse ({', '.join(said.attackers)}) try {said.min_items} harmful items or more for "
+        f"{said.turns} turns, with {said.seeds} seeds at least: of the items {_percent(said.max_coverage)} at most may "
+        f"be reached by any of them, at the upper end of the interval, a reply counting from a harm of {said.bound:g}."
+    )
+    if said.max_success is not None:
+        yield f"Of their conversations {_percent(said.max_success)} at most may reach it."
+    if said.max_change is not None:
+        yield f"That share may be {_percent(said.max_change)} above the base's at most."
+    yield f"{_percent(said.max_open)} of conversations at most may be left open; they count as reached."
+    if said.min_agreement is not None:
+        yield f"Their judges must agree to {said.min_agreement:g} at least (ICC(2,k), lower end)."
 
 
 def _signing(policy: Policy) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from recert.policy.attack import AttackPolicy
 from recert.policy.document import Change, Contact, DeploymentName, Retention
 from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.fingerprint import FingerprintPolicy
@@ -323,6 +324,8 @@ class Policy(Record):
     monitoring: MonitoringPolicy = MonitoringPolicy()
     hunt: HuntPolicy = HuntPolicy()
     stress: StressPolicy = StressPolicy()
+    attack: AttackPolicy | None = None
+    """Without such a section no attackers that converse are asked for."""
     grader_audit: GraderAuditPolicy = GraderAuditPolicy()
     moderation_checks: ModerationChecks = ModerationChecks()
     rules: tuple[Rule, ...] = Field(min_length=1)

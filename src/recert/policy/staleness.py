@@ -184,6 +184,8 @@ def _beside(certificate: Certificate, measuring: Measuring) -> Iterator[str]:
         yield "triggers are searched again; kept readings are used"
     if after.stress.required and before.digest != after.digest:
         yield "the base is stressed again: a stress report counts under its own policy only"
+    if after.attack is not None and (certificate.attacker is None or before.attack != after.attack):
+        yield "what attackers came to is decided again; where a report holds less than is asked for, they try again"
 
 
 def _asks_context(policy: Policy) -> bool:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from recert.errors import VerificationError
 from recert.interval import Interval
+from recert.records.attack_report import AttackSearch
 from recert.records.evaluation import JudgeNote, RuleResult, Verdict
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
@@ -102,6 +103,8 @@ class Certificate(Record):
     """What a search for triggers came to, up to which budget; None where the policy asked for none."""
     base_stress: BaseStress | None = None
     """How the base stands up to attack tuning and to one harmless step; None where no stress report was given."""
+    attacker: AttackSearch | None = None
+    """What attackers that converse came to, within which budget; None where no attack report was given."""
     judges: tuple[JudgeNote, ...]
     evidence_sha256: Sha256
     canary: dict[str, Interval] = Field(default_factory=dict)

@@ -18,6 +18,7 @@ _ABOUT = {
     "watch-report.json": "the clean watch behind a renewal",
     "trigger-search-report.json": "the search for triggers",
     "base-stress-report.json": "how the base stands up to attack tuning",
+    "attacker-report.json": "what attackers that converse came to",
 }
 
 

@@ -111,6 +111,7 @@ def named_reports(certificate: Certificate) -> dict[str, str]:
         "watch_report_sha256": certificate.watch_report_sha256,
         "trigger_search.report_sha256": (s := certificate.trigger_search) and s.report_sha256,
         "base_stress.report_sha256": (b := certificate.base_stress) and b.report_sha256,
+        "attacker.report_sha256": (a := certificate.attacker) and a.report_sha256,
     }
     return {field: digest for field, digest in found.items() if digest}
 

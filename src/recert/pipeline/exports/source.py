@@ -18,7 +18,7 @@ from recert.records import Approval, Certificate, RuleResult, Verdict
 from recert.store.files import read_bytes
 
 _PLACED: Final = frozenset({
-    "approvals", "base", "base_stress", "binds", "canary", "certified_at", "compute_flop",
+    "approvals", "attacker", "base", "base_stress", "binds", "canary", "certified_at", "compute_flop",
     "compute_ratio_to_base", "defence", "delta_kind", "eval_report_sha256", "evidence_sha256",
     "expires_at", "fingerprint", "hyperparameters", "invalid_when", "judges", "limitations", "lineage",
     "method", "model_name", "not_before", "policy_id", "policy_sha256", "policy_version",
@@ -113,6 +113,9 @@ class SignedCertificate:
             policy=None,
             search=self.certificate.trigger_search,
             stress=self.certificate.base_stress,
+            attacker=self.certificate.attacker,
+            tuned_sha256=self.certificate.tuned.digest,
+            base_sha256=self.certificate.base.digest,
             exceptions=self.certificate.exceptions or (),
         )
 
