@@ -18,6 +18,7 @@ from recert.policy.policy import (
     Rule,
     ScreeningPolicy,
 )
+from recert.policy.reasoning import ReasoningPolicy, ThinkingMode, TraceVisibility
 from recert.policy.sets import missing_sets
 from recert.policy.stress import StressGrid, StressPolicy, StressSetting
 from recert.policy.thresholds import HarmLevels, Threshold
@@ -40,6 +41,7 @@ __all__ = [
     "ModerationChecks",
     "MonitoringPolicy",
     "Policy",
+    "ReasoningPolicy",
     "Retention",
     "RoleRule",
     "Rule",
@@ -47,7 +49,9 @@ __all__ = [
     "StressGrid",
     "StressPolicy",
     "StressSetting",
+    "ThinkingMode",
     "Threshold",
+    "TraceVisibility",
     "TriggerProbePolicy",
     "for_deployment",
     "load_deployments",

@@ -118,6 +118,8 @@ class Measuring:
             )
             yield f"{rule.suite} was not asked {picked}"
         yield from (f"{name} differs" for name in self._sampling(rule) if self._differs(name))
+        if self.before.reasoning != self.after.reasoning:
+            yield "how traces are read and judged differs"
         if rule.estimand == "harm" and _cut(self.before, rule.suite) != _cut(self.after, rule.suite):
             yield "another rule on the suite decides whether replies are read to their end"
 
