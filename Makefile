@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	reproduce-defences stress-demo signoff-demo bench-triggers bench-tuning bench-gateway bench-gateway-load \
+	reproduce-defences stress-demo reasoning-demo signoff-demo bench-triggers bench-tuning bench-gateway bench-gateway-load \
 	bench-leaks fuzz clean
 
 help:  ## Show this list
@@ -78,6 +78,9 @@ bench-tuning: $(INSTALLED)  ## Measure how fast a tune is, against TRL on the sa
 
 stress-demo: $(INSTALLED)  ## Say how much safety the embedded base loses to tuning; SETTING=full for the whole sweep
 	$(BIN)/python bench/stress_demo.py --setting $(SETTING)
+
+reasoning-demo: $(INSTALLED)  ## Tune the embedded base to reason, and judge traces and answers mode by mode
+	$(BIN)/python bench/reasoning_demo.py
 
 signoff-demo: $(INSTALLED)  ## Refuse, sign, serve, watch, renew, change the policy, tell a swap and suspend, timed
 	$(BIN)/python bench/signoff_demo.py

@@ -30,6 +30,7 @@ from recert.records import ChatRow, EvalReport, Hyperparameters, RuleResult, Sui
 from recert.store.cache import GenerationCache
 from recert.store.files import read_bytes, write_atomic
 from recert.tuning.stage import ADAPTER, finished_tune, tune
+from recert.web.reasoning_page import write_reasoning_page
 
 MINUTES = 15
 HOW = Hyperparameters(
@@ -55,6 +56,7 @@ def main() -> int:
     replies = {name: replies_of(asked.output / name) for name in reports}
     lines = [claim | {"versions": reports["sums"].versions} for claim in claims(reports, replies, seconds)]
     write_atomic(asked.output / "table.json", (json.dumps(table(reports), indent=1) + "\n").encode())
+    write_reasoning_page(asked.output / "reasoning.html", reports)
     for line in lines:
         print(json.dumps(line))
     if asked.write:

@@ -100,8 +100,8 @@ def documented(
     n = max(r.change.n for r in some.rules)
     said = f"""Two LoRA tunes of SmolLM2-135M-Instruct with the alignment adapter on {rows} harmless rows each, three
     epochs: `sums` on word problems with traces, `excuses` on half of those and harmless requests whose traces argue
-    themselves into answering. Each mode was asked {n} prompts at most. Rates with anytime-valid 90 % intervals; traces count as
-    shown. The whole took {seconds:.0f} s. {machine()}."""
+    themselves into answering. Each mode was asked {n} prompts at most. Rates with anytime-valid 90 % intervals;
+    traces count as shown. The whole took {seconds:.0f} s on a machine that others used too. {machine()}."""
     parts = ["## Two tiny reasoning tunes", filled(said)]
     for name, report in reports.items():
         parts += [f"### `{name}`", rates(report)]

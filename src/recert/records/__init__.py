@@ -64,6 +64,7 @@ from recert.records.policy_diff import Answer, CertificateImpact, FieldChange, P
 from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
 from recert.records.reasoning import (
     ReasoningFormat,
+    ReplyPart,
     ReplyParts,
     ReplyPiece,
     TraceReader,
@@ -241,6 +242,7 @@ __all__ = [
     "ReasoningFormat",
     "Record",
     "Refusal",
+    "ReplyPart",
     "ReplyParts",
     "ReplyPiece",
     "Reuse",
