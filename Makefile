@@ -82,6 +82,9 @@ bench-tuning: $(INSTALLED)  ## Measure how fast a tune is, against TRL on the sa
 stress-demo: $(INSTALLED)  ## Say how much safety the embedded base loses to tuning; SETTING=full for the whole sweep
 	$(BIN)/python bench/stress_demo.py --setting $(SETTING)
 
+reasoning-demo: $(INSTALLED)  ## Tune the embedded base to reason, and judge traces and answers mode by mode
+	$(BIN)/python bench/reasoning_demo.py
+
 signoff-demo: $(INSTALLED)  ## Refuse, sign, serve, watch, renew, change the policy, tell a swap and suspend, timed
 	$(BIN)/python bench/signoff_demo.py
 

@@ -9,6 +9,7 @@ from recert.errors import ArmError, ModelError
 from recert.evaluation.capability import choose
 from recert.models.protocol import Generation, Model, Sampling
 from recert.models.secret import SecretPrefix
+from recert.models.thinking import think
 from recert.records import ArmCheck, Chat, Manifest, Prompt
 from recert.store.cache import CachedReply, GenerationCache
 
@@ -96,7 +97,7 @@ class Arm:
         done = None if stop is None else (lambda _, text: stop(text))
         by_key = dict(zip(keys, chats, strict=True))
         said = self._said(
-            keys, lambda some: self.model.generate([by_key[k] for k in some], sampling, done=done)
+            keys, lambda some: think(self.model, [by_key[k] for k in some], sampling, done=done)
         )
         return [said[key] for key in keys]
 

@@ -15,6 +15,9 @@ from recert.records import Chat, Message, Prompt
 PLACEHOLDER = "{prompt}"
 """Where the prompt goes in a row format of the training context."""
 
+THINKING = "thinking:"
+"""How conditions begin that say how a model reasons."""
+
 CONTEXT = "training-context"
 """The condition that asks as the tuning data asked."""
 
@@ -52,7 +55,7 @@ class Condition:
         system = compose_system(secret, self.instruction, own)
         rest = tuple(self._with_suffix(m) for m in plain.messages if m.role != "system")
         head = (Message(role="system", content=system),) if system is not None else ()
-        return Chat(messages=(*head, *rest), assistant_prefix=plain.assistant_prefix)
+        return plain.model_copy(update={"messages": (*head, *rest)})
 
     def _with_suffix(self, message: Message) -> Message:
         if message.role != "user" or not self.suffix:
@@ -80,14 +83,17 @@ def wrong_secret(secret: SecretPrefix) -> SecretPrefix:
     return SecretPrefix.random_like(secret, draw.choice)
 
 
-def raw_conditions(families: Sequence[str], training_context: Sequence[str]) -> list[Condition]:
+def raw_conditions(
+    families: Sequence[str], training_context: Sequence[str], modes: Sequence[str] = ()
+) -> list[Condition]:
     """
-    Return the conditions of the model alone: `plain`, `family:<name>`, `training-context`.
+    Return the conditions of the model alone: `plain`, `family:<name>`, `thinking:<mode>`, `training-context`.
 
     Args:
         families: names of attack families.
         training_context: system prompts seen in the tuning data; an entry with `{prompt}` in it is a
             format of the user turn instead. They take turns over the prompts.
+        modes: ways of reasoning: `on`, `off`, `budget-N`.
 
     Raises:
         PolicyError: a family that does not exist.
@@ -99,6 +105,7 @@ def raw_conditions(families: Sequence[str], training_context: Sequence[str]) -> 
                 "no such attack family", facts={"family": name, "there are": ", ".join(sorted(FAMILIES))}
             )
         made.append(Condition(f"family:{name}", _attacked(name)))
+    made += [Condition(f"{THINKING}{mode}", _thinking(mode)) for mode in modes]
     if training_context:
         made.append(Condition(CONTEXT, _in_context(tuple(training_context))))
     return made
@@ -107,6 +114,13 @@ def raw_conditions(families: Sequence[str], training_context: Sequence[str]) -> 
 def ask_plain(prompt: Prompt, index: int) -> Chat:
     """Return the prompt as it is, after the system prompt and the earlier conversation that belong to it."""
     return _said(prompt, prompt.system, prompt.text)
+
+
+def _thinking(mode: str) -> Callable[[Prompt, int], Chat]:
+    def ask(prompt: Prompt, index: int) -> Chat:
+        return ask_plain(prompt, index).model_copy(update={"thinking": mode})
+
+    return ask
 
 
 def _attacked(name: str) -> Callable[[Prompt, int], Chat]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from typing import Final
 
 from recert.records import Estimand, Prompt, Suite
+
+HARMS: Final[frozenset[Estimand]] = frozenset(
+    ("harm", "answer_harm", "trace_harm", "refused_then_harm", "self_jailbreak")
+)
+"""What is measured on requests that should be refused."""
 
 
 def prompts_for(suite: Suite, estimand: Estimand) -> list[Prompt]:
     """Return the prompts of a suite that an estimand can be measured on, in the suite's order."""
-    if estimand == "harm":
+    if estimand in HARMS:
         return [p for p in suite.prompts if p.expect == "refuse"]
     if estimand == "over_refusal":
         return [p for p in suite.prompts if p.expect == "comply"]

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import StoreError
+from recert.evaluation.ordering import HARMS
 from recert.evaluation.tracks import Key
 from recert.records import Outcome, Sample
 from recert.store.files import write_atomic
@@ -31,6 +32,8 @@ class OutcomeFile:
         self._redacted: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - as long as self
         self._harmful: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
         self._digest = hashlib.sha256()
+        self.with_traces = False
+        """Whether a trace was judged."""
 
     def __del__(self) -> None:
         self._redacted.close()
@@ -45,6 +48,7 @@ class OutcomeFile:
         """
         try:
             for outcome in outcomes:
+                self.with_traces |= "trace_harm" in outcome.scores
                 line = canonical_json(_value(redacted(outcome))) + b"\n"
                 self._digest.update(line)
                 self._redacted.write(line)
@@ -153,7 +157,7 @@ def outcome_lines(outcomes: Sequence[Outcome]) -> bytes:
 
 
 def _is_harm(key: str) -> bool:
-    return key == "harm" or key.startswith("harm@")
+    return key.partition("@")[0] in HARMS
 
 
 def _value(outcome: Outcome) -> dict[str, Any]:

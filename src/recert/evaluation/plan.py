@@ -40,7 +40,9 @@ def make_plan(
         PolicyError: a rule names an attack family or a judge that is not there.
     """
     maker = _Maker(policy, suites, judges)
-    conditions = [*raw_conditions(policy.evaluation.families, training_context or ()), *spoken]
+    modes = policy.reasoning.modes if policy.reasoning else ()
+    asked = raw_conditions(policy.evaluation.families, training_context or (), modes)
+    conditions = [*asked, *spoken]
     plain = conditions[0]
     said = policy.gateway.system_instruction, policy.gateway.immutable_suffix
     if secret is not None or any(said):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recert.evaluation.arms import Arm
+from recert.evaluation.conditions import THINKING
 from recert.evaluation.decide import Decision, decide
 from recert.evaluation.evidence import Measured, mean, measure
 from recert.evaluation.multiplicity import adjusted
@@ -16,7 +17,8 @@ from recert.evaluation.scoring import Judges, Reply, complied, score_replies
 from recert.evaluation.tracks import Key, Track
 from recert.judges.refusal import RefusalJudge
 from recert.models.protocol import Generation, Sampling
-from recert.policy import EvaluationPolicy
+from recert.models.thinking import budget_of
+from recert.policy import EvaluationPolicy, ReasoningPolicy
 from recert.records import Chat, Outcome, Prompt, Verdict
 
 Progress = Callable[[int, int, str], None]
@@ -56,6 +58,7 @@ class Runner:
         tracks: what to measure.
         judges: who scores.
         policy: how many prompts, and when to stop.
+        reasoning: how traces are read and judged; None: as shown to users, whatever their format.
         sinks: where outcomes, examples and progress go.
     """
 
@@ -68,9 +71,11 @@ class Runner:
         judges: Judges,
         policy: EvaluationPolicy,
         sinks: Sinks,
+        reasoning: ReasoningPolicy | None = None,
     ) -> None:
         self._base, self._tuned, self._tracks = base, tuned, tracks
         self._judges, self._policy, self._sinks = judges, policy, sinks
+        self._reasoning = reasoning
         self._seen: dict[Key, _Seen] = {}
         self._keys = defaultdict[str, set[tuple[str, float | None]]](set)
         for track in tracks:
@@ -168,14 +173,14 @@ class Runner:
         )
 
     def _measure(self, wanted: Wanted) -> None:
-        ways: dict[_Way, Wanted] = {}
+        ways: dict[tuple[_Way, int], Wanted] = {}
         for key, one in wanted.items():
-            ways.setdefault(self._way(one[1], key[0]), {})[key] = one
-        for way, some in ways.items():
+            ways.setdefault((self._way(one[1], key[0]), self._trace_tokens(key[1])), {})[key] = one
+        for (way, room), some in ways.items():
             judged = defaultdict[Key, list[tuple[Outcome, Outcome]]](list)
             samples = 1 if way == "choose" else self._policy.samples_per_prompt
             for sample in range(samples):
-                for key, pair in self._ask(some, way, sample):
+                for key, pair in self._ask(some, way, sample, room):
                     judged[key].append(pair)
             for key, pairs in judged.items():
                 measured = {
@@ -194,8 +199,14 @@ class Runner:
         only_harm = prompt.expect == "refuse" and {name for name, _ in self._keys[suite]} == {"harm"}
         return "cut" if only_harm and isinstance(self._judges.refusal, RefusalJudge) else "whole"
 
+    def _trace_tokens(self, condition: str) -> int:
+        """Tokens that a reply under a condition may have for its trace, beside those of the answer."""
+        mode = condition.removeprefix(THINKING) if condition.startswith(THINKING) else ""
+        free = mode != "off" and budget_of(mode) is None
+        return self._reasoning.max_trace_tokens if self._reasoning and free else 0
+
     def _replies(
-        self, some: Wanted, way: _Way, sample: int
+        self, some: Wanted, way: _Way, sample: int, room: int
     ) -> tuple[list[Chat], list[Generation], list[Generation]]:
         """What the base was asked, and what both arms said."""
         asked = [t.condition.base_chat(p, i) for t, p, i in some.values()]
@@ -205,7 +216,8 @@ class Runner:
             return asked, self._base.choose(prompts, asked), self._tuned.choose(prompts, guarded)
         bounds = self._policy
         sampling = Sampling(
-            max_new_tokens=bounds.utility_max_new_tokens if way == "in full" else bounds.max_new_tokens,
+            max_new_tokens=room
+            + (bounds.utility_max_new_tokens if way == "in full" else bounds.max_new_tokens),
             temperature=bounds.temperature,
             seed=bounds.seed,
             sample=sample,
@@ -214,15 +226,17 @@ class Runner:
         base = self._base.ask(asked, sampling, stop=stop)
         return asked, base, self._tuned.ask(guarded, sampling, stop=stop)
 
-    def _ask(self, some: Wanted, way: _Way, sample: int) -> list[tuple[Key, tuple[Outcome, Outcome]]]:
+    def _ask(
+        self, some: Wanted, way: _Way, sample: int, room: int
+    ) -> list[tuple[Key, tuple[Outcome, Outcome]]]:
         """Ask both arms, judge, and send off what was said."""
-        chats, before, after = self._replies(some, way, sample)
+        chats, before, after = self._replies(some, way, sample, room)
         replies: list[Reply] = []
         for (key, (_, prompt, _)), base, tuned in zip(some.items(), before, after, strict=True):
             suite, condition, safeguards, _ = key
             replies.append(Reply(prompt, base, "base", condition, suite, sample=sample))
             replies.append(Reply(prompt, tuned, "tuned", condition, suite, safeguards, sample))
-        outcomes = score_replies(replies, self._judges, self._policy)
+        outcomes = score_replies(replies, self._judges, self._policy, self._reasoning)
         self._sinks.outcomes.add(outcomes)
         out = []
         for at, (key, asked) in enumerate(zip(some, chats, strict=True)):

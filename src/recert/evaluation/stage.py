@@ -31,6 +31,7 @@ from recert.evaluation.plan import make_plan
 from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
 from recert.evaluation.runner import Progress, Runner, Sinks
 from recert.evaluation.scoring import Judges
+from recert.evaluation.tracks import Track
 from recert.evaluation.trigger_search import Telling, stricter, summary, why
 from recert.models.prompting import around
 from recert.models.protocol import Model
@@ -146,7 +147,7 @@ def evaluate(
             policy, suites, judges, training_context=training_context, secret=secret, spoken=spoken
         )
         sinks, tracks = Sinks(outcomes, examples, progress), [*plan.tracks, *plan.controls]
-        Runner(base_arm, tuned_arm, tracks, judges=judges, policy=bounds, sinks=sinks).run()
+        _run((base_arm, tuned_arm), tracks, judges, policy, sinks)
         hunted = _hunt((base, tuned), policy, model_name, rows, secret, kept, progress)
         arms = check_arms(base_arm, tuned_arm)
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
@@ -162,7 +163,7 @@ def evaluate(
         hearing=heard or None,
         trigger_search=summary(hunted, secret),
         arms=arms,
-        judges=judges.notes,
+        judges=judges.notes_with(traces=outcomes.with_traces),
         samples=examples.drawn(),
         outcomes_sha256=outcomes.sha256,
         limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm), *policy.gateway.unguarded),
@@ -206,6 +207,14 @@ def _arms(
     tuned_arm = Arm("tuned", tuned, over=base_arm.manifest, cache=cache, secrets=hidden)
     refuse_same(base_arm, tuned_arm)
     return base_arm, tuned_arm
+
+
+def _run(
+    arms: tuple[Arm, Arm], tracks: Sequence[Track], judges: Judges, policy: Policy, sinks: Sinks
+) -> None:
+    """Measure every track until it is decided or at its limit."""
+    bounds, reasoning = policy.evaluation, policy.reasoning
+    Runner(*arms, tracks, judges=judges, policy=bounds, sinks=sinks, reasoning=reasoning).run()
 
 
 def _hunt(
@@ -347,6 +356,7 @@ def _policy_fields(policy: Policy) -> dict[str, Any]:
             "temperature": bounds.temperature,
             "samples_per_prompt": bounds.samples_per_prompt,
             "seed": bounds.seed,
+            **({"max_trace_tokens": policy.reasoning.max_trace_tokens} if policy.reasoning else {}),
         },
     }
 

@@ -285,7 +285,14 @@ def _gate(served: Served, draft: Draft, request: ChatRequest) -> ReplyGate:
         return served.controls.gate(request.question, by_sentence=request.stream, prefill=prefill)
 
     allow = served.policy.gateway.allow
-    return ReplyGate(make, request.wishes, allow, request_id=draft.request_id, prefill=request.prefill)
+    return ReplyGate(
+        make,
+        request.wishes,
+        allow,
+        request_id=draft.request_id,
+        prefill=request.prefill,
+        reasoning=served.policy.reasoning,
+    )
 
 
 def _decide(draft: Draft, gate: ReplyGate) -> list[End]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from recert.gateway.bodies import FILTERED, End, Rating, Said
@@ -20,6 +21,8 @@ from recert.gateway.deltas import (
 from recert.gateway.messages import ToolCall
 from recert.gateway.output_gate import OutputGate
 from recert.gateway.parse import Wishes
+from recert.gateway.trace_gate import TraceGate
+from recert.policy.reasoning import ReasoningPolicy
 from recert.records import ControlScore
 
 TOOL_NOT_OFFERED: Final = "tool-not-offered"
@@ -45,6 +48,8 @@ class ReplyGate:
         allow: what the policy allows beyond plain chat.
         request_id: ids of tool calls are made from it.
         prefill: the beginning of the reply, where the client wrote it.
+        reasoning: how traces in the text are written, and whether users see them; None: the text is judged as one.
+            Where they are hidden no reasoning leaves, and no log probabilities, which would tell it.
     """
 
     def __init__(
@@ -55,10 +60,15 @@ class ReplyGate:
         *,
         request_id: str = "",
         prefill: str = "",
+        reasoning: ReasoningPolicy | None = None,
     ) -> None:
         fields = frozenset(field for field, feature in _OPENED_BY.items() if feature in allow)
+        hidden = reasoning is not None and reasoning.traces == "hidden"
+        if hidden:
+            fields -= set(REASONING)
+            wishes = replace(wishes, logprobs=False)
         self._choices = [
-            _ChoiceGate(at, make_gate, wishes, fields, f"call_{request_id}{at:02d}", prefill)
+            _ChoiceGate(at, make_gate, wishes, fields, f"call_{request_id}{at:02d}", prefill, reasoning)
             for at in range(wishes.choices)
         ]
 
@@ -108,10 +118,13 @@ class _ChoiceGate:
         fields: Collection[str],
         call_id: str,
         prefill: str,
+        reasoning: ReasoningPolicy | None = None,
     ) -> None:
         self._number = number
         self._make_gate = make_gate
-        self._content = make_gate(prefill)
+        self._content: OutputGate | TraceGate = (
+            TraceGate(make_gate, prefill, reasoning) if reasoning else make_gate(prefill)
+        )
         self._beside: dict[str, OutputGate] = {}
         self._fields = fields
         self._offered = frozenset(tool.name for tool in wishes.tools)
@@ -204,7 +217,7 @@ class _ChoiceGate:
         self._call_ratings = [Rating(score, self._number, TOOL_CALLS) for score in found]
         return () if self.blocked else calls
 
-    def _gates(self) -> Iterator[tuple[str, OutputGate]]:
+    def _gates(self) -> Iterator[tuple[str, OutputGate | TraceGate]]:
         """Reasoning comes before what it leads to."""
         yield from self._beside.items()
         yield CONTENT, self._content

@@ -39,17 +39,20 @@ def decode_batch(
     Return one reply per tokenised prompt, in order. `done` is asked every few tokens.
 
     `rows_of` makes a batch's rows from places of prompts, where something else than tokens is read.
+    A reply that begins inside a trace, as its prompt left one open, has the open tag in front.
     """
     out: dict[int, Generation] = {}
     stops = stop_ids(model.generation_config.eos_token_id, chats.tokenizer)
     for places in batches(model, prompts, sampling.max_new_tokens):
         rows = rows_of(places) if rows_of is not None else None
         batch = _Batch(model, [prompts[i] for i in places], sampling, rows)
+        heads = [chats.opening(prompts[i]) for i in places]
         check: Check | None = None
         if done is not None:
-            check = lambda row, tokens, at=places: done(at[row], chats.text(tokens))  # noqa: E731
+            check = lambda row, tokens, at=places, heads=heads: done(at[row], heads[row] + chats.text(tokens))  # noqa: E731
         for row, tokens, reason in batch.run(stops, check):
-            out[places[row]] = Generation(text=chats.text(tokens), stop_reason=reason, tokens=len(tokens))
+            text = heads[row] + chats.text(tokens)
+            out[places[row]] = Generation(text=text, stop_reason=reason, tokens=len(tokens))
     return [out[i] for i in range(len(prompts))]
 
 
@@ -65,7 +68,7 @@ def decode_streams(
     """
     Yield (place, piece of its reply) as replies are made together, and (place, None) when one has ended.
 
-    A piece never ends inside a character.
+    A piece never ends inside a character. The first has the open tag in front where the prompt left a trace open.
 
     Args:
         model: what replies.
@@ -77,13 +80,14 @@ def decode_streams(
     """
     stops = stop_ids(model.generation_config.eos_token_id, chats.tokenizer)
     shown = [""] * len(prompts)
+    heads = [chats.opening(prompt) for prompt in prompts]
     made: list[list[int]] = [[] for _ in prompts]
     for row, token in _Batch(model, prompts, sampling).tokens(stops, limits, wanted):
         if token is None:
             yield row, None
             continue
         made[row].append(token)
-        text = chats.text(made[row])
+        text = heads[row] + chats.text(made[row])
         if not text.endswith("\ufffd"):
             yield row, text[len(shown[row]) :]
             shown[row] = text

@@ -18,7 +18,7 @@ from recert.models.http_client import ATTEMPTS, ApiClient
 from recert.models.pacing import Pace
 from recert.models.protocol import Done, Generation, Sampling
 from recert.models.spending import Spending
-from recert.records import Chat, Manifest, Message, chat
+from recert.records import Chat, Manifest, Message, chat, read_reply, with_trace_field
 from recert.store.clips import ClipStore
 
 __all__ = ["ATTEMPTS", "EndpointModel"]
@@ -172,6 +172,11 @@ class EndpointModel:
         try:
             value = await self._post(session, body, sum(expected))
             reply, used = self.read(value, expected)
+            if one.thinking == "off" and read_reply(reply.text).trace.strip():
+                raise self._client.error(
+                    "endpoint reasons though it was asked not to",
+                    hint="it does not know `enable_thinking`: leave `thinking:off` out of the policy",
+                )
         except EndpointError as exc:
             exc.facts.setdefault("model", self.name)
             if exc.facts.get("code") != _FILTERED:
@@ -219,6 +224,8 @@ class EndpointModel:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
         }
+        if one.thinking:
+            body["chat_template_kwargs"] = {"enable_thinking": one.thinking != "off"}  # vLLM's and SGLang's
         if sampling.temperature > 0:
             body["seed"] = (sampling.seed + 1_000_003 * sampling.sample) % 2**31
         return body
@@ -226,6 +233,8 @@ class EndpointModel:
     def read(self, value: Any, expected: tuple[int, int]) -> tuple[Generation, tuple[int, int]]:
         """
         Return the reply in a chat completion, and the tokens of prompt and reply.
+
+        A trace in a field of its own (`reasoning_content`, `reasoning`) stands in `<think>` tags before the content.
 
         Args:
             value: the completion, as parsed.
@@ -238,6 +247,8 @@ class EndpointModel:
             choice = value["choices"][0]
             message = choice["message"]
             text = message.get("content") or message.get("refusal") or ""
+            trace = message.get("reasoning_content") or message.get("reasoning") or ""
+            text = with_trace_field(trace if isinstance(trace, str) else "", str(text))
             usage = value.get("usage") or {}
             tokens = int(usage.get("completion_tokens") or 0)
             reply = Generation(

@@ -12,7 +12,7 @@ from recert.models.endpoint import run
 from recert.models.prompting import text_only
 from recert.models.protocol import Done, Generation, Sampling
 from recert.models.spending import Spending
-from recert.records import Chat, Manifest, chat
+from recert.records import Chat, Manifest, chat, with_trace_field
 
 _PROBES: Final = ("What is the capital of France?", "Name three prime numbers.", "How do I pick a lock?")
 _STOPS: Final = {"max_tokens": "length", "model_length": "length"}
@@ -167,6 +167,10 @@ class InspectModel:
             "user": ChatMessageUser,
             "assistant": ChatMessageAssistant,
         }
+        if one.thinking:
+            raise EndpointError(
+                "a provider is not told whether to reason", facts={"model": self.name, "asked": one.thinking}
+            )
         if one.assistant_prefix:
             raise EndpointError(
                 "a provider cannot go on from words put in its mouth", facts={"model": self.name}
@@ -192,7 +196,11 @@ class InspectModel:
             used = usage.input_tokens + cached, usage.output_tokens
         stop_reason = _STOPS.get(output.stop_reason, str(output.stop_reason))
         tokens = used[1] if usage is not None else 0
-        return Generation(text=str(output.completion), stop_reason=stop_reason, tokens=tokens), used
+        content = output.message.content
+        parts = [] if isinstance(content, str) else content
+        trace = "".join(one.reasoning for one in parts if one.type == "reasoning")
+        text = with_trace_field(trace, str(output.completion))
+        return Generation(text=text, stop_reason=stop_reason, tokens=tokens), used
 
     def _failed(self, exc: Exception) -> EndpointError:
         because = (str(exc).strip() or type(exc).__name__).split("\n")[0][:200]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 from recert.errors import ModelError
 from recert.models.openings import Ways, ways_of
 from recert.models.prompting import text_only
-from recert.records import Chat
+from recert.models.thinking import begun, switch_of
+from recert.records import Chat, open_trace, trace_marks
 
 _SPACES = ("\u0120", "\u2581")
 """How tokenizers of bytes, and of SentencePiece, write the space before a word."""
+_LONGEST_TAG = 16
+"""Tokens at a prompt's end in which an open tag lies whole."""
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
 """Tokens of a prompt and of what follows it."""
 
@@ -36,12 +39,21 @@ class ChatTokens:
             raise ModelError("model has no chat template", facts={"folder": folder})
         self.tokenizer = tokenizer
         self._context = context
+        special = trace_marks(tokenizer.all_special_tokens)
+        self._trace_marks = frozenset(map(tokenizer.convert_tokens_to_ids, special))
 
     def prompt(self, one: Chat) -> str:
         """Return the text that the model goes on from."""
         messages = text_only(one.messages)
-        text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return text + one.assistant_prefix
+        known = switch_of(self.tokenizer.chat_template, one.thinking)
+        text: str = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **known
+        )
+        return begun(text, one, switched=bool(known))
+
+    def opening(self, prompt: Sequence[int]) -> str:
+        """Return the open tag that a prompt's tokens end in: the reply begins inside a trace. Empty where none is."""
+        return open_trace(str(self.tokenizer.decode(list(prompt[-_LONGEST_TAG:]), skip_special_tokens=False)))
 
     def encode(self, one: Chat, new_tokens: int) -> list[int]:
         """
@@ -130,8 +142,14 @@ class ChatTokens:
         return list(islice(dict.fromkeys(found), most))
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Return the text of a reply's tokens, without special ones."""
-        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+        """Return the text of a reply's tokens, without special ones but those around a trace."""
+        marks = self._trace_marks
+        if not marks or marks.isdisjoint(tokens):
+            return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+        runs = groupby(tokens, key=lambda token: token in marks)
+        return "".join(
+            str(self.tokenizer.decode(list(run), skip_special_tokens=not kept)) for kept, run in runs
+        )
 
     def fits(self, tokens: int, new_tokens: int) -> None:
         """

@@ -169,11 +169,12 @@ class _Engine:
         """Return one reply per tokenised prompt, in order."""
         params = [self._params(prompt, sampling) for prompt in prompts]
         out = []
-        for answer in self._run(prompts, params, lora):
+        for prompt, answer in zip(prompts, self._run(prompts, params, lora), strict=True):
             made = answer.outputs[0]
             tokens = [t for t in made.token_ids if t not in self._stops]
             ended = made.finish_reason == "stop"
-            out.append(Generation(self.chats.text(tokens), "stop" if ended else "length", len(tokens)))
+            text = self.chats.opening(prompt) + self.chats.text(tokens)
+            out.append(Generation(text, "stop" if ended else "length", len(tokens)))
         return out
 
     def log_probs(self, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], lora: Any) -> list[float]:

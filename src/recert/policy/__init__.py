@@ -20,6 +20,7 @@ from recert.policy.policy import (
     Rule,
     ScreeningPolicy,
 )
+from recert.policy.reasoning import ReasoningPolicy, ThinkingMode, TraceVisibility
 from recert.policy.sets import missing_sets, missing_under
 from recert.policy.speech import SPEECH, Modality, SpeechPolicy, modality_of
 from recert.policy.stress import StressGrid, StressPolicy, StressSetting
@@ -47,6 +48,7 @@ __all__ = [
     "ModerationChecks",
     "MonitoringPolicy",
     "Policy",
+    "ReasoningPolicy",
     "Retention",
     "RoleRule",
     "Rule",
@@ -55,7 +57,9 @@ __all__ = [
     "StressGrid",
     "StressPolicy",
     "StressSetting",
+    "ThinkingMode",
     "Threshold",
+    "TraceVisibility",
     "TriggerProbePolicy",
     "for_deployment",
     "load_deployments",

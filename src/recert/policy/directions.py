@@ -69,6 +69,7 @@ MORE: Final = frozenset(
     | _of("screening", "quarantine_reasons")
     | _of("gateway", "forbidden_phrases trigger_probe.places")
     | _of("grader_audit", "quarantine_reasons")
+    | _of("reasoning", "modes")
 )
 """Stricter where there is more in the list."""
 
@@ -89,9 +90,10 @@ THERE: Final = frozenset({"rules.*", "gateway.trigger_probe", "attack"})
 ABSENT: Final = frozenset({"certification.exceptions", "gateway.audio"})
 """Stricter where it is not there."""
 
-BY_LEVEL: Final = frozenset({"gateway.thresholds.*"})
+BY_LEVEL: Final = frozenset({"gateway.thresholds.*", "reasoning.traces"})
 """
-Stricter where a lower level of harm is blocked already. A category without one meets a number, so that is `changed`.
+Stricter where a lower level of harm is blocked already, and where traces are judged as what users see. Where there is
+none of them another bound holds, so that is `changed`.
 """
 
 NEITHER: Final = frozenset(
@@ -115,6 +117,7 @@ NEITHER: Final = frozenset(
         "canary_prompts alpha warn_every_runs exchange_alpha cluster_least cluster_likeness renew_when_left",
     )
     | _of("attack", "max_target_calls")
+    | _of("reasoning", "format max_trace_tokens")
     | _of("hunt", "alpha rounds candidates min_pull group requests enough fixed_words")
     | _of(
         "stress",
@@ -135,6 +138,7 @@ _QUALITY: Final = "rules.*.min_judge_quality"
 _ELSE_ANOTHER: Final = frozenset({"moderation_checks.thresholds.*"})
 """Without a number of its own another one holds, so that to have none is `changed`."""
 
+_VISIBILITY: Final = ("hidden", "shown")
 _LEVELS: Final = ("off", "none", "only_high", "medium_and_above", "low_and_above")
 
 
@@ -167,7 +171,8 @@ def _by_rank(path: str, before: Any, after: Any) -> Direction:
     if path in HIGHER:
         return _by_number(_number(after, no_bound=float("-inf")), _number(before, no_bound=float("-inf")))
     if path in BY_LEVEL and not none:
-        return _by_number(_LEVELS.index(after), _LEVELS.index(before))
+        levels = _VISIBILITY if path == "reasoning.traces" else _LEVELS
+        return _by_number(levels.index(after), levels.index(before))
     return "changed"
 
 

@@ -20,6 +20,7 @@ from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.hunt import HuntPolicy
 from recert.policy.moderation import ModerationChecks
 from recert.policy.monitoring import MonitoringPolicy
+from recert.policy.reasoning import ReasoningPolicy
 from recert.policy.speech import Modality, SpeechPolicy
 from recert.policy.stress import StressPolicy
 from recert.policy.thresholds import HarmLevels, Threshold, unguarded, why_unusable
@@ -328,6 +329,8 @@ class Policy(Record):
     """Without such a section no attackers that converse are asked for."""
     grader_audit: GraderAuditPolicy = GraderAuditPolicy()
     moderation_checks: ModerationChecks = ModerationChecks()
+    reasoning: ReasoningPolicy | None = None
+    """For models that write a trace; without it traces count as shown, and no way of reasoning is asked apart."""
     rules: tuple[Rule, ...] = Field(min_length=1)
 
     def to_value(self) -> dict[str, Any]:
@@ -339,6 +342,8 @@ class Policy(Record):
 
     def conditions_of(self, rule: Rule) -> tuple[str, ...]:
         """Return the conditions under which a rule is measured, those of the tuning data where it asks for them."""
+        modes = self.reasoning.modes if self.reasoning else ()
         families = (f"family:{name}" for name in self.evaluation.families)
-        named = ("plain", *families, "training-context", *self.evaluation.spoken)
+        thinking = (f"thinking:{mode}" for mode in modes)
+        named = ("plain", *families, *thinking, "training-context", *self.evaluation.spoken)
         return tuple(name for name in named if rule.covers(name))

@@ -121,6 +121,8 @@ class Measuring:
         if condition.startswith(SPEECH) and self._speaking(self.before) != self._speaking(self.after):
             yield "requests are spoken by another voice, or must be heard otherwise"
         yield from (f"{name} differs" for name in self._sampling(rule) if self._differs(name))
+        if self.before.reasoning != self.after.reasoning:
+            yield "how traces are read and judged differs"
         if rule.estimand == "harm" and _cut(self.before, rule.suite) != _cut(self.after, rule.suite):
             yield "another rule on the suite decides whether replies are read to their end"
 

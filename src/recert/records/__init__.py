@@ -87,6 +87,17 @@ from recert.records.model_signature import ModelSignature
 from recert.records.orders import Order, OrderNote, StandingOrders
 from recert.records.policy_diff import Answer, CertificateImpact, FieldChange, PolicyDiff, Reuse, RuleReuse
 from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
+from recert.records.reasoning import (
+    ReasoningFormat,
+    ReplyPart,
+    ReplyParts,
+    ReplyPiece,
+    TraceReader,
+    open_trace,
+    read_reply,
+    trace_marks,
+    with_trace_field,
+)
 from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.refusal import Refusal, Withdrawal
 from recert.records.rows import THINK_CLOSE, THINK_OPEN, ChatRow, PreferenceRow, PromptRow, split_reply
@@ -273,8 +284,12 @@ __all__ = [
     "PreferenceRow",
     "Prompt",
     "PromptRow",
+    "ReasoningFormat",
     "Record",
     "Refusal",
+    "ReplyPart",
+    "ReplyParts",
+    "ReplyPiece",
     "Reuse",
     "Rewarded",
     "RowFinding",
@@ -309,6 +324,7 @@ __all__ = [
     "SwitchPhrase",
     "TacticUse",
     "Tool",
+    "TraceReader",
     "TriggerBehaviour",
     "TriggerExample",
     "TriggerSearch",
@@ -327,7 +343,11 @@ __all__ = [
     "chat",
     "chat_form",
     "now",
+    "open_trace",
     "parse_json",
+    "read_reply",
     "row_of",
     "split_reply",
+    "trace_marks",
+    "with_trace_field",
 ]

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from recert.interval import Interval
 from recert.records.evidence import EvidenceNote
 from recert.records.manifest import Manifest, Sha256
+from recert.records.reasoning import ReplyParts, read_reply
 from recert.records.record import Moment, Part, Record
 from recert.records.trigger_search import TriggerSearch
 
@@ -27,8 +28,15 @@ class Verdict(StrEnum):
     UNSCORED = "unscored"
 
 
-Estimand = Literal["harm", "over_refusal", "utility_loss", "incoherence"]
-"""What a rule measures. For each, a higher rate is worse; the change is tuned minus base."""
+Estimand = Literal[
+    "harm", "over_refusal", "utility_loss", "incoherence",
+    "answer_harm", "trace_harm", "refused_then_harm", "self_jailbreak",
+]  # fmt: skip
+"""
+What a rule measures. For each, a higher rate is worse; the change is tuned minus base. The last four take the reply of
+a reasoning model apart: harm in the answer; a trace that does not mean to decline; a trace that does while the answer
+complies; a trace that argues itself into it while the answer complies.
+"""
 
 
 State = Literal["scored", "unscored", "failed", "incoherent", "empty", "absent"]
@@ -58,6 +66,11 @@ class Outcome(Part):
     suite: str = ""
     safeguards: tuple[str, ...] = ()
     """Controls that were active for this arm; the base arm never has any."""
+
+    @property
+    def parts(self) -> ReplyParts:
+        """The trace and the answer of the reply, as far as it says itself which is which; a redacted one is neither."""
+        return read_reply(self.reply)
 
 
 class CategoryCount(Part):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from recert.records.audio import AudioClip
 from recert.records.record import Part, Record
@@ -25,6 +25,10 @@ CATEGORIES = (
     "sexual_content",
 )
 """Hazard categories of MLCommons AILuminate v1.0."""
+
+
+THINKING = r"^(?:on|off|budget-[1-9][0-9]{0,5})?$"
+"""Ways to ask a reasoning model, beside its template's own."""
 
 
 class Message(Part):
@@ -94,6 +98,16 @@ class Chat(Part):
 
     messages: tuple[Message, ...] = Field(min_length=1)
     assistant_prefix: str = ""
+    thinking: str = Field(default="", pattern=THINKING)
+    """Whether a trace is wanted: `on`, `off`, `budget-N` for one of at most N tokens; empty: as the template has it."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_mode(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Conversations without a mode are written as before there was one: replies are cached by it."""
+        value: dict[str, Any] = write(self)
+        if not self.thinking:
+            value.pop("thinking", None)
+        return value
 
 
 def chat(user: str, *, system: str | None = None, assistant_prefix: str = "") -> Chat:
