@@ -121,11 +121,6 @@ def _certified(
     screened: ScreenReport,
 ) -> tuple[str, ...]:
     """Write a certificate that waits for its signatures; or return every reason why there is none."""
-    failed = tuple(
-        f"moderation check {one.category}: {one.reason}"
-        for one in checks
-        if one.measured and not one.passed and one.enforcement == "block"
-    )
     decision = certify(
         eval_report=report,
         policy=work.policy,
@@ -138,11 +133,20 @@ def _certified(
         tune_report=candidate.tune_report,
         screen_report=screened,
     )
-    reasons = (*decision.reasons, *failed)
+    reasons = (*decision.reasons, *blocking(checks))
     claim.check()
     if decision.envelope is not None and not reasons:
         write_atomic(candidate.place / CERTIFICATE_FILE, decision.envelope)
     return reasons
+
+
+def blocking(checks: Sequence[CategoryCheck]) -> tuple[str, ...]:
+    """Return why categories block: those that failed, unless the policy only reports them."""
+    return tuple(
+        f"moderation check {one.category}: {one.reason}"
+        for one in checks
+        if one.measured and not one.passed and one.enforcement == "block"
+    )
 
 
 def _data(

@@ -141,7 +141,9 @@ class Gates:
         digest = hashlib.sha256(key.encode()).hexdigest()
         with self._all:
             if digest not in self._entries:
-                name = "".join(c if (c.isalnum() and c.isascii()) or c in "_.@-" else "-" for c in grant.client)
+                name = "".join(
+                    c if (c.isalnum() and c.isascii()) or c in "_.@-" else "-" for c in grant.client
+                )
                 bounds = {k: v for k, v in asdict(grant.budget).items() if v is not None}
                 self._entries[digest] = KeyEntry(
                     name=name[:64] or _NAME, sha256=digest, models=grant.models, routes=("chat",), **bounds
