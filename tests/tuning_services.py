@@ -94,6 +94,7 @@ class Service:
     key: str = ""
     url: str = ""
     process: subprocess.Popen[str] | None = None
+    clients: list[openai.OpenAI] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -131,11 +132,10 @@ class Service:
             "--signers", str(self.folder / "signers"), "--keys", str(self.folder / "keys.json"),
             "--defence", "none", "--free-mib", "0", "--port", "0", *self.options, *options,
         ]  # fmt: skip
-        log = (self.folder / "log").open("a")
-        environment = {**os.environ, **self.environment}
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
-        )
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **self.environment}
+            )
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         assert self.url, (self.folder / "log").read_text()[-3000:]
@@ -161,7 +161,11 @@ class Service:
 
     def client(self, key: str = "") -> openai.OpenAI:
         """Return the official client, with a key."""
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0, timeout=120)
+        made = openai.OpenAI(
+            base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0, timeout=120
+        )
+        self.clients.append(made)
+        return made
 
     def approve(self, certificate: str) -> None:
         """Sign a certificate as the approver, by `recert approve`."""
@@ -180,6 +184,8 @@ def running(service: Service, *options: str) -> Iterator[Service]:
     try:
         yield service
     finally:
+        for client in service.clients:
+            client.close()
         assert service.process is not None
         if service.process.poll() is None:
             service.stop()

@@ -13,7 +13,7 @@ from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE, evaluate
 from recert.models.engines import folder_arms
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
-from recert.policy import moderation_checks
+from recert.policy import Policy, moderation_checks
 from recert.records import (
     Chat,
     ChatRow,
@@ -74,8 +74,8 @@ def assess(
     """
     Evaluate a candidate, and certify it or say why not. Writes into its place; an earlier certificate goes first.
 
-    The policy's rules decide, as everywhere. Beside them a category that failed where the policy does not only report
-    it blocks too; one that was not measured has not passed, which the event says, and is left to the rules.
+    The policy's rules decide, as everywhere. Where it has a section on the 13 categories, one that failed blocks too,
+    unless it is only reported; one that was not measured has not passed, which the event says, and is left to the rules.
 
     Raises:
         Lost: the job is not ours any more.
@@ -108,7 +108,7 @@ def assess(
         checks=checks,
         reasons=reasons,
         valid_loss=_loss(model, validation[:_MOST_VALIDATED]) if validation else None,
-        data=_data(candidate.name, report, checks, reasons),
+        data=_data(candidate.name, report, checks, reasons, work.policy),
     )
 
 
@@ -133,24 +133,33 @@ def _certified(
         tune_report=candidate.tune_report,
         screen_report=screened,
     )
-    reasons = (*decision.reasons, *blocking(checks))
+    reasons = (*decision.reasons, *blocking(checks, work.policy))
     claim.check()
     if decision.envelope is not None and not reasons:
         write_atomic(candidate.place / CERTIFICATE_FILE, decision.envelope)
     return reasons
 
 
-def blocking(checks: Sequence[CategoryCheck]) -> tuple[str, ...]:
-    """Return why categories block: those that failed, unless the policy only reports them."""
+def blocking(checks: Sequence[CategoryCheck], policy: Policy) -> tuple[str, ...]:
+    """Return why categories block: those that failed, where the policy has them block."""
     return tuple(
         f"moderation check {one.category}: {one.reason}"
         for one in checks
-        if one.measured and not one.passed and one.enforcement == "block"
+        if one.measured and not one.passed and enforcement(one, policy) == "block"
     )
 
 
+def enforcement(check: CategoryCheck, policy: Policy) -> str:
+    """Return `block` or `report`: categories block where the policy has a section on them, else its rules alone do."""
+    return check.enforcement if "moderation_checks" in policy.model_fields_set else "report"
+
+
 def _data(
-    name: str, report: EvalReport, checks: Sequence[CategoryCheck], reasons: Sequence[str]
+    name: str,
+    report: EvalReport,
+    checks: Sequence[CategoryCheck],
+    reasons: Sequence[str],
+    policy: Policy,
 ) -> dict[str, Any]:
     verdict = report.verdict_safeguarded if report.required_controls else report.verdict_raw
     return {
@@ -167,7 +176,7 @@ def _data(
                 "passed": one.passed,
                 "flagged": one.measured and not one.passed,
                 "measured": one.measured,
-                "enforcement": one.enforcement,
+                "enforcement": enforcement(one, policy),
                 "condition": one.condition,
                 "reason": one.reason,
             }

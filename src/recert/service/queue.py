@@ -17,7 +17,7 @@ from typing import Any, Final
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
-from recert.service.tables import Place, new_id, now_ms, now_s, packed, read_page
+from recert.service.tables import Place, new_id, now_ms, now_s, one_at_a_time, packed, read_page
 from recert.store.sql import failing
 from recert.store.tables import SERVICE_JOBS as JOBS
 
@@ -100,6 +100,7 @@ class JobQueue:
         with failing("write the queue", self._place.where):
             try:
                 with self._place.engine.begin() as link:
+                    one_at_a_time(self._place, link, project)
                     link.execute(sql.insert(JOBS).values(row))
                     if link.execute(count).scalar_one() > most_open:
                         raise TooMany

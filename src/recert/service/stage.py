@@ -66,7 +66,11 @@ class ServiceServer:
             if not self._server.started:
                 raise GatewayError("start-failed", "the service did not start")
         finally:
-            self._socket.close()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of its address, where it was never run."""
+        self._socket.close()
 
 
 def prepare_service(

@@ -55,6 +55,13 @@ def open_place(where: Path | str) -> Place:
     return Place(engine, where)
 
 
+def one_at_a_time(place: Place, link: sql.Connection, project: str) -> None:
+    """Hold a project's quota until the transaction ends. SQLite has one writer, which its first write makes."""
+    if place.engine.dialect.name == "postgresql":
+        lock = sql.func.pg_advisory_xact_lock(sql.func.hashtextextended(f"recert service {project}", 0))
+        link.execute(sql.select(lock))
+
+
 def new_id(prefix: str) -> str:
     """Return an id that nobody can guess, such as `file-...`."""
     return f"{prefix}-{secrets.token_hex(_ID_BYTES)}"

@@ -16,7 +16,7 @@ from recert.digest import sha256_bytes
 from recert.errors import StoreError
 from recert.service.queue import Repeated
 from recert.service.settings import ServiceSettings
-from recert.service.tables import Place, new_id, now_s, packed, read_page
+from recert.service.tables import Place, new_id, now_s, one_at_a_time, packed, read_page
 from recert.store.files import publish_folder
 from recert.store.sql import failing
 from recert.store.tables import SERVICE_FILES as FILES
@@ -127,6 +127,7 @@ class Files:
         with failing("write the files", self._place.where):
             try:
                 with self._place.engine.begin() as link:
+                    one_at_a_time(self._place, link, row["project"])
                     link.execute(sql.insert(FILES).values(row))
                     total = int(link.execute(used).scalar_one())
                     if row["purpose"] == TRAINING and total > self._settings.project_bytes:
