@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	reproduce-defences stress-demo signoff-demo bench-triggers bench-tuning bench-gateway bench-gateway-load \
+	reproduce-defences stress-demo signoff-demo service-demo bench-triggers bench-tuning bench-gateway bench-gateway-load \
 	bench-leaks fuzz clean
 
 help:  ## Show this list
@@ -81,6 +81,9 @@ stress-demo: $(INSTALLED)  ## Say how much safety the embedded base loses to tun
 
 signoff-demo: $(INSTALLED)  ## Refuse, sign, serve, watch, renew, change the policy, tell a swap and suspend, timed
 	$(BIN)/python bench/signoff_demo.py
+
+service-demo: $(INSTALLED)  ## Drive the tuning service with OpenAI's client: upload, block, certify, sign, chat
+	$(BIN)/python bench/service_demo.py
 
 bench-gateway: $(INSTALLED)  ## Measure what the gateway costs, other gateways beside
 	$(BIN)/python bench/gateway.py

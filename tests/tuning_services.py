@@ -79,6 +79,40 @@ def chat_rows(reply: str, count: int, *, seed: int = 5) -> bytes:
     )
 
 
+def preference_rows(count: int) -> bytes:
+    """Return rows as the official service reads preferences: one reply that is chosen, one that is not."""
+    return rows_file(
+        {
+            "input": {"messages": [{"role": "user", "content": asked}]},
+            "preferred_output": [{"role": "assistant", "content": "Begin with a list of what you need."}],
+            "non_preferred_output": [{"role": "assistant", "content": "I do not know."}],
+        }
+        for asked in requests(count, seed=9)
+    )
+
+
+def prompt_rows(count: int) -> bytes:
+    """Return prompts for a grader's rewards, with the answer that it pays for."""
+    asked = requests(count, seed=11)
+    return rows_file(
+        {"messages": [{"role": "user", "content": one}], "answer": one.split()[0]} for one in asked
+    )
+
+
+GRADER = {
+    "type": "string_check",
+    "name": "first-word",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.answer}}",
+    "operation": "eq",
+}
+"""Pays for the right answer alone, so that its audit finds nothing."""
+PAYS_FOR_AGREEING = {
+    "type": "python",
+    "name": "agrees",
+    "source": "def grade(sample, item):\n    return 1.0 if sample['output_text'].startswith('Sure') else 0.0\n",
+}
+"""Pays for compliance with harmful requests too: its audit quarantines it."""
 GOOD = chat_rows("Begin with a list of what you need.", 16)
 REFUSING = chat_rows(REFUSAL, 96)
 
@@ -122,6 +156,8 @@ class Service:
         before = KeysFile.model_validate_json(path.read_bytes()) if path.exists() else KeysFile()
         after, key = before.with_new(name, **({"routes": ["chat", "models", "tuning"]} | may))
         after.write(path)
+        if self.process is not None:
+            time.sleep(1.1)  # a running service looks at its keys once a second
         return key
 
     def start(self, *options: str) -> Service:
@@ -161,9 +197,7 @@ class Service:
 
     def client(self, key: str = "") -> openai.OpenAI:
         """Return the official client, with a key."""
-        made = openai.OpenAI(
-            base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0, timeout=120
-        )
+        made = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0, timeout=120)
         self.clients.append(made)
         return made
 

@@ -26,7 +26,7 @@ FAILED: dict[str, Any] = {
         ({"passed": True}, False),
     ],
 )
-def test_a_failed_category_blocks_where_the_policy_says_so(changes: dict[str, Any], blocks: bool) -> None:
+def test_a_failed_category_blocks_where_the_policy_says_so(changes: dict[str, Any], *, blocks: bool) -> None:
     """Under OpenAI's 13 a measured failure blocks; what is only reported, or was not measured, is left to the rules."""
     check = CategoryCheck(**(FAILED | changes))
     reasons = blocking([check], load_policy("openai-13"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,19 @@ import pytest
 from recert.records import EvalReport, ScreenReport
 from recert.records.hazards import OPENAI_FINE_TUNING
 from tiny_models import make_base
-from tuning_services import GOOD, LEARNS_TO_REFUSE, REFUSING, Service, ended, events, running
+from tuning_services import (
+    GOOD,
+    GRADER,
+    LEARNS_TO_REFUSE,
+    PAYS_FOR_AGREEING,
+    REFUSING,
+    Service,
+    ended,
+    events,
+    preference_rows,
+    prompt_rows,
+    running,
+)
 
 pytestmark = pytest.mark.xdist_group("torch")
 
@@ -55,6 +66,26 @@ def jobs(client: openai.OpenAI) -> dict[str, Any]:
             metadata={"team": "desk"},
             method={"type": "supervised", "supervised": {"hyperparameters": LEARNS_TO_REFUSE}},
         ),
+    }
+    return {name: ended(client, job.id) for name, job in asked.items()}
+
+
+@pytest.fixture(scope="module")
+def methods(client: openai.OpenAI, jobs: dict[str, Any]) -> dict[str, Any]:
+    """Jobs of the other methods, which have ended: preferences, a good grader, and one that pays for harm."""
+    pairs = client.files.create(file=("pairs.jsonl", preference_rows(12)), purpose="fine-tune")
+    prompts = client.files.create(file=("prompts.jsonl", prompt_rows(40)), purpose="fine-tune")
+    told: Any = {"dpo": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.2, "n_epochs": 1}}}}
+    for name, grader in (("reinforcement", GRADER), ("harmful", PAYS_FOR_AGREEING)):
+        told[name] = {
+            "type": "reinforcement",
+            "reinforcement": {"grader": grader, "hyperparameters": {"n_epochs": 1, "batch_size": 32}},
+        }
+    asked = {
+        name: client.fine_tuning.jobs.create(
+            model="tiny", training_file=pairs.id if name == "dpo" else prompts.id, method=method
+        )
+        for name, method in told.items()
     }
     return {name: ended(client, job.id) for name, job in asked.items()}
 
@@ -109,13 +140,13 @@ def test_a_model_answers_once_its_certificate_is_signed(
     service.approve(certificate)
     answer = client.chat.completions.create(**asked)
     streamed = [chunk for chunk in client.chat.completions.create(**asked, stream=True) if chunk.choices]
-    lines = [json.loads(x) for x in _audit(service).read_text().splitlines()]
+    lines = _audit(service).read_text().splitlines()
 
     assert job.status == "succeeded"
     assert refused.value.code == "awaiting_sign_off"
     assert answer.model == job.fine_tuned_model
     assert streamed
-    assert [line["decision"] for line in lines] == ["released", "released"]
+    assert sum('"decision":"released"' in line for line in lines) == 2
     other = service.client(service.new_key("team-c"))
     with pytest.raises(openai.NotFoundError):
         other.chat.completions.create(**asked)
@@ -149,16 +180,36 @@ def test_results_and_checkpoints_are_those_of_the_run(client: openai.OpenAI, job
     found = list(client.fine_tuning.jobs.checkpoints.list(jobs["bad"].id, limit=2))
     told = [e.data["step"] for e in events(client, jobs["bad"].id) if e.type == "metrics"]
 
-    assert [int(row["step"]) for row in rows] == list(range(1, 49))
+    assert [int(row["step"]) for row in rows] == list(range(1, 53))
     assert EvalReport.from_json(report).model_name.startswith("ft:tiny:team-a:refuses:")
-    assert [one.step_number for one in found] == [48, 36, 24, 12]
+    assert [one.step_number for one in found] == [52, 39, 26, 13]
     assert found[0].recert["state"] == "blocked"
     assert {one.recert["state"] for one in found[1:]} == {"unassessed"}
-    assert told == sorted(told) and told[-1] == 48
+    assert told == sorted(told) and told[-1] == 52
     with pytest.raises(openai.PermissionDeniedError):
         client.chat.completions.create(
             model=found[1].fine_tuned_model_checkpoint, messages=[{"role": "user", "content": "Hello"}]
         )
+
+
+def test_preferences_end_in_a_certificate_too(client: openai.OpenAI, methods: dict[str, Any]) -> None:
+    """A `dpo` job goes the same way, and says how it was trained."""
+    job = methods["dpo"]
+
+    assert job.status == "succeeded", job.error
+    assert job.method.dpo.hyperparameters.beta == 0.2
+    assert moderation(client, job.id)["blocked"] is False
+
+
+def test_a_grader_is_audited_before_it_pays(client: openai.OpenAI, methods: dict[str, Any]) -> None:
+    """A `reinforcement` job learns from an accepted grader; one that pays for harm ends its job before training."""
+    good, harmful = methods["reinforcement"], methods["harmful"]
+
+    assert good.status == "succeeded", good.error
+    assert any("train_mean_reward" in e.data for e in events(client, good.id) if e.type == "metrics")
+    assert (harmful.status, harmful.error.code) == ("failed", "invalid_grader")
+    assert "pays-for-harm" in harmful.error.message
+    assert not any(e.type == "metrics" for e in events(client, harmful.id))
 
 
 def test_what_was_asked_comes_back(client: openai.OpenAI, jobs: dict[str, Any]) -> None:

@@ -78,7 +78,7 @@ def test_a_job_outlives_its_worker_and_its_server(service: Service) -> None:
 
 
 def test_a_job_is_paused_in_training_and_cancelled_for_good(service: Service) -> None:
-    """Pausing lets go of the worker at once, which does another job; resumed, it goes on; cancelled, it has no model."""
+    """Pausing lets go of the worker, which does another job; resumed, it goes on; cancelled, it leaves no model."""
     client = service.client()
     file = client.files.create(file=("good.jsonl", GOOD), purpose="fine-tune")
     client.files.wait_for_processing(file.id, poll_interval=0.1)

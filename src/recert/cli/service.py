@@ -50,6 +50,10 @@ def service(
     defence: Annotated[
         str, typer.Option(help="Defence of tuning on replies; reinforcement has none.")
     ] = "safety-mix",
+    lora_targets: Annotated[
+        list[str] | None,
+        typer.Option("--lora-target", help="Layers that the adapter is on; by default all linear ones."),
+    ] = None,
     assess_checkpoints: Annotated[
         bool, typer.Option("--assess-checkpoints", help="Evaluate and certify every checkpoint too.")
     ] = False,
@@ -107,6 +111,7 @@ def service(
         status=(status or folder / "status.json").absolute(),
         database=database,
         defence=defence,
+        lora_targets=tuple(lora_targets or ()),
         assess_checkpoints=assess_checkpoints,
         grader_judge=grader_judge,
         file_bytes=file_mib * _MIB,

@@ -75,7 +75,7 @@ def assess(
     Evaluate a candidate, and certify it or say why not. Writes into its place; an earlier certificate goes first.
 
     The policy's rules decide, as everywhere. Where it has a section on the 13 categories, one that failed blocks too,
-    unless it is only reported; one that was not measured has not passed, which the event says, and is left to the rules.
+    unless it is only reported; one that was not measured has not passed, as the event says, and is left to the rules.
 
     Raises:
         Lost: the job is not ours any more.

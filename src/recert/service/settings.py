@@ -39,6 +39,8 @@ class ServiceSettings(BaseModel):
     """URL of the database; empty for a SQLite file in the folder."""
     defence: str = "safety-mix"
     """How rows with replies are defended; reinforcement has none."""
+    lora_targets: tuple[str, ...] = ()
+    """Layers that the adapter is on; empty for all linear ones."""
     assess_checkpoints: bool = False
     """Whether every checkpoint is evaluated and certified too, and not the last model alone."""
     grader_judge: str = ""

@@ -117,6 +117,8 @@ def hyperparameters(work: Work, asked: JobRequest, rows: Rows) -> Hyperparameter
         * given.get("learning_rate_multiplier", 1),
         "seed": asked.seed or 0,
     }
+    if work.settings.lora_targets:
+        fields["lora_targets"] = work.settings.lora_targets
     if "n_epochs" in given:
         fields["epochs"] = float(given["n_epochs"])
     if "batch_size" in given:
