@@ -22,54 +22,68 @@ _FOLDER = Path("service")
 _MIB = 2**20
 
 
+_Called = Annotated[
+    str,
+    typer.Option(help="What clients call the base; by default its name with `-` for other characters."),
+]
+_SignersFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with `evaluator.pem`, `trainer.pub` and the `.pub` file of each who approves; with "
+        "`status.pem` the status list is issued here. By default `signers` in --folder, made where missing."
+    ),
+]
+_StatusList = Annotated[
+    Path | None, typer.Option(help="Newest status list; by default `status.json` in --folder.")
+]
+_Database = Annotated[
+    str, typer.Option(help="URL of a PostgreSQL database; by default a SQLite file in --folder.")
+]
+_DefenceName = Annotated[str, typer.Option(help="Defence of tuning on replies; reinforcement has none.")]
+_LoraTargets = Annotated[
+    list[str] | None,
+    typer.Option("--lora-target", help="Layers that the adapter is on; by default all linear ones."),
+]
+_AssessCheckpoints = Annotated[
+    bool, typer.Option("--assess-checkpoints", help="Evaluate and certify every checkpoint too.")
+]
+_GraderJudge = Annotated[
+    str, typer.Option(metavar="MODEL", help="Model that reads for `score_model` graders.")
+]
+_Workers = Annotated[
+    int, typer.Option(min=0, max=1, help="Workers as child processes; 0 where they run elsewhere.")
+]
+_FileMib = Annotated[int, typer.Option(min=1, help="Largest upload.")]
+_ProjectMib = Annotated[int, typer.Option(min=1, help="All uploads of a project.")]
+_ProjectJobs = Annotated[int, typer.Option(min=1, help="Jobs of a project that wait or run at once.")]
+_FreeMib = Annotated[
+    int, typer.Option(min=0, help="Free space below which uploads are refused and jobs wait.")
+]
+_ServedModels = Annotated[int, typer.Option(min=1, help="Tuned models that are served at once.")]
+
+
 @app.callback()
 def service(
     *,
     context: typer.Context,
     base: Base = DEFAULT_BASE,
-    called: Annotated[
-        str,
-        typer.Option(help="What clients call the base; by default its name with `-` for other characters."),
-    ] = "",
+    called: _Called = "",
     policy: PolicyName = "default",
     suites: Suites = None,
     folder: Folder = _FOLDER,
-    signers: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder with `evaluator.pem`, `trainer.pub` and the `.pub` file of each who approves; with "
-            "`status.pem` the status list is issued here. By default `signers` in --folder, made where missing."
-        ),
-    ] = None,
-    status: Annotated[
-        Path | None, typer.Option(help="Newest status list; by default `status.json` in --folder.")
-    ] = None,
-    database: Annotated[
-        str, typer.Option(help="URL of a PostgreSQL database; by default a SQLite file in --folder.")
-    ] = "",
-    defence: Annotated[
-        str, typer.Option(help="Defence of tuning on replies; reinforcement has none.")
-    ] = "safety-mix",
-    lora_targets: Annotated[
-        list[str] | None,
-        typer.Option("--lora-target", help="Layers that the adapter is on; by default all linear ones."),
-    ] = None,
-    assess_checkpoints: Annotated[
-        bool, typer.Option("--assess-checkpoints", help="Evaluate and certify every checkpoint too.")
-    ] = False,
-    grader_judge: Annotated[
-        str, typer.Option(metavar="MODEL", help="Model that reads for `score_model` graders.")
-    ] = "",
-    workers: Annotated[
-        int, typer.Option(min=0, max=1, help="Workers as child processes; 0 where they run elsewhere.")
-    ] = 1,
-    file_mib: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 512,
-    project_mib: Annotated[int, typer.Option(min=1, help="All uploads of a project.")] = 10_240,
-    project_jobs: Annotated[int, typer.Option(min=1, help="Jobs of a project that wait or run at once.")] = 4,
-    free_mib: Annotated[
-        int, typer.Option(min=0, help="Free space below which uploads are refused and jobs wait.")
-    ] = 256,
-    served_models: Annotated[int, typer.Option(min=1, help="Tuned models that are served at once.")] = 2,
+    signers: _SignersFolder = None,
+    status: _StatusList = None,
+    database: _Database = "",
+    defence: _DefenceName = "safety-mix",
+    lora_targets: _LoraTargets = None,
+    assess_checkpoints: _AssessCheckpoints = False,
+    grader_judge: _GraderJudge = "",
+    workers: _Workers = 1,
+    file_mib: _FileMib = 512,
+    project_mib: _ProjectMib = 10_240,
+    project_jobs: _ProjectJobs = 4,
+    free_mib: _FreeMib = 256,
+    served_models: _ServedModels = 2,
     keys: only.Keys = None,
     host: only.Host = "127.0.0.1",
     port: only.Port = 8000,
@@ -82,9 +96,7 @@ def service(
     if context.invoked_subcommand is not None:
         return
     from recert.cli.loading import load_base, load_suites
-    from recert.cli.printing import talk
     from recert.gateway.telemetry import log_to_stderr
-    from recert.pipeline.signers import signers_of
     from recert.service.settings import ServiceSettings
 
     _require_extra()
@@ -92,13 +104,7 @@ def service(
 
     log_to_stderr()
     folder = folder.absolute()
-    signed_by = (signers or folder / "signers").absolute()
-    if signers is None and not signed_by.exists():
-        signers_of(signed_by)
-        talk().print(
-            f"made keys of every role in {signed_by}: give the approver's to somebody else, and leave approver.pub",
-            soft_wrap=True,
-        )
+    signed_by = (signers or _own_signers(folder)).absolute()
     load_suites(suites or [])  # a suite that cannot be read is told now, and not by a worker
     settings = ServiceSettings(
         folder=folder,
@@ -147,6 +153,21 @@ def worker(
     log_to_stderr()
     settings: ServiceSettings = ServiceSettings.read(folder.absolute())
     run_worker(settings, load_suites(settings.suites), name=name, with_parent=with_parent)
+
+
+def _own_signers(folder: Path) -> Path:
+    """The keys in the service's folder; for a first try they are made."""
+    from recert.cli.printing import talk
+    from recert.pipeline.signers import signers_of
+
+    made = folder / "signers"
+    if not made.exists():
+        signers_of(made)
+        talk().print(
+            f"made keys of every role in {made}: give approver.pem to somebody else, and leave approver.pub",
+            soft_wrap=True,
+        )
+    return made
 
 
 def _require_extra() -> None:

@@ -33,9 +33,9 @@ from recert.service.events import Events
 from recert.service.gates import Gates
 from recert.service.queue import JobQueue
 from recert.service.settings import ServiceSettings
-from recert.service.signing import load_signers
+from recert.service.signing import ServiceSigners, load_signers
 from recert.service.systems import Systems
-from recert.service.tables import now_s, open_place
+from recert.service.tables import Place, now_s, open_place
 from recert.service.uploads import Files
 from recert.service.workers import OwnWorker
 
@@ -73,6 +73,37 @@ class ServiceServer:
         self._socket.close()
 
 
+class _Around:
+    """What runs beside the answers: the worker, and whoever signs the status list anew."""
+
+    def __init__(self, desk: Desk, signers: ServiceSigners, place: Place, worker: OwnWorker | None) -> None:
+        self._desk, self._signers, self._place, self._worker = desk, signers, place, worker
+        self._ended = threading.Event()
+
+    def begin(self) -> None:
+        """Start both."""
+        if self._worker is not None:
+            self._worker.start()
+        threading.Thread(target=self._refresh, name="status-list", daemon=True).start()
+
+    def end(self) -> None:
+        """End both, every gateway, and let go of the database."""
+        self._ended.set()
+        if self._worker is not None:
+            self._worker.stop()
+        self._desk.gates.close()
+        self._desk.budgets.close()
+        self._place.close()
+
+    def _refresh(self) -> None:
+        hours = self._desk.policy.certification.status_validity_hours
+        while not self._ended.wait(hours * 3600 / _REFRESHES):
+            try:
+                self._signers.refresh_status(self._desk.settings.status, validity_hours=hours)
+            except RecertError as exc:
+                log.error("the status list cannot be signed anew: %s", exc)
+
+
 def prepare_service(
     settings: ServiceSettings,
     *,
@@ -101,8 +132,7 @@ def prepare_service(
     policy = load_policy(settings.policy)
     signers = load_signers(settings.signers, policy)
     settings.write()
-    hours = policy.certification.status_validity_hours
-    signers.refresh_status(settings.status, validity_hours=hours)
+    signers.refresh_status(settings.status, validity_hours=policy.certification.status_validity_hours)
     place = open_place(settings.store)
     queue = JobQueue(place)
     (settings.folder / "gateways").mkdir(mode=0o700, exist_ok=True)
@@ -118,33 +148,11 @@ def prepare_service(
         gates=Gates(settings, policy, signers),
         started_s=now_s(),
     )
-    own = OwnWorker(settings.folder, queue) if workers else None
-    ended = threading.Event()
-
-    def refresh() -> None:
-        while not ended.wait(hours * 3600 / _REFRESHES):
-            try:
-                signers.refresh_status(settings.status, validity_hours=hours)
-            except RecertError as exc:
-                log.error("the status list cannot be signed anew: %s", exc)
-
-    def begin() -> None:
-        if own is not None:
-            own.start()
-        threading.Thread(target=refresh, name="status-list", daemon=True).start()
-
-    def end() -> None:
-        ended.set()
-        if own is not None:
-            own.stop()
-        desk.gates.close()
-        desk.budgets.close()
-        place.close()
-
+    around = _Around(desk, signers, place, OwnWorker(settings.folder, queue) if workers else None)
     listening = _listen(host, port)
     shown = f"[{host.strip('[]')}]" if ":" in host else host
     config = uvicorn.Config(
-        make_app(desk, begin=begin, end=end),
+        make_app(desk, begin=around.begin, end=around.end),
         http="httptools",
         ws="none",
         loop="uvloop",
