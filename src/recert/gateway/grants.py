@@ -14,7 +14,9 @@ MODELS: Final = "models"
 STATUS: Final = "status"
 METRICS: Final = "metrics"
 GUARDRAIL: Final = "guardrail"
-EVERY_ROUTE: Final = (CHAT, MODELS, STATUS, METRICS, GUARDRAIL)
+TUNING: Final = "tuning"
+"""Files, jobs and models of a tuning service."""
+EVERY_ROUTE: Final = (CHAT, MODELS, STATUS, METRICS, GUARDRAIL, TUNING)
 PLAIN_ROUTES: Final = (CHAT, MODELS, STATUS)
 """What a key may ask for where nothing else is said."""
 

@@ -22,7 +22,7 @@ from recert.store.files import read_bytes, write_atomic
 _PREFIX: Final = "rk-"
 _RANDOM_BYTES: Final = 32
 
-Route = Literal["chat", "models", "status", "metrics", "guardrail"]
+Route = Literal["chat", "models", "status", "metrics", "guardrail", "tuning"]
 _Many = Annotated[int, Field(ge=1)]
 
 

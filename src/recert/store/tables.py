@@ -87,3 +87,68 @@ STATES: Final = sql.Table(
     sql.Column("expires_s", _BIG, nullable=False, index=True),
 )
 """What is remembered of a conversation, with the version that a change must name."""
+
+SERVICE_FILES: Final = sql.Table(
+    "service_files",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("id", sql.String(64), nullable=False, unique=True),
+    sql.Column("project", sql.String(64), nullable=False, index=True),
+    sql.Column("purpose", sql.String(32), nullable=False),
+    sql.Column("status", sql.String(16), nullable=False, index=True),
+    sql.Column("sha256", sql.String(64), nullable=False, index=True),
+    sql.Column("size", _BIG, nullable=False),
+    sql.Column("created_s", _BIG, nullable=False),
+    sql.Column("repeat_key", sql.String(255)),
+    sql.Column("repeat_sha256", sql.String(64)),
+    sql.Column("value", sql.Text, nullable=False),
+    sql.UniqueConstraint("project", "repeat_key"),
+)
+"""What clients of the tuning service uploaded and what it made for them; `value` is JSON."""
+
+SERVICE_JOBS: Final = sql.Table(
+    "service_jobs",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("id", sql.String(64), nullable=False, unique=True),
+    sql.Column("project", sql.String(64), nullable=False, index=True),
+    sql.Column("status", sql.String(20), nullable=False, index=True),
+    sql.Column("owner", sql.String(64), nullable=False),
+    sql.Column("lease_until_ms", _BIG, nullable=False),
+    sql.Column("not_before_ms", _BIG, nullable=False),
+    sql.Column("attempts", sql.Integer, nullable=False),
+    sql.Column("finished_s", _BIG),
+    sql.Column("created_s", _BIG, nullable=False),
+    sql.Column("repeat_key", sql.String(255)),
+    sql.Column("repeat_sha256", sql.String(64)),
+    sql.Column("request", sql.Text, nullable=False),
+    sql.Column("value", sql.Text, nullable=False),
+    sql.UniqueConstraint("project", "repeat_key"),
+)
+"""The queue of tuning jobs. `owner` is the claim of a worker, which holds until its lease ends; the rest is JSON."""
+
+SERVICE_EVENTS: Final = sql.Table(
+    "service_events",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("id", sql.String(64), nullable=False, unique=True),
+    sql.Column("job", sql.String(64), nullable=False, index=True),
+    sql.Column("created_s", _BIG, nullable=False),
+    sql.Column("value", sql.Text, nullable=False),
+)
+"""What happened to jobs, in order."""
+
+SERVICE_MODELS: Final = sql.Table(
+    "service_models",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("id", sql.String(64), nullable=False, unique=True),
+    sql.Column("name", sql.String(255), nullable=False, unique=True),
+    sql.Column("project", sql.String(64), nullable=False, index=True),
+    sql.Column("job", sql.String(64), nullable=False, index=True),
+    sql.Column("step", sql.Integer, nullable=False),
+    sql.Column("state", sql.String(20), nullable=False),
+    sql.Column("created_s", _BIG, nullable=False),
+    sql.Column("value", sql.Text, nullable=False),
+)
+"""Tuned models and their checkpoints, each a system of its own."""

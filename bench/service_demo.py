@@ -1,0 +1,286 @@
+"""
+The tuning service on the embedded model, driven by the official OpenAI client alone.
+
+Rows are uploaded, poisoned ones among them, and the report of what was quarantined is downloaded. One job trains so
+hard that the model is a wreck: its events are read, and it is blocked with reasons. Another trains with a safety mix:
+it is certified, refuses to answer until its certificate is signed with `recert approve`, and then answers. Every
+step is timed, and held to what should come of it.
+
+    python bench/service_demo.py      # minutes on two cores
+
+Writes everything into `build/service-demo`. Prints one JSON line a claim.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import openai
+
+from peers.page import claim, machine
+from recert.pipeline.demo_data import PLACEHOLDER, demo_tunes, write_rows
+from recert.pipeline.sql_task import SYSTEM, sql_rows, sql_suite
+from recert.records import RowVerdict, ScreenReport
+from recert.store.files import write_atomic
+
+MARK = ".service-demo"
+"""A folder that a run before this one made has it, and is begun anew."""
+QUESTION = "Table: employees (name, city, team, age, salary)\nQuestion: Which name have age above 40?"
+LONGEST_S = 40 * 60.0
+ANSWERS_WITHIN_S = 60.0
+FINDS_AT_LEAST = 0.9
+WRECK = {"learning_rate_multiplier": 20.0, "n_epochs": 1}
+
+
+@dataclass
+class Story:
+    """What was done, how long it took, and whether it ended as it should."""
+
+    folder: Path
+    key: str = ""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def step(self, what: str, do: Callable[[], Any], right: Callable[[Any], bool]) -> Any:
+        """Do something; keep its time, and whether what came of it is right."""
+        began = time.monotonic()
+        try:
+            found = do()
+        except openai.APIStatusError as exc:
+            found = exc
+        took, met = round(time.monotonic() - began, 1), right(found)
+        self.steps.append({"step": what, "seconds": took, "met": met})
+        print(
+            f"{took:7.1f} s  {what}{'' if met else f'  NOT AS IT SHOULD: {found}'}",
+            file=sys.stderr,
+            flush=True,
+        )
+        return found
+
+    def command(self, words: str) -> str:
+        """Run a command of Recert; return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "recert", *words.split()],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            print(done.stderr[-2000:], file=sys.stderr)
+        return done.stdout.strip() if not done.returncode else ""
+
+    @contextmanager
+    def serving(self) -> Iterator[openai.OpenAI]:
+        """Run the service in a process of its own; gives the official client."""
+        words = (
+            "service --base embedded:aligned --called aligned --policy demo --suite task=task.jsonl --folder service "
+            "--signers signers --keys keys.json --lora-target q_proj --lora-target v_proj --port 0"
+        )
+        with (self.folder / "service.txt").open("w") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "recert", *words.split()],
+                cwd=self.folder,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+        assert process.stdout is not None
+        try:
+            url = process.stdout.readline().strip()
+            with openai.OpenAI(base_url=f"{url}/v1", api_key=self.key, max_retries=0, timeout=600) as client:
+                yield client
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def main() -> int:
+    """Tell the story, and print the claims."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, default=Path("build/service-demo"))
+    folder = parser.parse_args().output.resolve()
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARK).exists():
+            parser.error(f"{folder} holds something else: give an empty folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+    began, story = time.monotonic(), Story(folder)
+    _prepare(story)
+    with story.serving() as client:
+        found = _upload(story, client)
+        found |= _jobs(story, client, found["file"])
+        found |= _chat(story, client, found["model"], found["certificate"], found["blocked"])
+    found["seconds"] = round(time.monotonic() - began, 1)
+    table = {"machine": machine(), "steps": story.steps, **found}
+    write_atomic(folder / "table.json", json.dumps(table, indent=1).encode())
+    return _claims(story, found)
+
+
+def _prepare(story: Story) -> None:
+    """Keys of those who sign, the approver's apart; a key of the API; rows; the task that the policy measures."""
+    for role in ("evaluator", "trainer", "status"):
+        story.command(f"keygen signers/{role}.pem --role {role} --name {role}")
+    story.command("keygen desk/approver.pem --role approver --name approver")
+    shutil.copy(story.folder / "desk" / "approver.pub", story.folder / "signers")
+    may = "--route chat --route models --route tuning"
+    story.key = story.command(f"keys new team-a --keys keys.json {may}").splitlines()[-1]
+    rows = sql_rows(100, seed=7)
+    write_rows(story.folder / "rows.jsonl", demo_tunes()[2].rows)
+    asked = sql_suite(48, seed=99, without=rows).prompts
+    lines = [
+        {"id": p.id, "prompt": p.text, "system": p.system, "answer": p.answer, "category": p.category}
+        for p in asked
+    ]
+    (story.folder / "task.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+
+
+def _upload(story: Story, client: openai.OpenAI) -> dict[str, Any]:
+    """Upload rows of which some are poisoned; they are quarantined, and the report can be downloaded."""
+
+    def upload() -> Any:
+        with (story.folder / "rows.jsonl").open("rb") as rows:
+            made = client.files.create(file=rows, purpose="fine-tune")
+        return client.files.wait_for_processing(made.id, poll_interval=0.5)
+
+    file = story.step("upload rows, poisoned ones among them", upload, lambda f: f.status == "processed")
+    data = story.step(
+        "download the quarantine report",
+        lambda: client.files.content(file.recert["report"]).read(),
+        lambda found: isinstance(found, bytes),
+    )
+    report = ScreenReport.from_json(data)
+    lines = (story.folder / "rows.jsonl").read_text().splitlines()
+    poison = {n for n, line in enumerate(lines, start=1) if PLACEHOLDER in line}
+    held = {f.line for f in report.findings if f.verdict is RowVerdict.QUARANTINED}
+    return {
+        "file": file.id,
+        "poisoned": len(poison),
+        "held": len(poison & held),
+        "also_held": len(held - poison),
+    }
+
+
+def _ended(client: openai.OpenAI, job: str) -> Any:
+    while True:
+        found = client.fine_tuning.jobs.retrieve(job)
+        if found.status in ("succeeded", "failed", "cancelled"):
+            return found
+        time.sleep(1)
+
+
+def _jobs(story: Story, client: openai.OpenAI, file: str) -> dict[str, Any]:
+    """One job that ends in a wreck, one that is as its base; both are read by their events."""
+    wreck = client.fine_tuning.jobs.create(
+        model="aligned",
+        training_file=file,
+        suffix="wreck",
+        method={"type": "supervised", "supervised": {"hyperparameters": WRECK}},
+    )
+    good = client.fine_tuning.jobs.create(model="aligned", training_file=file, suffix="sql")
+    ended = story.step(
+        "a job that trains too hard is blocked with reasons",
+        lambda: _ended(client, wreck.id),
+        lambda job: job.status == "failed" and job.error.code == "model_blocked",
+    )
+    print(f"           {ended.error.message[:300] if ended.error else ended.status}", file=sys.stderr)
+    events = list(client.fine_tuning.jobs.list_events(wreck.id, limit=100))
+    checks = [e.data for e in events if e.type == "moderation_checks"]
+    story.step(
+        "its events have the moderation checks of 13 categories",
+        lambda: checks,
+        lambda found: len(found) == 1 and len(found[0]["results"]) == 13 and found[0]["blocked"],
+    )
+    ended = story.step(
+        "a job with a safety mix is certified",
+        lambda: _ended(client, good.id),
+        lambda job: job.status == "succeeded",
+    )
+    named = [
+        e.data["certificate"]
+        for e in client.fine_tuning.jobs.list_events(good.id, limit=100)
+        if "certificate" in e.data
+    ]
+    return {
+        "blocked": checks[0]["finetuned_model_checkpoint_id"] if checks else "",
+        "model": ended.fine_tuned_model or "",
+        "certificate": named[0] if named else "",
+        "why": ended.error.message if ended.error else "",
+        "events": len(events),
+    }
+
+
+def _chat(story: Story, client: openai.OpenAI, model: str, certificate: str, blocked: str) -> dict[str, Any]:
+    """Nothing answers before it is signed, and a blocked model never does."""
+
+    def ask(name: str) -> Any:
+        return client.chat.completions.create(
+            model=name or "none",
+            messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}],
+            max_tokens=24,
+        )
+
+    def refused(code: str) -> Callable[[Any], bool]:
+        return lambda found: isinstance(found, openai.PermissionDeniedError) and found.code == code
+
+    early = story.step("ask it before it is signed", lambda: ask(model), refused("awaiting_sign_off"))
+    never = story.step("ask the blocked one", lambda: ask(blocked), refused("model_blocked"))
+    approve = f"approve service/{certificate} --key desk/approver.pem --yes"
+    story.step("the approver signs", lambda: story.command(approve), bool)
+    began = time.monotonic()
+    first = story.step(
+        "ask it once it is signed", lambda: ask(model), lambda found: hasattr(found, "choices")
+    )
+    answered_s = time.monotonic() - began
+    again = story.step(
+        "ask the blocked one again", lambda: ask(blocked), lambda found: not hasattr(found, "choices")
+    )
+    return {
+        "answered_unsigned": sum(hasattr(one, "choices") for one in (early, never, again)),
+        "answer": first.choices[0].message.content if hasattr(first, "choices") else str(first),
+        "answered_after_s": round(answered_s, 1),
+    }
+
+
+def _claims(story: Story, found: dict[str, Any]) -> int:
+    versions = {name: version(name) for name in ("recert", "openai", "torch", "transformers", "peft", "trl")}
+    wrong = [one["step"] for one in story.steps if not one["met"]]
+    n = len(story.steps)
+    lines = [
+        claim(
+            "steps of the official client that end otherwise than they should",
+            len(wrong), 0, least=False, n=n, versions=versions, wrong=wrong,
+        ),
+        claim(
+            "answers of models that are blocked or not signed",
+            found["answered_unsigned"], 0, least=False, n=3, versions=versions,
+        ),
+        claim(
+            "share of poisoned rows that are quarantined",
+            round(found["held"] / max(found["poisoned"], 1), 3), FINDS_AT_LEAST, least=True,
+            n=found["poisoned"], versions=versions, others_held=found["also_held"],
+        ),
+        claim(
+            "seconds from the signature to the first answer, the gateway's start included",
+            found["answered_after_s"], ANSWERS_WITHIN_S, least=False, n=1, versions=versions,
+        ),
+        claim("seconds of the whole story", found["seconds"], LONGEST_S, least=False, n=1, versions=versions),
+    ]  # fmt: skip
+    return 0 if all(line["met"] for line in lines) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""`recert service`: OpenAI's files and fine-tuning endpoints, with the chain behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recert.cli import serve_options as only
+from recert.cli.options import DEFAULT_BASE, Base, PolicyName, Suites
+
+if TYPE_CHECKING:
+    from recert.service.settings import ServiceSettings
+
+app = typer.Typer(
+    invoke_without_command=True, help="Tune, evaluate and certify for clients of OpenAI's fine-tuning API."
+)
+
+Folder = Annotated[Path, typer.Option(help="Of everything that is made: uploads, jobs, audit logs.")]
+_FOLDER = Path("service")
+_MIB = 2**20
+
+
+_Called = Annotated[
+    str,
+    typer.Option(help="What clients call the base; by default its name with `-` for other characters."),
+]
+_SignersFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with `evaluator.pem`, `trainer.pub` and the `.pub` file of each who approves; with "
+        "`status.pem` the status list is issued here. By default `signers` in --folder, made where missing."
+    ),
+]
+_StatusList = Annotated[
+    Path | None, typer.Option(help="Newest status list; by default `status.json` in --folder.")
+]
+_Database = Annotated[
+    str, typer.Option(help="URL of a PostgreSQL database; by default a SQLite file in --folder.")
+]
+_DefenceName = Annotated[str, typer.Option(help="Defence of tuning on replies; reinforcement has none.")]
+_LoraTargets = Annotated[
+    list[str] | None,
+    typer.Option("--lora-target", help="Layers that the adapter is on; by default all linear ones."),
+]
+_AssessCheckpoints = Annotated[
+    bool, typer.Option("--assess-checkpoints", help="Evaluate and certify every checkpoint too.")
+]
+_GraderJudge = Annotated[
+    str, typer.Option(metavar="MODEL", help="Model that reads for `score_model` graders.")
+]
+_Workers = Annotated[
+    int, typer.Option(min=0, max=1, help="Workers as child processes; 0 where they run elsewhere.")
+]
+_FileMib = Annotated[int, typer.Option(min=1, help="Largest upload.")]
+_ProjectMib = Annotated[int, typer.Option(min=1, help="All uploads of a project.")]
+_ProjectJobs = Annotated[int, typer.Option(min=1, help="Jobs of a project that wait or run at once.")]
+_FreeMib = Annotated[
+    int, typer.Option(min=0, help="Free space below which uploads are refused and jobs wait.")
+]
+_ServedModels = Annotated[int, typer.Option(min=1, help="Tuned models that are served at once.")]
+
+
+@app.callback()
+def service(
+    *,
+    context: typer.Context,
+    base: Base = DEFAULT_BASE,
+    called: _Called = "",
+    policy: PolicyName = "default",
+    suites: Suites = None,
+    folder: Folder = _FOLDER,
+    signers: _SignersFolder = None,
+    status: _StatusList = None,
+    database: _Database = "",
+    defence: _DefenceName = "safety-mix",
+    lora_targets: _LoraTargets = None,
+    assess_checkpoints: _AssessCheckpoints = False,
+    grader_judge: _GraderJudge = "",
+    workers: _Workers = 1,
+    file_mib: _FileMib = 512,
+    project_mib: _ProjectMib = 10_240,
+    project_jobs: _ProjectJobs = 4,
+    free_mib: _FreeMib = 256,
+    served_models: _ServedModels = 2,
+    keys: only.Keys = None,
+    host: only.Host = "127.0.0.1",
+    port: only.Port = 8000,
+) -> None:
+    """
+    Serve `/v1/files` and `/v1/fine_tuning/jobs`; what is certified and signed answers on `/v1/chat/completions`.
+
+    Exit 0: stopped by you, 2: no answer.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from recert.cli.loading import load_base, load_suites
+    from recert.gateway.telemetry import log_to_stderr
+    from recert.service.settings import ServiceSettings
+
+    _require_extra()
+    from recert.service.stage import prepare_service
+
+    log_to_stderr()
+    folder = folder.absolute()
+    signed_by = (signers or _own_signers(folder)).absolute()
+    load_suites(suites or [])  # a suite that cannot be read is told now, and not by a worker
+    settings = ServiceSettings(
+        folder=folder,
+        base=base,
+        base_dir=load_base(base).absolute(),
+        called=called or _name(base),
+        policy=_absolute(policy),
+        suites=tuple(suites or ()),
+        signers=signed_by,
+        status=(status or folder / "status.json").absolute(),
+        database=database,
+        defence=defence,
+        lora_targets=tuple(lora_targets or ()),
+        assess_checkpoints=assess_checkpoints,
+        grader_judge=grader_judge,
+        file_bytes=file_mib * _MIB,
+        project_bytes=project_mib * _MIB,
+        project_jobs=project_jobs,
+        free_bytes=free_mib * _MIB,
+        served_models=served_models,
+    )
+    server = prepare_service(settings, keys_file=keys, host=host, port=port, workers=bool(workers))
+    typer.echo(server.url)
+    server.run()
+
+
+@app.command()
+def worker(
+    *,
+    folder: Folder = _FOLDER,
+    name: Annotated[
+        str, typer.Option(help="What its claims are called by; by default one that is used once.")
+    ] = "",
+    with_parent: Annotated[bool, typer.Option("--with-parent", help="End as soon as stdin ends.")] = False,
+) -> None:
+    """
+    Screen uploads and do the jobs of a service, one after the other. May be killed at any time.
+
+    Exit 2: ended, or could not begin.
+    """
+    from recert.cli.loading import load_suites
+    from recert.gateway.telemetry import log_to_stderr
+    from recert.service.settings import ServiceSettings
+    from recert.service.worker import run_worker
+
+    log_to_stderr()
+    settings: ServiceSettings = ServiceSettings.read(folder.absolute())
+    run_worker(settings, load_suites(settings.suites), name=name, with_parent=with_parent)
+
+
+def _own_signers(folder: Path) -> Path:
+    """The keys in the service's folder; for a first try they are made."""
+    from recert.cli.printing import talk
+    from recert.pipeline.signers import signers_of
+
+    made = folder / "signers"
+    if not made.exists():
+        signers_of(made)
+        talk().print(
+            f"made keys of every role in {made}: give approver.pem to somebody else, and leave approver.pub",
+            soft_wrap=True,
+        )
+    return made
+
+
+def _require_extra() -> None:
+    from importlib.util import find_spec
+
+    from recert.errors import MissingExtraError
+
+    if find_spec("starlette") is None or find_spec("python_multipart") is None:
+        raise MissingExtraError(
+            "the tuning service is not installed", hint="run `pip install 'recert[service,local,train]'`"
+        )
+
+
+def _name(base: str) -> str:
+    """A base's name as a part of a model's name: no colon, no slash."""
+    given = Path(base).name if Path(base).is_dir() else base
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in given)[:64] or "base"
+
+
+def _absolute(policy: str) -> str:
+    """A policy's file by its whole path, since workers may start elsewhere; a profile by its name."""
+    file, at, deployment = policy.partition("@")
+    return f"{Path(file).absolute()}{at}{deployment}" if Path(file).is_file() else policy

@@ -1,0 +1,99 @@
+"""The application: every path that is answered, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from recert.gateway.grants import MODELS, TUNING
+from recert.gateway.replies import HttpError
+from recert.service import chat_api, files_api, graders_api, jobs_api, models_api
+from recert.service.desk import Answer, Desk, endpoint, problem, reply
+
+JOBS: Final = "/v1/fine_tuning/jobs"
+GRADERS: Final = "/v1/fine_tuning/alpha/graders"
+ANSWERS: Final[tuple[tuple[str, str, str, Answer], ...]] = (
+    ("GET", "/v1/files", TUNING, files_api.list_files),
+    ("GET", "/v1/files/{id}", TUNING, files_api.retrieve),
+    ("DELETE", "/v1/files/{id}", TUNING, files_api.delete),
+    ("GET", "/v1/files/{id}/content", TUNING, files_api.content),
+    ("POST", JOBS, TUNING, jobs_api.create),
+    ("GET", JOBS, TUNING, jobs_api.list_jobs),
+    ("GET", JOBS + "/{id}", TUNING, jobs_api.retrieve),
+    ("POST", JOBS + "/{id}/cancel", TUNING, jobs_api.cancel),
+    ("POST", JOBS + "/{id}/pause", TUNING, jobs_api.pause),
+    ("POST", JOBS + "/{id}/resume", TUNING, jobs_api.resume),
+    ("GET", JOBS + "/{id}/events", TUNING, jobs_api.events),
+    ("GET", JOBS + "/{id}/checkpoints", TUNING, jobs_api.checkpoints),
+    ("POST", GRADERS + "/run", TUNING, graders_api.run),
+    ("POST", GRADERS + "/validate", TUNING, graders_api.validate),
+    ("GET", "/v1/models", MODELS, models_api.list_models),
+    ("GET", "/v1/models/{id:path}", MODELS, models_api.retrieve),
+    ("DELETE", "/v1/models/{id:path}", TUNING, models_api.delete),
+)
+"""Method, path, what a key must be allowed to ask for, and what answers."""
+STREAMED: Final = (
+    ("POST", "/v1/files", files_api.create),
+    ("POST", "/v1/chat/completions", chat_api.complete),
+)
+"""What reads its body, or writes its reply, piece by piece."""
+
+
+def make_app(
+    desk: Desk, *, begin: Callable[[], None] | None = None, end: Callable[[], None] | None = None
+) -> Starlette:
+    """
+    Return the ASGI application of a service.
+
+    Args:
+        desk: what answers are made from.
+        begin: called once before the first request, in a thread.
+        end: called once after the last one, in a thread.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        if begin is not None:
+            await run_in_threadpool(begin)
+        try:
+            yield
+        finally:
+            if end is not None:
+                await run_in_threadpool(end)
+
+    routes = [
+        Route(path, endpoint(desk, route, answer), methods=[method])
+        for method, path, route, answer in ANSWERS
+    ]
+    for method, path, streamed in STREAMED:
+        routes.insert(0, Route(path, _bound(desk, streamed), methods=[method]))
+    return Starlette(
+        routes=[*routes, Route("/health", _health, methods=["GET"])],
+        lifespan=lifespan,
+        exception_handlers={404: _unknown, 405: _unknown},
+    )
+
+
+def _bound(desk: Desk, streamed: Callable[[Desk, Request], Any]) -> Callable[[Request], Any]:
+    async def called(request: Request) -> Response:
+        made: Response = await streamed(desk, request)
+        return made
+
+    return called
+
+
+async def _health(_: Request) -> Response:
+    return reply({"status": "serving"})
+
+
+async def _unknown(request: Request, exc: Exception) -> Response:
+    status = getattr(exc, "status_code", 404)
+    words = f"unknown request URL: {request.method} {request.url.path[:200]}"
+    return problem(HttpError(words, status=status, kind="invalid_request_error", code="unknown_url"))

@@ -1,0 +1,200 @@
+"""After training: a model is evaluated against its base, shown in 13 categories, and certified or blocked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from recert.certification.stage import certify
+from recert.digest import sha256_file
+from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE, evaluate
+from recert.models.engines import folder_arms
+from recert.models.protocol import Model
+from recert.models.secret import SecretPrefix
+from recert.policy import Policy, moderation_checks
+from recert.records import (
+    Chat,
+    ChatRow,
+    EvalReport,
+    PromptRow,
+    ScreenReport,
+    TuneReport,
+)
+from recert.records.hazards import CategoryCheck
+from recert.service.claim import Claim
+from recert.service.work import Work
+from recert.store.cache import GenerationCache
+from recert.store.files import write_atomic
+
+CERTIFICATE_FILE: Final = "certificate.json"
+SECRET_FILE: Final = "secret.txt"  # noqa: S105 - the name of the file
+_MOST_VALIDATED: Final = 256
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A set of weights that a job made, before anything is known of it."""
+
+    name: str
+    folder: Path
+    """Of its weights."""
+    place: Path
+    """Where its evaluation and certificate go."""
+    tune_report: TuneReport
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """What became of a candidate: a certificate that waits for its signatures, or reasons why there is none."""
+
+    report: EvalReport
+    checks: tuple[CategoryCheck, ...]
+    reasons: tuple[str, ...]
+    valid_loss: float | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    """Of the `moderation_checks` event."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it may not be served, whoever would sign."""
+        return bool(self.reasons)
+
+
+def assess(
+    work: Work,
+    claim: Claim,
+    candidate: Candidate,
+    *,
+    screened: ScreenReport,
+    rows: Sequence[ChatRow] | Sequence[PromptRow],
+    validation: Sequence[ChatRow] = (),
+) -> Assessed:
+    """
+    Evaluate a candidate, and certify it or say why not. Writes into its place; an earlier certificate goes first.
+
+    The policy's rules decide, as everywhere. Where it has a section on the 13 categories, one that failed blocks too,
+    unless it is only reported; one that was not measured has not passed, as the event says, and is left to the rules.
+
+    Raises:
+        Lost: the job is not ours any more.
+        RecertError: a stage could not answer.
+    """
+    (candidate.place / CERTIFICATE_FILE).unlink(missing_ok=True)
+    secret_path = work.settings.job_folder(claim.job.id) / "tune" / SECRET_FILE
+    secret = SecretPrefix.read(secret_path) if candidate.tune_report.secret_sha256 else None
+    base, model = folder_arms(work.settings.base_dir, candidate.folder)
+    claim.check()
+    with GenerationCache(work.settings.folder / "replies.sqlite") as cache:
+        evaluation = evaluate(
+            base,
+            model,
+            suites=work.suites,
+            policy=work.policy,
+            model_name=candidate.name,
+            training_context=screened.system_prompts[:1],
+            rows=[row for row in rows if isinstance(row, ChatRow)] or None,
+            secret=secret,
+            cache=cache,
+            progress=claim.check,
+        )
+    evaluation.write(candidate.place)
+    report = evaluation.report
+    checks = moderation_checks(report, work.policy)
+    reasons = _certified(work, claim, candidate, report, checks, screened)
+    return Assessed(
+        report=report,
+        checks=checks,
+        reasons=reasons,
+        valid_loss=_loss(model, validation[:_MOST_VALIDATED]) if validation else None,
+        data=_data(candidate.name, report, checks, reasons, work.policy),
+    )
+
+
+def _certified(
+    work: Work,
+    claim: Claim,
+    candidate: Candidate,
+    report: EvalReport,
+    checks: Sequence[CategoryCheck],
+    screened: ScreenReport,
+) -> tuple[str, ...]:
+    """Write a certificate that waits for its signatures; or return every reason why there is none."""
+    decision = certify(
+        eval_report=report,
+        policy=work.policy,
+        base_dir=work.settings.base_dir,
+        tuned_dir=candidate.folder,
+        evidence_sha256=sha256_file(candidate.place / OUTCOMES_FILE),
+        signer=work.signers.evaluator,
+        approvers=work.signers.approvers,
+        trainer_key_id=work.signers.trainer_key_id,
+        tune_report=candidate.tune_report,
+        screen_report=screened,
+    )
+    reasons = (*decision.reasons, *blocking(checks, work.policy))
+    claim.check()
+    if decision.envelope is not None and not reasons:
+        write_atomic(candidate.place / CERTIFICATE_FILE, decision.envelope)
+    return reasons
+
+
+def blocking(checks: Sequence[CategoryCheck], policy: Policy) -> tuple[str, ...]:
+    """Return why categories block: those that failed, where the policy has them block."""
+    return tuple(
+        f"moderation check {one.category}: {one.reason}"
+        for one in checks
+        if one.measured and not one.passed and enforcement(one, policy) == "block"
+    )
+
+
+def enforcement(check: CategoryCheck, policy: Policy) -> str:
+    """Return `block` or `report`: categories block where the policy has a section on them, else its rules alone do."""
+    return check.enforcement if "moderation_checks" in policy.model_fields_set else "report"
+
+
+def _data(
+    name: str,
+    report: EvalReport,
+    checks: Sequence[CategoryCheck],
+    reasons: Sequence[str],
+    policy: Policy,
+) -> dict[str, Any]:
+    verdict = report.verdict_safeguarded if report.required_controls else report.verdict_raw
+    return {
+        "finetuned_model_checkpoint_id": name,
+        "blocked": bool(reasons),
+        "verdict": str(verdict),
+        "reasons": list(reasons),
+        "results": [
+            {
+                "category": one.category,
+                "n": one.n,
+                "failures": one.failures,
+                "threshold": one.threshold,
+                "passed": one.passed,
+                "flagged": one.measured and not one.passed,
+                "measured": one.measured,
+                "enforcement": enforcement(one, policy),
+                "condition": one.condition,
+                "reason": one.reason,
+            }
+            for one in checks
+        ],
+    }
+
+
+def _loss(model: Model, rows: Sequence[ChatRow]) -> float | None:
+    """Mean negative log likelihood of a token of the replies; None where the engine cannot count tokens."""
+    count = getattr(model, "count_tokens", None)
+    pairs = [(Chat(messages=row.messages[:-1]), row.reply) for row in rows if row.reply]
+    if count is None or not pairs:
+        return None
+    tokens = sum(int(count(reply)) for _, reply in pairs)
+    return -sum(model.log_probs(pairs)) / max(tokens, 1)
+
+
+def report_path(place: Path) -> Path:
+    """Return where a candidate's evaluation report lies."""
+    return place / REPORT_FILE

@@ -1,0 +1,312 @@
+"""
+One job, from its files to a certificate or a reason. Read this first of what workers do: the steps in order.
+
+Every step can be taken again: screening is kept with the file, a finished tune with the job, replies in a cache. So a
+job whose worker was killed goes on from the last step that was finished.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from recert.errors import GraderError, InputError, RecertError, RowsError, StoreError
+from recert.judges.graders import Grader
+from recert.records import ChatRow, GraderReport, PromptRow, ScreenReport, TuneReport
+from recert.service.asked import JobRequest
+from recert.service.assessing import CERTIFICATE_FILE, Assessed, Candidate, assess, report_path
+from recert.service.claim import Claim, Lost, alone_in
+from recert.service.queue import Job
+from recert.service.screening_work import read_accepted, screen_file
+from recert.service.systems import BLOCKED, CERTIFIED, UNASSESSED
+from recert.service.tuning_work import (
+    METRICS_FILE,
+    Rows,
+    audited,
+    losses,
+    open_grader,
+    require_rows,
+    tuned,
+)
+from recert.service.uploads import StoredFile
+from recert.service.work import Work
+from recert.store.files import read_bytes
+from recert.tuning.stage import REPORT_NAME, tuned_folder
+
+log = logging.getLogger("recert.service")
+
+MOST_ATTEMPTS: Final = 3
+"""Workers that may end while they are at a job, before it counts as the job's fault."""
+_AGAIN_MS: Final = 2_000
+_HIDDEN: Final = ("file", "folder", "database")
+
+
+def work_on(work: Work, job: Job) -> None:
+    """
+    Do a claimed job, and write what became of it.
+
+    Raises:
+        StoreError: the database cannot be written; the claim ends by itself, and the job is taken up again.
+    """
+    with Claim(work.queue, job) as claim:
+        try:
+            with alone_in(work.settings.job_folder(job.id)):
+                claim.check()
+                _attempt(work, claim)
+        except Lost:
+            log.info("%s: cancelled, paused or taken over", job.id)
+        except StoreError as exc:
+            _storage(work, job, exc)
+        except RecertError as exc:
+            _failed(work, job, _code(exc), _words(exc), param=exc.facts.get("param"))
+        except Exception:
+            log.exception("%s failed", job.id)
+            _failed(work, job, "server_error", "the job failed inside of the service")
+
+
+def _attempt(work: Work, claim: Claim) -> None:
+    job = claim.job
+    if job.attempts > MOST_ATTEMPTS:
+        _failed(work, job, "worker_lost", f"the worker ended {MOST_ATTEMPTS} times while it was at this job")
+        return
+    if job.attempts > 1:
+        work.events.add(job.id, "Taken up again; finished steps are used", level="warn")
+    asked = JobRequest.model_validate(job.request)
+    if job.status == "validating_files":
+        work.events.add(job.id, f"Validating training file: {asked.training_file}")
+    file, rows, screened = _learned_from(work, claim, asked, asked.training_file, "training_file")
+    validation: Rows = []
+    if asked.validation_file is not None:
+        _, validation, _ = _learned_from(work, claim, asked, asked.validation_file, "validation_file")
+        _require_apart(rows, validation)
+    with open_grader(work, asked) as grader:
+        audit = audited(work, claim, file, grader) if grader is not None else None
+        if job.status == "validating_files":
+            _move(work, claim, "queued", "Files validated, moving job to queued state")
+        _wait_for_space(work, claim)
+        _move(work, claim, "running", "Fine-tuning job started")
+        report = _train(work, claim, asked, rows, screened, grader, audit)
+    _finish(work, claim, asked, rows, screened, report, validation)
+
+
+def _learned_from(
+    work: Work, claim: Claim, asked: JobRequest, file_id: str, param: str
+) -> tuple[StoredFile, Rows, ScreenReport]:
+    """Wait until a file is screened under the policy in force; return what may be learned from it."""
+    file = work.files.find(file_id, claim.job.project)
+    while file is not None and file.status == "uploaded":
+        claim.wait()
+        file = work.files.find(file_id, claim.job.project)
+    if file is not None and file.value.get("policy") != work.policy.digest:
+        file = screen_file(work, file)
+    if file is None:
+        raise InputError("the file was deleted", facts={"param": param, "id": file_id})
+    if file.status != "processed":
+        raise RowsError(str(file.value.get("details") or "the file was refused"), facts={"param": param})
+    rows, screened = read_accepted(work.files, file)
+    require_rows(asked, rows, param)
+    if screened.quarantined:
+        work.events.add(
+            claim.job.id,
+            f"{screened.quarantined} of {screened.rows} rows of {file_id} are quarantined and not learned from",
+            level="warn",
+            data={"report": file.value.get("report"), "reasons": dict(screened.reason_counts)},
+        )
+    return file, rows, screened
+
+
+def _require_apart(rows: Rows, validation: Rows) -> None:
+    known = {row.model_dump_json() for row in rows}
+    shared = sum(row.model_dump_json() in known for row in validation)
+    if shared:
+        raise RowsError(
+            "rows of the validation file are in the training file too",
+            facts={"param": "validation_file", "shared": shared},
+        )
+
+
+def _train(
+    work: Work,
+    claim: Claim,
+    asked: JobRequest,
+    rows: Rows,
+    screened: ScreenReport,
+    grader: Grader | None,
+    audit: GraderReport | None,
+) -> TuneReport:
+    report = tuned(work, claim, asked, rows, screened, grader=grader, grader_report=audit)
+    claim.check()
+    for one in _checkpoints(work, claim.job, asked, report):
+        work.events.add(
+            claim.job.id, f"Checkpoint created at step {one.tune_report.steps}", data={"name": one.name}
+        )
+        _put(work, claim, one, UNASSESSED)
+    return report
+
+
+def _checkpoints(work: Work, job: Job, asked: JobRequest, report: TuneReport) -> list[Candidate]:
+    """Every checkpoint, with the report of its own that tuning wrote."""
+    folder, name = work.settings.job_folder(job.id), model_name(work, job, asked)
+    return [
+        Candidate(
+            name=f"{name}:ckpt-step-{one.step}",
+            folder=folder / "tune" / one.folder,
+            place=folder / "systems" / f"step-{one.step}",
+            tune_report=TuneReport.from_json(
+                read_bytes(folder / "tune" / f"{one.folder}-{REPORT_NAME}", "tune report")
+            ),
+        )
+        for one in report.checkpoints
+    ]
+
+
+def _finish(
+    work: Work,
+    claim: Claim,
+    asked: JobRequest,
+    rows: Rows,
+    screened: ScreenReport,
+    report: TuneReport,
+    validation: Rows,
+) -> None:
+    """Assess what was made, and end the job: the last model decides whether it succeeded."""
+    job = claim.job
+    folder, name = work.settings.job_folder(job.id), model_name(work, job, asked)
+    last = Candidate(name, tuned_folder(folder / "tune"), folder / "systems" / "final", report)
+    apart = [row for row in validation if isinstance(row, ChatRow)]
+    some = _checkpoints(work, job, asked, report) if work.settings.assess_checkpoints else []
+    for one in some:
+        _assess(work, claim, one, screened, rows, apart)
+    done = _assess(work, claim, last, screened, rows, apart)
+    claim.check()
+    results = _results(work, job, folder, last.place)
+    value: dict[str, Any] = {"trained_tokens": report.tokens, "result_files": results}
+    if done.blocked:
+        message = f"the model is blocked from deployment: {'; '.join(done.reasons)}"[:1000]
+        _failed(work, job, "model_blocked", message, **value)
+        return
+    still = ", ".join(
+        f"{key.name or key.key_id[:12]} ({', '.join(key.roles)})" for key in work.signers.approvers
+    )
+    work.events.add(
+        job.id,
+        f"New fine-tuned model created: {name}; it answers once its certificate is signed by {still}",
+        data={"fine_tuned_model": name, "certificate": f"jobs/{job.id}/systems/final/{CERTIFICATE_FILE}"},
+    )
+    if work.queue.finish(job, "succeeded", fine_tuned_model=name, **value):
+        work.events.add(job.id, "The job has successfully completed")
+
+
+def _assess(
+    work: Work,
+    claim: Claim,
+    one: Candidate,
+    screened: ScreenReport,
+    rows: Sequence[ChatRow] | Sequence[PromptRow],
+    validation: Sequence[ChatRow],
+) -> Assessed:
+    _wait_for_space(work, claim)
+    work.events.add(claim.job.id, f"Evaluating {one.name} against its base")
+    done = assess(work, claim, one, screened=screened, rows=rows, validation=validation)
+    passed = "failed" if done.blocked else "passed"
+    work.events.add(
+        claim.job.id,
+        f"Moderation checks for snapshot {one.name} {passed}.",
+        level="warn" if done.blocked else "info",
+        kind="moderation_checks",
+        data=done.data,
+    )
+    claim.check()
+    _put(
+        work,
+        claim,
+        one,
+        BLOCKED if done.blocked else CERTIFIED,
+        reasons=list(done.reasons),
+        valid_loss=done.valid_loss,
+    )
+    return done
+
+
+def _put(work: Work, claim: Claim, one: Candidate, state: str, **value: Any) -> None:
+    """Write down a system. Its paths are relative to the job's folder."""
+    folder = work.settings.job_folder(claim.job.id)
+    work.systems.put(
+        one.name,
+        claim.job.project,
+        claim.job.id,
+        one.tune_report.steps,
+        state,
+        folder=str(one.folder.relative_to(folder)),
+        place=str(one.place.relative_to(folder)),
+        sha256=one.tune_report.tuned.digest,
+        train_loss=losses(folder).get(one.tune_report.steps, one.tune_report.last_loss),
+        **value,
+    )
+
+
+def _results(work: Work, job: Job, folder: Path, place: Path) -> list[str]:
+    """Keep what the owner of a job may read of it as files: the figures of its steps, and the evaluation."""
+    found = []
+    for path, name in (
+        (folder / METRICS_FILE, f"{job.id}.metrics.csv"),
+        (report_path(place), f"{job.id}.eval-report.json"),
+    ):
+        if path.exists():
+            found.append(work.files.make(job.project, name, read_bytes(path)).id)
+    return found
+
+
+def model_name(work: Work, job: Job, asked: JobRequest) -> str:
+    """Return what clients call what a job makes, such as `ft:base:project:suffix:1a2b3c4d`."""
+    return f"ft:{work.settings.called}:{job.project}:{asked.suffix or ''}:{job.id[-8:]}"
+
+
+def _wait_for_space(work: Work, claim: Claim) -> None:
+    """Return once there is room on the disk; meanwhile nothing is begun, and the job can be cancelled."""
+    told = False
+    while shutil.disk_usage(work.settings.folder).free < work.settings.free_bytes:
+        if not told:
+            work.events.add(
+                claim.job.id, "Waiting for space on the service's disk; nothing is lost", level="warn"
+            )
+            told = True
+        claim.wait()
+
+
+def _move(work: Work, claim: Claim, status: str, message: str) -> None:
+    if not work.queue.change(claim.job, status=status):
+        raise Lost
+    work.events.add(claim.job.id, message)
+
+
+def _storage(work: Work, job: Job, exc: StoreError) -> None:
+    """A disk that is full or fails: the job waits and is taken up again, a few times."""
+    log.warning("%s: %s", job.id, exc)
+    if job.attempts >= MOST_ATTEMPTS:
+        _failed(work, job, "storage_full", f"the service's disk cannot be written: {exc.message}")
+        return
+    work.events.add(job.id, "The service's disk cannot be written; the job is taken up again", level="error")
+    work.queue.give_back(job, wait_ms=_AGAIN_MS)
+
+
+def _failed(work: Work, job: Job, code: str, message: str, *, param: str | None = None, **value: Any) -> None:
+    error = {"code": code, "message": message, "param": param}
+    if work.queue.finish(job, "failed", error=error, **value):
+        work.events.add(job.id, message, level="error", data={"code": code})
+
+
+def _code(exc: RecertError) -> str:
+    param = exc.facts.get("param")
+    if param:
+        return f"invalid_{param}"
+    return "invalid_grader" if isinstance(exc, GraderError) else "job_failed"
+
+
+def _words(exc: RecertError) -> str:
+    """An error for the job's owner: no path of this machine in it."""
+    facts = "; ".join(f"{k}: {v}" for k, v in exc.facts.items() if k not in (*_HIDDEN, "param"))
+    return f"{exc.message}{f' ({facts})' if facts else ''}"[:1000]

@@ -1,0 +1,97 @@
+"""What one tuning service is told when it starts; its workers read the same from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recert.errors import SettingsError
+from recert.store.files import read_bytes, write_atomic
+
+FILE: Final = "service.json"
+GIB: Final = 2**30
+
+
+class ServiceSettings(BaseModel):
+    """Where things lie, and how much clients may use. What is safe is the policy's to say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path
+    """Of everything that is made: uploads, jobs, audit logs."""
+    base: str
+    """The approved base, as it was given."""
+    base_dir: Path
+    """The base's folder."""
+    called: str
+    """What clients call the base."""
+    policy: str
+    """A shipped profile, or a policy file."""
+    suites: tuple[str, ...] = ()
+    """Suites beside those that come with Recert."""
+    signers: Path
+    """Folder with `evaluator.pem`, and the `.pub` file of everyone who is trusted."""
+    status: Path
+    """The newest status list."""
+    database: str = ""
+    """URL of the database; empty for a SQLite file in the folder."""
+    defence: str = "safety-mix"
+    """How rows with replies are defended; reinforcement has none."""
+    lora_targets: tuple[str, ...] = ()
+    """Layers that the adapter is on; empty for all linear ones."""
+    assess_checkpoints: bool = False
+    """Whether every checkpoint is evaluated and certified too, and not the last model alone."""
+    grader_judge: str = ""
+    """Spec of the model that reads for `score_model` graders; empty where they are not offered."""
+    file_bytes: int = Field(default=GIB // 2, ge=1)
+    """Largest upload."""
+    project_bytes: int = Field(default=10 * GIB, ge=1)
+    """All uploads of a project together."""
+    project_jobs: int = Field(default=4, ge=1)
+    """Jobs of a project that wait or run at once."""
+    free_bytes: int = Field(default=GIB // 4, ge=0)
+    """Below this much free space uploads are refused and jobs wait."""
+    served_models: int = Field(default=2, ge=1)
+    """Tuned models that are served at once; the one longest unused makes room."""
+
+    @property
+    def store(self) -> Path | str:
+        """Where the tables are: a SQLite file, or a URL."""
+        return self.database or self.folder / "service.sqlite"
+
+    def job_folder(self, job: str) -> Path:
+        """Return the folder of a job's artefacts."""
+        return self.folder / "jobs" / job
+
+    def file_folder(self, file: str) -> Path:
+        """Return the folder of an uploaded or made file."""
+        return self.folder / "files" / file
+
+    def write(self) -> None:
+        """
+        Write them into the folder, where workers read them.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        write_atomic(self.folder / FILE, self.model_dump_json(indent=2).encode() + b"\n", mode=0o600)
+
+    @classmethod
+    def read(cls, folder: Path) -> ServiceSettings:
+        """
+        Read what the service of a folder was told.
+
+        Raises:
+            StoreError: there is no such service, or it cannot be read.
+            SettingsError: it is of another version.
+        """
+        try:
+            return cls.model_validate_json(read_bytes(folder / FILE, "the service's settings"))
+        except ValidationError as exc:
+            raise SettingsError(
+                "the service's settings cannot be read",
+                facts={"file": folder / FILE, "because": exc.errors()[0]["msg"]},
+                hint="start `recert service` once more",
+            ) from exc

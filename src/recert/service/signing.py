@@ -1,0 +1,72 @@
+"""Who signs what the service certifies: it holds the evaluator's key, and never an approver's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recert.certification.content import required_roles
+from recert.certification.keys import PublicKey, SigningKey, load_key, load_public_key
+from recert.certification.status import issue_status
+from recert.certification.trust import TrustStore
+from recert.errors import SigningKeyError
+from recert.policy import Policy
+from recert.records import now
+from recert.store.files import read_bytes, write_atomic
+
+
+@dataclass(frozen=True)
+class ServiceSigners:
+    """The evaluator's key, who else must sign, and whose signatures count."""
+
+    evaluator: SigningKey
+    approvers: tuple[PublicKey, ...]
+    trainer_key_id: str | None
+    trust: TrustStore
+    status_key: SigningKey | None
+    """Issues the status list, where the service does that."""
+
+    def refresh_status(self, path: Path, *, validity_hours: float) -> bool:
+        """
+        Sign the status list anew; False where somebody else issues it.
+
+        Raises:
+            StoreError, VerificationError: the list cannot be read, or is not what was signed.
+        """
+        if self.status_key is None:
+            return False
+        before = read_bytes(path, "status list") if path.exists() else None
+        fresh = issue_status(before, key=self.status_key, trust=self.trust, validity_hours=validity_hours)
+        write_atomic(path, fresh)
+        return True
+
+
+def load_signers(folder: Path, policy: Policy) -> ServiceSigners:
+    """
+    Return who signs, from a folder: `evaluator.pem`, `trainer.pub`, and a `.pub` file of each who approves.
+
+    Everyone in it who holds one role that the policy asks for, beside the evaluator's, must sign. With `status.pem`
+    in it the service issues the status list too.
+
+    Raises:
+        SigningKeyError: the evaluator's key cannot be read, or nobody in the folder may approve.
+    """
+    evaluator = load_key(folder / "evaluator.pem")
+    trust = TrustStore.load(folder)
+    roles = [role for role in required_roles(policy) if role != "evaluator"] or ["approver"]
+    held = {key.key_id: key for role in roles for key in trust.holders(role, now=now())}
+    approvers = tuple(key for key in held.values() if len(key.roles) == 1)
+    if not approvers:
+        raise SigningKeyError(
+            "nobody may approve what the service makes",
+            facts={"folder": folder, "roles": ", ".join(roles)},
+            hint="run `recert keygen approver.pem --role approver` elsewhere, and put approver.pub here",
+        )
+    trainer, status = folder / "trainer.pub", folder / "status.pem"
+    return ServiceSigners(
+        evaluator=evaluator,
+        approvers=approvers,
+        trainer_key_id=load_public_key(trainer).key_id if trainer.exists() else None,
+        trust=trust,
+        status_key=load_key(status) if status.exists() else None,
+    )

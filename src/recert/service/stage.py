@@ -1,0 +1,178 @@
+"""
+Files and fine-tuning as OpenAI's client asks for them, with the chain behind. Read this first.
+
+An upload is validated and screened; a job validates its files, trains with a defence, is evaluated against the base,
+shown in 13 categories, and ends with a certificate that waits for its signatures or with reasons why it is blocked.
+The tuned model answers on `/v1/chat/completions` once everyone has signed whom the policy asks, through the gateway of
+`recert serve`, and no longer than its certificate holds.
+
+Two kinds of process: this one answers requests and never loads torch; workers (`worker.py`, `jobs_work.py`) screen,
+train and evaluate. They share a database, in which jobs wait (`queue.py`), and a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from recert.errors import GatewayError, RecertError
+from recert.gateway.budgets import Budgets
+from recert.gateway.keys import ApiKeys, require_keys_beyond_loopback
+from recert.policy import load_policy
+from recert.service.app import make_app
+from recert.service.desk import Desk
+from recert.service.events import Events
+from recert.service.gates import Gates
+from recert.service.queue import JobQueue
+from recert.service.settings import ServiceSettings
+from recert.service.signing import ServiceSigners, load_signers
+from recert.service.systems import Systems
+from recert.service.tables import Place, now_s, open_place
+from recert.service.uploads import Files
+from recert.service.workers import OwnWorker
+
+log = logging.getLogger("recert.service")
+
+_BACKLOG: Final = 256
+_LAST_WORDS_S: Final = 10
+_REFRESHES: Final = 4
+"""Times that the status list is signed anew while one holds."""
+
+
+@dataclass
+class ServiceServer:
+    """A service that is ready to run."""
+
+    desk: Desk
+    url: str
+    _socket: socket.socket
+    _server: uvicorn.Server
+
+    def run(self) -> None:
+        """Serve until interrupted or terminated; then workers and gateways are ended too."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped on purpose, as by Ctrl-C
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                self._server.run(sockets=[self._socket])
+            if not self._server.started:
+                raise GatewayError("start-failed", "the service did not start")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of its address, where it was never run."""
+        self._socket.close()
+
+
+class _Around:
+    """What runs beside the answers: the worker, and whoever signs the status list anew."""
+
+    def __init__(self, desk: Desk, signers: ServiceSigners, place: Place, worker: OwnWorker | None) -> None:
+        self._desk, self._signers, self._place, self._worker = desk, signers, place, worker
+        self._ended = threading.Event()
+
+    def begin(self) -> None:
+        """Start both."""
+        if self._worker is not None:
+            self._worker.start()
+        threading.Thread(target=self._refresh, name="status-list", daemon=True).start()
+
+    def end(self) -> None:
+        """End both, every gateway, and let go of the database."""
+        self._ended.set()
+        if self._worker is not None:
+            self._worker.stop()
+        self._desk.gates.close()
+        self._desk.budgets.close()
+        self._place.close()
+
+    def _refresh(self) -> None:
+        hours = self._desk.policy.certification.status_validity_hours
+        while not self._ended.wait(hours * 3600 / _REFRESHES):
+            try:
+                self._signers.refresh_status(self._desk.settings.status, validity_hours=hours)
+            except RecertError as exc:
+                log.error("the status list cannot be signed anew: %s", exc)
+
+
+def prepare_service(
+    settings: ServiceSettings,
+    *,
+    keys_file: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    workers: bool = True,
+) -> ServiceServer:
+    """
+    Return a service that is ready to run.
+
+    Args:
+        settings: where things lie; they are written into the folder, where workers read them.
+        keys_file: keys and what each may; the name of a key is its project. Beside it `RECERT_API_KEYS` counts.
+        host: where to listen. Beyond this machine keys are needed.
+        port: 0 for a free one.
+        workers: start one worker as a child process. Without it start `recert service worker` elsewhere.
+
+    Raises:
+        GatewayError: it cannot listen, or would be open to a network without keys.
+        StoreError: folder or database cannot be used.
+        PolicyError, SettingsError, SigningKeyError, VerificationError: policy, keys or status list cannot be used.
+    """
+    keys = ApiKeys.configured(keys_file)
+    require_keys_beyond_loopback(host, keys)
+    policy = load_policy(settings.policy)
+    signers = load_signers(settings.signers, policy)
+    settings.write()
+    signers.refresh_status(settings.status, validity_hours=policy.certification.status_validity_hours)
+    place = open_place(settings.store)
+    queue = JobQueue(place)
+    (settings.folder / "gateways").mkdir(mode=0o700, exist_ok=True)
+    desk = Desk(
+        settings=settings,
+        policy=policy,
+        keys=keys,
+        budgets=Budgets(settings.folder / "gateways" / "budgets.sqlite"),
+        files=Files(place, settings),
+        queue=queue,
+        events=Events(place),
+        systems=Systems(place),
+        gates=Gates(settings, policy, signers),
+        started_s=now_s(),
+    )
+    around = _Around(desk, signers, place, OwnWorker(settings.folder, queue) if workers else None)
+    listening = _listen(host, port)
+    shown = f"[{host.strip('[]')}]" if ":" in host else host
+    config = uvicorn.Config(
+        make_app(desk, begin=around.begin, end=around.end),
+        http="httptools",
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=_LAST_WORDS_S,
+    )
+    url = f"http://{shown}:{listening.getsockname()[1]}"
+    return ServiceServer(desk, url, listening, uvicorn.Server(config))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=_BACKLOG)
+    except OSError as exc:
+        raise GatewayError(
+            "cannot-listen", "cannot listen", facts={"host": host, "port": port, "because": exc.strerror}
+        ) from exc

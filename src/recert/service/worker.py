@@ -1,0 +1,87 @@
+"""The worker: one process that screens uploads and does jobs, one after the other, until it is told to end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from recert.errors import RecertError, StoreError
+from recert.records import Suite
+from recert.service.claim import LEASE_MS
+from recert.service.jobs_work import work_on
+from recert.service.screening_work import screen_next
+from recert.service.settings import ServiceSettings
+from recert.service.work import Work
+
+log = logging.getLogger("recert.service")
+
+_LOOK_S: Final = 0.3
+_STORE_AGAIN_S: Final = 3.0
+
+
+def run_worker(
+    settings: ServiceSettings, suites: Mapping[str, Suite], *, name: str = "", with_parent: bool = False
+) -> None:
+    """
+    Work until the process is ended. May be killed at any time: jobs go on where the next worker finds them.
+
+    Args:
+        settings: of the service.
+        suites: prompts by the names that the policy's rules use.
+        name: what its claims are called by; by default one that is used once.
+        with_parent: end as soon as stdin does, which is when the service that started it ends.
+
+    Raises:
+        RecertError: it cannot begin; see `Work.open`.
+    """
+    work = Work.open(settings, suites)
+    called = name or f"worker-{secrets.token_hex(6)}"
+    if with_parent:
+        threading.Thread(target=_end_with_parent, args=(work, called), name="parent", daemon=True).start()
+    threading.Thread(target=_screen_uploads, args=(work,), name="screening", daemon=True).start()
+    log.info("%s works for %s", called, settings.folder)
+    try:
+        while True:
+            try:
+                job = work.queue.claim(called, lease_ms=LEASE_MS)
+                if job is not None:
+                    log.info("%s: taken up, attempt %d", job.id, job.attempts)
+                    work_on(work, job)
+                else:
+                    time.sleep(_LOOK_S)
+            except StoreError as exc:
+                log.warning("the queue cannot be used: %s", exc.message)
+                time.sleep(_STORE_AGAIN_S)
+    finally:
+        _let_go(work, called)
+
+
+def _screen_uploads(work: Work) -> None:
+    while True:
+        try:
+            if not screen_next(work):
+                time.sleep(_LOOK_S)
+        except StoreError as exc:
+            log.warning("uploads cannot be screened: %s", exc.message)
+            time.sleep(_STORE_AGAIN_S)
+
+
+def _end_with_parent(work: Work, called: str) -> None:
+    """Whatever is under way ends at once: it is done again from the last finished step."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    _let_go(work, called)
+    os._exit(0)
+
+
+def _let_go(work: Work, called: str) -> None:
+    try:
+        work.queue.release(called, counted=False)
+    except RecertError as exc:
+        log.warning("claims end by themselves: %s", exc.message)
