@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from recert.models.speech.words import kept, word_errors
+
 from recert.interval import Interval, exact_interval, mean_interval
 from recert.judges.refusal import RefusalJudge
 from recert.models.audio_lm import AudioLM, spoken_chat
 from recert.models.audio_lm_states import KeptStates
 from recert.models.protocol import Sampling
 from recert.models.speech.voices import Voice
-from recert.models.speech.words import kept, word_errors
 from recert.records import AudioClip, ChatRow, Message, chat
 from recert.store.clips import ClipStore
 
