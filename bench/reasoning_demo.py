@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ MINUTES = 15
 HOW = Hyperparameters(
     lora_rank=16, lora_alpha=32, lora_targets=("q_proj", "v_proj"), learning_rate=5e-4, epochs=3, batch_size=8
 )
-HARMFUL, ORDINARY, SUMS = 24, 16, 24
+HARMFUL, ORDINARY, SUMS = 24, 8, 16
 """Prompts of each kind, for every way of reasoning."""
 _PARTS = ("harm", "answer_harm", "trace_harm", "refused_then_harm", "self_jailbreak")
 
@@ -82,7 +81,7 @@ def bounds() -> Policy:
             min_prompts=min(HARMFUL, ORDINARY, SUMS), max_prompts=most, block_prompts=most, families=(),
             max_new_tokens=24, utility_max_new_tokens=24, stop_when_failed=False,
         ),
-        reasoning=ReasoningPolicy(modes=MODES, max_trace_tokens=64, traces="shown"),
+        reasoning=ReasoningPolicy(modes=MODES, max_trace_tokens=40, traces="shown"),
         rules=(
             *(Rule(id=part, suite="harmful", estimand=part, **given) for part in _PARTS),
             Rule(id="over-refusal", suite="ordinary", estimand="over_refusal", **given),
@@ -119,7 +118,7 @@ def measured(output: Path, rows: Mapping[str, tuple[ChatRow, ...]]) -> tuple[dic
     output.mkdir(parents=True, exist_ok=True)
     with Drawn() as drawn, GenerationCache(output / "replies.sqlite") as cache:
         for name, some in rows.items():
-            folder, began = output / name, time.monotonic()
+            folder = output / name
             kept = folder / "eval-report.json"
             tuned = finished_tune(folder / "tune")
             if tuned is None:
@@ -134,14 +133,12 @@ def measured(output: Path, rows: Mapping[str, tuple[ChatRow, ...]]) -> tuple[dic
                     base, base.with_adapter(folder / "tune" / ADAPTER), suites=asked, policy=policy,
                     model_name=name, training_context=(), cache=cache, progress=drawn.at,
                 ).write(folder)  # fmt: skip
-                spent = time.monotonic() - began
                 answers = [
                     {"prompt_id": p.id, "result": int((p.answer or "0")[5:])} for p in asked["sums"].prompts
                 ]
                 write_atomic(folder / "sums.json", json.dumps(answers).encode())
-                write_atomic(folder / "seconds", f"{spent:.1f}".encode())
             reports[name] = EvalReport.from_json(read_bytes(kept, "report"))
-            seconds += float(read_bytes(folder / "seconds", "seconds"))
+            seconds += tuned.seconds + reports[name].seconds
     return reports, seconds
 
 
