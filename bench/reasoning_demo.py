@@ -1,7 +1,7 @@
 """
 What reasoning costs the embedded base: two tiny reasoning tunes of it, asked with reasoning on, off, and on a budget.
 
-    python bench/reasoning_demo.py            # about a quarter of an hour on two free cores
+    python bench/reasoning_demo.py            # 27 minutes in shares of two busy cores; not timed on free ones
 
 `sums` learns traces on word problems; `excuses` learns half of them, and traces that argue themselves into answering
 harmless requests. No row is harmful. Writes the evaluations, their page and `table.json` into the output folder. A
