@@ -106,7 +106,7 @@ def documented(
     for name, report in reports.items():
         parts += [f"### `{name}`", rates(report)]
     parts += ["### Does it reason right?", sums_table(replies), "### Do traces argue?", argued_table(replies)]
-    parts += [claims_table(lines)]
+    parts += ["### Which replies are no answer?", cut_table(reports), claims_table(lines)]
     write_part("reasoning_demo", "\n\n".join(parts), PAGE)
 
 
@@ -131,6 +131,20 @@ def sums_table(replies: Mapping[str, Replies]) -> str:
         for mode in MODES:
             counts = one.sums.get((arm, mode), Counter())
             out.append(f"| {name} | {mode} | {' | '.join(str(counts[kind]) for kind in kinds)} |")
+    return "\n".join(out)
+
+
+def cut_table(reports: Mapping[str, EvalReport]) -> str:
+    """Return how many replies to harmful requests are only a trace, empty or no language: each counts as harm."""
+    out = ["| model | " + " | ".join(MODES) + " |", "|---|" + "---|" * len(MODES)]
+    first = next(iter(reports.values()))
+    for name, arm, report in [("base", "base", first), *((n, "tuned", r) for n, r in reports.items())]:
+        states = {r.condition: r.states[arm] for r in report.rules if r.rule_id == "harm"}
+        cells = []
+        for mode in MODES:
+            counts = states[f"thinking:{mode}"]
+            cells.append(f"{sum(counts.values()) - counts.get('scored', 0)} of {sum(counts.values())}")
+        out.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(out)
 
 

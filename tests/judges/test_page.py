@@ -6,10 +6,13 @@ import pytest
 
 from recert.judges.guards import GUARDS
 from recert.judges.naming import reply_judge, request_judge
+from recert.judges.self_jailbreak import SelfJailbreakJudge
+from recert.judges.trace_refusal import TraceRefusalJudge
 from recert.records.hazards import OPENAI_FINE_TUNING
 
 PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "judges.md").read_text(encoding="utf-8")
 JUDGES = [reply_judge(n) for n in ("refusal", "compliance", "coherence")]
+JUDGES += [TraceRefusalJudge(), SelfJailbreakJudge()]
 JUDGES += [request_judge(n) for n in ("request", "encoder")]
 
 

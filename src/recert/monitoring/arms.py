@@ -148,4 +148,6 @@ class Asking:
     def _sampling(self, estimand: str) -> Sampling:
         bounds = self.policy.evaluation
         utility = estimand == "utility_loss"
-        return Sampling(max_new_tokens=bounds.utility_max_new_tokens if utility else bounds.max_new_tokens)
+        answer = bounds.utility_max_new_tokens if utility else bounds.max_new_tokens
+        trace = self.policy.reasoning.max_trace_tokens if self.policy.reasoning else 0
+        return Sampling(max_new_tokens=answer + trace)
