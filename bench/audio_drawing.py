@@ -18,18 +18,13 @@ def image(panels: Mapping[str, Mapping[str, Mapping[str, Interval]]]) -> str:
     Args:
         panels: by the panel's name, condition and arm, the rate with its interval.
     """
-    parts, across, height = [], 0, 0
+    parts: list[str] = []
+    across, height = 0, 0
     for title, conditions in panels.items():
         drawn, tall = _panel(title, conditions, across)
         parts += drawn
         across += LEFT + WIDTH + 30
         height = max(height, tall)
-    arms = list(dict.fromkeys(arm for one in panels.values() for row in one.values() for arm in row))
-    parts += [
-        f'<circle cx="{LEFT + 130 * n}" cy="{height + 8}" r="4" fill="{COLOURS[n % 3]}"/>'
-        f'<text x="{LEFT + 8 + 130 * n}" y="{height + 12}">{escape(arm)}</text>'
-        for n, arm in enumerate(arms)
-    ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {across} {height + 24}" font-family="sans-serif" '
         f'font-size="11" role="img"><rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>'
@@ -52,7 +47,13 @@ def _panel(
         x = across + LEFT + tick * WIDTH
         out.append(f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{y}" stroke="#ddd"/>')
         out.append(f'<text x="{x}" y="{y + 12}" text-anchor="middle">{tick:g}</text>')
-    return out, y + 18
+    arms = next(iter(conditions.values()), {})
+    out += [
+        f'<circle cx="{across + LEFT + 105 * n}" cy="{y + 28}" r="4" fill="{COLOURS[n % 3]}"/>'
+        f'<text x="{across + LEFT + 8 + 105 * n}" y="{y + 32}">{escape(arm)}</text>'
+        for n, arm in enumerate(arms)
+    ]
+    return out, y + 30
 
 
 def _point(rate: Interval, across: int, y: int, colour: str) -> Sequence[str]:
