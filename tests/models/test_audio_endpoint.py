@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from http_endpoints import endpoint, reply
-from recert.errors import ModelError, StoreError
+from recert.errors import EndpointError, ModelError
 from recert.models import Sampling
 from recert.models.endpoint import EndpointModel
 from recert.models.prompting import text_only
@@ -46,7 +46,7 @@ def test_a_clip_that_is_not_there_is_not_sent(tmp_path: Path) -> None:
     clip = ClipStore(tmp_path / "one").put(tone())
     one = Chat(messages=(Message(role="user", content="", audio=(clip,)),))
     with endpoint(lambda body, n: reply("a tone")) as (url, asked):
-        with pytest.raises((StoreError, ExceptionGroup)):
+        with pytest.raises(EndpointError, match="sound cannot be sent"):
             EndpointModel(url, "hears", clips=ClipStore(tmp_path / "two")).generate([one], Sampling())
         assert asked == []
 
