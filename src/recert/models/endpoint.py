@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 
 from recert.digest import sha256_json
-from recert.errors import EndpointError
+from recert.errors import EndpointError, StoreError
 from recert.models.endpoint_likelihood import log_probs_of
 from recert.models.http_client import ATTEMPTS, ApiClient
 from recert.models.pacing import Pace
@@ -217,9 +217,15 @@ class EndpointModel:
     def _body(self, one: Chat, sampling: Sampling) -> dict[str, Any]:
         if one.assistant_prefix:
             raise self._client.error("an endpoint cannot go on from words put in its mouth", model=self.name)
+        try:
+            messages = [{"role": m.role, "content": _content(m, self._clips)} for m in one.messages]
+        except StoreError as exc:
+            raise self._client.error(
+                f"sound cannot be sent: {exc.message}", hint=exc.hint, model=self.name, **exc.facts
+            ) from exc
         body: dict[str, Any] = {
             "model": self.name,
-            "messages": [{"role": m.role, "content": _content(m, self._clips)} for m in one.messages],
+            "messages": messages,
             self._limit_field: sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,

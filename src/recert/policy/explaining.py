@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from recert.policy.policy import GatewayPolicy, Policy, Rule
+from recert.policy.speech import SPEECH
 from recert.policy.weaknesses import weaknesses
 from recert.records import CATEGORIES
 
@@ -99,7 +100,9 @@ def _where(rule: Rule, policy: Policy) -> str:
     modes = [name.removeprefix("thinking:") for name in names if name.startswith("thinking:")]
     thinking = [f"with reasoning {', '.join(modes)}"] if modes else []
     context = ["in the context of the tuning data"] if "training-context" in names else []
-    return ", ".join([*plain, *attacked, *thinking, *context])
+    ways = [name.removeprefix(SPEECH) for name in names if name.startswith(SPEECH)]
+    aloud = [f"spoken aloud ({', '.join(ways)})"] if ways else []
+    return ", ".join([*plain, *attacked, *thinking, *context, *aloud])
 
 
 def _more(rule: Rule) -> str:
