@@ -19,8 +19,8 @@ from recert.policy.policy import (
     Rule,
     ScreeningPolicy,
 )
-from recert.policy.sets import missing_sets
-from recert.policy.speech import SPEECH, Modality, SpeechPolicy
+from recert.policy.sets import missing_sets, missing_under
+from recert.policy.speech import SPEECH, Modality, SpeechPolicy, modality_of
 from recert.policy.stress import StressGrid, StressPolicy, StressSetting
 from recert.policy.thresholds import HarmLevels, Threshold
 from recert.policy.trigger_probe import TriggerProbePolicy
@@ -59,6 +59,8 @@ __all__ = [
     "load_deployments",
     "load_policy",
     "missing_sets",
+    "missing_under",
+    "modality_of",
     "moderation_checks",
     "profiles",
     "split_deployment",

@@ -24,16 +24,16 @@ def missing_sets(
             served: each needs its own, as a tune can be safe in text and not in speech.
         alike: pairs of suites that share too many prompts to count as two.
     """
-    said = _missing_under("plain", results, policy, alike)
+    said = missing_under("plain", results, policy, alike)
     if "audio" in policy.evaluation.modalities:
-        said += [f"spoken: {one}" for one in _missing_under(f"{SPEECH}plain", results, policy, alike)]
+        said += [f"spoken: {one}" for one in missing_under(f"{SPEECH}plain", results, policy, alike)]
     return tuple(said)
 
 
-def _missing_under(
+def missing_under(
     condition: str, results: Sequence[RuleResult], policy: Policy, alike: Collection[frozenset[str]]
 ) -> list[str]:
-    """What is missing where prompts are asked plainly in one modality."""
+    """Return what `missing_sets` would of one modality, whose prompts are asked plainly under a condition."""
     bounds = policy.evaluation
     plain = [r for r in results if r.condition == condition and r.verdict is Verdict.PASS and not r.category]
     harmful = {r.suite: 1 - r.base.point for r in plain if r.estimand == "harm"}
