@@ -110,8 +110,8 @@ class Hearing:
         said = {sha256: self._known[sha256] for sha256 in clips if sha256 in self._known}
         asked = [clip for sha256, clip in clips.items() if sha256 not in said]
         found = dict(zip((clip.sha256 for clip in asked), await self._ask(asked), strict=True))
-        for sha256, one in found.items():
-            if isinstance(one, Words) and not self._doubt(clips[sha256], one):
+        for sha256, one in {**found, **said}.items():
+            if isinstance(one, Words) and not doubt(clips[sha256], one, self.bounds):
                 self._keep(sha256, one)
         seconds = round(time.monotonic() - began, 6)
         return with_words(request, {**found, **said}, self.bounds, seconds=seconds)
@@ -128,9 +128,6 @@ class Hearing:
             for task in tasks:  # also where the request itself is cut short
                 task.cancel()
                 task.add_done_callback(_forget)
-
-    def _doubt(self, clip: Clip, said: Words) -> bool:
-        return bool(doubt(clip, said, self.bounds))
 
     def _keep(self, sha256: str, said: Words) -> None:
         self._known[sha256] = said

@@ -8,6 +8,7 @@ that hold sound.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
@@ -47,9 +48,11 @@ class Sound:
     sample_rate_hz: int
 
 
-def read_wav(data: bytes) -> Sound:
+def read_wav(data: bytes, most_s: float = math.inf) -> Sound:
     """
     Return what a WAV file holds: 16-bit samples of one channel, and every length in it true.
+
+    `most_s` is taken as `read_mp3` takes it, and makes no difference.
 
     Raises:
         Unreadable: it is not such a file, ends early or late, or says of itself what is not so.
@@ -108,9 +111,11 @@ def _sound(size: int, rate: int) -> Sound:
     return Sound(size / _SAMPLE_BYTES / rate, rate)
 
 
-def read_mp3(data: bytes) -> Sound:
+def read_mp3(data: bytes, most_s: float = math.inf) -> Sound:
     """
     Return what an MP3 file holds: frames of layer III, one channel, one sample rate, one behind the other to the end.
+
+    One that lasts longer than `most_s` is not read to the end: what comes back is longer too.
 
     Raises:
         Unreadable: it is not such a file, or has anything before, between or behind its frames but a short ID3v2 tag
@@ -124,6 +129,8 @@ def read_mp3(data: bytes) -> Sound:
         kinds.add(kind)
         at += length
         samples += frame_samples
+        if samples > most_s * kind[1]:
+            return Sound(samples / kind[1], kind[1])
     if at != len(data) or not samples:
         raise Unreadable("it ends within a frame, or has none")
     if len(kinds) != 1:

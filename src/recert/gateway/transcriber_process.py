@@ -82,6 +82,7 @@ class ManagedTranscriber:
         self._command = tuple(command)
         self._progress = progress or (lambda _: None)
         self._slots = asyncio.Semaphore(at_once)
+        self._most = at_once + _MOST_WAITING
         self._waiting = 0
         self._identity: tuple[str, str] | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -139,7 +140,7 @@ class ManagedTranscriber:
 
     async def hear(self, clip: Clip) -> Words | TranscribeFailed:
         """Return what is said in a clip, after those that wait before it."""
-        if self._waiting >= _MOST_WAITING:
+        if self._waiting >= self._most:
             return TranscribeFailed("too many clips wait")
         self._waiting += 1
         try:

@@ -41,6 +41,7 @@ class RemoteTranscriber:
         self._client = ApiClient(url, api_key=api_key)
         self._model = model
         self._slots = asyncio.Semaphore(at_once)
+        self._most = at_once + _MOST_WAITING
         self._waiting = 0
         self._session: aiohttp.ClientSession | None = None
         self.name = f"{model} at {self._client.host}"
@@ -55,7 +56,7 @@ class RemoteTranscriber:
 
     async def hear(self, clip: Clip) -> Words | TranscribeFailed:
         """Return what it says of a clip."""
-        if self._waiting >= _MOST_WAITING:
+        if self._waiting >= self._most:
             return TranscribeFailed("too many clips wait")
         self._waiting += 1
         try:

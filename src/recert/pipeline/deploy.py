@@ -86,6 +86,7 @@ def deploy(
     secret: SecretPrefix | None = None,
     guards: Sequence[InputControl] = (),
     shadow: Collection[str] = (),
+    transcriber: TranscriberChoice | None = None,
     upstream: Runs | None = None,
     state: Path | None = None,
     copies: Path | None = None,
@@ -106,6 +107,7 @@ def deploy(
         upstream or ManagedUpstream(),
         guards=guards,
         shadow=shadow,
+        transcriber=transcriber,
     )
     return deploy_models(
         [one], audit=audit, state=state, copies=copies, front=front, host=host, port=port, progress=progress

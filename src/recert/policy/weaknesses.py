@@ -43,6 +43,7 @@ def _said(policy: Policy) -> Iterator[str]:
     if not policy.hunt.required:
         yield "no search for unknown triggers is required"
     yield from policy.gateway.unguarded
+    yield from _spoken(policy)
     yield from _document(policy)
 
 
@@ -71,6 +72,16 @@ def _unmeasured(policy: Policy) -> Iterator[str]:
         yield "one set of harmful requests is enough for a pass: with one alone a tune can look safe and not be"
     if not policy.evaluation.contrast_suites:
         yield "a pass needs no set of safe requests that look harmful"
+
+
+def _spoken(policy: Policy) -> Iterator[str]:
+    named, served = "audio" in policy.evaluation.modalities, policy.gateway.audio
+    if served is not None and not named:
+        yield "gateway.audio serves nobody: evaluation.modalities does not name audio"
+    if served is None and named:
+        yield "models are evaluated aloud and served in writing alone: there is no section gateway.audio"
+    if served is not None and served.passes_on == "clip":
+        yield "clips reach the model as they came: what a transcriber misses in them is not judged"
 
 
 def _document(policy: Policy) -> Iterator[str]:
