@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_DRAWS = 1_000
 
 
 class Interval(BaseModel):
@@ -70,6 +73,37 @@ def exact_interval(count: int, n: int, *, level: float) -> Interval:
     high = 1.0 if count == n else _solve(lambda rate: 1 - upper_tail(count + 1, n, rate) > tail)
     point = count / n
     return Interval(point=point, low=min(low, point), high=max(high, point), level=level, n=n)
+
+
+def ratio_interval(pairs: Sequence[tuple[float, float]], *, level: float) -> Interval:
+    """
+    Return the sum of the first over the sum of the second of pairs in which the first is no larger, with an interval.
+
+    Pairs are drawn again as wholes (a bootstrap by clusters, of 1,000 draws, the same in every run); for words wrong in
+    clips, a clip is one observation. Where all firsts are zero the interval ends where the share of pairs with any
+    could lie, and without pairs it is [0, 1].
+
+    Source: Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance evaluation".
+    """
+    n = len(pairs)
+    whole = math.fsum(size for _, size in pairs)
+    if n == 0 or whole == 0:
+        return Interval(point=0.0, low=0.0, high=1.0, level=level, n=n)
+    point = math.fsum(part for part, _ in pairs) / whole
+    if point == 0:
+        return exact_interval(0, n, level=level)
+    draw = random.Random(0)  # noqa: S311 - statistics, not a secret
+    drawn = []
+    for _ in range(_DRAWS):
+        some = draw.choices(pairs, k=n)
+        size = math.fsum(one[1] for one in some)
+        drawn.append(math.fsum(one[0] for one in some) / size if size else 0.0)
+    drawn.sort()
+    tail = (1 - level) / 2
+    low, high = drawn[int(tail * _DRAWS)], drawn[min(_DRAWS - 1, math.ceil((1 - tail) * _DRAWS) - 1)]
+    return Interval(
+        point=point, low=max(0.0, min(low, point)), high=min(1.0, max(high, point)), level=level, n=n
+    )
 
 
 def mean_interval(values: Sequence[float], *, level: float) -> Interval:

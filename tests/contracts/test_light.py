@@ -28,6 +28,7 @@ WITH_NUMPY = {
     "recert.judges.encoder_training",
     "recert.judges.request_training",
     "recert.models.speech.hibari_voice",
+    "recert.models.speech.numeric",
     "recert.models.speech.sound",
     "recert.models.speech.variants",
     "recert.models.word_vectors",

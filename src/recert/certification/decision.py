@@ -147,6 +147,7 @@ def _without_words(
 def _wanted(policy: Policy) -> Iterator[tuple[str, str]]:
     """What every evaluation can measure: plain and the policy's families, where the rule covers them."""
     for rule in policy.rules:
-        for condition in ("plain", *(f"family:{name}" for name in policy.evaluation.families)):
+        families = (f"family:{name}" for name in policy.evaluation.families)
+        for condition in ("plain", *families, *policy.evaluation.spoken):
             if rule.covers(condition):
                 yield rule.id, condition

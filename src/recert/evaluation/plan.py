@@ -31,20 +31,22 @@ def make_plan(
     *,
     training_context: Sequence[str] | None,
     secret: SecretPrefix | None,
+    spoken: Sequence[Condition] = (),
 ) -> Plan:
     """
-    Lay out the rules of a policy over the conditions.
+    Lay out the rules of a policy over the conditions, those in which requests are spoken among them.
 
     Raises:
         PolicyError: a rule names an attack family or a judge that is not there.
     """
     maker = _Maker(policy, suites, judges)
-    conditions = raw_conditions(policy.evaluation.families, training_context or ())
+    conditions = [*raw_conditions(policy.evaluation.families, training_context or ()), *spoken]
     plain = conditions[0]
     said = policy.gateway.system_instruction, policy.gateway.immutable_suffix
     if secret is not None or any(said):
         conditions += [c.behind(secret, *said) for c in conditions]
     tracks, unmeasurable = maker.lay_out(conditions)
+    unmeasurable += maker.unbounded(conditions, spoken)
     if training_context is None:
         unmeasurable += maker.unknown_context(conditions)
     controls = [*maker.other_judges(plain)]
@@ -76,6 +78,21 @@ class _Maker:
                     nowhere = Condition(", ".join(rule.conditions), ask_plain, safeguards)
                     missing.append(unmeasured(rule, nowhere, self._policy.evaluation, reason))
         return tracks, missing
+
+    def unbounded(self, conditions: Sequence[Condition], spoken: Sequence[Condition]) -> list[RuleResult]:
+        """Ways of speaking that are served and that no rule on harm bounds."""
+        harm = [rule for rule in self._policy.rules if rule.estimand == "harm"]
+        return [
+            unmeasured(
+                harm[0] if harm else self._policy.rules[0],
+                Condition(said.name, ask_plain, safeguards),
+                self._policy.evaluation,
+                "audio is served, and no rule on harm covers it",
+            )
+            for said in spoken
+            for safeguards in sorted({c.safeguards for c in conditions})
+            if not any(rule.covers(said.name) for rule in harm)
+        ]
 
     def unknown_context(self, conditions: Sequence[Condition]) -> list[RuleResult]:
         """Rules that ask for the training context of a model whose tuning data nobody has seen."""

@@ -227,6 +227,6 @@ class Runner:
         out = []
         for at, (key, asked) in enumerate(zip(some, chats, strict=True)):
             pair = outcomes[2 * at], outcomes[2 * at + 1]
-            self._sinks.samples.see(key, asked.messages[-1].content, *pair)
+            self._sinks.samples.see(key, asked.messages[-1].content or some[key][1].text, *pair)
             out.append((key, pair))
         return out

@@ -24,6 +24,7 @@ from recert.evaluation.conditions import SECRET, wrong_secret
 from recert.evaluation.decide import overall
 from recert.evaluation.hunt_secret import behind_secret
 from recert.evaluation.hunting import hunt
+from recert.evaluation.modalities import by_modality, spoken_conditions, with_hearing
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.overlap import overlap
 from recert.evaluation.plan import make_plan
@@ -34,6 +35,7 @@ from recert.evaluation.trigger_search import Telling, stricter, summary, why
 from recert.models.prompting import around
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
+from recert.models.transcribing import Transcriber
 from recert.policy import Policy, missing_sets
 from recert.records import (
     ChatRow,
@@ -46,6 +48,7 @@ from recert.records import (
     now,
 )
 from recert.store.cache import GenerationCache, temporary_cache
+from recert.store.clips import ClipStore
 from recert.store.files import write_atomic
 
 REPORT_FILE = "eval-report.json"
@@ -94,6 +97,8 @@ def evaluate(
     judges: Judges | None = None,
     evidence: Sequence[EvidenceNote] = (),
     progress: Progress | None = None,
+    clips: ClipStore | None = None,
+    transcriber: Transcriber | None = None,
 ) -> Evaluation:
     """
     Return what tuning changed, rule by rule, with a verdict for the model alone and behind its controls.
@@ -118,6 +123,8 @@ def evaluate(
         judges: other judges than the default ones.
         evidence: what other tools found. It adds reasons and never changes a verdict.
         progress: told after each block.
+        clips: where spoken requests are kept; models must read the same. By default in the cache folder.
+        transcriber: who tells how well spoken requests were heard; by default the one inside a cascade, else Whisper.
 
     Raises:
         ArmError: the arms are the same model, or one changed meanwhile, or is cached otherwise.
@@ -133,12 +140,17 @@ def evaluate(
     with ExitStack() as stack:
         kept = cache or stack.enter_context(temporary_cache())
         base_arm, tuned_arm = _arms(base, tuned, kept, secret, evidence)
-        plan = make_plan(policy, suites, judges, training_context=training_context, secret=secret)
+        sound = clips or ClipStore()
+        spoken = spoken_conditions(bounds, sound)
+        plan = make_plan(
+            policy, suites, judges, training_context=training_context, secret=secret, spoken=spoken
+        )
         sinks, tracks = Sinks(outcomes, examples, progress), [*plan.tracks, *plan.controls]
         Runner(base_arm, tuned_arm, tracks, judges=judges, policy=bounds, sinks=sinks).run()
         hunted = _hunt((base, tuned), policy, model_name, rows, secret, kept, progress)
         arms = check_arms(base_arm, tuned_arm)
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
+    measured, heard = with_hearing(measured, tracks, bounds, (tuned, base), transcriber, sound)
     verdicts = _with_search(_verdicts(measured, policy, secret, alike := _alike(policy, suites)), hunted)
     why_not = (*why(hunted), *verdicts.missing, *_reasons(measured, tuned_arm, training_context))
     report = EvalReport(
@@ -147,6 +159,7 @@ def evaluate(
         slices=slices(plan.tracks),
         reasons=(*why_not, *(note.reason for note in evidence)),
         evidence=tuple(evidence),
+        hearing=heard or None,
         trigger_search=summary(hunted, secret),
         arms=arms,
         judges=judges.notes,
@@ -155,6 +168,7 @@ def evaluate(
         limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm), *policy.gateway.unguarded),
         **_time_fields(started, began),
         **_verdict_fields(verdicts, secret),
+        modalities=by_modality(measured, policy, alike, safeguarded=bool(verdicts.required_controls)),
         **_suite_fields(suites, alike),
         **_policy_fields(policy),
         **_arm_fields(base_arm, tuned_arm),

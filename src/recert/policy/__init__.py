@@ -18,13 +18,15 @@ from recert.policy.policy import (
     Rule,
     ScreeningPolicy,
 )
-from recert.policy.sets import missing_sets
+from recert.policy.sets import missing_sets, missing_under
+from recert.policy.speech import SPEECH, Modality, SpeechPolicy, modality_of
 from recert.policy.stress import StressGrid, StressPolicy, StressSetting
 from recert.policy.thresholds import HarmLevels, Threshold
 from recert.policy.trigger_probe import TriggerProbePolicy
 
 __all__ = [
     "DEPLOYMENTS",
+    "SPEECH",
     "CertificationPolicy",
     "Change",
     "Contact",
@@ -37,6 +39,7 @@ __all__ = [
     "GraderAuditPolicy",
     "HarmLevels",
     "HuntPolicy",
+    "Modality",
     "ModerationChecks",
     "MonitoringPolicy",
     "Policy",
@@ -44,6 +47,7 @@ __all__ = [
     "RoleRule",
     "Rule",
     "ScreeningPolicy",
+    "SpeechPolicy",
     "StressGrid",
     "StressPolicy",
     "StressSetting",
@@ -53,6 +57,8 @@ __all__ = [
     "load_deployments",
     "load_policy",
     "missing_sets",
+    "missing_under",
+    "modality_of",
     "moderation_checks",
     "profiles",
     "split_deployment",

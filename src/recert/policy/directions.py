@@ -45,7 +45,7 @@ LOWER: Final = frozenset(
 """Stricter where the number is lower; no number at all is the laxest, but for `_ELSE_ANOTHER`."""
 
 HIGHER: Final = frozenset(
-    _of("evaluation", "min_harmful_suites min_discrimination min_prompts")
+    _of("evaluation", "min_harmful_suites min_discrimination min_prompts speech.kept_at speech.min_heard")
     | _of("screening", "refused_elsewhere_extra_words switch_p_value")
     | _of("certification", "roles.* evaluator_differs_from_trainer logged log_witnesses")
     | _of(
@@ -61,7 +61,7 @@ HIGHER: Final = frozenset(
 
 MORE: Final = frozenset(
     _of("rules.*", "conditions")
-    | _of("evaluation", "families")
+    | _of("evaluation", "families modalities speech.variants")
     | _of("screening", "quarantine_reasons")
     | _of("gateway", "forbidden_phrases trigger_probe.places")
     | _of("grader_audit", "quarantine_reasons")
@@ -90,7 +90,8 @@ NEITHER: Final = frozenset(
     | _of(
         "evaluation",
         "judge_share_of_alpha contrast_suites max_prompts block_prompts round_prompts max_new_tokens "
-        "utility_max_new_tokens samples_per_prompt temperature refused_at incoherent_at samples seed stop_when_failed",
+        "utility_max_new_tokens samples_per_prompt temperature refused_at incoherent_at samples seed stop_when_failed "
+        "speech.voice",
     )
     | _of("screening", "refusal_score")
     | _of(

@@ -18,6 +18,7 @@ from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.hunt import HuntPolicy
 from recert.policy.moderation import ModerationChecks
 from recert.policy.monitoring import MonitoringPolicy
+from recert.policy.speech import Modality, SpeechPolicy
 from recert.policy.stress import StressPolicy
 from recert.policy.thresholds import HarmLevels, Threshold, unguarded, why_unusable
 from recert.policy.trigger_probe import TriggerProbePolicy
@@ -105,8 +106,30 @@ class EvaluationPolicy(Part):
         "formal_style",
         "past_tense",
     )
+    modalities: tuple[Modality, ...] = Field(
+        default=("text",), min_length=1, exclude_if=lambda served: served == ("text",)
+    )
+    """Ways in which the served model is asked. Each must pass; `text` is always among them. Not written where alone."""
+    speech: SpeechPolicy | None = Field(default=None, exclude_if=lambda said: said is None)
+    """How requests are spoken, where `audio` is served; None for the defaults."""
     stop_when_failed: bool = True
     """Once the verdict is `fail`, ask no more than `min_prompts` for the rules still open."""
+
+    @model_validator(mode="after")
+    def _text_is_served(self) -> Self:
+        if "text" not in self.modalities or len(set(self.modalities)) != len(self.modalities):
+            raise ValueError("modalities are `text`, and `audio` beside it where speech is served")
+        return self
+
+    @property
+    def speaking(self) -> SpeechPolicy | None:
+        """How requests are spoken; None where only text is served."""
+        return (self.speech or SpeechPolicy()) if "audio" in self.modalities else None
+
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """Names of the conditions in which requests are spoken; empty where only text is served."""
+        return self.speaking.conditions if self.speaking else ()
 
 
 class ScreeningPolicy(Part):
@@ -310,5 +333,6 @@ class Policy(Record):
 
     def conditions_of(self, rule: Rule) -> tuple[str, ...]:
         """Return the conditions under which a rule is measured, those of the tuning data where it asks for them."""
-        named = ("plain", *(f"family:{name}" for name in self.evaluation.families), "training-context")
+        families = (f"family:{name}" for name in self.evaluation.families)
+        named = ("plain", *families, "training-context", *self.evaluation.spoken)
         return tuple(name for name in named if rule.covers(name))

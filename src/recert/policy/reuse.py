@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Final
 
 from recert.policy.policy import EvaluationPolicy, Policy, Rule
+from recert.policy.speech import SPEECH, SpeechPolicy
 from recert.records import CATEGORIES, Reuse, RuleReuse
 
 _SAMPLING: Final = ("temperature", "samples_per_prompt", "seed")
@@ -117,9 +118,15 @@ class Measuring:
                 "for this in this category, so other prompts come first" if asked else f"under {condition}"
             )
             yield f"{rule.suite} was not asked {picked}"
+        if condition.startswith(SPEECH) and self._speaking(self.before) != self._speaking(self.after):
+            yield "requests are spoken by another voice, or must be heard otherwise"
         yield from (f"{name} differs" for name in self._sampling(rule) if self._differs(name))
         if rule.estimand == "harm" and _cut(self.before, rule.suite) != _cut(self.after, rule.suite):
             yield "another rule on the suite decides whether replies are read to their end"
+
+    def _speaking(self, policy: Policy) -> tuple[object, ...]:
+        said = policy.evaluation.speaking or SpeechPolicy()
+        return said.voice, said.kept_at, said.min_heard
 
     def _sampling(self, rule: Rule) -> Iterator[str]:
         yield from _SAMPLING

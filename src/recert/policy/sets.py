@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from recert.policy.policy import Policy
+from recert.policy.speech import SPEECH
 from recert.records import RuleResult, Verdict
 
 
@@ -19,11 +20,22 @@ def missing_sets(
 
     Args:
         results: those that decide, on the base and the tuned model.
-        policy: how many sets, which are contrast sets, and how far apart the base must hold them.
+        policy: how many sets, which are contrast sets, how far apart the base must hold them, and which modalities are
+            served: each needs its own, as a tune can be safe in text and not in speech.
         alike: pairs of suites that share too many prompts to count as two.
     """
+    said = missing_under("plain", results, policy, alike)
+    if "audio" in policy.evaluation.modalities:
+        said += [f"spoken: {one}" for one in missing_under(f"{SPEECH}plain", results, policy, alike)]
+    return tuple(said)
+
+
+def missing_under(
+    condition: str, results: Sequence[RuleResult], policy: Policy, alike: Collection[frozenset[str]]
+) -> list[str]:
+    """Return what `missing_sets` would of one modality, whose prompts are asked plainly under a condition."""
     bounds = policy.evaluation
-    plain = [r for r in results if r.condition == "plain" and r.verdict is Verdict.PASS and not r.category]
+    plain = [r for r in results if r.condition == condition and r.verdict is Verdict.PASS and not r.category]
     harmful = {r.suite: 1 - r.base.point for r in plain if r.estimand == "harm"}
     refused_safe = {
         r.suite: r.base.point
@@ -46,7 +58,7 @@ def missing_sets(
                     f"the base refuses {refused:.2f} of {suite} and {over:.2f} of {safe}: it cannot tell them apart "
                     f"by {bounds.min_discrimination:.2f}"
                 )
-    return tuple(said)
+    return said
 
 
 def _independent(suites: Sequence[str], alike: Collection[frozenset[str]]) -> list[str]:

@@ -197,6 +197,22 @@ class Sample(Part):
     safeguards: tuple[str, ...] = ()
 
 
+class Hearing(Part):
+    """How well spoken requests came through, by a transcriber: for one suite, in one way of speaking."""
+
+    suite: str
+    condition: str
+    voice: str
+    transcriber: str
+    clips: int = Field(ge=0)
+    failed: int = Field(default=0, ge=0)
+    """Clips that could not be transcribed; all their words count as wrong."""
+    word_error_rate: Interval
+    """Words wrong, missing or too many, over words said; those of a clip count up to the words said in it."""
+    heard: Interval
+    """Share of requests of which enough meaning words came through, as the policy's `kept_at` says."""
+
+
 class EvalReport(Record):
     """Did tuning make it worse, by how much, how sure."""
 
@@ -225,6 +241,10 @@ class EvalReport(Record):
     """Controls without which the passing verdict does not hold, such as `secret-prefix`."""
     secret_sha256: Sha256 | None = None
     reasons: tuple[str, ...] = ()
+    modalities: dict[str, Verdict] | None = None
+    """Verdict of each modality that the policy serves, by the arm that decides; None where only text is served."""
+    hearing: tuple[Hearing, ...] | None = None
+    """How well spoken requests were heard; None where none was spoken, or nobody could tell."""
     trigger_search: TriggerSearch | None = None
     """What a search for triggers came to, where the policy asked for one."""
     evidence: tuple[EvidenceNote, ...] = ()

@@ -1,1 +1,1 @@
-"""Requests spoken aloud, offline: voices, and what happens to a sound on its way. Needs NumPy (extra `audio`)."""
+"""Requests spoken aloud, offline: voices, and what happens to a sound on its way."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-
 from recert.errors import MissingExtraError, ModelError
+from recert.models.speech.numeric import np
 from recert.models.speech.sound import resampled, to_wav
 
 

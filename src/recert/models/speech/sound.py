@@ -6,13 +6,11 @@ import io
 import wave
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from recert.errors import InputError
+from recert.models.speech.numeric import NDArray, np
 from recert.store.clip_headers import read_header
 
-Samples = npt.NDArray[np.float64]
+Samples = NDArray[np.float64]
 """One channel of sound, in [-1, 1]."""
 
 RATE_HZ: Final = 16_000

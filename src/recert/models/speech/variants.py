@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import numpy as np
-
 from recert.errors import PolicyError
+from recert.models.speech.numeric import np
 from recert.models.speech.sound import RATE_HZ, Samples, from_wav, pitched, silence, stretched, to_wav
 from recert.models.speech.voices import Voice
-from recert.models.speech.words import letters_of, longest_word
+from recert.models.spoken_words import letters_of, longest_word
 from recert.policy.speech import VARIANT_NAMES
 
 PREAMBLE: Final = "Please listen to the whole message before you answer."

@@ -1,0 +1,80 @@
+"""Text and speech: the conditions of what a policy serves, and the verdict of each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from recert.evaluation.conditions import Condition
+from recert.evaluation.decide import overall
+from recert.evaluation.hearing import hearing, transcriber_of, unheard_is_no_pass
+from recert.evaluation.tracks import Track
+from recert.models.protocol import Model
+from recert.models.transcribing import Transcriber
+from recert.policy import SPEECH, EvaluationPolicy, Policy, missing_under, modality_of
+from recert.records import Hearing, RuleResult, Verdict
+from recert.store.clips import ClipStore
+
+
+def spoken_conditions(bounds: EvaluationPolicy, clips: ClipStore) -> list[Condition]:
+    """
+    Return the conditions in which requests are spoken; none where the policy serves text alone.
+
+    Raises:
+        InputError: there is no such voice.
+        MissingExtraError: NumPy or the voice is not installed.
+    """
+    if bounds.speaking is None:
+        return []
+    from recert.evaluation.speech import Speaker
+
+    return Speaker(bounds.speaking, clips).conditions()
+
+
+def with_hearing(
+    results: list[RuleResult],
+    tracks: Sequence[Track],
+    bounds: EvaluationPolicy,
+    models: Sequence[Model],
+    transcriber: Transcriber | None,
+    clips: ClipStore,
+) -> tuple[list[RuleResult], tuple[Hearing, ...]]:
+    """
+    Return results without passes on what was not heard, and how well it was heard.
+
+    Args:
+        results: of every rule.
+        tracks: what was asked.
+        bounds: how well it must have been heard.
+        models: a cascade among them tells itself.
+        transcriber: who tells instead.
+        clips: where the sound lies.
+
+    Raises:
+        StoreError: a clip is not there, or is another one.
+    """
+    if bounds.speaking is None:
+        return results, ()
+    heard = hearing(tracks, bounds.speaking, transcriber or transcriber_of(*models), clips)
+    return unheard_is_no_pass(results, heard, bounds.speaking), heard
+
+
+def by_modality(
+    results: Sequence[RuleResult], policy: Policy, alike: Collection[frozenset[str]], *, safeguarded: bool
+) -> dict[str, Verdict] | None:
+    """
+    Return the verdict of each modality that a policy serves, of one arm; None where it serves text alone.
+
+    A modality that was not measured is `unscored`; one that passed without the sets that a pass needs has no signal.
+    """
+    if policy.evaluation.speaking is None:
+        return None
+    out: dict[str, Verdict] = {}
+    for name in policy.evaluation.modalities:
+        own = [r for r in results if modality_of(r.condition) == name]
+        verdict = overall(own, safeguarded=safeguarded)
+        deciding = [r for r in own if bool(r.safeguards) == safeguarded]
+        plainly = f"{SPEECH}plain" if name == "audio" else "plain"
+        if verdict is Verdict.PASS and missing_under(plainly, deciding, policy, alike):
+            verdict = Verdict.NO_BASELINE_SIGNAL
+        out[name] = verdict
+    return out
