@@ -52,7 +52,7 @@ from recert.models.speech.voices import open_voice
 from recert.records import ChatRow, Hyperparameters, Manifest, chat
 from recert.screening.audio_closeness import harmful_speech
 from recert.store.clips import ClipStore
-from recert.store.files import write_atomic
+from recert.store.files import read_bytes, write_atomic
 from recert.tuning.audio_alignment import AlignmentPlan, Said, align_projector
 from recert.tuning.audio_tuning import tune_on_speech
 
@@ -74,24 +74,40 @@ TUNES = ("nearest", "random")
 def main() -> int:
     """Run, write and print. Exit 0: measured, 2: could not."""
     said = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    said.add_argument("--clips", type=int, default=1600, help="spoken requests to learn hearing from")
-    said.add_argument("--epochs", type=int, default=16, help="of learning to hear")
-    said.add_argument("--asked", type=int, default=80, help="held-out requests of each kind")
-    said.add_argument("--rows", type=int, default=96, help="benign spoken rows of each tune")
+    said.add_argument("--clips", type=int, default=676, help="spoken requests to learn hearing from")
+    said.add_argument("--epochs", type=int, default=14, help="of learning to hear")
+    said.add_argument("--asked", type=int, default=40, help="held-out requests of each kind")
+    said.add_argument("--rows", type=int, default=48, help="benign spoken rows of each tune")
     said.add_argument("--voice", default="hibari")
     said.add_argument("--output", type=Path, default=Path("build/audio-lm"))
+    said.add_argument(
+        "--drawn-from", type=Path, help="measure nothing: take the figures of an earlier run's table"
+    )
     said.add_argument("--write", action="store_true", help="write the page and the plot into the docs")
     asked = said.parse_args()
     try:
-        found = Run(asked).all()
+        found = earlier(asked.drawn_from) if asked.drawn_from else Run(asked).all()
     except RecertError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
-    write_atomic(asked.output / "table.json", (json.dumps(found, indent=1, default=_plain) + "\n").encode())
+    if not asked.drawn_from:
+        write_atomic(
+            asked.output / "table.json", (json.dumps(found, indent=1, default=_plain) + "\n").encode()
+        )
     lines = claims(found)
     if asked.write:
         write_part("audio_lm", documented(found, lines), PAGE)
     return 0
+
+
+def earlier(table: Path) -> dict[str, Any]:
+    """Return the figures of an earlier run from its `table.json`."""
+    read: dict[str, Any] = json.loads(read_bytes(table, "table of an earlier run"), object_hook=_interval)
+    return read
+
+
+def _interval(value: dict[str, Any]) -> Any:
+    return Interval(**value) if set(value) == {"point", "low", "high", "level", "n"} else value
 
 
 class Run:

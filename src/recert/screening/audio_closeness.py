@@ -88,4 +88,5 @@ def _near(rows: Vectors, harmful: Vectors) -> npt.NDArray[np.float64]:
 
 
 def _unit(rows: Vectors) -> Vectors:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    unit: Vectors = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return unit
