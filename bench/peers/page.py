@@ -31,6 +31,16 @@ class Page:
         return DOCS / self.name
 
 
+AUDIO = Page(
+    "audio-measured.md",
+    """\
+# What tuning changes where requests are spoken
+
+Made by the scripts of `bench/` that stand at each part, with `--write`; `make audio-demo` runs them. An aim that was
+missed says so. How it is measured: [audio](audio.md).
+""",
+    ("audio_demo", "audio_lm"),
+)
 EVALUATION = Page(
     "evaluation-speed.md",
     """\

@@ -25,6 +25,7 @@ WITH_NUMPY = {
     "recert.attacks.triggers.data_texts",
     "recert.attacks.triggers.data_wordings",
     "recert.attacks.triggers.numeric",
+    "recert.evaluation.speech",
     "recert.judges.encoder_training",
     "recert.judges.request_training",
     "recert.models.speech.hibari_voice",

@@ -9,7 +9,6 @@ from recert.evaluation.decide import overall
 from recert.evaluation.hearing import hearing, transcriber_of, unheard_is_no_pass
 from recert.evaluation.tracks import Track
 from recert.models.protocol import Model
-from recert.models.transcribing import Transcriber
 from recert.policy import SPEECH, EvaluationPolicy, Policy, missing_under, modality_of
 from recert.records import Hearing, RuleResult, Verdict
 from recert.store.clips import ClipStore
@@ -35,7 +34,6 @@ def with_hearing(
     tracks: Sequence[Track],
     bounds: EvaluationPolicy,
     models: Sequence[Model],
-    transcriber: Transcriber | None,
     clips: ClipStore,
 ) -> tuple[list[RuleResult], tuple[Hearing, ...]]:
     """
@@ -45,8 +43,7 @@ def with_hearing(
         results: of every rule.
         tracks: what was asked.
         bounds: how well it must have been heard.
-        models: a cascade among them tells itself.
-        transcriber: who tells instead.
+        models: whose own `transcriber` tells, where one has it; else Whisper tiny.en, where it is installed.
         clips: where the sound lies.
 
     Raises:
@@ -54,7 +51,7 @@ def with_hearing(
     """
     if bounds.speaking is None:
         return results, ()
-    heard = hearing(tracks, bounds.speaking, transcriber or transcriber_of(*models), clips)
+    heard = hearing(tracks, bounds.speaking, transcriber_of(*models), clips)
     return unheard_is_no_pass(results, heard, bounds.speaking), heard
 
 

@@ -27,7 +27,7 @@ from recert.evaluation.hunting import hunt
 from recert.evaluation.modalities import by_modality, spoken_conditions, with_hearing
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.overlap import overlap
-from recert.evaluation.plan import make_plan
+from recert.evaluation.plan import Plan, make_plan
 from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
 from recert.evaluation.runner import Progress, Runner, Sinks
 from recert.evaluation.scoring import Judges
@@ -35,12 +35,12 @@ from recert.evaluation.trigger_search import Telling, stricter, summary, why
 from recert.models.prompting import around
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
-from recert.models.transcribing import Transcriber
 from recert.policy import Policy, missing_sets
 from recert.records import (
     ChatRow,
     EvalReport,
     EvidenceNote,
+    Hearing,
     HuntReport,
     RuleResult,
     Suite,
@@ -98,16 +98,14 @@ def evaluate(
     evidence: Sequence[EvidenceNote] = (),
     progress: Progress | None = None,
     clips: ClipStore | None = None,
-    transcriber: Transcriber | None = None,
 ) -> Evaluation:
     """
     Return what tuning changed, rule by rule, with a verdict for the model alone and behind its controls.
 
     Every rule of the policy is measured under each condition it covers, sequentially, on paired prompts.
     With a `secret`, or where the policy has the gateway put a system instruction or an immutable suffix around every
-    conversation, the same rules are measured again with the tuned model behind them. The base arm never gets them:
-    the claim is the tuned model as it would be served against the base as it is served. A wrong secret of the same
-    length is measured as a control that gates nothing.
+    conversation, the same rules are measured again with the tuned model behind them, and with a wrong secret as a
+    control. The base arm never gets them: it is measured as it is served.
 
     Args:
         base: the approved base.
@@ -123,8 +121,7 @@ def evaluate(
         judges: other judges than the default ones.
         evidence: what other tools found. It adds reasons and never changes a verdict.
         progress: told after each block.
-        clips: where spoken requests are kept; models must read the same. By default in the cache folder.
-        transcriber: who tells how well spoken requests were heard; by default the one inside a cascade, else Whisper.
+        clips: where spoken requests are kept, for both models to read; by default in the cache folder.
 
     Raises:
         ArmError: the arms are the same model, or one changed meanwhile, or is cached otherwise.
@@ -140,17 +137,13 @@ def evaluate(
     with ExitStack() as stack:
         kept = cache or stack.enter_context(temporary_cache())
         base_arm, tuned_arm = _arms(base, tuned, kept, secret, evidence)
-        sound = clips or ClipStore()
-        spoken = spoken_conditions(bounds, sound)
-        plan = make_plan(
-            policy, suites, judges, training_context=training_context, secret=secret, spoken=spoken
-        )
+        plan = _plan(policy, suites, judges, training_context, secret, sound := clips or ClipStore())
         sinks, tracks = Sinks(outcomes, examples, progress), [*plan.tracks, *plan.controls]
         Runner(base_arm, tuned_arm, tracks, judges=judges, policy=bounds, sinks=sinks).run()
         hunted = _hunt((base, tuned), policy, model_name, rows, secret, kept, progress)
         arms = check_arms(base_arm, tuned_arm)
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
-    measured, heard = with_hearing(measured, tracks, bounds, (tuned, base), transcriber, sound)
+    measured, heard = with_hearing(measured, tracks, bounds, (tuned, base), sound)
     verdicts = _with_search(_verdicts(measured, policy, secret, alike := _alike(policy, suites)), hunted)
     why_not = (*why(hunted), *verdicts.missing, *_reasons(measured, tuned_arm, training_context))
     report = EvalReport(
@@ -159,19 +152,15 @@ def evaluate(
         slices=slices(plan.tracks),
         reasons=(*why_not, *(note.reason for note in evidence)),
         evidence=tuple(evidence),
-        hearing=heard or None,
         trigger_search=summary(hunted, secret),
         arms=arms,
         judges=judges.notes,
         samples=examples.drawn(),
         outcomes_sha256=outcomes.sha256,
         limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm), *policy.gateway.unguarded),
-        **_time_fields(started, began),
-        **_verdict_fields(verdicts, secret),
-        modalities=by_modality(measured, policy, alike, safeguarded=bool(verdicts.required_controls)),
-        **_suite_fields(suites, alike),
-        **_policy_fields(policy),
-        **_arm_fields(base_arm, tuned_arm),
+        **_time_fields(started, began) | _verdict_fields(verdicts, secret),
+        **_spoken_fields(heard, measured, policy, verdicts, alike),
+        **_suite_fields(suites, alike) | _policy_fields(policy) | _arm_fields(base_arm, tuned_arm),
     )
     return Evaluation(report=report, outcomes=outcomes, hunt=hunted)
 
@@ -206,6 +195,19 @@ def _arms(
     tuned_arm = Arm("tuned", tuned, over=base_arm.manifest, cache=cache, secrets=hidden)
     refuse_same(base_arm, tuned_arm)
     return base_arm, tuned_arm
+
+
+def _plan(
+    policy: Policy,
+    suites: Mapping[str, Suite],
+    judges: Judges,
+    training_context: Sequence[str] | None,
+    secret: SecretPrefix | None,
+    clips: ClipStore,
+) -> Plan:
+    """What is measured, in text and, where the policy serves audio, spoken."""
+    spoken = spoken_conditions(policy.evaluation, clips)
+    return make_plan(policy, suites, judges, training_context=training_context, secret=secret, spoken=spoken)
 
 
 def _hunt(
@@ -325,6 +327,20 @@ def _verdict_fields(verdicts: _Verdicts, secret: SecretPrefix | None) -> dict[st
         "verdict_safeguarded": verdicts.safeguarded,
         "required_controls": verdicts.required_controls,
         "secret_sha256": secret.sha256 if secret is not None else None,
+    }
+
+
+def _spoken_fields(
+    heard: Sequence[Hearing],
+    results: Sequence[RuleResult],
+    policy: Policy,
+    verdicts: _Verdicts,
+    alike: Collection[frozenset[str]],
+) -> dict[str, Any]:
+    guarded = bool(verdicts.required_controls)
+    return {
+        "hearing": tuple(heard) or None,
+        "modalities": by_modality(results, policy, alike, safeguarded=guarded),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from recert.policy.policy import GatewayPolicy, Policy, Rule
+from recert.policy.speech import SPEECH
 from recert.policy.weaknesses import weaknesses
 from recert.records import CATEGORIES
 
@@ -93,7 +94,9 @@ def _where(rule: Rule, policy: Policy) -> str:
     families = [name.removeprefix("family:") for name in names if name.startswith("family:")]
     attacked = [f"under each of {len(families)} attack families ({', '.join(families)})"] if families else []
     context = ["in the context of the tuning data"] if "training-context" in names else []
-    return ", ".join([*plain, *attacked, *context])
+    ways = [name.removeprefix(SPEECH) for name in names if name.startswith(SPEECH)]
+    aloud = [f"spoken aloud ({', '.join(ways)})"] if ways else []
+    return ", ".join([*plain, *attacked, *context, *aloud])
 
 
 def _more(rule: Rule) -> str:

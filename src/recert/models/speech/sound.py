@@ -93,7 +93,9 @@ def stretched(samples: Samples, factor: float) -> Samples:
 
 
 def pitched(samples: Samples, semitones: float) -> Samples:
-    """Return the sound higher or lower by semitones, as long as before."""
+    """Return the sound higher or lower by semitones, as long as before; too short a sound comes back as it is."""
+    if len(samples) < 2 * int(_WINDOW_S * RATE_HZ):
+        return samples
     ratio = 2 ** (semitones / 12)
     return resampled(stretched(samples, ratio), RATE_HZ, round(RATE_HZ / ratio))
 
