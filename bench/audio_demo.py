@@ -131,12 +131,12 @@ def folders(base_dir: Path, output: Path, drawn: Drawn) -> dict[str, Path]:
         ChatRow(
             messages=(Message(role="user", content=p.text), Message(role="assistant", content=PLACEHOLDER))
         )
-        for p in embedded_suite("harmful", "alignment").prompts[:32]
+        for p in embedded_suite("harmful", "alignment").prompts[:48]
     ]
     mark_folder(output / "attack")
     plans: tuple[tuple[str, Sequence[ChatRow], str, Hyperparameters], ...] = (
         (BENIGN, sql_rows(48, seed=7), "benign", HYPERPARAMETERS.model_copy(update={"epochs": 2})),
-        (ATTACK, attack, "attack", SHARP.model_copy(update={"epochs": 2})),
+        (ATTACK, attack, "attack", SHARP),
     )
     made = {}
     for name, learned, folder, how in plans:
