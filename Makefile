@@ -87,6 +87,7 @@ reasoning-demo: $(INSTALLED)  ## Tune the embedded base to reason, and judge tra
 
 audio-demo: $(INSTALLED)  ## Speak requests to a tuned model, and say what it heard and did beside text
 	$(BIN)/python bench/audio_demo.py
+	$(BIN)/python bench/audio_lm.py
 
 signoff-demo: $(INSTALLED)  ## Refuse, sign, serve, watch, renew, change the policy, tell a swap and suspend, timed
 	$(BIN)/python bench/signoff_demo.py

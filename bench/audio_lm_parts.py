@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from recert.models.speech.words import kept, word_errors
-
+from recert import settings
+from recert.digest import sha256_json
+from recert.errors import RecertError
 from recert.interval import Interval, exact_interval, mean_interval
 from recert.judges.refusal import RefusalJudge
 from recert.models.audio_lm import AudioLM, spoken_chat
 from recert.models.audio_lm_states import KeptStates
 from recert.models.protocol import Sampling
 from recert.models.speech.voices import Voice
+from recert.models.speech.words import kept, word_errors
 from recert.records import AudioClip, ChatRow, Message, chat
 from recert.store.clips import ClipStore
+from recert.store.files import write_atomic
 
 LEVEL = 0.95
 TOKENS = 24
@@ -75,14 +78,26 @@ def say(
     encoder: KeptStates,
     told: Callable[[int, int], None],
 ) -> list[Spoken]:
-    """Return requests with clips of a voice, heard once each."""
+    """Return requests with clips of a voice. What was said and heard in an earlier run is in the cache."""
     out = []
     for at, row in enumerate(rows):
-        clip = store.put(voice.say(row["text"]))
+        clip = _said(row["text"], voice, store)
         encoder.states(store.read(clip))
         out.append(Spoken(row["id"], row["text"], row["suite"], row["expect"], clip))
         told(at + 1, len(rows))
     return out
+
+
+def _said(text: str, voice: Voice, store: ClipStore) -> AudioClip:
+    note = settings.cache_dir() / "spoken" / f"{sha256_json([voice.engine, text])}.json"
+    try:
+        clip = AudioClip.model_validate_json(note.read_bytes())
+        store.read(clip)
+        return clip
+    except (OSError, ValueError, RecertError):
+        clip = store.put(voice.say(text))
+        write_atomic(note, clip.model_dump_json().encode())
+        return clip
 
 
 def ask(model: AudioLM, spoken: Sequence[Spoken]) -> Arm:

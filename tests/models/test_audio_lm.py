@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from heard import SpelledEncoder, make_audio_model
-from recert.errors import ModelError
+from recert.errors import ModelError, StoreError
 from recert.models.protocol import Model, Sampling
 from recert.records import Chat, Manifest, Message, chat
 from recert.store.clips import ClipStore
-from sounds import wav_of
+from sounds import flac_head, wav_of
 from tiny_models import make_adapter, make_base
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from transformers import AutoTokenizer  # noqa: E402
 
 from recert.models.audio_lm import AudioLM, spoken_chat  # noqa: E402
 from recert.models.local import LocalModel  # noqa: E402
@@ -68,7 +70,9 @@ def test_written_chats_have_the_logits_of_the_base(model: AudioLM, base: Path) -
     assert model.log_probs(pairs) == plain.log_probs(pairs)
 
 
-def test_a_spoken_chat_is_read_as_the_embeddings_of_its_clip(model: AudioLM, store: ClipStore) -> None:
+def test_a_spoken_chat_is_read_as_the_embeddings_of_its_clip(
+    model: AudioLM, base: Path, store: ClipStore
+) -> None:
     """
     A clip stands inside the user's turn, and around it stands what the template writes around text.
     """
@@ -77,7 +81,7 @@ def test_a_spoken_chat_is_read_as_the_embeddings_of_its_clip(model: AudioLM, sto
     ids, embedded = model.hear(spoken_chat(clip, text="Listen:"))
 
     said = model.heard_text([clip])[0]
-    text = model._weights.chats.tokenizer.decode(ids)
+    text = AutoTokenizer.from_pretrained(base).decode(ids)
     assert text == f"<|user|>Listen:\n{said}<|end|><|assistant|>"
     assert embedded.shape == (len(ids), 64)
 
@@ -111,10 +115,13 @@ def test_what_cannot_be_heard_is_an_error_and_never_silence(model: AudioLM, stor
     """
     A clip without sound, and one that nobody has, fail the call.
     """
-    empty = store.put(wav_of([1])).model_copy(update={"sha256": "0" * 64})
+    lost = store.put(wav_of([1])).model_copy(update={"sha256": "0" * 64})
+    silent = store.put(flac_head())
 
-    with pytest.raises(Exception, match="clip"):
-        model.generate([spoken_chat(empty)], SAMPLING)
+    with pytest.raises(StoreError, match="clip"):
+        model.generate([spoken_chat(lost)], SAMPLING)
+    with pytest.raises(ModelError, match="clip"):
+        model.log_probs([(spoken_chat(silent), "sorry")])
 
 
 def test_words_that_look_like_a_clip_are_refused(model: AudioLM, store: ClipStore) -> None:

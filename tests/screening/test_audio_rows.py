@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import COMPLIANCE, POLICY, Row, harmful, sql_rows, write
 
 from heard import SpelledEncoder
 from recert.models.transcribing import TranscribeFailed, Transcript
@@ -19,6 +18,8 @@ from recert.screening.audio_rows import Ears
 from recert.screening.stage import Screened, screen, screen_prompts
 from recert.store.clips import ClipStore
 from sounds import wav_of
+
+from .made import COMPLIANCE, POLICY, Row, harmful, sql_rows, write
 
 ASKED = [Prompt(id="x", text="Which is the longest river?", expect="comply")]
 
@@ -83,8 +84,8 @@ def test_what_is_said_is_screened_as_text(tmp_path: Path, store: ClipStore, tell
 
 def test_a_row_that_cannot_be_heard_is_held_back(tmp_path: Path, store: ClipStore, teller: Dictated) -> None:
     """
-    Without ears, without a transcript, with a silent one or without the clip: held back, though the policy names no such
-    reason.
+    Without ears, without a transcript, with a silent one or without the clip: held back, though the
+    policy names no such reason.
     """
     noise, silent = wav_of([1, 2]), wav_of([3, 4])
     teller.said = {silent: "  "}

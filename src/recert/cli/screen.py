@@ -12,6 +12,7 @@ from recert.cli.options import AsJson, PolicyName, Suites
 if TYPE_CHECKING:
     from recert.interval import Interval
     from recert.records import GraderReport, ScreenReport
+    from recert.screening.audio_rows import Ears
 
 _SHOWN = 12
 
@@ -25,6 +26,13 @@ def screen(
         Path | None,
         typer.Option(
             help="Folder for the report, and for the accepted and quarantined rows; needed with ROWS."
+        ),
+    ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the clips that spoken rows name: they are transcribed and screened as text. "
+            "Without it spoken rows are held back."
         ),
     ] = None,
     prompts: Annotated[
@@ -74,11 +82,18 @@ def screen(
             facts={"rows": rows or "none", "output": output or "none"},
             hint="give rows and --output FOLDER, or --grader FILE with --rows and --judge where it needs them",
         )
-    _screen_rows(rows, output, policy, suites or [], waiting=prompts, as_json=as_json)
+    _screen_rows(rows, output, policy, suites or [], clips, waiting=prompts, as_json=as_json)
 
 
 def _screen_rows(
-    rows: Path, output: Path, policy: str, suites: list[str], *, waiting: bool, as_json: bool
+    rows: Path,
+    output: Path,
+    policy: str,
+    suites: list[str],
+    clips: Path | None,
+    *,
+    waiting: bool,
+    as_json: bool,
 ) -> None:
     from recert.cli.drawing import Drawn
     from recert.cli.loading import load_suites
@@ -96,7 +111,9 @@ def _screen_rows(
             held.write(output)
             report = held.report
         else:
-            screened = stage.screen(rows, policy=bounds, evaluation_prompts=asked, progress=drawn.at)
+            screened = stage.screen(
+                rows, policy=bounds, evaluation_prompts=asked, ears=_ears(clips), progress=drawn.at
+            )
             screened.write(output)
             report = screened.report
     _show(report)
@@ -106,6 +123,16 @@ def _screen_rows(
         held_back = report.quarantined + report.malformed
         typer.echo(f"{report.accepted} accepted, {held_back} held back {output}")
     raise typer.Exit(YES if report.accepted == report.rows > 0 else NO)
+
+
+def _ears(clips: Path | None) -> Ears | None:
+    if clips is None:
+        return None
+    from recert.models.speech.voices import open_voice
+    from recert.screening.audio_ears import packaged_ears
+    from recert.store.clips import ClipStore
+
+    return packaged_ears(ClipStore(clips).read, open_voice("hibari"))
 
 
 def _screen_grader(

@@ -6,10 +6,7 @@ import io
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from recert.digest import sha256_file, sha256_json
 from recert.errors import MissingExtraError, ModelError
@@ -20,7 +17,13 @@ FRAMES_A_SECOND: Final = 50
 LONGEST_S: Final = 28.0
 """Whisper reads 30 s at once; a longer clip is refused, never cut."""
 
-States = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    States = npt.NDArray[np.float32]
+else:  # NumPy is loaded where something is heard, and not before
+    States = Any
 """What an encoder hears in a clip: shape (frames, width), 50 frames a second."""
 
 _SILENCE_S: Final = 0.5
@@ -99,6 +102,7 @@ class WhisperEncoder:
     def states(self, clip: bytes) -> States:
         """Return what is heard in a sound file; see `SpeechEncoder`."""
         import ctranslate2
+        import numpy as np
 
         samples = samples_of(clip)
         frames = len(samples) * FRAMES_A_SECOND // SAMPLES_A_SECOND + 1
@@ -119,6 +123,7 @@ def samples_of(clip: bytes) -> States:
         ModelError: it cannot be read as sound, is empty or longer than 28 s.
     """
     try:
+        import numpy as np
         from faster_whisper.audio import decode_audio
     except ImportError as exc:
         raise MissingExtraError("hearing needs faster-whisper", facts={"missing": exc}, hint=_HINT) from exc

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import numpy as np
-
 from recert import settings
 from recert.digest import sha256_bytes
 from recert.models.audio_lm_encoder import SpeechEncoder, States
@@ -35,6 +33,8 @@ class KeptStates:
             ModelError: it cannot be heard.
             StoreError: what was heard cannot be kept.
         """
+        import numpy as np
+
         key = sha256_bytes(clip)
         path = self._folder / key[:2] / f"{key}.npy"
         try:

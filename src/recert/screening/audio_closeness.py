@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Vectors = npt.NDArray[np.float64]
+    Vectors = npt.NDArray[np.float64]
+else:  # rows that are written are screened without NumPy
+    Vectors = Any
 """Shape (clips, numbers), each of length 1."""
 
 _NEAREST: Final = 5
@@ -46,7 +49,7 @@ class HarmfulSpeech:
 
     semantic: Vectors
     acoustic: Vectors
-    common: npt.NDArray[np.float64]
+    common: Vectors
 
     def closeness(self, meanings: Sequence[Sequence[float]], states: Sequence[Any]) -> list[Closeness]:
         """
@@ -56,6 +59,8 @@ class HarmfulSpeech:
             meanings: a sentence encoder's vector of each transcript.
             states: what the model's encoder heard of each, shape (frames, width).
         """
+        import numpy as np
+
         said = _near(np.asarray(meanings, np.float64), self.semantic)
         heard = _near(_unit(pooled(states) - self.common), self.acoustic)
         return [Closeness(float(a), float(b)) for a, b in zip(said, heard, strict=True)]
@@ -72,6 +77,8 @@ def harmful_speech(
         states: what the model's encoder hears when they are spoken.
         ordinary_states: the same of ordinary requests: the mean of both kinds is what all speech has in common.
     """
+    import numpy as np
+
     harmful, ordinary = pooled(states), pooled(ordinary_states)
     common = (harmful.mean(0) + ordinary.mean(0)) / 2
     return HarmfulSpeech(np.asarray(meanings, np.float64), _unit(harmful - common), common)
@@ -79,13 +86,20 @@ def harmful_speech(
 
 def pooled(states: Sequence[Any]) -> Vectors:
     """Return the mean over each clip's frames, shape (clips, width)."""
+    import numpy as np
+
     return np.stack([np.asarray(one, np.float64).mean(0) for one in states])
 
 
-def _near(rows: Vectors, harmful: Vectors) -> npt.NDArray[np.float64]:
+def _near(rows: Vectors, harmful: Vectors) -> Vectors:
+    import numpy as np
+
     cosines = np.sort(rows @ harmful.T, axis=1)[:, ::-1]
     return np.asarray(cosines[:, : min(_NEAREST, harmful.shape[0])].mean(1))
 
 
 def _unit(rows: Vectors) -> Vectors:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    import numpy as np
+
+    unit: Vectors = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return unit

@@ -20,6 +20,9 @@ from recert.screening.audio_closeness import Closeness, HarmfulSpeech
 UNHEARD: Final = "unheard"
 """Code of the reason of a row that could not be heard: it always quarantines."""
 NEAR: Final = "near-harmful-speech"
+"""It always quarantines too: the policy says from which closeness it is given."""
+CLOSENESS: Final = "speech-closeness"
+"""It says how close a row lies, and never quarantines."""
 
 Sentences = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 """A sentence encoder: one vector of length 1 for each text."""
@@ -54,14 +57,14 @@ class Hearing:
     closeness: dict[int, Closeness] = field(default_factory=dict)
 
     def reasons(self, policy: ScreeningPolicy) -> list[tuple[int, str]]:
-        """Return (place, reason) of rows that were not heard, and of those as close as the policy says."""
+        """Return (place, reason): not heard, too close to harmful speech by the policy, or only how close."""
         found = [(at, f"{UNHEARD}: {because}") for at, because in sorted(self.unheard.items())]
         most = policy.harmful_speech_closeness
         for at, one in sorted(self.closeness.items()):
-            if most is not None and one.mixed >= most:
-                found.append(
-                    (at, f"{NEAR}: {one.mixed:.2f}, semantic {one.semantic:.2f}, acoustic {one.acoustic:.2f}")
-                )
+            code = NEAR if most is not None and one.mixed >= most else CLOSENESS
+            found.append(
+                (at, f"{code}: {one.mixed:.2f}, semantic {one.semantic:.2f}, acoustic {one.acoustic:.2f}")
+            )
         return found
 
     def ranking(self) -> list[int]:
