@@ -17,7 +17,7 @@ from recert.pipeline.attacking import CONVERSATIONS_FILE, REPORT_FILE, Attacked,
 from recert.pipeline.attacking_controls import GatewayScreen
 from recert.pipeline.attacking_sides import DEFAULT_SUFFIX
 from recert.policy import load_policy
-from recert.records import AttackReport, ConversationEnd, chat
+from recert.records import AttackReport, AttackSearch, ConversationEnd, chat
 
 SECRET = SecretPrefix("kX9" * 40)
 
@@ -96,6 +96,16 @@ def test_the_report_says_what_it_came_to_and_holds_no_reply(tmp_path: Path) -> N
     assert reached == {("base", ()): 0, ("tuned", ()): 1, ("tuned", ("immutable-suffix",)): 0}
     assert (report.name, report.protocol["turns"], report.judges[0].id) == ("mine", 3, "recert-item")
     assert AGREED.encode() not in data
+
+
+def test_conversations_that_were_ended_early_do_not_count_as_whole_ones(tmp_path: Path) -> None:
+    """A stop rule that ends a conversation sooner shows in the turns that a certificate may claim."""
+    whole = attack(plan(tmp_path / "whole", behind=()), refusing(), refusing("tuned"))
+    protocol = AttackProtocol(turns=3, stop_after_refusals=1)
+    ended = attack(plan(tmp_path / "ended", behind=(), protocol=protocol), refusing(), refusing("tuned"))
+
+    assert AttackSearch.of(whole.report).turns == 3
+    assert AttackSearch.of(ended.report).turns == 1
 
 
 def test_one_model_twice_is_no_comparison(tmp_path: Path) -> None:
