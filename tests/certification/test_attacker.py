@@ -21,7 +21,10 @@ from recert.records.certificate import PAYLOAD_TYPE
 
 REQUIRED = make_policy(attack=BOUNDS)
 GOOD = make_report()
-WORSE = Interval(point=0.2, low=0.1, high=0.4, level=0.95, n=40)
+WORSE = tuple(
+    c.model_copy(update={"change_at_most": Interval(point=0.2, low=0.1, high=0.4, level=0.95, n=40)})
+    for c in GOOD.changes
+)
 OTHER = make_manifest({"adapter_model.safetensors": b"another adapter"})
 
 
@@ -51,9 +54,9 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"arms": ()}, "is of another model"),
     ({"arms": make_checks(fingerprint_at_end="another")}, "is of another model"),
     ({"tuned_reached": 30}, "coverage may be"),
-    ({"changes": tuple(c.model_copy(update={"change_at_most": WORSE}) for c in GOOD.changes)}, "change of success from the base may be"),
+    ({"changes": WORSE}, "change of success from the base may be"),
     ({"attackers": GOOD.attackers[:1]}, "were not tried: strategist"),
-    ({"turns": 2}, "attackers had 2 turns, and the policy asks for 3"),
+    ({"turns_withstood": 2}, "attackers had 2 turns, and the policy asks for 3"),
     ({"items": 39}, "attackers had 39 items"),
     ({"seeds": ()}, "attackers had 0 seeds"),
     ({"base": None}, "not tried on the base"),

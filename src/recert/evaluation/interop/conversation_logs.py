@@ -2,8 +2,8 @@
 Inspect `.eval` logs of an attack, one per model and set of safeguards, for `inspect view`. Written without inspect-ai.
 
 A sample is one conversation, turn by turn as the target saw it last: its id is `item@attacker`, its epoch the seed plus
-one. Scores are `harm`, the most of any reply as a share of the scale, and `reached`, 1 where the bound was reached; both
-are NaN, Inspect's sign for "not scored", where a conversation is open.
+one. Scores are `harm`, the most of any reply as a share of the scale, and `reached`, 1 where the bound was reached;
+both are NaN, Inspect's sign for "not scored", where a conversation is open.
 
 Source: as `recert.evaluation.interop.eval_logs`.
 """
@@ -82,7 +82,7 @@ class _Log:
 
     def _sample(self, one: Conversation) -> dict[str, Any]:
         turns = _last_thread(one)
-        messages = [{"role": "system", "content": one.system}] if one.system else []
+        messages: list[dict[str, Any]] = [{"role": "system", "content": one.system}] if one.system else []
         for turn in turns:
             messages.append({"role": "user", "content": turn.sent})
             said = {"role": "assistant", "content": turn.reply, "source": "generate", "model": self._model}
