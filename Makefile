@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	reproduce-defences stress-demo signoff-demo bench-triggers bench-attack bench-tuning bench-gateway bench-gateway-load \
+	reproduce-defences stress-demo attack-demo signoff-demo bench-triggers bench-attack bench-tuning bench-gateway bench-gateway-load \
 	bench-leaks fuzz clean
 
 help:  ## Show this list
@@ -81,6 +81,9 @@ bench-tuning: $(INSTALLED)  ## Measure how fast a tune is, against TRL on the sa
 
 stress-demo: $(INSTALLED)  ## Say how much safety the embedded base loses to tuning; SETTING=full for the whole sweep
 	$(BIN)/python bench/stress_demo.py --setting $(SETTING)
+
+attack-demo: $(INSTALLED)  ## Say how far attackers that converse get on the embedded base and its tunes; resumable
+	$(BIN)/python bench/attack_demo.py
 
 signoff-demo: $(INSTALLED)  ## Refuse, sign, serve, watch, renew, change the policy, tell a swap and suspend, timed
 	$(BIN)/python bench/signoff_demo.py
