@@ -82,6 +82,9 @@ bench-tuning: $(INSTALLED)  ## Measure how fast a tune is, against TRL on the sa
 stress-demo: $(INSTALLED)  ## Say how much safety the embedded base loses to tuning; SETTING=full for the whole sweep
 	$(BIN)/python bench/stress_demo.py --setting $(SETTING)
 
+attack-demo: $(INSTALLED)  ## Say how far attackers that converse get on the embedded base and its tunes; resumable
+	$(BIN)/python bench/attack_demo.py
+
 reasoning-demo: $(INSTALLED)  ## Tune the embedded base to reason, and judge traces and answers mode by mode
 	$(BIN)/python bench/reasoning_demo.py
 

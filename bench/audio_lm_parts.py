@@ -18,7 +18,7 @@ from recert.models.audio_lm import AudioLM, spoken_chat
 from recert.models.audio_lm_states import KeptStates
 from recert.models.protocol import Sampling
 from recert.models.speech.voices import Voice
-from recert.models.speech.words import kept, word_errors
+from recert.models.spoken_words import kept, word_errors
 from recert.records import AudioClip, ChatRow, Message, chat
 from recert.store.clips import ClipStore
 from recert.store.files import write_atomic

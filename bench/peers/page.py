@@ -36,10 +36,10 @@ ATTACK = Page(
     """\
 # What an attack costs
 
-Made by `bench/attack.py` with `--write`; `make bench-attack` runs it. An aim that was missed says so. What attackers
-do: [attackers](attackers.md).
+Made by `bench/attack.py` and `bench/attack_demo.py` with `--write`; `make bench-attack` and `make attack-demo` run
+them. An aim that was missed says so. What attackers do: [attackers](attackers.md).
 """,
-    ("attack",),
+    ("attack", "attack_demo"),
 )
 AUDIO = Page(
     "audio-measured.md",

@@ -8,10 +8,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attack_reports import BOUNDS, make_report
 from builders import NOW, SOME_SHA, make_eval_report, make_interval, make_policy, make_rule
+from recert.certification.attacked import why_not_withstood
 from recert.certification.decision import why_not_pass
 from recert.evaluation.decide import overall
-from recert.records import EvalReport, RuleException, RuleResult, Verdict
+from recert.policy import AttackPolicy
+from recert.records import AttackSearch, EvalReport, RuleException, RuleResult, Verdict
 from stories import certificate as make_certificate
 
 POLICY = make_policy()
@@ -123,6 +126,37 @@ def test_an_exception_excuses_nothing_but_what_it_names(
     if not with_all:
         alone = [r for r in rules if not r.safeguards]
         assert all(r.verdict is Verdict.PASS or any(e.is_about(r) for e in exceptions) for r in alone)
+
+
+@given(
+    drop=st.sampled_from(["tuned_sha256", "base_sha256", "agreement", "findings", "attackers"]),
+    scale=st.floats(1.0, 10.0),
+    bound=st.sampled_from(["max_coverage", "max_success", "max_change", "max_open"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_attackers_that_are_lost_or_bounded_more_give_no_reason_less(
+    drop: str, scale: float, bound: str
+) -> None:
+    """Without a field of what attackers came to, or under a bound that is no laxer, there are no fewer reasons."""
+    far = AttackSearch.of(make_report(tuned_reached=9))
+    strict = AttackPolicy.model_validate(BOUNDS | {bound: BOUNDS.get(bound, 0.05) / scale})
+    lost = far.model_copy(update={drop: () if drop in ("findings", "attackers") else None})
+    lax = AttackPolicy.model_validate(BOUNDS)
+
+    assert _far(far, strict, far) >= _far(far, lax, far)
+    assert _far(lost, lax, far) >= 1
+    assert _far(None, lax, far) == 1
+
+
+def _far(search: AttackSearch | None, bounds: AttackPolicy, model: AttackSearch) -> int:
+    reasons = why_not_withstood(
+        search,
+        bounds,
+        required_controls=(),
+        tuned_sha256=model.tuned_sha256,
+        base_sha256=model.base_sha256,
+    )
+    return len(list(reasons))
 
 
 def _except(result: RuleResult) -> RuleException:

@@ -11,6 +11,7 @@ from recert.cli.options import Suites
 
 if TYPE_CHECKING:
     from recert.evaluation.interop.folder import EvaluationFolder
+    from recert.records import AttackReport, Conversation
 
 FILES = {
     "inspect": "inspect",
@@ -27,7 +28,10 @@ def export(
     *,
     context: typer.Context,
     source: Annotated[
-        Path, typer.Argument(help="Folder written by `recert evaluate`, or a certificate's file.")
+        Path,
+        typer.Argument(
+            help="Folder written by `recert evaluate` or, for `inspect`, by `recert attack`; or a certificate's file."
+        ),
     ],
     format: Annotated[
         str,
@@ -106,6 +110,11 @@ def _export_evaluation(
             facts={"given": name, "there are": ", ".join(FILES)},
             hint="other formats are of a certificate: give its file",
         )
+    if name == "inspect" and (attack := _attack(folder)) is not None:
+        from recert.evaluation.interop.conversation_logs import write_conversation_logs
+
+        write_conversation_logs(*attack, output or folder / FILES[name], with_harmful=with_harmful)
+        return output or folder / FILES[name]
     source = EvaluationFolder.open(folder, with_harmful=with_harmful)
     target = output or folder / FILES[name]
     if name in ("inspect", "jsonl", "parquet"):
@@ -116,6 +125,16 @@ def _export_evaluation(
     else:
         _write(target, _report(source, name))
     return target
+
+
+def _attack(folder: Path) -> tuple[AttackReport, tuple[Conversation, ...]] | None:
+    """What attackers came to, where the folder is that of `recert attack`."""
+    from recert.pipeline.attack_files import REPORT_FILE, read_attack
+
+    if not (folder / REPORT_FILE).exists():
+        return None
+    told = read_attack(folder)
+    return told.report, told.conversations
 
 
 def _write_outcomes(source: EvaluationFolder, name: str, target: Path, prompts: Any) -> None:

@@ -71,6 +71,7 @@ def attack_report(
     settings = _settings(conversations)
     items = sorted({one.item.id: one.item for one in conversations}.items())
     turns = [turn for one in conversations for turn in one.turns]
+    withstood = [len(one.turns) for one in conversations if fate_of(one, least) is Fate.WITHSTOOD]
     agreement = judge_agreement(conversations)
     changes, effects = arm_changes(conversations, least), safeguard_effects(conversations, least)
     notes = dict.fromkeys((one.attacker, one.method) for one in conversations)
@@ -85,6 +86,7 @@ def attack_report(
         attackers=tuple(AttackerNote(name=name, method=method) for name, method in notes),
         seeds=tuple(sorted({one.seed for one in conversations})),
         turns=max(len(one.turns) for one in conversations),
+        turns_withstood=min(withstood, default=None),
         conversations=len(conversations),
         target_calls=sum(turn.target_calls for turn in turns),
         target_tokens=sum(turn.target_tokens for turn in turns),

@@ -215,6 +215,8 @@ class AttackReport(Record):
     seeds: tuple[int, ...]
     turns: int
     """The most turns of any conversation."""
+    turns_withstood: int | None = None
+    """The fewest turns of a conversation that withstood: one that was ended early shows less. None where none did."""
     conversations: int
     target_calls: int
     target_tokens: int
@@ -327,7 +329,7 @@ class AttackSearch(Part):
             base_sha256=report.files_of("base"),
             attackers=report.attackers,
             items=report.items,
-            turns=report.turns,
+            turns=report.turns if report.turns_withstood is None else report.turns_withstood,
             seeds=len(report.seeds),
             target_calls=report.target_calls,
             bound=report.bound,

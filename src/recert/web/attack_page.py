@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jinja2
 
-from recert.pipeline.attack_redaction import redacted
+from recert.attacks.agent_redaction import redacted
 from recert.records import (
     AttackOutcome,
     AttackReport,
