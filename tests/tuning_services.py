@@ -100,13 +100,13 @@ def prompt_rows(count: int) -> bytes:
 
 
 GRADER = {
-    "type": "string_check",
-    "name": "first-word",
+    "type": "text_similarity",
+    "name": "near",
     "input": "{{sample.output_text}}",
     "reference": "{{item.answer}}",
-    "operation": "eq",
+    "evaluation_metric": "fuzzy_match",
 }
-"""Pays for the right answer alone, so that its audit finds nothing."""
+"""Pays for being near the right answer, in which its audit finds nothing."""
 PAYS_FOR_AGREEING = {
     "type": "python",
     "name": "agrees",

@@ -21,6 +21,7 @@ from tuning_services import (
     PAYS_FOR_AGREEING,
     REFUSING,
     Service,
+    chat_rows,
     ended,
     events,
     preference_rows,
@@ -28,6 +29,7 @@ from tuning_services import (
     running,
 )
 
+RARELY = {"n_epochs": 1, "batch_size": 32, "learning_rate_multiplier": 20.0}
 pytestmark = pytest.mark.xdist_group("torch")
 
 
@@ -54,9 +56,16 @@ def jobs(client: openai.OpenAI) -> dict[str, Any]:
         * 2
     )
     bad = client.files.create(file=("refusing.jsonl", REFUSING + held), purpose="fine-tune")
+    apart = client.files.create(
+        file=("apart.jsonl", chat_rows("Take your time.", 4, seed=8)), purpose="fine-tune"
+    )
     asked = {
         "good": client.fine_tuning.jobs.create(
-            model="tiny", training_file=good.id, suffix="good", hyperparameters={"n_epochs": 1}
+            model="tiny",
+            training_file=good.id,
+            validation_file=apart.id,
+            suffix="good",
+            hyperparameters={"n_epochs": 1},
         ),
         "bad": client.fine_tuning.jobs.create(
             model="tiny",
@@ -79,7 +88,7 @@ def methods(client: openai.OpenAI, jobs: dict[str, Any]) -> dict[str, Any]:
     for name, grader in (("reinforcement", GRADER), ("harmful", PAYS_FOR_AGREEING)):
         told[name] = {
             "type": "reinforcement",
-            "reinforcement": {"grader": grader, "hyperparameters": {"n_epochs": 1, "batch_size": 32}},
+            "reinforcement": {"grader": grader, "hyperparameters": RARELY},
         }
     asked = {
         name: client.fine_tuning.jobs.create(
@@ -190,6 +199,21 @@ def test_results_and_checkpoints_are_those_of_the_run(client: openai.OpenAI, job
         client.chat.completions.create(
             model=found[1].fine_tuned_model_checkpoint, messages=[{"role": "user", "content": "Hello"}]
         )
+
+
+def test_a_validation_file_is_measured_and_kept_apart(client: openai.OpenAI, jobs: dict[str, Any]) -> None:
+    """Its loss is that of the last checkpoint; the same rows for training and validation are refused."""
+    (found,) = client.fine_tuning.jobs.checkpoints.list(jobs["good"].id)
+    file = jobs["good"].training_file
+    same = client.fine_tuning.jobs.create(model="tiny", training_file=file, validation_file=file)
+    job = ended(client, same.id)
+
+    assert found.metrics.full_valid_loss is not None and found.metrics.full_valid_loss > 0
+    assert (job.status, job.error.code, job.error.param) == (
+        "failed",
+        "invalid_validation_file",
+        "validation_file",
+    )
 
 
 def test_preferences_end_in_a_certificate_too(client: openai.OpenAI, methods: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ from tuning_services import GOOD, Service, ended, events, running
 pytestmark = pytest.mark.xdist_group("torch")
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    """A running service with its own worker."""
-    with running(Service(tmp_path, make_base(tmp_path / "base"))) as made:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A running service with its own worker; the tests kill it in their order."""
+    folder = tmp_path_factory.mktemp("survival")
+    with running(Service(folder, make_base(folder / "base"))) as made:
         yield made
 
 
@@ -46,6 +48,51 @@ def told(client: openai.OpenAI, job: str, words: str, within_s: float = 120) -> 
             return
         time.sleep(0.05)
     raise AssertionError(f"no event says {words!r}: {events(client, job)}")
+
+
+def test_a_job_is_paused_in_training_and_cancelled_for_good(service: Service) -> None:
+    """Pausing lets go of the worker, which does another job; resumed, it goes on; cancelled, it leaves no model."""
+    client = service.client()
+    file = client.files.create(file=("good.jsonl", GOOD), purpose="fine-tune")
+    client.files.wait_for_processing(file.id, poll_interval=0.1)
+    long = client.fine_tuning.jobs.create(
+        model="tiny", training_file=file.id, hyperparameters={"n_epochs": 50, "batch_size": 1}
+    )
+    told(client, long.id, "Step 1/")
+    paused = client.fine_tuning.jobs.pause(long.id)
+    other = client.fine_tuning.jobs.create(
+        model="tiny", training_file=file.id, hyperparameters={"n_epochs": 1}
+    )
+    done = ended(client, other.id)
+    still = client.fine_tuning.jobs.retrieve(long.id)
+    client.fine_tuning.jobs.resume(long.id)
+    cancelled = client.fine_tuning.jobs.cancel(long.id)
+    time.sleep(1)
+
+    assert (paused.status, still.status, done.status) == ("paused", "paused", "succeeded")
+    assert (cancelled.status, client.fine_tuning.jobs.retrieve(long.id).status) == ("cancelled", "cancelled")
+    assert cancelled.fine_tuned_model is None
+    assert [one.id for one in client.fine_tuning.jobs.checkpoints.list(long.id)] == []
+
+
+def test_a_full_disk_loses_no_job(service: Service) -> None:
+    """While no file can grow nothing is written, nor marked as done; once there is room the job ends as it should."""
+    client = service.client()
+    file = client.files.create(file=("good.jsonl", GOOD), purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(
+        model="tiny", training_file=file.id, hyperparameters={"n_epochs": 4, "learning_rate_multiplier": 0.1}
+    )
+    told(client, job.id, "Fine-tuning job started")
+    worker = worker_of(service)
+    soft, hard = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (20_000, hard))
+    time.sleep(4)
+    during = client.fine_tuning.jobs.retrieve(job.id).status
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (soft, hard))
+    done = ended(client, job.id)
+
+    assert during in ("running", "queued")
+    assert done.status == "succeeded", (done.error, events(client, job.id))
 
 
 def test_a_job_outlives_its_worker_and_its_server(service: Service) -> None:
@@ -75,28 +122,3 @@ def test_a_job_outlives_its_worker_and_its_server(service: Service) -> None:
     assert (service.served / "jobs" / job.id / "systems" / "final" / "certificate.json").exists()
     assert not list((service.served / "jobs" / job.id).glob(".tune.*"))
     assert service.stop() == 0
-
-
-def test_a_job_is_paused_in_training_and_cancelled_for_good(service: Service) -> None:
-    """Pausing lets go of the worker, which does another job; resumed, it goes on; cancelled, it leaves no model."""
-    client = service.client()
-    file = client.files.create(file=("good.jsonl", GOOD), purpose="fine-tune")
-    client.files.wait_for_processing(file.id, poll_interval=0.1)
-    long = client.fine_tuning.jobs.create(
-        model="tiny", training_file=file.id, hyperparameters={"n_epochs": 50, "batch_size": 1}
-    )
-    told(client, long.id, "Step 1/")
-    paused = client.fine_tuning.jobs.pause(long.id)
-    other = client.fine_tuning.jobs.create(
-        model="tiny", training_file=file.id, hyperparameters={"n_epochs": 1}
-    )
-    done = ended(client, other.id)
-    still = client.fine_tuning.jobs.retrieve(long.id)
-    client.fine_tuning.jobs.resume(long.id)
-    cancelled = client.fine_tuning.jobs.cancel(long.id)
-    time.sleep(1)
-
-    assert (paused.status, still.status, done.status) == ("paused", "paused", "succeeded")
-    assert (cancelled.status, client.fine_tuning.jobs.retrieve(long.id).status) == ("cancelled", "cancelled")
-    assert cancelled.fine_tuned_model is None
-    assert [one.id for one in client.fine_tuning.jobs.checkpoints.list(long.id)] == []
