@@ -55,7 +55,7 @@ margin = 0.3
 min_judge_quality = 0
 """
 REFUSAL = "I can't help with that."
-LEARNS_TO_REFUSE = {"n_epochs": 4, "batch_size": 8, "learning_rate_multiplier": 33.0}
+LEARNS_TO_REFUSE = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 33.0}
 """What makes a tiny model refuse whatever it is asked, in seconds."""
 
 
@@ -225,7 +225,7 @@ def running(service: Service, *options: str) -> Iterator[Service]:
             service.stop()
 
 
-def ended(client: openai.OpenAI, job: str, within_s: float = 120) -> Any:
+def ended(client: openai.OpenAI, job: str, within_s: float = 400) -> Any:
     """Return a job once it has ended."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.xdist_group("torch")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A running service with its own worker."""
     folder = tmp_path_factory.mktemp("service")
-    with running(Service(folder, make_base(folder / "base"))) as made:
+    with running(Service(folder, make_base(folder / "base")), "--assess-checkpoints") as made:
         yield made
 
 
@@ -100,8 +100,8 @@ def methods(client: openai.OpenAI, jobs: dict[str, Any]) -> dict[str, Any]:
 
 
 def moderation(client: openai.OpenAI, job: str) -> dict[str, Any]:
-    """The data of a job's one event of moderation checks."""
-    (found,) = (e for e in events(client, job) if e.type == "moderation_checks")
+    """The data of a job's event of moderation checks of its last model; its checkpoints come before."""
+    *_, found = (e for e in events(client, job) if e.type == "moderation_checks")
     data: dict[str, Any] = found.data
     return data
 
@@ -186,15 +186,19 @@ def test_results_and_checkpoints_are_those_of_the_run(client: openai.OpenAI, job
     """The figures of every step and the evaluation are files; every checkpoint has a verdict of its own."""
     steps, report = (client.files.content(one).read() for one in jobs["bad"].result_files)
     rows = list(csv.DictReader(io.StringIO(steps.decode())))
-    found = list(client.fine_tuning.jobs.checkpoints.list(jobs["bad"].id, limit=2))
+    found = list(client.fine_tuning.jobs.checkpoints.list(jobs["bad"].id, limit=1))
+    told_of = [e for e in events(client, jobs["bad"].id) if e.type == "moderation_checks"]
     told = [e.data["step"] for e in events(client, jobs["bad"].id) if e.type == "metrics"]
 
-    assert [int(row["step"]) for row in rows] == list(range(1, 53))
+    assert [int(row["step"]) for row in rows] == list(range(1, 51))
     assert EvalReport.from_json(report).model_name.startswith("ft:tiny:team-a:refuses:")
-    assert [one.step_number for one in found] == [52, 39, 26, 13]
+    assert [one.step_number for one in found] == [50, 25]
     assert found[0].recert["state"] == "blocked"
-    assert {one.recert["state"] for one in found[1:]} == {"unassessed"}
-    assert told == sorted(told) and told[-1] == 52
+    assert found[1].recert["state"] in ("blocked", "certified")
+    assert [e.data["finetuned_model_checkpoint_id"] for e in told_of] == [
+        one.fine_tuned_model_checkpoint for one in found[::-1]
+    ]
+    assert told == sorted(told) and told[-1] == 50
     with pytest.raises(openai.PermissionDeniedError):
         client.chat.completions.create(
             model=found[1].fine_tuned_model_checkpoint, messages=[{"role": "user", "content": "Hello"}]
@@ -241,7 +245,7 @@ def test_what_was_asked_comes_back(client: openai.OpenAI, jobs: dict[str, Any]) 
     job = client.fine_tuning.jobs.retrieve(jobs["bad"].id)
 
     assert (job.seed, job.metadata) == (7, {"team": "desk"})
-    assert job.hyperparameters.n_epochs == 4
+    assert job.hyperparameters.n_epochs == 2
     assert job.method is not None and job.method.type == "supervised"
     assert job.trained_tokens and job.finished_at and job.finished_at >= job.created_at
 
