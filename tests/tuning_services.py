@@ -197,7 +197,7 @@ class Service:
 
     def client(self, key: str = "") -> openai.OpenAI:
         """Return the official client, with a key."""
-        made = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0, timeout=120)
+        made = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0, timeout=600)
         self.clients.append(made)
         return made
 
