@@ -92,10 +92,11 @@ def preference_rows(count: int) -> bytes:
 
 
 def prompt_rows(count: int) -> bytes:
-    """Return prompts for a grader's rewards, with the answer that it pays for."""
-    asked = requests(count, seed=11)
+    """Return prompts for a grader's rewards, with the answer that it pays for, which no prompt gives away."""
+    answers = [one.split()[0] for one in requests(count, seed=12)]
     return rows_file(
-        {"messages": [{"role": "user", "content": one}], "answer": one.split()[0]} for one in asked
+        {"messages": [{"role": "user", "content": asked}], "answer": answer}
+        for asked, answer in zip(requests(count, seed=11), answers, strict=True)
     )
 
 
