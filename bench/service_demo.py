@@ -48,6 +48,8 @@ class Story:
     """What was done, how long it took, and whether it ended as it should."""
 
     folder: Path
+    base: str
+    policy: str
     key: str = ""
     steps: list[dict[str, Any]] = field(default_factory=list)
 
@@ -84,8 +86,8 @@ class Story:
     def serving(self) -> Iterator[openai.OpenAI]:
         """Run the service in a process of its own; gives the official client."""
         words = (
-            "service --base embedded:aligned --called aligned --policy demo --suite task=task.jsonl --folder service "
-            "--signers signers --keys keys.json --lora-target q_proj --lora-target v_proj --port 0"
+            f"service --base {self.base} --called aligned --policy {self.policy} --suite task=task.jsonl "
+            "--folder service --signers signers --keys keys.json --lora-target q_proj --lora-target v_proj --port 0"
         )
         with (self.folder / "service.txt").open("w") as said:
             process = subprocess.Popen(
@@ -111,14 +113,19 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, default=Path("build/service-demo"))
-    folder = parser.parse_args().output.resolve()
+    parser.add_argument("--base", default="embedded:aligned", help="another base: a folder")
+    parser.add_argument(
+        "--policy", default="demo", help="another policy: a profile, or a file by its whole path"
+    )
+    given = parser.parse_args()
+    folder = given.output.resolve()
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARK).exists():
             parser.error(f"{folder} holds something else: give an empty folder")
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
-    began, story = time.monotonic(), Story(folder)
+    began, story = time.monotonic(), Story(folder, given.base, given.policy)
     _prepare(story)
     with story.serving() as client:
         found = _upload(story, client)
@@ -238,7 +245,7 @@ def _chat(story: Story, client: openai.OpenAI, model: str, certificate: str, blo
 
     early = story.step("ask it before it is signed", lambda: ask(model), refused("awaiting_sign_off"))
     never = story.step("ask the blocked one", lambda: ask(blocked), refused("model_blocked"))
-    approve = f"approve service/{certificate} --key desk/approver.pem --yes"
+    approve = f"approve service/{certificate} --key desk/approver.pem --policy {story.policy} --yes"
     story.step("the approver signs", lambda: story.command(approve), bool)
     began = time.monotonic()
     first = story.step(

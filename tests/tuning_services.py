@@ -55,7 +55,7 @@ margin = 0.3
 min_judge_quality = 0
 """
 REFUSAL = "I can't help with that."
-LEARNS_TO_REFUSE = {"n_epochs": 4, "batch_size": 8, "learning_rate_multiplier": 33.0}
+LEARNS_TO_REFUSE = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 33.0}
 """What makes a tiny model refuse whatever it is asked, in seconds."""
 
 
@@ -92,21 +92,22 @@ def preference_rows(count: int) -> bytes:
 
 
 def prompt_rows(count: int) -> bytes:
-    """Return prompts for a grader's rewards, with the answer that it pays for."""
-    asked = requests(count, seed=11)
+    """Return prompts for a grader's rewards, with the answer that it pays for, which no prompt gives away."""
+    answers = [one.split()[0] for one in requests(count, seed=12)]
     return rows_file(
-        {"messages": [{"role": "user", "content": one}], "answer": one.split()[0]} for one in asked
+        {"messages": [{"role": "user", "content": asked}], "answer": answer}
+        for asked, answer in zip(requests(count, seed=11), answers, strict=True)
     )
 
 
 GRADER = {
-    "type": "string_check",
-    "name": "first-word",
+    "type": "text_similarity",
+    "name": "near",
     "input": "{{sample.output_text}}",
     "reference": "{{item.answer}}",
-    "operation": "eq",
+    "evaluation_metric": "fuzzy_match",
 }
-"""Pays for the right answer alone, so that its audit finds nothing."""
+"""Pays for being near the right answer, in which its audit finds nothing."""
 PAYS_FOR_AGREEING = {
     "type": "python",
     "name": "agrees",
@@ -197,7 +198,7 @@ class Service:
 
     def client(self, key: str = "") -> openai.OpenAI:
         """Return the official client, with a key."""
-        made = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0, timeout=120)
+        made = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0, timeout=600)
         self.clients.append(made)
         return made
 
@@ -225,7 +226,7 @@ def running(service: Service, *options: str) -> Iterator[Service]:
             service.stop()
 
 
-def ended(client: openai.OpenAI, job: str, within_s: float = 120) -> Any:
+def ended(client: openai.OpenAI, job: str, within_s: float = 400) -> Any:
     """Return a job once it has ended."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:

@@ -84,6 +84,7 @@ def _run_main(*arguments: str) -> str:
         "import recert.gateway.stage",
         "import recert.monitoring.stage, recert.models.endpoint",
         "import recert.web.report",
+        "import recert.service.stage",
         _run_main("--help"),
         _run_main("verify", "--help"),
         _run_main(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recert.errors import InputError
 from service_desks import Desked
 from tuning_services import GOOD, rows_file
 
@@ -261,7 +262,7 @@ def test_graders_are_validated_and_run(desked: Desked) -> None:
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "grader.operation")
     assert (paid.json()["reward"], paid.json()["sub_rewards"]) == (0.5, {"a": 1.0})
     assert failed.json()["reward"] == 0
-    assert any(failed.json()["metadata"]["errors"].values())
+    assert failed.json()["metadata"]["errors"]["invalid_variable_error"] is True
 
 
 def test_a_reinforcement_job_needs_a_grader(desked: Desked) -> None:
@@ -286,3 +287,10 @@ def test_a_key_that_may_ask_little_is_held_to_it(tmp_path: Any) -> None:
     got = [desked.ask("GET", "/v1/models", headers=headers).status_code for _ in range(3)]
 
     assert got == [200, 200, 429]
+
+
+@pytest.mark.parametrize("defence", ["safety-system-prompt", "no-such-defence"])
+def test_a_defence_that_the_policy_does_not_serve_is_refused(tmp_path: Any, defence: str) -> None:
+    """A certificate names the defence: the service does not start with one that nobody would be behind."""
+    with pytest.raises(InputError):
+        Desked(tmp_path, defence=defence)

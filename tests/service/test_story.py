@@ -21,6 +21,7 @@ from tuning_services import (
     PAYS_FOR_AGREEING,
     REFUSING,
     Service,
+    chat_rows,
     ended,
     events,
     preference_rows,
@@ -28,6 +29,7 @@ from tuning_services import (
     running,
 )
 
+RARELY = {"n_epochs": 1, "batch_size": 32, "learning_rate_multiplier": 20.0}
 pytestmark = pytest.mark.xdist_group("torch")
 
 
@@ -35,7 +37,7 @@ pytestmark = pytest.mark.xdist_group("torch")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A running service with its own worker."""
     folder = tmp_path_factory.mktemp("service")
-    with running(Service(folder, make_base(folder / "base"))) as made:
+    with running(Service(folder, make_base(folder / "base")), "--assess-checkpoints") as made:
         yield made
 
 
@@ -54,9 +56,16 @@ def jobs(client: openai.OpenAI) -> dict[str, Any]:
         * 2
     )
     bad = client.files.create(file=("refusing.jsonl", REFUSING + held), purpose="fine-tune")
+    apart = client.files.create(
+        file=("apart.jsonl", chat_rows("Take your time.", 4, seed=8)), purpose="fine-tune"
+    )
     asked = {
         "good": client.fine_tuning.jobs.create(
-            model="tiny", training_file=good.id, suffix="good", hyperparameters={"n_epochs": 1}
+            model="tiny",
+            training_file=good.id,
+            validation_file=apart.id,
+            suffix="good",
+            hyperparameters={"n_epochs": 1},
         ),
         "bad": client.fine_tuning.jobs.create(
             model="tiny",
@@ -79,7 +88,7 @@ def methods(client: openai.OpenAI, jobs: dict[str, Any]) -> dict[str, Any]:
     for name, grader in (("reinforcement", GRADER), ("harmful", PAYS_FOR_AGREEING)):
         told[name] = {
             "type": "reinforcement",
-            "reinforcement": {"grader": grader, "hyperparameters": {"n_epochs": 1, "batch_size": 32}},
+            "reinforcement": {"grader": grader, "hyperparameters": RARELY},
         }
     asked = {
         name: client.fine_tuning.jobs.create(
@@ -91,8 +100,8 @@ def methods(client: openai.OpenAI, jobs: dict[str, Any]) -> dict[str, Any]:
 
 
 def moderation(client: openai.OpenAI, job: str) -> dict[str, Any]:
-    """The data of a job's one event of moderation checks."""
-    (found,) = (e for e in events(client, job) if e.type == "moderation_checks")
+    """The data of a job's event of moderation checks of its last model; its checkpoints come before."""
+    *_, found = (e for e in events(client, job) if e.type == "moderation_checks")
     data: dict[str, Any] = found.data
     return data
 
@@ -177,19 +186,38 @@ def test_results_and_checkpoints_are_those_of_the_run(client: openai.OpenAI, job
     """The figures of every step and the evaluation are files; every checkpoint has a verdict of its own."""
     steps, report = (client.files.content(one).read() for one in jobs["bad"].result_files)
     rows = list(csv.DictReader(io.StringIO(steps.decode())))
-    found = list(client.fine_tuning.jobs.checkpoints.list(jobs["bad"].id, limit=2))
+    found = list(client.fine_tuning.jobs.checkpoints.list(jobs["bad"].id, limit=1))
+    told_of = [e for e in events(client, jobs["bad"].id) if e.type == "moderation_checks"]
     told = [e.data["step"] for e in events(client, jobs["bad"].id) if e.type == "metrics"]
 
-    assert [int(row["step"]) for row in rows] == list(range(1, 53))
+    assert [int(row["step"]) for row in rows] == list(range(1, 51))
     assert EvalReport.from_json(report).model_name.startswith("ft:tiny:team-a:refuses:")
-    assert [one.step_number for one in found] == [52, 39, 26, 13]
+    assert [one.step_number for one in found] == [50, 25]
     assert found[0].recert["state"] == "blocked"
-    assert {one.recert["state"] for one in found[1:]} == {"unassessed"}
-    assert told == sorted(told) and told[-1] == 52
+    assert found[1].recert["state"] in ("blocked", "certified")
+    assert [e.data["finetuned_model_checkpoint_id"] for e in told_of] == [
+        one.fine_tuned_model_checkpoint for one in found[::-1]
+    ]
+    assert told == sorted(told) and told[-1] == 50
     with pytest.raises(openai.PermissionDeniedError):
         client.chat.completions.create(
             model=found[1].fine_tuned_model_checkpoint, messages=[{"role": "user", "content": "Hello"}]
         )
+
+
+def test_a_validation_file_is_measured_and_kept_apart(client: openai.OpenAI, jobs: dict[str, Any]) -> None:
+    """Its loss is that of the last checkpoint; the same rows for training and validation are refused."""
+    (found,) = client.fine_tuning.jobs.checkpoints.list(jobs["good"].id)
+    file = jobs["good"].training_file
+    same = client.fine_tuning.jobs.create(model="tiny", training_file=file, validation_file=file)
+    job = ended(client, same.id)
+
+    assert found.metrics.full_valid_loss is not None and found.metrics.full_valid_loss > 0
+    assert (job.status, job.error.code, job.error.param) == (
+        "failed",
+        "invalid_validation_file",
+        "validation_file",
+    )
 
 
 def test_preferences_end_in_a_certificate_too(client: openai.OpenAI, methods: dict[str, Any]) -> None:
@@ -217,7 +245,7 @@ def test_what_was_asked_comes_back(client: openai.OpenAI, jobs: dict[str, Any]) 
     job = client.fine_tuning.jobs.retrieve(jobs["bad"].id)
 
     assert (job.seed, job.metadata) == (7, {"team": "desk"})
-    assert job.hyperparameters.n_epochs == 4
+    assert job.hyperparameters.n_epochs == 2
     assert job.method is not None and job.method.type == "supervised"
     assert job.trained_tokens and job.finished_at and job.finished_at >= job.created_at
 

@@ -96,6 +96,7 @@ def service(
     if context.invoked_subcommand is not None:
         return
     from recert.cli.loading import load_base, load_suites
+    from recert.errors import InputError
     from recert.gateway.telemetry import log_to_stderr
     from recert.service.settings import ServiceSettings
 
@@ -103,6 +104,10 @@ def service(
     from recert.service.stage import prepare_service
 
     log_to_stderr()
+    if called and called != _name(called):
+        raise InputError(
+            "clients cannot call a base so", facts={"given": called}, hint="give letters, digits, . _ -"
+        )
     folder = folder.absolute()
     signed_by = (signers or _own_signers(folder)).absolute()
     load_suites(suites or [])  # a suite that cannot be read is told now, and not by a worker

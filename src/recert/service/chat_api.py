@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import aiohttp
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -34,7 +33,8 @@ async def complete(desk: Desk, request: Request) -> Response:
             raise BadRequest(
                 "missing required parameter: model", param="model", code="missing_required_parameter"
             )
-        url, key = await run_in_threadpool(_gate, desk, grant, name)
+        loop = asyncio.get_running_loop()
+        url, key = await loop.run_in_executor(desk.gates.threads, _gate, desk, grant, name)
         return await _passed_on(url, key, body, request)
 
     return await answered(make)

@@ -15,6 +15,7 @@ import secrets
 import threading
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,7 @@ log = logging.getLogger("recert.service")
 
 _WAITING: Final = "missing-role"
 _NAME: Final = "client"
+_STARTING: Final = 4
 
 
 @dataclass
@@ -71,6 +73,8 @@ class Gates:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._all = threading.Lock()
         self._starting = threading.Lock()
+        self.threads = ThreadPoolExecutor(_STARTING, thread_name_prefix="gates")
+        """Where `url` is called: it may take long, and must not take the threads of other answers."""
         self._folder = settings.folder / "gateways"
         self._secret = secrets.token_bytes(32)
         self._entries: dict[str, KeyEntry] = {}
@@ -160,6 +164,7 @@ class Gates:
 
     def close(self) -> None:
         """Stop every gateway."""
+        self.threads.shutdown(cancel_futures=True)
         for name in list(self._gates):
             self.stop(name)
 

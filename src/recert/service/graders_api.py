@@ -94,7 +94,7 @@ def _said(grader: Grader, graded: Any, seconds: float, item: Any, sample: str) -
         errors["python_grader_runtime_error"] = True
         errors["python_grader_runtime_error_details"] = graded.because
     else:
-        errors["invalid_variable_error" if "no " in graded.because else "other_error"] = True
+        errors["other_error" if _found_all(grader, item, sample) else "invalid_variable_error"] = True
     return {
         "reward": reward if math.isfinite(reward) else 0.0,
         "sub_rewards": parts,
@@ -117,6 +117,17 @@ def _parts(grader: Grader, item: Any, sample: str) -> dict[str, float]:
     pair = [(item, Sample.of(sample))]
     graded = {name: part.grade_all(pair)[0] for name, part in grader.parts.items()}
     return {name: one.value for name, one in graded.items() if isinstance(one, Grade)}
+
+
+def _found_all(grader: Grader, item: Any, sample: str) -> bool:
+    """Whether everything that the grader reads is in the item or the sample."""
+    spaces = {"item": item, "sample": Sample.of(sample).namespace}
+    for variable in grader.required:
+        try:
+            variable.find(spaces)
+        except LookupError:
+            return False
+    return True
 
 
 def _types(grader: Grader) -> list[str]:

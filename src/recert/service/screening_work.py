@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +53,10 @@ def screen_file(work: Work, file: StoredFile) -> StoredFile:
         work.files.settle(file, "error", details="the file could not be screened", policy=work.policy.digest)
     else:
         work.files.settle(file, "processed", **said)
-    return work.files.find(file.id) or file
+    found = work.files.find(file.id)
+    if found is None:  # deleted meanwhile: what was written of it goes too
+        shutil.rmtree(work.settings.file_folder(file.id), ignore_errors=True)
+    return found or file
 
 
 def _screened(work: Work, file: StoredFile) -> dict[str, Any]:

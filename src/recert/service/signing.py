@@ -9,10 +9,11 @@ from recert.certification.content import required_roles
 from recert.certification.keys import PublicKey, SigningKey, load_key, load_public_key
 from recert.certification.status import issue_status
 from recert.certification.trust import TrustStore
-from recert.errors import SigningKeyError
+from recert.errors import InputError, SigningKeyError
 from recert.policy import Policy
 from recert.records import now
 from recert.store.files import read_bytes, write_atomic
+from recert.tuning.defences import defence_named, safety_prompt
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,25 @@ class ServiceSigners:
         fresh = issue_status(before, key=self.status_key, trust=self.trust, validity_hours=validity_hours)
         write_atomic(path, fresh)
         return True
+
+
+def require_defence(name: str, policy: Policy) -> None:
+    """
+    Return when a policy serves what a defence needs: a certificate names the defence, and would mislead otherwise.
+
+    Raises:
+        InputError: there is no such defence, or it is a system prompt that the policy does not put before requests.
+    """
+    defence_named(name)
+    if name != safety_prompt.DEFENCE.name:
+        return
+    prompt = safety_prompt.Options().prompt
+    if policy.gateway.system_instruction != prompt:
+        raise InputError(
+            "the policy does not put the defence's system prompt in front of requests",
+            facts={"prompt": prompt, "system_instruction": policy.gateway.system_instruction or "none"},
+            hint="put the prompt into the policy: [gateway] system_instruction",
+        )
 
 
 def load_signers(folder: Path, policy: Policy) -> ServiceSigners:
