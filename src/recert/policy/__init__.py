@@ -1,5 +1,7 @@
 """Policy: every number that decides anything."""
 
+from recert.policy.carry_over import CarryOverPolicy
+from recert.policy.carrying import comparison_policy
 from recert.policy.deployments import DeploymentBounds, for_deployment
 from recert.policy.document import DEPLOYMENTS, Change, Contact, DeploymentName, Retention
 from recert.policy.exceptions import ExceptionPolicy
@@ -25,6 +27,7 @@ from recert.policy.trigger_probe import TriggerProbePolicy
 
 __all__ = [
     "DEPLOYMENTS",
+    "CarryOverPolicy",
     "CertificationPolicy",
     "Change",
     "Contact",
@@ -49,6 +52,7 @@ __all__ = [
     "StressSetting",
     "Threshold",
     "TriggerProbePolicy",
+    "comparison_policy",
     "for_deployment",
     "load_deployments",
     "load_policy",

@@ -10,6 +10,7 @@ from recert.records.backtest import (
     ControlChange,
 )
 from recert.records.bundle import BundledFile, EvidenceBundle, SampledGroup
+from recert.records.carried import CarriedEvidence, ParentComparison
 from recert.records.certificate import (
     Approval,
     BaseCertificate,
@@ -163,6 +164,7 @@ __all__ = [
     "BlockedCluster",
     "BundledFile",
     "CanaryResult",
+    "CarriedEvidence",
     "CategoryChange",
     "CategoryCheck",
     "CategoryCount",
@@ -223,6 +225,7 @@ __all__ = [
     "OrderNote",
     "Outcome",
     "OverTime",
+    "ParentComparison",
     "Part",
     "PolicyDiff",
     "PreferenceRow",
