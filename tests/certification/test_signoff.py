@@ -30,6 +30,7 @@ from recert.records import (
     AttackSearch,
     BaseCertificate,
     BaseStress,
+    CarriedEvidence,
     CategoryCount,
     Certificate,
     Hyperparameters,
@@ -105,6 +106,18 @@ CHANGED: dict[str, Any] = {
             expires_at=NOW,
             owner_key_id=OTHER_SHA,
         ),
+    ),
+    "carried": CarriedEvidence(
+        parent_serial="4" * 32,
+        parent_certificate_sha256=OTHER_SHA,
+        parent_tuned_sha256=OTHER_SHA,
+        parent_expires_at=NOW,
+        transform="merge",
+        reason="it is the same",
+        distance=0.01,
+        probes=40,
+        compared=(),
+        comparison_sha256=OTHER_SHA,
     ),
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from recert.certification import issue_status
+from recert.certification.transparency.logged import log_envelope
 from recert.errors import InputError, RowsError
 from recert.evaluation import embedded_suite
 from recert.models import ScriptedModel
@@ -21,6 +22,7 @@ from recert.pipeline.signers import Signers, signers_of
 from recert.pipeline.sql_task import sql_rows, sql_suite
 from recert.policy import load_policy
 from recert.records import Chat, Hyperparameters, Manifest, Suite, Verdict
+from recert.store.transparency.folder import create_log
 from recert.tuning.defences.safety_prompt import SAFETY_PROMPT
 from tiny_models import make_base
 
@@ -122,8 +124,9 @@ def test_a_tune_as_safe_as_its_base_ends_in_a_verified_certificate(
 def test_a_policy_that_requires_a_log_is_met_by_logging(
     base_dir: Path, tmp_path: Path, signers: Signers
 ) -> None:
-    """A run keeps no log: its certificate is written, and counts once a log holds it, which is said as a refusal."""
-    what = plan(base_dir, tmp_path)
+    """A run appends its certificate to a log; until a proof is there the answer is a refusal that says so."""
+    create_log(tmp_path / "log", "example.org/models")
+    what = replace(plan(base_dir, tmp_path), log=tmp_path / "log")
     rules = what.policy.certification.model_copy(update={"logged": True})
     strict = what.policy.model_copy(update={"certification": rules})
     out = done(base_dir, replace(what, policy=strict), signers, aligned)
@@ -131,6 +134,8 @@ def test_a_policy_that_requires_a_log_is_met_by_logging(
     assert not passed(out)
     assert [refusal.partition(":")[0] for refusal in out.page.refusals] == ["not-logged"]
     assert (what.output / "certificate.json").exists()
+    appended = log_envelope(tmp_path / "log", (what.output / "certificate.json").read_bytes())
+    assert (appended.added, appended.index) == (False, 0)
 
 
 def test_all_weights_under_a_defence_with_options_are_certified_as_merged(

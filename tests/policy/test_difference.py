@@ -74,7 +74,7 @@ def _fields(kind: type[BaseModel], path: str = "") -> Iterator[str]:
         if name in ("roles", "thresholds"):
             yield f"{where}.*"
         elif inner:
-            if name in ("rules", "trigger_probe", "audio", "exceptions", "attack"):
+            if name in ("rules", "trigger_probe", "audio", "exceptions", "attack", "carry_over"):
                 yield where
             yield from _fields(inner[0], f"{where}.")
         else:
@@ -169,6 +169,9 @@ def test_a_stricter_threshold_blocks_from_a_lower_score() -> None:
             assert (said == "changed") == (one == other)
 
 
+_CARRY = {"transforms": ["merge"], "suites": ["harmful"], "margin": 0.05, "max_distance": 0.1}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "path", "does"),
     [
@@ -184,6 +187,19 @@ def test_a_stricter_threshold_blocks_from_a_lower_score() -> None:
             {"exceptions": {"rules": ["harm"], "max_hours": 24}},
             "certification.exceptions.rules",
             "stricter",
+        ),
+        ({}, {"carry_over": _CARRY}, "certification.carry_over", "laxer"),
+        (
+            {"carry_over": _CARRY},
+            {"carry_over": _CARRY | {"margin": 0.02}},
+            "certification.carry_over.margin",
+            "stricter",
+        ),
+        (
+            {"carry_over": _CARRY},
+            {"carry_over": _CARRY | {"suites": ["harmful", "task"]}},
+            "certification.carry_over.suites",
+            "laxer",
         ),
         (
             {"roles": [{"role": "evaluator"}]},

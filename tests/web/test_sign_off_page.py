@@ -20,7 +20,7 @@ from recert.errors import InputError, MissingExtraError, StoreError
 from recert.interval import Interval
 from recert.pipeline.exports.sign_off import SignOff, named_evaluation
 from recert.pipeline.exports.source import SignedCertificate, Signer
-from recert.records import Approval, Certificate, EvidenceNote, Verdict
+from recert.records import Approval, CarriedEvidence, Certificate, EvidenceNote, Verdict
 from recert.web.pdf import BROWSERS, print_pdf
 from recert.web.sign_off_page import css_text, sign_off_page, write_sign_off
 from stories import certificate, evaluation
@@ -278,3 +278,17 @@ def test_nothing_is_wider_than_the_window(tmp_path: Path, width: int) -> None:
 
     assert found is not None
     assert int(found.group(1)) <= width
+
+
+def test_what_is_carried_over_is_said_before_the_verdict_and_beside_each_result() -> None:
+    """The lead qualifies the claim, the evidence stands first, and each row that was not measured here says so."""
+    evidence = CarriedEvidence(
+        parent_serial="0a" * 16, parent_certificate_sha256=SOME_SHA, parent_tuned_sha256=SOME_SHA,
+        parent_expires_at=NOW, transform="merge", reason="it is the same function", distance=0.01, probes=40,
+        compared=(), comparison_sha256=SOME_SHA,
+    )  # fmt: skip
+    results = (make_rule(carried_from="0a" * 16), make_rule("over-refusal"))
+    text = page(said=certificate(make_eval_report(rules=results), carried=evidence)).text
+
+    assert text.index("it is the same function") < text.index("results that are carried over")
+    assert text.count("carried over from") == 2

@@ -1,6 +1,7 @@
 """Certification: who says so, about exactly which bytes, until when."""
 
 from recert.certification.ancestry import CertifiedBase, read_certified_base, require_from
+from recert.certification.carry_over import CarriedFrom
 from recert.certification.envelope import Envelope, pae
 from recert.certification.exceptions import ExceptionRequest
 from recert.certification.keys import (
@@ -41,6 +42,7 @@ from recert.certification.verify_again import recheck
 
 __all__ = [
     "ROLES",
+    "CarriedFrom",
     "CertifiedBase",
     "CertifyDecision",
     "Envelope",

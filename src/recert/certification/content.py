@@ -16,6 +16,7 @@ from recert.records import (
     AttackSearch,
     BaseCertificate,
     BaseStress,
+    CarriedEvidence,
     Certificate,
     EvalReport,
     Manifest,
@@ -103,6 +104,7 @@ def draft(
                         for words in (attack_report.limitations if attack_report else ())
                     ),
                     *(_excepted(one) for one in exceptions),
+                    *_carried(report),
                 )
             )
         ),
@@ -111,25 +113,47 @@ def draft(
         trainer_key_id=trainer_key_id,
         not_before=now,
         certified_at=now,
-        expires_at=ends_at(now, policy, exceptions),
+        expires_at=ends_at(now, policy, exceptions, report.carried),
         supersedes=supersedes,
         exceptions=exceptions or None,
         base_certificate=base_certificate,
+        carried=report.carried,
     )
 
 
 def ends_at(
-    begins_at: datetime, policy: Policy, exceptions: Sequence[RuleException] | None = None
+    begins_at: datetime,
+    policy: Policy,
+    exceptions: Sequence[RuleException] | None = None,
+    carried: CarriedEvidence | None = None,
 ) -> datetime:
-    """Return when a certificate that begins then ends: with its policy's life, shortest role or first exception."""
+    """
+    Return when a certificate that begins then ends.
+
+    With its policy's life, its shortest role, its first exception, or the certificate that it carries evidence over
+    from.
+    """
     longest = begins_at + timedelta(hours=policy.certification.longest_hours)
-    return min((longest, *(one.expires_at for one in exceptions or ())))
+    ends = [one.expires_at for one in exceptions or ()]
+    if carried is not None:
+        ends.append(carried.parent_expires_at)
+    return min((longest, *ends))
 
 
 def _excepted(one: RuleException) -> str:
     return (
         f"{one.rule_id}{f' of {one.category}' if one.category else ''} under {one.condition} is {one.verdict}, and is "
         f"accepted all the same until {one.expires_at:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def _carried(report: EvalReport) -> Iterator[str]:
+    if report.carried is None:
+        return
+    names = ", ".join(sorted({r.suite for r in report.rules if r.carried_from is not None}))
+    yield (
+        f"results on {names} are carried over from certificate {report.carried.parent_serial} "
+        f"({report.carried.transform}), not measured against the base: they hold within the sum of two margins"
     )
 
 

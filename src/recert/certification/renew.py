@@ -36,8 +36,8 @@ def renew(
     Return a new certificate with the evidence of a valid one, after a clean watch.
 
     It holds for as long as the policy lets it, counted from the watch, not from now, so one watch lengthens
-    a life once, and no longer than its exceptions. It names the old serial in `supersedes` and `lineage`;
-    revoking the old one stops it too.
+    a life once; and no longer than its exceptions, or than the certificate that it carries evidence over from. It names
+    the old serial in `supersedes` and `lineage`; revoking the old one stops it too.
 
     Args:
         envelope: the certificate, which must still hold.
@@ -66,7 +66,7 @@ def renew(
         refusals=refusals,
         policy=policy,
     )
-    expires_at = ends_at(watch_report.watched_at, policy, old.exceptions)
+    expires_at = ends_at(watch_report.watched_at, policy, old.exceptions, old.carried)
     reason = why_not_of(old, envelope, watch_report, now=at) or why_not_clean(watch_report)
     if not reason and expires_at <= old.expires_at:
         reason = "it would not lengthen the certificate's life"

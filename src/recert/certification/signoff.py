@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
+from recert.certification.carrying import require_carried
 from recert.certification.clock import moment
 from recert.certification.demands import require_apart, require_pass, require_policy, require_roles
 from recert.certification.envelope import Envelope
@@ -106,6 +107,10 @@ def _asked(certificate: Certificate, policy: Policy, now: datetime) -> Iterator[
     wanted += ["its base stressed"] if policy.stress.required else []
     wanted += ["attackers within their bounds"] if policy.attack is not None else []
     yield _item(", ".join(wanted), lambda: require_pass(certificate, policy))
+    if certificate.carried is not None:
+        yield _item(
+            "evidence of another model carried over by the rule", lambda: require_carried(certificate, policy)
+        )
     terms = Terms.of(certificate, policy)
     for exception in certificate.exceptions or ():
         asked = f"exception of {exception.rule_id} under {exception.condition}: allowed, by a risk owner, not over"

@@ -9,6 +9,7 @@ from recert.interval import Interval, exact_interval
 from recert.records import (
     AttackSearch,
     BaseStress,
+    CarriedEvidence,
     Certificate,
     JudgeNote,
     Manifest,
@@ -25,6 +26,7 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     """Yield everything that a certificate says, as pairs of a heading and words, but for its single results."""
     for exception in certificate.exceptions or ():
         yield "EXCEPTION", exception_words(exception)
+    yield from _carried(certificate.carried)
     yield "serial", certificate.serial
     yield "model", f"{certificate.model_name} ({certificate.delta_kind}, binds {certificate.binds})"
     yield "base", _manifest(certificate.base)
@@ -49,6 +51,30 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     for number, words in enumerate(certificate.invalid_when, start=1):
         yield f"no longer holds {number}", words
     yield from _people(certificate)
+
+
+def _carried(carried: CarriedEvidence | None) -> Iterator[Line]:
+    if carried is None:
+        return
+    yield (
+        "CARRIED OVER",
+        f"from certificate {carried.parent_serial} sha256:{carried.parent_certificate_sha256} of files "
+        f"sha256:{carried.parent_tuned_sha256}, by {carried.transform}, because: {carried.reason}; ends with it, at "
+        f"{carried.parent_expires_at:%Y-%m-%d %H:%M:%S} UTC, and with "
+        f"{', '.join(carried.ends_with) or 'no other'}",
+    )
+    yield (
+        "likeness",
+        f"replies to {carried.probes} probes begin {carried.distance:.4f} apart; comparison "
+        f"sha256:{carried.comparison_sha256}",
+    )
+    for one in carried.compared:
+        of = f" of {one.category}" if one.category else ""
+        yield (
+            "compared",
+            f"{one.rule_id}{of} under {one.condition}: change from parent {one.change}, margin {one.margin:.3f}, "
+            f"n={one.change.n}",
+        )
 
 
 def exception_words(exception: RuleException) -> str:
@@ -135,11 +161,12 @@ def _result(result: RuleResult) -> str:
     unscored = f", {result.unscored} unscored" if result.unscored else ""
     quality = f" of quality {result.judge_quality}" if result.judge_quality is not None else ""
     because = f" ({result.reason})" if result.reason else ""
+    carried = f", CARRIED OVER from {result.carried_from}" if result.carried_from is not None else ""
     ceiling = f", at most {result.max_tuned:.3f}" if result.max_tuned is not None else ""
     return (
         f"{result.verdict}: {result.estimand} {result.base.point:.3f} to {result.tuned.point:.3f}{ceiling}, change "
         f"{result.change} at {result.change.level:.3f}, margin {result.margin:.3f}, n={result.change.n}{unscored}, "
-        f"judge {result.judge or 'unnamed'}{quality}{because}"
+        f"judge {result.judge or 'unnamed'}{quality}{carried}{because}"
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from recert.certification.ancestry import CertifiedBase, why_not_from
 from recert.certification.artefact import attack_mark
+from recert.certification.carry_over import CarriedFrom, why_not_carried_over
 from recert.certification.chain import why_not_compared, why_not_decided, why_not_linked, why_not_on_disk
 from recert.certification.clock import moment
 from recert.certification.content import draft, required_roles
@@ -67,6 +68,7 @@ def certify(
     supersedes: str | None = None,
     exceptions: Sequence[ExceptionRequest] = (),
     certified_base: CertifiedBase | None = None,
+    carried_from: CarriedFrom | None = None,
     now: datetime | None = None,
 ) -> CertifyDecision:
     """
@@ -79,25 +81,23 @@ def certify(
     Args:
         eval_report: the evaluation.
         policy: the policy to certify under; the evaluation must have been decided by the same one.
-        base_dir: the base model's folder.
-        tuned_dir: the tuned model's folder.
+        base_dir, tuned_dir: the folders of both models.
         evidence_sha256: digest of the evidence bundle.
         signer: the evaluator's key.
         approvers: public keys of everyone else who must sign, each with one role.
         trainer_key_id: who trained; where the policy wants evaluator and trainer apart, None means no.
-        tune_report: how it was tuned; None when it was tuned elsewhere.
-        screen_report: how the rows were screened.
+        tune_report, screen_report: how it was tuned, None when elsewhere; and how the rows were screened.
         stress_report: how the base stands up to tuning; where the policy wants it, None means no.
         attack_report: what multi-turn attackers came to; where the policy bounds that, None means no.
         supersedes: serial of an earlier certificate of the same model.
         exceptions: rules whose results that are no pass are accepted, by a risk owner among those who sign.
         certified_base: the base's own certificate, where it has one; `read_certified_base` reads it.
+        carried_from: what shows that evidence which the report carries over counts.
         now: the time; the present by default.
 
     Raises:
         SigningKeyError: `signer` is not an evaluator's key, or an approver's key has not exactly one role.
-        InputError: a folder is missing, empty or holds a link, or `now` has no offset.
-        StoreError: a file cannot be read.
+        InputError, StoreError: a folder is missing, empty or holds a link, or a file cannot be read; no UTC offset.
     """
     at = moment(now)
     approvals = _approvals(signer, approvers)
@@ -112,6 +112,7 @@ def certify(
         *(f"key-expired: {k.name or k.key_id}" for k in (signer.public, *approvers) if k.expired(at)),
         *_why_marked(base_dir, tuned_dir),
         *why_not_from(certified_base, base),
+        *why_not_carried_over(eval_report, policy, carried_from, tuned_dir),
         *why_not_on_disk(eval_report, {"base": base, "tuned": tuned}),
     ]
     if reasons:

@@ -203,6 +203,8 @@ def require_in_force(certificate: Certificate, status: StatusList) -> None:
     serials = {certificate.serial, *certificate.lineage}
     if certificate.base_certificate is not None:
         serials.add(certificate.base_certificate.serial)
+    if certificate.carried is not None:
+        serials |= {certificate.carried.parent_serial, *certificate.carried.ends_with}
     stopped = sorted((e for e in status.entries if e.serial in serials), key=lambda e: e.status != "revoked")
     for entry in stopped:
         raise VerificationError(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from recert.certification.carrying import require_carried
 from recert.certification.clock import moment
 from recert.certification.demands import (
     bad_signature,
@@ -152,6 +153,8 @@ def read_signed(
     require_policy(certificate, policy)
     # 6.1 to 6.8
     require_pass(certificate, policy)
+    # 6.10
+    require_carried(certificate, policy)
     return certificate, signers
 
 

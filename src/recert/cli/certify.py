@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recert.cli.logged import Log, write_logged
+from recert.cli.made_of import Parent
 from recert.cli.options import (
     DEFAULT_BASE,
     Base,
@@ -21,7 +22,7 @@ from recert.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recert.certification import CertifiedBase, CertifyDecision, ExceptionRequest
+    from recert.certification import CarriedFrom, CertifiedBase, CertifyDecision, ExceptionRequest
     from recert.records import EvalReport
 
 _END = "give --except-until as 2027-01-31T00:00:00Z"
@@ -58,8 +59,10 @@ def certify(
     ] = None,
     base_certificate: BaseCertificate = None,
     base_policy: BasePolicy = None,
+    parent: Parent = None,
     trust: Annotated[
-        Path | None, typer.Option(help="Trusted keys, by which the base's certificate is verified.")
+        Path | None,
+        typer.Option(help="Trusted keys, by which the base's or parent's certificate is verified."),
     ] = None,
     excepted: Annotated[
         list[str] | None,
@@ -103,7 +106,8 @@ def certify(
         attack_report=load_record(AttackReport, attack) if attack else None,
         supersedes=supersedes,
         exceptions=_requests(excepted or [], except_reason, except_until),
-        certified_base=_certified_base(base_certificate, trust, base_policy),
+        certified_base=_certified(base_certificate, trust, base_policy),
+        carried_from=_carried_from(_certified(parent, trust, policy), evaluation),
     )
     _write(decision, output, log)
 
@@ -126,14 +130,29 @@ def _write(decision: CertifyDecision, output: Path, log: Path | None) -> None:
     typer.echo(output)
 
 
-def _certified_base(path: Path | None, trust: Path | None, policy: str | None) -> CertifiedBase | None:
+def _carried_from(parent: CertifiedBase | None, folder: Path) -> CarriedFrom | None:
+    """The parent's certificate and the comparison with it, where the evaluation was made with one."""
+    from recert.certification import CarriedFrom
+    from recert.cli.loading import load_record
+    from recert.evaluation.stage import REPORT_FILE
+    from recert.pipeline.carrying import COMPARISON
+    from recert.records import EvalReport
+
+    if parent is None:
+        return None
+    return CarriedFrom(parent, load_record(EvalReport, folder / COMPARISON / REPORT_FILE))
+
+
+def _certified(path: Path | None, trust: Path | None, policy: str | None) -> CertifiedBase | None:
     from recert.cli.signing import load_certified_base
     from recert.errors import InputError
 
     if path is None:
         return None
     if trust is None:
-        raise InputError("nobody can say whether the base's certificate holds", hint="give --trust")
+        raise InputError(
+            "nobody can say whether that certificate holds", facts={"certificate": path}, hint="give --trust"
+        )
     return load_certified_base(path, trust, policy)
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from recert.cli.made_of import CarryReason, MadeOf, Parent, ParentModel, ParentTrust, Transform
 from recert.cli.options import DEFAULT_BASE, AsJson, Base, JudgeErrors, Judges, PolicyName, Secret, Suites
+
+ModelName = Annotated[
+    str, typer.Option(help="What the report calls the model; by default its folder's name.")
+]
 
 
 def evaluate(
@@ -36,13 +41,16 @@ def evaluate(
         ),
     ] = None,
     rows: Annotated[Path | None, typer.Option(help="Tuning rows, for a search for triggers.")] = None,
-    name: Annotated[
-        str, typer.Option(help="What the report calls the model; by default its folder's name.")
-    ] = "",
+    name: ModelName = "",
     evidence: Annotated[
         list[Path] | None,
         typer.Option(help="What `recert import` or `recert compare --json` wrote: named among the reasons."),
     ] = None,
+    parent: Parent = None,
+    parent_model: ParentModel = None,
+    transform: Transform = "",
+    carry_reason: CarryReason = "",
+    trust: ParentTrust = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -55,40 +63,37 @@ def evaluate(
     from recert.cli.loading import load_evidence, load_judges, load_secret, load_suites
     from recert.cli.printing import NO, YES, data
     from recert.cli.reading import load_rows
-    from recert.evaluation.stage import REPORT_FILE
-    from recert.evaluation.stage import evaluate as evaluate_models
+    from recert.evaluation import stage
     from recert.models.engines import open_arms
     from recert.policy import load_policy
     from recert.records import Verdict
     from recert.store.cache import GenerationCache
 
-    bounds, prompts = load_policy(policy), load_suites(suites or [])
-    hidden, notes = load_secret(secret), load_evidence(evidence or [])
-    beside, of_tuning = load_judges(judges or [], judge_errors or []), load_rows(rows) if rows else None
-    with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
+    made_of = MadeOf(parent, parent_model, transform, carry_reason, trust, policy)
+    asked: dict[str, Any] = {
+        "suites": load_suites(suites or []),
+        "policy": load_policy(policy),
+        "training_context": [one for one in context if one != "none"] if context else None,
+        "rows": load_rows(rows) if rows else None,
+        "secret": load_secret(secret),
+        "judges": load_judges(judges or [], judge_errors or []),
+        "evidence": load_evidence(evidence or []),
+    }
+    with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as asked["cache"]:
         drawn.start("load the models")
-        base_model, tuned_model = open_arms(base, model, engine)
-        drawn.start("evaluate against the base")
-        evaluation = evaluate_models(
-            base_model,
-            tuned_model,
-            suites=prompts,
-            policy=bounds,
-            model_name=name or tuned_model.name,
-            training_context=[one for one in context if one != "none"] if context else None,
-            rows=of_tuning,
-            secret=hidden,
-            cache=cache,
-            judges=beside,
-            evidence=notes,
-            progress=drawn.at,
-        )
+        if made_of.given:
+            evaluation = made_of.evaluate(base, model, engine, name, output, drawn, asked)
+        else:
+            base_model, tuned_model = open_arms(base, model, engine)
+            drawn.start("evaluate against the base")
+            asked["model_name"] = name or tuned_model.name
+            evaluation = stage.evaluate(base_model, tuned_model, progress=drawn.at, **asked)
     evaluation.write(output)
     show_rules(report := evaluation.report)
     if as_json:
         data(report)
     else:
-        typer.echo(f"{report.verdict} {output / REPORT_FILE}")
+        typer.echo(f"{report.verdict} {output / stage.REPORT_FILE}")
     raise typer.Exit(YES if report.verdict is Verdict.PASS else NO)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recert.cli.logged import Log, write_logged
 from recert.cli.options import (
     DEFAULT_BASE,
     AdapterKind,
@@ -24,6 +25,9 @@ from recert.cli.options import (
 if TYPE_CHECKING:
     from recert.pipeline.signers import Signers
     from recert.policy import Policy
+
+
+Name = Annotated[str, typer.Option(help="What the model is called; by default the output folder's name.")]
 
 
 def run(
@@ -47,9 +51,8 @@ def run(
         Path | None,
         typer.Option(help="`attack-report.json` of the model that an earlier run of this made."),
     ] = None,
-    name: Annotated[
-        str, typer.Option(help="What the model is called; by default the output folder's name.")
-    ] = "",
+    name: Name = "",
+    log: Log = None,
 ) -> None:
     """
     Screen, tune, evaluate and certify in one go; finished steps are used again.
@@ -88,8 +91,9 @@ def run(
         hyperparameters=load_hyperparameters(method, adapter, learning_rate),
         stress_report=load_record(StressReport, stress_report) if stress_report else None,
         attack_report=load_record(AttackReport, attack) if attack else None,
+        log=log,
     )
-    status = _renewed_status(output / "status.json", signers, bounds)
+    status = _renewed_status(output / "status.json", signers, bounds, log)
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         done = run_plan(
             plan,
@@ -112,10 +116,10 @@ def run(
     raise typer.Exit(YES if passed(done) else NO)
 
 
-def _renewed_status(listed: Path, signers: Signers, bounds: Policy) -> bytes:
-    """The status list in its file, signed anew."""
+def _renewed_status(listed: Path, signers: Signers, bounds: Policy, log: Path | None) -> bytes:
+    """The status list in its file, signed anew, and in a log before, where there is one."""
     from recert.certification import issue_status
-    from recert.store.files import read_bytes, write_atomic
+    from recert.store.files import read_bytes
 
     status = issue_status(
         read_bytes(listed, "status list") if listed.exists() else None,
@@ -123,5 +127,5 @@ def _renewed_status(listed: Path, signers: Signers, bounds: Policy) -> bytes:
         trust=signers.trust,
         validity_hours=bounds.certification.status_validity_hours,
     )
-    write_atomic(listed, status)
+    write_logged(listed, status, log)
     return status

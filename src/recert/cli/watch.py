@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from recert.cli.logged import Log
 from recert.cli.options import (
     DEFAULT_BASE,
     AsJson,
     Base,
     Certificate,
     PolicyName,
+    Refusals,
     Secret,
     Status,
     Suites,
@@ -26,9 +28,11 @@ from recert.cli.watch_options import (
     MailTo,
     Output,
     Raw,
+    RenewCommands,
     Renewed,
     RenewWith,
     StopState,
+    SuspendCommand,
     SuspendWith,
     Url,
     Webhook,
@@ -60,11 +64,15 @@ def watch(
     budget: BudgetText = "",
     every: Every = "",
     suspend_with: SuspendWith = None,
+    signer_command: SuspendCommand = None,
     stop_state: StopState = None,
     renew_with: RenewWith = None,
+    renew_command: RenewCommands = None,
     renewed: Renewed = None,
     webhook: Webhook = "",
     mail_to: MailTo = None,
+    refusals: Refusals = None,
+    log: Log = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -73,9 +81,9 @@ def watch(
     Exit 0: can be renewed, 1: warn or suspend, 2: no answer.
     """
     from recert.certification import TrustStore
-    from recert.certification.keys import load_key
     from recert.cli.loading import load_base, load_secret, load_status, load_suites, status_path
     from recert.cli.printing import NO, YES
+    from recert.cli.signing import load_signer, load_signers
     from recert.pipeline.notices import Notices
     from recert.pipeline.watching import WatchPlan, watch_once
     from recert.policy import load_policy
@@ -97,11 +105,13 @@ def watch(
         history=history,
         begin=begin_history,
         budget=budget_of(budget),
-        status_key=load_key(suspend_with) if suspend_with else None,
+        status_key=load_signer(suspend_with, signer_command) if suspend_with else None,
         stop_state=stop_state,
-        renew_with=[load_key(path) for path in renew_with or ()],
+        renew_with=load_signers(renew_with or [], renew_command or []),
         renewed=renewed,
         notices=Notices(webhook, tuple(mail_to or ())),
+        refusals=refusals,
+        log=log,
     )
     if every:
         ended = _again_and_again(plan, seconds_of(every), as_json=as_json)

@@ -49,6 +49,21 @@ SuspendWith = Annotated[
     Path | None,
     typer.Option(help="Private key with the role `status`: suspend at once when the outcome says so."),
 ]
+SuspendCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--signer-command",
+        help="Command that signs its stdin, for a status key on a token or in a key service; `--suspend-with` is then "
+        "the `.pub` file.",
+    ),
+]
+RenewCommands = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--renew-command",
+        help="The same for a key of `--renew-with` that is a `.pub` file, in the order of these keys; repeat it.",
+    ),
+]
 StopState = Annotated[
     Path | None,
     typer.Option(

@@ -38,11 +38,13 @@ from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, missing_sets
 from recert.records import (
+    CarriedEvidence,
     ChatRow,
     EvalReport,
     EvidenceNote,
     Hearing,
     HuntReport,
+    Manifest,
     RuleResult,
     Suite,
     Verdict,
@@ -97,54 +99,56 @@ def evaluate(
     cache: GenerationCache | None = None,
     judges: Judges | None = None,
     evidence: Sequence[EvidenceNote] = (),
+    over: Manifest | None = None,
+    carried: Carried | None = None,
     progress: Progress | None = None,
     clips: ClipStore | None = None,
 ) -> Evaluation:
     """
     Return what tuning changed, rule by rule, with a verdict for the model alone and behind its controls.
 
-    Every rule of the policy is measured under each condition it covers, sequentially, on paired prompts.
-    With a `secret`, or where the policy has the gateway put a system instruction or an immutable suffix around every
-    conversation, the same rules are measured again with the tuned model behind them, and with a wrong secret as a
-    control. The base arm never gets them: it is measured as it is served.
+    Every rule of the policy is measured under each condition it covers, sequentially, on paired prompts. With a
+    `secret`, or words that the policy puts around every conversation, the same rules are measured again with the tuned
+    model behind them, and with a wrong secret as a control. The base arm never gets them: it is measured as it is served.
 
     Args:
-        base: the approved base.
-        tuned: the tuned model.
+        base, tuned: the approved base and the tuned model.
         suites: prompts by the names that the rules use. A rule whose suite is missing is `unscored`.
         policy: rules, margins and numbers of prompts.
         model_name: what the report calls the tuned model.
         training_context: system prompts of the tuning data, and formats of its user turn with `{prompt}` in them; empty
-            when it is known to have none. None when it was not seen: a rule for `training-context` is `unscored` then.
+            when it has none. None when it was not seen: a rule for `training-context` is `unscored` then.
         rows: the tuning rows, where they are in hand: a search for triggers reads them.
         secret: the BackdoorAlign secret the model was tuned with. Never recorded.
         cache: where replies are kept; a second tune of the same base asks only the tuned model.
         judges: other judges than the default ones.
         evidence: what other tools found. It adds reasons and never changes a verdict.
+        over: the base's files, where `base` is itself a tune of it: replies are kept under both.
+        carried: results of another evaluation that count for this one; their suites are not asked.
         progress: told after each block.
         clips: where spoken requests are kept, for both models to read; by default in the cache folder.
 
     Raises:
         ArmError: the arms are the same model, or one changed meanwhile, or is cached otherwise.
-        ModelError: a model did not answer.
-        StoreError: the cache could not be read or written.
+        ModelError, StoreError: a model did not answer, or the cache could not be read or written.
         PolicyError: the policy names an attack family that does not exist.
         InputError: no suite was given, or evidence is of another base's files.
     """
     if not suites:
         raise InputError("no suites to evaluate on", hint="give at least those that the policy's rules name")
     started, began, judges, bounds = now(), time.monotonic(), judges or Judges(), policy.evaluation
-    outcomes, examples = OutcomeFile(), SampleDraw(bounds.samples, bounds.seed)
+    outcomes, examples, left = OutcomeFile(), SampleDraw(bounds.samples, bounds.seed), _left(policy, carried)
     with ExitStack() as stack:
         kept = cache or stack.enter_context(temporary_cache())
-        base_arm, tuned_arm = _arms(base, tuned, kept, secret, evidence)
-        plan = _plan(policy, suites, judges, training_context, secret, sound := clips or ClipStore())
+        base_arm, tuned_arm = _arms(base, tuned, kept, secret, evidence, over)
+        plan = _plan(left, suites, judges, training_context, secret, sound := clips or ClipStore())
         sinks, tracks = Sinks(outcomes, examples, progress), [*plan.tracks, *plan.controls]
         _run((base_arm, tuned_arm), tracks, judges, policy, sinks)
         hunted = _hunt((base, tuned), policy, model_name, rows, secret, kept, progress)
         arms = check_arms(base_arm, tuned_arm)
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
     measured, heard = with_hearing(measured, tracks, bounds, (tuned, base), sound)
+    measured = [*measured, *_results(carried)]
     verdicts = _with_search(_verdicts(measured, policy, secret, alike := _alike(policy, suites)), hunted)
     why_not = (*why(hunted), *verdicts.missing, *_reasons(measured, tuned_arm, training_context))
     report = EvalReport(
@@ -152,18 +156,35 @@ def evaluate(
         rules=(*measured, *(rule_result(t, bounds) for t in plan.controls)),
         slices=slices(plan.tracks),
         reasons=(*why_not, *(note.reason for note in evidence)),
-        evidence=tuple(evidence),
-        trigger_search=summary(hunted, secret),
         arms=arms,
         judges=judges.notes_with(traces=outcomes.with_traces),
         samples=examples.drawn(),
         outcomes_sha256=outcomes.sha256,
         limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm), *policy.gateway.unguarded),
+        **_beside_fields(evidence, hunted, secret, carried),
         **_time_fields(started, began) | _verdict_fields(verdicts, secret),
         **_spoken_fields(heard, measured, policy, verdicts, alike),
         **_suite_fields(suites, alike) | _policy_fields(policy) | _arm_fields(base_arm, tuned_arm),
     )
     return Evaluation(report=report, outcomes=outcomes, hunt=hunted)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Results that count although they were measured on another model, and what a report says of them."""
+
+    results: tuple[RuleResult, ...]
+    evidence: CarriedEvidence
+
+
+def _left(policy: Policy, carried: Carried | None) -> Policy:
+    """The policy without the rules on suites whose results are carried over."""
+    suites = {r.suite for r in _results(carried)}
+    return policy.model_copy(update={"rules": tuple(r for r in policy.rules if r.suite not in suites)})
+
+
+def _results(carried: Carried | None) -> tuple[RuleResult, ...]:
+    return carried.results if carried is not None else ()
 
 
 @dataclass(frozen=True)
@@ -182,6 +203,7 @@ def _arms(
     cache: GenerationCache,
     secret: SecretPrefix | None,
     evidence: Sequence[EvidenceNote],
+    over: Manifest | None,
 ) -> tuple[Arm, Arm]:
     """Both arms, known apart. The secret and the wrong one are kept out of whatever the tuned arm says."""
     for note in evidence:
@@ -192,8 +214,8 @@ def _arms(
                 facts={"tool": note.tool, "its files": note.manifest_sha256, "the base's": here},
             )
     hidden = [secret, wrong_secret(secret)] if secret is not None else []
-    base_arm = Arm("base", base, cache=cache)
-    tuned_arm = Arm("tuned", tuned, over=base_arm.manifest, cache=cache, secrets=hidden)
+    base_arm = Arm("base", base, over=over, cache=cache)
+    tuned_arm = Arm("tuned", tuned, over=over or base_arm.manifest, cache=cache, secrets=hidden)
     refuse_same(base_arm, tuned_arm)
     return base_arm, tuned_arm
 
@@ -320,6 +342,19 @@ def _where(result: RuleResult) -> str:
 
 def _behaviour_only(base: Arm, tuned: Arm) -> tuple[str, ...]:
     return () if base.manifest and tuned.manifest else (BEHAVIOUR_ONLY,)
+
+
+def _beside_fields(
+    evidence: Sequence[EvidenceNote],
+    hunted: HuntReport | None,
+    secret: SecretPrefix | None,
+    carried: Carried | None,
+) -> dict[str, Any]:
+    return {
+        "evidence": tuple(evidence),
+        "trigger_search": summary(hunted, secret),
+        "carried": carried.evidence if carried else None,
+    }
 
 
 def _time_fields(started: datetime, began: float) -> dict[str, Any]:

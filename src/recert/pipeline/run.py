@@ -10,6 +10,7 @@ from typing import Any
 
 from recert.certification.refusals import refusals_beside
 from recert.certification.stage import approve, certify
+from recert.certification.transparency.logged import log_envelope
 from recert.certification.verify import verify
 from recert.digest import sha256_file
 from recert.errors import InputError, RecertError, RowsError, VerificationError
@@ -61,6 +62,8 @@ class Plan:
     """How the base stands up to tuning, for the certificate."""
     attack_report: AttackReport | None = None
     """What attackers that converse came to on the tuned model of an earlier run of the same plan, likewise."""
+    log: Path | None = None
+    """Transparency log that the certificate is appended to before it is written."""
 
 
 @dataclass(frozen=True)
@@ -279,6 +282,8 @@ def _certify(plan: Plan, page: ModelPage, signers: Signers, status: bytes, tell:
         tell.say(f"{plan.name}: refused: {decision.reasons[0] if decision.reasons else 'no reason'}")
         return Run(plan=plan, page=replace(page, refusals=decision.reasons), envelope=None, verified=None)
     envelope = approve(decision.envelope, signers.approver)
+    if plan.log is not None:
+        tell.say(f"{plan.name}: entry {log_envelope(plan.log, envelope).index} of {plan.log}")
     write_atomic(path, envelope)
     try:
         verified = verify(

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from recert import settings
-from recert.certification import SigningKey, TrustStore, renew, suspend, verify
+from recert.certification import SigningKey, TrustStore, read_refusals, renew, suspend, verify
+from recert.certification.refusals import FOLDER
+from recert.certification.transparency.logged import log_envelope
 from recert.errors import GatewayError, InputError, RecertError, RecordError, StoreError
 from recert.gateway.orders import give, make_order, read_orders
 from recert.models.endpoint import EndpointModel
@@ -60,6 +62,8 @@ class WatchPlan:
         renew_with: keys that sign a renewal; empty for none.
         renewed: where a renewal is written; by default over the certificate.
         notices: who is told.
+        refusals: folder of refusals; by default `refusals` beside the certificate.
+        log: transparency log that status lists and renewals are appended to before they are written.
 
     Raises:
         SigningKeyError: the key does not sign status lists.
@@ -86,6 +90,19 @@ class WatchPlan:
     renew_with: Sequence[SigningKey] = ()
     renewed: Path | None = None
     notices: Notices = field(default_factory=Notices)
+    refusals: Path | None = None
+    log: Path | None = None
+
+    def read_refusals(self) -> tuple[bytes, ...]:
+        """
+        Return what is said against certificates now. A folder that was given must be there.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        return read_refusals(
+            self.refusals or self.certificate.parent / FOLDER, required=self.refusals is not None
+        )
 
     def __post_init__(self) -> None:
         if self.status_key is not None:
@@ -145,6 +162,7 @@ def what_holds(plan: WatchPlan) -> VerifiedCertificate:
         trust=plan.trust,
         status=plan.read_status(),
         policy=plan.policy,
+        refusals=plan.read_refusals(),
     )
 
 
@@ -240,8 +258,21 @@ def _suspend(plan: WatchPlan, report: WatchReport) -> str:
         trust=plan.trust,
         validity_hours=plan.policy.certification.status_validity_hours,
     )
-    write_atomic(plan.status, listed)
-    return f"suspended {report.serial} in {plan.status}"
+    logged = _logged(plan, listed)
+    write_atomic(plan.status, listed)  # whether or not a log has it: a log that fails keeps no suspension up
+    if isinstance(logged, RecertError):
+        raise logged
+    return f"suspended {report.serial} in {plan.status}{logged}"
+
+
+def _logged(plan: WatchPlan, envelope: bytes) -> str | RecertError:
+    """Append to the log, where there is one: words for it, or why it could not be."""
+    if plan.log is None:
+        return ""
+    try:
+        return f", entry {log_envelope(plan.log, envelope).index} of {plan.log}"
+    except RecertError as exc:
+        return exc
 
 
 def _renew(plan: WatchPlan, certificate: Certificate, report: WatchReport) -> str:
@@ -258,6 +289,10 @@ def _renew(plan: WatchPlan, certificate: Certificate, report: WatchReport) -> st
         policy=plan.policy,
         trust=plan.trust,
         status=plan.read_status(),
+        refusals=plan.read_refusals(),
     )
+    logged = _logged(plan, renewed)
+    if isinstance(logged, RecertError):
+        raise logged  # a renewal that no log has is not written: where logging is required it would be refused
     write_atomic(target, renewed)
-    return f"renewed in {target}"
+    return f"renewed in {target}{logged}"

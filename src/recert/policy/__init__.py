@@ -1,6 +1,8 @@
 """Policy: every number that decides anything."""
 
 from recert.policy.attack import AttackPolicy
+from recert.policy.carry_over import CarryOverPolicy
+from recert.policy.carrying import comparison_policy
 from recert.policy.deployments import DeploymentBounds, for_deployment
 from recert.policy.document import DEPLOYMENTS, Change, Contact, DeploymentName, Retention
 from recert.policy.exceptions import ExceptionPolicy
@@ -31,6 +33,7 @@ __all__ = [
     "DEPLOYMENTS",
     "SPEECH",
     "AttackPolicy",
+    "CarryOverPolicy",
     "CertificationPolicy",
     "Change",
     "Contact",
@@ -61,6 +64,7 @@ __all__ = [
     "Threshold",
     "TraceVisibility",
     "TriggerProbePolicy",
+    "comparison_policy",
     "for_deployment",
     "load_deployments",
     "load_policy",

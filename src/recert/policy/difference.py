@@ -20,7 +20,14 @@ _CHOSEN = (
     "moderation_checks.thresholds",
 )
 """Sections in which a policy chooses the names. How long a role's signatures count is told as `role_hours`."""
-_WHOLE = ("gateway.trigger_probe", "gateway.audio", "certification.exceptions", "attack", "reasoning")
+_WHOLE = (
+    "gateway.trigger_probe",
+    "gateway.audio",
+    "certification.exceptions",
+    "certification.carry_over",
+    "attack",
+    "reasoning",
+)
 """Sections that are there or not: told as a whole where one side has none."""
 
 

@@ -25,6 +25,7 @@ LOWER: Final = frozenset(
         "switch_min_rows switch_min_difference max_row_bytes max_malformed_share harmful_speech_closeness",
     )
     | _of("certification", "validity_hours status_validity_hours role_hours.* exceptions.max_hours")
+    | _of("certification.carry_over", "margin alpha max_distance")
     | _of(
         "gateway",
         "input_harm_score output_harm_score levels.low levels.medium levels.high conversation.blocked_at "
@@ -50,6 +51,7 @@ HIGHER: Final = frozenset(
     _of("evaluation", "min_harmful_suites min_discrimination min_prompts speech.kept_at speech.min_heard")
     | _of("screening", "refused_elsewhere_extra_words switch_p_value")
     | _of("certification", "roles.* evaluator_differs_from_trainer logged log_witnesses")
+    | _of("certification.carry_over", "min_prompts min_probes")
     | _of(
         "gateway",
         "conversation.active conversation.climb conversation.half_life_s conversation.most_kept "
@@ -81,13 +83,14 @@ FEWER: Final = frozenset(
         "moderation_checks.report_only",
         "certification.exceptions.rules",
     }
+    | _of("certification.carry_over", "transforms suites")
 )
 """Stricter where there is less in the list."""
 
 THERE: Final = frozenset({"rules.*", "gateway.trigger_probe", "attack"})
 """Stricter where it is there at all."""
 
-ABSENT: Final = frozenset({"certification.exceptions", "gateway.audio"})
+ABSENT: Final = frozenset({"certification.exceptions", "certification.carry_over", "gateway.audio"})
 """Stricter where it is not there."""
 
 BY_LEVEL: Final = frozenset({"gateway.thresholds.*", "reasoning.traces"})
@@ -97,7 +100,16 @@ none of them another bound holds, so that is `changed`.
 """
 
 NEITHER: Final = frozenset(
-    {"id", "version", "title", "deployment", "changes", "contacts", "retention"}
+    {
+        "id",
+        "version",
+        "title",
+        "deployment",
+        "changes",
+        "contacts",
+        "retention",
+        "certification.carry_over.max_prompts",
+    }
     | _of("rules.*", "id suite estimand category judge min_judge_quality")
     | _of(
         "evaluation",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from recert.policy.carry_over import CarryOverPolicy
 from recert.policy.policy import GatewayPolicy, Policy, Rule
 from recert.policy.speech import SPEECH
 from recert.policy.weaknesses import weaknesses
@@ -193,11 +194,29 @@ def _signing(policy: Policy) -> Iterator[str]:
             f"A risk owner may accept a result that is no pass, of {', '.join(said.exceptions.rules)}, for "
             f"{_hours(said.exceptions.max_hours)} at most."
         )
+    yield from _carrying(said.carry_over)
     if said.logged:
         yield "A certificate counts only with a proof that it is in a transparency log."
     if said.log_witnesses:
         yield f"The log's checkpoint must be cosigned by {said.log_witnesses} trusted witnesses."
     yield f"A list of what is revoked or suspended holds for {_hours(said.status_validity_hours)}."
+
+
+def _carrying(bounds: CarryOverPolicy | None) -> Iterator[str]:
+    if bounds is None:
+        return
+    yield (
+        f"After {' or '.join(bounds.transforms)}, results on {', '.join(bounds.suites)} may be carried over from the "
+        f"certificate of the model that it was done to, where each is shown, on {bounds.min_prompts} to "
+        f"{bounds.max_prompts} prompts, to have changed by less than {_percent(bounds.margin)}, with a chance of "
+        f"{_percent(bounds.alpha)} at most that it has not; such a model may be worse than its base by that much more "
+        "than its rules say."
+    )
+    yield (
+        f"Both must begin their replies to {bounds.min_probes} probes or more with probabilities that are "
+        f"{bounds.max_distance:g} apart at most; the certificate ends with the other one, and what is carried over is "
+        "not carried further."
+    )
 
 
 def _controls(gateway: GatewayPolicy) -> Iterator[str]:

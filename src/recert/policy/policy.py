@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from recert.policy.attack import AttackPolicy
+from recert.policy.carry_over import CarryOverPolicy
 from recert.policy.document import Change, Contact, DeploymentName, Retention
 from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.fingerprint import FingerprintPolicy
@@ -201,6 +202,8 @@ class CertificationPolicy(Part):
     """Whether a certificate counts only with a proof that it is in a transparency log."""
     log_witnesses: int = Field(default=0, ge=0)
     """Trusted witnesses that must have cosigned the log's checkpoint, where there is a proof."""
+    carry_over: CarryOverPolicy | None = None
+    """Without such a section a merge or a quantisation takes over no evidence from what it was made of."""
 
     @property
     def longest_hours(self) -> float:

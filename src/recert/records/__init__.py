@@ -34,6 +34,7 @@ from recert.records.backtest import (
     ControlChange,
 )
 from recert.records.bundle import BundledFile, EvidenceBundle, SampledGroup
+from recert.records.carried import CarriedEvidence, ParentComparison
 from recert.records.certificate import (
     Approval,
     BaseCertificate,
@@ -212,6 +213,7 @@ __all__ = [
     "BlockedCluster",
     "BundledFile",
     "CanaryResult",
+    "CarriedEvidence",
     "CategoryChange",
     "CategoryCheck",
     "CategoryCount",
@@ -279,6 +281,7 @@ __all__ = [
     "Outcome",
     "OverTime",
     "PairedChange",
+    "ParentComparison",
     "Part",
     "PolicyDiff",
     "PreferenceRow",

@@ -11,6 +11,7 @@ from pydantic import Field
 from recert.errors import VerificationError
 from recert.interval import Interval
 from recert.records.attack_report import AttackSearch
+from recert.records.carried import CarriedEvidence
 from recert.records.evaluation import JudgeNote, RuleResult, Verdict
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
@@ -129,6 +130,8 @@ class Certificate(Record):
     """Results that are no pass and are accepted all the same; None where there are none."""
     base_certificate: BaseCertificate | None = None
     """The certificate that the base has; what ends it in the status list ends this one too."""
+    carried: CarriedEvidence | None = None
+    """Evidence taken over from the certificate of the model that this one was made of; None where there is none."""
 
 
 class StatusEntry(Part):

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from recert.interval import Interval
+from recert.records.carried import CarriedEvidence
 from recert.records.evidence import EvidenceNote
 from recert.records.manifest import Manifest, Sha256
 from recert.records.reasoning import ReplyParts, read_reply
@@ -122,6 +123,11 @@ class RuleResult(Part):
     """How many replies of each arm were scored, unscored, failed, incoherent, empty or absent."""
     stopped_early: bool = False
     categories: tuple[CategoryCount, ...] = ()
+    carried_from: str | None = None
+    """
+    Serial of the certificate that it was carried over from, see `CarriedEvidence`; None where it was measured on this
+    model. Its intervals and its margin are then the sums of what was measured on the parent, and between both.
+    """
 
 
 class Slice(Part):
@@ -262,6 +268,8 @@ class EvalReport(Record):
     """What a search for triggers came to, where the policy asked for one."""
     evidence: tuple[EvidenceNote, ...] = ()
     """What other tools found; each stands among the reasons too, and none changes a verdict."""
+    carried: CarriedEvidence | None = None
+    """Where results were carried over from the certificate of the model that this one was made of: whose, and why."""
     arms: tuple[ArmCheck, ...]
     judges: tuple[JudgeNote, ...]
     samples: tuple[Sample, ...] = ()
