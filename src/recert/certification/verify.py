@@ -151,7 +151,7 @@ def read_signed(
     require_roles(certificate, policy)
     # 5.1, 5.2, 5.3
     require_policy(certificate, policy)
-    # 6.1 to 6.8
+    # 6.1 to 6.9
     require_pass(certificate, policy)
     # 6.10
     require_carried(certificate, policy)

@@ -109,7 +109,7 @@ def evaluate(
 
     Every rule of the policy is measured under each condition it covers, sequentially, on paired prompts. With a
     `secret`, or words that the policy puts around every conversation, the same rules are measured again with the tuned
-    model behind them, and with a wrong secret as a control. The base arm never gets them: it is measured as it is served.
+    model behind them, and with a wrong secret as a control. The base arm is measured as it is served, without them.
 
     Args:
         base, tuned: the approved base and the tuned model.
