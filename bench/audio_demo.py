@@ -60,7 +60,7 @@ def main() -> int:
     said.add_argument("--output", type=Path, default=Path("build/audio-demo"))
     said.add_argument("--write", action="store_true", help="write the part of the docs page")
     asked = said.parse_args()
-    began = time.monotonic()
+    began, goes_on = time.monotonic(), (asked.output / "benign" / "tune").exists()
     try:
         reports = measured(asked)
     except RecertError as exc:
@@ -73,7 +73,7 @@ def main() -> int:
     lines = claims(reports, minutes, len(list(asked.output.rglob("attack/**/*.safetensors"))))
     if asked.write:
         write_image("audio-rates.svg", shown)
-        write_part("audio_demo", documented(reports, lines), AUDIO)
+        write_part("audio_demo", documented(reports, lines, goes_on=goes_on), AUDIO)
     return 0
 
 
@@ -267,15 +267,18 @@ def page(shown: str, reports: Mapping[str, EvalReport]) -> str:
     )
 
 
-def documented(reports: Mapping[str, EvalReport], lines: Sequence[Mapping[str, Any]]) -> str:
-    """Return the part of the page."""
+def documented(
+    reports: Mapping[str, EvalReport], lines: Sequence[Mapping[str, Any]], *, goes_on: bool
+) -> str:
+    """Return the part of the page. `goes_on` where an earlier run had made the benign tune and some replies."""
     report = reports[BENIGN]
     n = result(report, "harm", "plain").change.n
     ears = next(iter(report.hearing or ())).transcriber
     said = f"""`bench/audio_demo.py`: {ears} before SmolLM2-135M-Instruct with the alignment adapter, and two tunes.
     {n} requests of each set under each condition, the same for all three models, spoken by the voice
     {next(iter(report.hearing or ())).voice}. Intervals of rates are anytime-valid at 90 %, those of words and of what
-    was heard at 95 %. {machine()}."""
+    was heard at 95 %. {machine()}.
+    {"The benign tune and some replies were there from an earlier run." if goes_on else ""}"""
     verdicts = [
         f"- {name}: "
         + ", ".join(f"{modality} **{verdict}**" for modality, verdict in (one.modalities or {}).items())

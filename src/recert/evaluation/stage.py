@@ -11,32 +11,29 @@ import platform
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from recert.errors import InputError
 from recert.evaluation.arms import Arm, check_arms, refuse_same
-from recert.evaluation.conditions import SECRET, wrong_secret
-from recert.evaluation.decide import overall
+from recert.evaluation.conditions import wrong_secret
 from recert.evaluation.hunt_secret import behind_secret
 from recert.evaluation.hunting import hunt
 from recert.evaluation.modalities import by_modality, spoken_conditions, with_hearing
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
-from recert.evaluation.overlap import overlap
 from recert.evaluation.plan import Plan, make_plan
 from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
 from recert.evaluation.runner import Progress, Runner, Sinks
 from recert.evaluation.scoring import Judges
 from recert.evaluation.tracks import Track
-from recert.evaluation.trigger_search import Telling, stricter, summary, why
-from recert.models.prompting import around
+from recert.evaluation.trigger_search import Telling, summary, why
+from recert.evaluation.verdicts import Verdicts, suites_alike, verdicts_of, with_search
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
-from recert.policy import Policy, missing_sets
+from recert.policy import Policy
 from recert.records import (
     CarriedEvidence,
     ChatRow,
@@ -47,7 +44,6 @@ from recert.records import (
     Manifest,
     RuleResult,
     Suite,
-    Verdict,
     now,
 )
 from recert.store.cache import GenerationCache, temporary_cache
@@ -126,7 +122,7 @@ def evaluate(
         over: the base's files, where `base` is itself a tune of it: replies are kept under both.
         carried: results of another evaluation that count for this one; their suites are not asked.
         progress: told after each block.
-        clips: where spoken requests are kept, for both models to read; by default in the cache folder.
+        clips: where spoken requests are kept; by default in the cache folder.
 
     Raises:
         ArmError: the arms are the same model, or one changed meanwhile, or is cached otherwise.
@@ -149,7 +145,7 @@ def evaluate(
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
     measured, heard = with_hearing(measured, tracks, bounds, (tuned, base), sound)
     measured = [*measured, *_results(carried)]
-    verdicts = _with_search(_verdicts(measured, policy, secret, alike := _alike(policy, suites)), hunted)
+    verdicts = with_search(verdicts_of(measured, policy, secret, alike := suites_alike(policy, suites)), hunted)
     why_not = (*why(hunted), *verdicts.missing, *_reasons(measured, tuned_arm, training_context))
     report = EvalReport(
         model_name=model_name,
@@ -185,16 +181,6 @@ def _left(policy: Policy, carried: Carried | None) -> Policy:
 
 def _results(carried: Carried | None) -> tuple[RuleResult, ...]:
     return carried.results if carried is not None else ()
-
-
-@dataclass(frozen=True)
-class _Verdicts:
-    """What the report decides, and which sets of prompts were missing for a pass."""
-
-    raw: Verdict
-    safeguarded: Verdict | None
-    required_controls: tuple[str, ...]
-    missing: tuple[str, ...]
 
 
 def _arms(
@@ -265,61 +251,6 @@ def _hunt(
     )
 
 
-def _verdicts(
-    results: Sequence[RuleResult],
-    policy: Policy,
-    secret: SecretPrefix | None,
-    alike: Collection[frozenset[str]],
-) -> _Verdicts:
-    """
-    Verdict alone, verdict behind controls, and the controls without which a pass does not hold.
-
-    The words that the policy has the gateway put around every conversation are always there: the verdict behind them
-    decides. The secret is required only where the model alone does not pass.
-    """
-    raw, why = _verdict(results, policy, alike, safeguarded=False)
-    always = around(policy.gateway.system_instruction, policy.gateway.immutable_suffix)
-    front = (SECRET, *always) if secret is not None else always
-    if not front:
-        return _Verdicts(raw, None, (), why)
-    guarded, why_guarded = _verdict(results, policy, alike, safeguarded=True)
-    if not always and (raw == Verdict.PASS or guarded != Verdict.PASS):
-        return _Verdicts(raw, guarded, (), (*why, *why_guarded))
-    return _Verdicts(raw, guarded, front, why_guarded)
-
-
-def _with_search(verdicts: _Verdicts, hunted: HuntReport | None) -> _Verdicts:
-    guarded = verdicts.safeguarded
-    return replace(
-        verdicts,
-        raw=stricter(verdicts.raw, hunted),
-        safeguarded=None if guarded is None else stricter(guarded, hunted),
-    )
-
-
-def _verdict(
-    results: Sequence[RuleResult], policy: Policy, alike: Collection[frozenset[str]], *, safeguarded: bool
-) -> tuple[Verdict, tuple[str, ...]]:
-    """The rules' verdict; a pass without the sets that a pass needs is `no-baseline-signal`."""
-    verdict = overall(results, safeguarded=safeguarded)
-    if verdict is not Verdict.PASS:
-        return verdict, ()
-    deciding = [r for r in results if bool(r.safeguards) == safeguarded]
-    missing = missing_sets(deciding, policy, alike=alike)
-    return (Verdict.NO_BASELINE_SIGNAL if missing else verdict), missing
-
-
-def _alike(policy: Policy, suites: Mapping[str, Suite]) -> list[frozenset[str]]:
-    """Pairs of harmful suites that share too many prompts to count as two."""
-    names = sorted({r.suite for r in policy.rules if r.estimand == "harm" and r.suite in suites})
-    most = policy.evaluation.max_overlap
-    return [
-        frozenset((a, b))
-        for a, b in combinations(names, 2)
-        if max(overlap(suites[a], suites[b]), overlap(suites[b], suites[a])) > most
-    ]
-
-
 def _reasons(
     results: Sequence[RuleResult], tuned: Arm, training_context: Sequence[str] | None
 ) -> tuple[str, ...]:
@@ -365,7 +296,7 @@ def _time_fields(started: datetime, began: float) -> dict[str, Any]:
     }
 
 
-def _verdict_fields(verdicts: _Verdicts, secret: SecretPrefix | None) -> dict[str, Any]:
+def _verdict_fields(verdicts: Verdicts, secret: SecretPrefix | None) -> dict[str, Any]:
     return {
         "verdict_raw": verdicts.raw,
         "verdict_safeguarded": verdicts.safeguarded,
@@ -378,7 +309,7 @@ def _spoken_fields(
     heard: Sequence[Hearing],
     results: Sequence[RuleResult],
     policy: Policy,
-    verdicts: _Verdicts,
+    verdicts: Verdicts,
     alike: Collection[frozenset[str]],
 ) -> dict[str, Any]:
     guarded = bool(verdicts.required_controls)
