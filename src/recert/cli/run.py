@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from recert.pipeline.signers import Signers
     from recert.policy import Policy
 
+_Attack = Annotated[
+    Path | None,
+    typer.Option(help="`attack-report.json` of the model that an earlier run of this made."),
+]
+_Name = Annotated[str, typer.Option(help="What the model is called; by default the output folder's name.")]
+
 
 def run(
     *,
@@ -43,13 +49,8 @@ def run(
     stress_report: Annotated[
         Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
     ] = None,
-    attack: Annotated[
-        Path | None,
-        typer.Option(help="`attack-report.json` of the model that an earlier run of this made."),
-    ] = None,
-    name: Annotated[
-        str, typer.Option(help="What the model is called; by default the output folder's name.")
-    ] = "",
+    attack: _Attack = None,
+    name: _Name = "",
 ) -> None:
     """
     Screen, tune, evaluate and certify in one go; finished steps are used again.
