@@ -99,8 +99,7 @@ def certify(
         SigningKeyError: `signer` is not an evaluator's key, or an approver's key has not exactly one role.
         InputError, StoreError: a folder is missing, empty or holds a link, or a file cannot be read; no UTC offset.
     """
-    at = moment(now)
-    approvals = _approvals(signer, approvers)
+    at, approvals = moment(now), _approvals(signer, approvers)
     base, tuned = hash_both(base_dir, tuned_dir)
     terms = Terms(policy, approvals, trainer_key_id, eval_report.trigger_search, at)
     excepted, reasons = draft_exceptions(exceptions, eval_report, terms)
@@ -109,8 +108,7 @@ def certify(
         *why_not_compared(eval_report),
         *why_not_linked(eval_report, tune_report, screen_report, stress_report),
         *_why_not_signed(policy, approvals, trainer_key_id),
-        *(f"key-expired: {k.name or k.key_id}" for k in (signer.public, *approvers) if k.expired(at)),
-        *_why_marked(base_dir, tuned_dir),
+        *_why_unfit((signer.public, *approvers), at, base_dir, tuned_dir),
         *why_not_from(certified_base, base),
         *why_not_carried_over(eval_report, policy, carried_from, tuned_dir),
         *why_not_on_disk(eval_report, {"base": base, "tuned": tuned}),
@@ -132,8 +130,17 @@ def certify(
         base_certificate=certified_base.reference if certified_base else None,
         now=at,
     )
-    envelope = sign(PAYLOAD_TYPE, statement_bytes(certificate), [signer])
-    return CertifyDecision(certified=True, reasons=(), envelope=envelope.to_json())
+    return CertifyDecision(certified=True, reasons=(), envelope=_signed(certificate, signer))
+
+
+def _why_unfit(keys: Sequence[PublicKey], at: datetime, base_dir: Path, tuned_dir: Path) -> list[str]:
+    """Keys that have expired, and folders that are marked as attack artefacts."""
+    expired = [f"key-expired: {key.name or key.key_id}" for key in keys if key.expired(at)]
+    return [*expired, *_why_marked(base_dir, tuned_dir)]
+
+
+def _signed(certificate: Certificate, signer: SigningKey) -> bytes:
+    return sign(PAYLOAD_TYPE, statement_bytes(certificate), [signer]).to_json()
 
 
 def approve(envelope: bytes, key: SigningKey) -> bytes:

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from recert.pipeline.signers import Signers
     from recert.policy import Policy
 
-
-Name = Annotated[str, typer.Option(help="What the model is called; by default the output folder's name.")]
+_Attack = Annotated[
+    Path | None,
+    typer.Option(help="`attack-report.json` of the model that an earlier run of this made."),
+]
+_Name = Annotated[str, typer.Option(help="What the model is called; by default the output folder's name.")]
 
 
 def run(
@@ -47,11 +50,8 @@ def run(
     stress_report: Annotated[
         Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
     ] = None,
-    attack: Annotated[
-        Path | None,
-        typer.Option(help="`attack-report.json` of the model that an earlier run of this made."),
-    ] = None,
-    name: Name = "",
+    attack: _Attack = None,
+    name: _Name = "",
     log: Log = None,
 ) -> None:
     """
