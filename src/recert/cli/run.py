@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from recert.pipeline.signers import Signers
     from recert.policy import Policy
 
+_Stress = Annotated[
+    Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
+]
+_Attack = Annotated[
+    Path | None,
+    typer.Option(help="`attack-report.json` of the model that an earlier run of this made."),
+]
+
 
 def run(
     *,
@@ -40,13 +48,8 @@ def run(
     adapter: AdapterKind = "lora",
     learning_rate: LearningRate = None,
     suites: Suites = None,
-    stress_report: Annotated[
-        Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
-    ] = None,
-    attack: Annotated[
-        Path | None,
-        typer.Option(help="`attack-report.json` of the model that an earlier run of this made."),
-    ] = None,
+    stress_report: _Stress = None,
+    attack: _Attack = None,
     name: Annotated[
         str, typer.Option(help="What the model is called; by default the output folder's name.")
     ] = "",
