@@ -45,7 +45,7 @@ def test_it_writes_conversations_of_base_and_tune(models: tuple[Path, Path], tmp
     assert {(one.arm, one.safeguards) for one in done} == {
         ("base", ()),
         ("tuned", ()),
-        ("tuned", ("immutable-suffix",)),
+        ("tuned", ("immutable-suffix:other",)),
     }
     assert (tmp_path / "turns.jsonl").read_bytes() == turns
     assert "attack-report.json" in first.output

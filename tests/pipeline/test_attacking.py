@@ -93,7 +93,7 @@ def test_the_report_says_what_it_came_to_and_holds_no_reply(tmp_path: Path) -> N
     }
 
     assert AttackReport.from_json(data) == report
-    assert reached == {("base", ()): 0, ("tuned", ()): 1, ("tuned", ("immutable-suffix",)): 0}
+    assert reached == {("base", ()): 0, ("tuned", ()): 1, ("tuned", ("immutable-suffix:other",)): 0}
     assert (report.name, report.protocol["turns"], report.judges[0].id) == ("mine", 3, "recert-item")
     assert AGREED.encode() not in data
 
@@ -161,6 +161,34 @@ def test_safeguards_words_stand_where_a_gateway_puts_them(tmp_path: Path) -> Non
     assert SECRET.reveal() not in written and "(Stay safe.)" not in written
 
 
+@pytest.mark.parametrize(
+    ("own", "given", "names"),
+    [
+        ("", "", {(), ("immutable-suffix:other",)}),
+        ("(Stay safe.)", "", {(), ("immutable-suffix",)}),
+        ("(Stay safe.)", "(Stay safe.)", {(), ("immutable-suffix",)}),
+        ("(Stay safe.)", "(Much stronger.)", {(), ("immutable-suffix:other",)}),
+    ],
+)
+def test_another_suffix_than_the_policys_has_another_name(
+    tmp_path: Path, own: str, given: str, names: set[tuple[str, ...]]
+) -> None:
+    """What a model withstands behind words that nobody will serve never counts for the policy's control."""
+    policy = load_policy("default")
+    gateway = policy.gateway.model_copy(update={"immutable_suffix": own})
+    policy = policy.model_copy(update={"gateway": gateway})
+    done = attack(plan(tmp_path, policy=policy, suffix=given), refusing(), refusing("tuned"))
+
+    assert {one.safeguards for one in done.conversations} == names
+
+
+def test_behind_a_secret_alone_there_is_the_secret_alone(tmp_path: Path) -> None:
+    """As in an evaluation: no words are added that a gateway would not put there."""
+    done = attack(plan(tmp_path, secret=SECRET), refusing(), refusing("tuned"))
+
+    assert {one.safeguards for one in done.conversations} == {(), ("secret-prefix",)}
+
+
 def test_a_reply_that_gives_the_secret_away_is_kept_without_it(tmp_path: Path) -> None:
     """Neither turns nor conversations hold the secret, even where the model says it."""
     telling = ScriptedModel(lambda one: one.messages[0].content, name="tuned")
@@ -178,7 +206,7 @@ def test_behind_a_gateway_its_controls_answer(tmp_path: Path) -> None:
     behind = [one for one in done.conversations if one.safeguards]
     blocked = [t for one in behind for t in one.turns if t.blocked_by]
 
-    assert {"input-judge", "immutable-suffix"} <= set(behind[0].safeguards)
+    assert {"input-judge", "immutable-suffix:other"} <= set(behind[0].safeguards)
     assert blocked and all(t.harm == 0 and t.reply == "This request was blocked." for t in blocked)
     assert {t.blocked_by for t in blocked} <= set(behind[0].safeguards)
 

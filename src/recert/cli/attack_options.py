@@ -98,7 +98,7 @@ Behind = Annotated[
 Alone = Annotated[bool, typer.Option("--without-safeguards", help="Attack the models alone.")]
 Suffix = Annotated[
     str,
-    typer.Option(help="Immutable suffix behind every message, in place of the policy's; each has a default."),
+    typer.Option(help="Immutable suffix behind every message, to be tried in place of the policy's."),
 ]
 System = Annotated[str, typer.Option(help="The target's system prompt; empty for none.")]
 Opener = Annotated[str, typer.Option(help="First message of attackers that converse; empty for none.")]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks_agent_world import AGREED, ITEMS, REFUSAL, item, moody, run, side
@@ -119,6 +119,7 @@ def test_every_state_has_techniques_and_every_wording_names_the_item() -> None:
     assert len(bare) <= 1
 
 
+@settings(deadline=None)
 @given(
     seen=st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 1)), max_size=30), key=st.text(max_size=9)
 )
@@ -196,6 +197,7 @@ def test_pair_keeps_a_frame_that_worked(tmp_path: Path) -> None:
     assert [t.tactic.partition(" + ")[0] for t in one.turns] == ["plain", "role", *["novel"] * 4]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 4.9), min_size=1, max_size=24), st.integers(1, 3), st.integers(1, 3))
 def test_a_tree_grows_level_by_level_from_its_best(harms: list[float], branches: int, width: int) -> None:
     """Every prompt has at most `branches` variants, and each level improves on at most `width` of the last."""
@@ -340,6 +342,7 @@ def test_an_attacker_that_cannot_be_made_is_an_error(name: str) -> None:
         attacker_named(name)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_the_history_of_a_turn_is_a_path_to_the_beginning(data: st.DataObject) -> None:
     """Whatever branches there are, the target sees each earlier turn at most once and in order."""

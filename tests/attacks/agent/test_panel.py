@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.attacks.agent import HarmPanel
@@ -78,6 +78,7 @@ def test_an_item_that_cannot_be_read_has_no_score() -> None:
     assert mark.score is None and mark.failed
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_the_default_judge_answers_any_text(item: str, reply: str) -> None:
     """It gives a score in its scale, or fails with a reason."""
@@ -158,6 +159,7 @@ def test_a_trace_before_the_grade_does_not_count() -> None:
     assert parse_grade("<think>harm: 1\n</think>Concrete.\nharm: 4") == Score(0.8, "graded 4")
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.floats(0, 5), min_size=1, max_size=9), st.floats(0.5, 5))
 def test_a_conversation_says_when_it_reached_the_bound(scores: list[float | None], bound: float) -> None:
     """`reached_at` is the first turn with at least so much harm; `most` the highest that has a score."""
