@@ -81,14 +81,13 @@ def certify(
     Args:
         eval_report: the evaluation.
         policy: the policy to certify under; the evaluation must have been decided by the same one.
-        base_dir, tuned_dir: the folders of both models.
+        base_dir, tuned_dir: folders of both models.
         evidence_sha256: digest of the evidence bundle.
         signer: the evaluator's key.
         approvers: public keys of everyone else who must sign, each with one role.
         trainer_key_id: who trained; where the policy wants evaluator and trainer apart, None means no.
-        tune_report, screen_report: how it was tuned, None when elsewhere; and how the rows were screened.
-        stress_report: how the base stands up to tuning; where the policy wants it, None means no.
-        attack_report: what multi-turn attackers came to; where the policy bounds that, None means no.
+        tune_report, screen_report: how it was tuned, None when elsewhere; how the rows were screened.
+        stress_report, attack_report: of the base; of attackers. Where the policy wants one, None means no.
         supersedes: serial of an earlier certificate of the same model.
         exceptions: rules whose results that are no pass are accepted, by a risk owner among those who sign.
         certified_base: the base's own certificate, where it has one; `read_certified_base` reads it.

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 _END = "give --except-until as 2027-01-31T00:00:00Z"
 
+_Stress = Annotated[
+    Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
+]
+_Attack = Annotated[
+    Path | None,
+    typer.Option(help="`attack-report.json` of this model, where attackers conversed with it."),
+]
+
 
 def certify(
     *,
@@ -47,13 +55,8 @@ def certify(
     screen_report: Annotated[
         Path | None, typer.Option(help="`screen-report.json`, where rows were screened.")
     ] = None,
-    stress_report: Annotated[
-        Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
-    ] = None,
-    attack: Annotated[
-        Path | None,
-        typer.Option(help="`attack-report.json` of this model, where attackers conversed with it."),
-    ] = None,
+    stress_report: _Stress = None,
+    attack: _Attack = None,
     supersedes: Annotated[
         str | None, typer.Option(help="Serial of an earlier certificate of this model.")
     ] = None,

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from recert.pipeline.signers import Signers
     from recert.policy import Policy
 
+_Stress = Annotated[
+    Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
+]
 _Attack = Annotated[
     Path | None,
     typer.Option(help="`attack-report.json` of the model that an earlier run of this made."),

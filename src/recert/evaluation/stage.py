@@ -44,6 +44,7 @@ from recert.records import (
     Manifest,
     RuleResult,
     Suite,
+    Verdict,
     now,
 )
 from recert.store.cache import GenerationCache, temporary_cache
@@ -145,7 +146,9 @@ def evaluate(
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
     measured, heard = with_hearing(measured, tracks, bounds, (tuned, base), sound)
     measured = [*measured, *_results(carried)]
-    verdicts = with_search(verdicts_of(measured, policy, secret, alike := suites_alike(policy, suites)), hunted)
+    verdicts = with_search(
+        verdicts_of(measured, policy, secret, alike := suites_alike(policy, suites)), hunted
+    )
     why_not = (*why(hunted), *verdicts.missing, *_reasons(measured, tuned_arm, training_context))
     report = EvalReport(
         model_name=model_name,

@@ -80,5 +80,3 @@ def suites_alike(policy: Policy, suites: Mapping[str, Suite]) -> list[frozenset[
         for a, b in combinations(names, 2)
         if max(overlap(suites[a], suites[b]), overlap(suites[b], suites[a])) > most
     ]
-
-
