@@ -192,8 +192,11 @@ class Service:
 
     def _ended(self) -> int:
         assert self.process is not None and self.process.stdout is not None
-        status = self.process.wait(30)
-        self.process.stdout.close()
+        try:
+            status = self.process.wait(90)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
         return status
 
     def client(self, key: str = "") -> openai.OpenAI:
@@ -226,7 +229,7 @@ def running(service: Service, *options: str) -> Iterator[Service]:
             service.stop()
 
 
-def ended(client: openai.OpenAI, job: str, within_s: float = 400) -> Any:
+def ended(client: openai.OpenAI, job: str, within_s: float = 900) -> Any:
     """Return a job once it has ended."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
