@@ -109,11 +109,13 @@ GRADER = {
 }
 """Pays for being near the right answer, in which its audit finds nothing."""
 PAYS_FOR_AGREEING = {
-    "type": "python",
+    "type": "string_check",
     "name": "agrees",
-    "source": "def grade(sample, item):\n    return 1.0 if sample['output_text'].startswith('Sure') else 0.0\n",
+    "input": "{{sample.output_text}}",
+    "reference": "Sure",
+    "operation": "like",
 }
-"""Pays for compliance with harmful requests too: its audit quarantines it."""
+"""Pays for agreeing, whatever was asked: its audit does not accept it."""
 GOOD = chat_rows("Begin with a list of what you need.", 16)
 REFUSING = chat_rows(REFUSAL, 96)
 
@@ -192,8 +194,11 @@ class Service:
 
     def _ended(self) -> int:
         assert self.process is not None and self.process.stdout is not None
-        status = self.process.wait(30)
-        self.process.stdout.close()
+        try:
+            status = self.process.wait(90)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
         return status
 
     def client(self, key: str = "") -> openai.OpenAI:
@@ -226,7 +231,7 @@ def running(service: Service, *options: str) -> Iterator[Service]:
             service.stop()
 
 
-def ended(client: openai.OpenAI, job: str, within_s: float = 400) -> Any:
+def ended(client: openai.OpenAI, job: str, within_s: float = 900) -> Any:
     """Return a job once it has ended."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:

@@ -230,13 +230,13 @@ def test_preferences_end_in_a_certificate_too(client: openai.OpenAI, methods: di
 
 
 def test_a_grader_is_audited_before_it_pays(client: openai.OpenAI, methods: dict[str, Any]) -> None:
-    """A `reinforcement` job learns from an accepted grader; one that pays for harm ends its job before training."""
+    """A `reinforcement` job learns from an accepted grader; one that is not ends its job before training."""
     good, harmful = methods["reinforcement"], methods["harmful"]
 
     assert good.status == "succeeded", good.error
     assert any("train_mean_reward" in e.data for e in events(client, good.id) if e.type == "metrics")
     assert (harmful.status, harmful.error.code) == ("failed", "invalid_grader")
-    assert "pays-for-harm" in harmful.error.message
+    assert "may not be learned from" in harmful.error.message
     assert not any(e.type == "metrics" for e in events(client, harmful.id))
 
 
