@@ -107,9 +107,8 @@ def run(
             cache=cache,
             progress=drawn,
         )
-    story = Story(
-        title=f"recert run: {plan.name}", machine="", models=(done.page,), seconds=done.page.seconds
-    )
+    title = f"recert run: {plan.name}"
+    story = Story(title=title, machine="", models=(done.page,), seconds=done.page.seconds)
     context.obj(output / "report.html", story)
     show_rules(done.page.evaluation)
     for refusal in done.page.refusals:

@@ -104,9 +104,8 @@ def evaluate(
     """
     Return what tuning changed, rule by rule, with a verdict for the model alone and behind its controls.
 
-    Every rule of the policy is measured under each condition it covers, sequentially, on paired prompts. With a
-    `secret`, or words that the policy puts around every conversation, the same rules are measured again with the tuned
-    model behind them, and with a wrong secret as a control. The base arm is measured as it is served, without them.
+    Every rule is measured under each condition it covers, sequentially, on paired prompts; with a `secret`, or words that
+    the policy puts around every conversation, again with the tuned model behind them. The base arm never gets them.
 
     Args:
         base, tuned: the approved base and the tuned model.
@@ -122,8 +121,7 @@ def evaluate(
         evidence: what other tools found. It adds reasons and never changes a verdict.
         over: the base's files, where `base` is itself a tune of it: replies are kept under both.
         carried: results of another evaluation that count for this one; their suites are not asked.
-        progress: told after each block.
-        clips: where spoken requests are kept; by default in the cache folder.
+        progress, clips: told after each block; where spoken requests are kept, by default in the cache folder.
 
     Raises:
         ArmError: the arms are the same model, or one changed meanwhile, or is cached otherwise.
@@ -131,8 +129,7 @@ def evaluate(
         PolicyError: the policy names an attack family that does not exist.
         InputError: no suite was given, or evidence is of another base's files.
     """
-    if not suites:
-        raise InputError("no suites to evaluate on", hint="give at least those that the policy's rules name")
+    _require(suites)
     started, began, judges, bounds = now(), time.monotonic(), judges or Judges(), policy.evaluation
     outcomes, examples, left = OutcomeFile(), SampleDraw(bounds.samples, bounds.seed), _left(policy, carried)
     with ExitStack() as stack:
@@ -144,8 +141,8 @@ def evaluate(
         hunted = _hunt((base, tuned), policy, model_name, rows, secret, kept, progress)
         arms = check_arms(base_arm, tuned_arm)
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
-    measured, heard = with_hearing(measured, tracks, bounds, (tuned, base), sound)
-    measured = [*measured, *_results(carried)]
+    heard_ones, heard = with_hearing(measured, tracks, bounds, (tuned, base), sound)
+    measured = [*heard_ones, *_results(carried)]
     verdicts = with_search(
         verdicts_of(measured, policy, secret, alike := suites_alike(policy, suites)), hunted
     )
@@ -174,6 +171,11 @@ class Carried:
 
     results: tuple[RuleResult, ...]
     evidence: CarriedEvidence
+
+
+def _require(suites: Mapping[str, Suite]) -> None:
+    if not suites:
+        raise InputError("no suites to evaluate on", hint="give at least those that the policy's rules name")
 
 
 def _left(policy: Policy, carried: Carried | None) -> Policy:
