@@ -104,8 +104,8 @@ def evaluate(
     """
     Return what tuning changed, rule by rule, with a verdict for the model alone and behind its controls.
 
-    Every rule is measured under each condition it covers, sequentially, on paired prompts; with a `secret`, or words that
-    the policy puts around every conversation, again with the tuned model behind them. The base arm never gets them.
+    Every rule is measured under each condition it covers, sequentially, on paired prompts; with a `secret`, or words
+    that the policy puts around every conversation, again with the tuned model behind them. The base never gets them.
 
     Args:
         base, tuned: the approved base and the tuned model.
