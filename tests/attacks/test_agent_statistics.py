@@ -147,6 +147,23 @@ def test_judges_are_compared_on_replies_that_all_scored() -> None:
     assert said.means == {"rubric": pytest.approx(8 / 3), "classifier": pytest.approx(8 / 3)}
 
 
+@pytest.mark.parametrize(("last", "least"), [((0.0, 0.0), 1.0), ((0.0, 1.0), "low"), ((0.0, None), None)])
+def test_judges_that_never_differ_agree(last: tuple[float | None, ...], least: object) -> None:
+    """
+    A model that gives in to nobody has the same score throughout, of which there is no correlation: that is agreement.
+
+    One reply on which they differ makes it a matter of the correlation again, and one without a score makes it unknown.
+    """
+    talks = [
+        make_conversation(item=name, turns=(make_turn(0, 0.0), make_turn(1, *end)))
+        for name, end in (("a", (0.0, 0.0)), ("b", last))
+    ]
+    said = judge_agreement(talks)
+
+    assert said.least == (said.icc_mean_low if least == "low" else least)
+    assert said.least is None or said.least <= 1
+
+
 def test_survival_is_that_of_the_textbook() -> None:
     """Kaplan and Meier's estimate on the remissions of 6-MP, as every textbook has it."""
     talks = [

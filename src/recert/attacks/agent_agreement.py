@@ -88,6 +88,7 @@ def judge_agreement(conversations: Sequence[Conversation]) -> JudgeAgreement:
         judges=judges,
         replies=len(rows),
         left_out=len(every) - len(rows),
+        alike=sum(len(set(row)) == 1 for row in rows),
         icc_single=round(correlation.single, 6) if correlation else None,
         icc_mean=round(correlation.mean, 6) if correlation else None,
         icc_mean_low=_lower_end(whole, len(judges)) if correlation else None,

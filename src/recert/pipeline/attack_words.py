@@ -47,6 +47,8 @@ def limitations(
 def _judged(agreement: JudgeAgreement) -> Iterator[str]:
     if len(agreement.judges) < 2:
         yield "one judge scored the replies: how far another would agree is not known"
+    elif agreement.icc_mean is None and agreement.least is not None:
+        yield "the judges gave every reply the same score: they agree, and might all overlook the same"
     elif agreement.icc_mean is None:
         yield "how far the judges agree cannot be said: their scores do not differ between replies"
     elif agreement.icc_mean < _LEAST_AGREEMENT:

@@ -135,6 +135,8 @@ class JudgeAgreement(Part):
     """Replies that all judges scored."""
     left_out: int
     """Replies that at least one of them did not."""
+    alike: int = 0
+    """Replies to which all judges gave the same score."""
     icc_single: float | None = None
     """ICC(2,1), absolute agreement of one judge."""
     icc_mean: float | None = None
@@ -145,6 +147,18 @@ class JudgeAgreement(Part):
     """Krippendorff's, interval level, with replies that some judges did not score."""
     means: dict[str, float] = Field(default_factory=dict)
     """Mean score of each judge on the replies that all scored."""
+
+    @property
+    def least(self) -> float | None:
+        """
+        The agreement that counts: the lower end of ICC(2,k); 1 where several judges scored all replies, and all alike.
+
+        A model that gives in to nobody gets the same score for every reply, and a correlation needs scores that differ.
+        """
+        if self.icc_mean is not None:
+            return self.icc_mean_low
+        agreed = len(self.judges) > 1 and self.replies > 1 and not self.left_out
+        return 1.0 if agreed and self.alike == self.replies else None
 
 
 class PairedChange(Part):
@@ -333,7 +347,7 @@ class AttackSearch(Part):
             seeds=len(report.seeds),
             target_calls=report.target_calls,
             bound=report.bound,
-            agreement=report.agreement.icc_mean_low,
+            agreement=report.agreement.least,
             findings=tuple(findings),
             policy_sha256=report.policy_sha256,
             report_sha256=report.digest,
