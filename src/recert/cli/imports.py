@@ -19,14 +19,16 @@ def import_(
         Path,
         typer.Argument(
             help="garak's `.report.jsonl`, PyRIT's export or database, promptfoo's `results.json`, samples or results "
-            "of lm-evaluation-harness, or an Inspect log. With `--format oms` an OpenSSF model signature."
+            "of lm-evaluation-harness, an Inspect log, or a transcript of Petri or a folder of them. With `--format "
+            "oms` an OpenSSF model signature."
         ),
     ],
     output: Annotated[Path, typer.Option(help="File for what was read.")] = Path("imported.json"),
     format: Annotated[
         str,
         typer.Option(
-            help="`auto`, `garak`, `pyrit`, `promptfoo`, `lm-evaluation-harness`, `inspect`, or `oms` for a signature."
+            help="`auto`, `garak`, `pyrit`, `promptfoo`, `lm-evaluation-harness`, `inspect`, `petri`, or `oms` for a "
+            "signature."
         ),
     ] = "auto",
     score: Annotated[

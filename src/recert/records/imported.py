@@ -10,7 +10,7 @@ from recert.records.evaluation import Estimand
 from recert.records.manifest import Sha256
 from recert.records.record import Moment, Part, Record
 
-Tool = Literal["garak", "pyrit", "promptfoo", "lm-evaluation-harness", "inspect"]
+Tool = Literal["garak", "pyrit", "promptfoo", "lm-evaluation-harness", "inspect", "petri"]
 """A tool whose results can be read."""
 
 
@@ -24,7 +24,7 @@ class ImportedSuite(Part):
 
 
 class ImportedOutcome(Part):
-    """One reply as another tool judged it. Neither prompt nor reply is kept."""
+    """One reply, or one attack in several turns, as another tool judged it. Neither prompt nor reply is kept."""
 
     suite: str
     prompt_id: str
@@ -39,6 +39,12 @@ class ImportedOutcome(Part):
     """Score per estimand, higher is worse. A missing key means: not scored."""
     failed: str | None = None
     """Why a score is missing, when that is known."""
+    conversation: str | None = None
+    """What the tool calls the conversation; of an attack with several the one with the worst score."""
+    turns: int | None = Field(default=None, ge=0)
+    """Replies of the model in that conversation, as far as they could be read."""
+    worst_turn: int | None = Field(default=None, ge=1)
+    """Which of them had the highest harm, the first is 1; None where none has any, or only the whole was judged."""
 
 
 class UnreadEntry(Part):
@@ -58,7 +64,7 @@ class ImportedResults(Record):
     """As the file gives it; empty where it does not."""
     source_name: str
     source_sha256: Sha256
-    """Digest of the tool's own file."""
+    """Digest of the tool's own file; of a folder that of the canonical JSON of `also_read`."""
     also_read: dict[str, Sha256] = {}
     """Digests of the files that lay beside it and were read with it, by name."""
     model_name: str = ""

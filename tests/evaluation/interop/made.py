@@ -244,3 +244,122 @@ def lm_eval_run(folder: Path, samples: dict[str, list[dict[str, Any]]]) -> Path:
     path = folder / f"results_{date}.json"
     path.write_text(json.dumps(results, indent=2))
     return path
+
+
+def pyrit_conversation(
+    name: str, replies: Sequence[Sequence[dict[str, Any]]], *, asked: str = "", **more: Any
+) -> list[dict[str, Any]]:
+    """Return the pieces of a conversation in several turns; one list of scores a reply."""
+    pieces = []
+    for turn, scores in enumerate(replies):
+        exchange = pyrit_exchange(0, f"{asked or name} turn {turn}", list(scores), **more)
+        for piece in exchange:
+            piece |= {
+                "conversation_id": name,
+                "sequence": 2 * turn + piece["sequence"],
+                "id": f"{name} {piece['id']} {turn}",
+                "original_prompt_id": f"{name} {piece['id']} {turn}",
+            }
+        pieces += exchange
+    return pieces
+
+
+def pyrit_attacks(path: Path, attacks: Iterable[dict[str, Any]]) -> Path:
+    """Add attack results to a database, as PyRIT 1.1 keeps them."""
+    columns = (
+        "id",
+        "conversation_id",
+        "objective",
+        "outcome",
+        "last_response_id",
+        "pruned_conversation_ids",
+        "adversarial_chat_conversation_ids",
+        "atomic_attack_identifier",
+    )
+    strategy = {
+        "class_name": "AtomicAttack",
+        "children": {
+            "attack_technique": {
+                "class_name": "AttackTechnique",
+                "children": {"attack": {"class_name": "CrescendoAttack"}},
+            }
+        },
+    }
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute(f"CREATE TABLE AttackResultEntries ({', '.join(columns)})")
+        for number, attack in enumerate(attacks):
+            row = {"id": f"r{number}", "outcome": "failure", "atomic_attack_identifier": strategy} | attack
+            values = [
+                json.dumps(row[c]) if isinstance(row.get(c), list | dict) else row.get(c) for c in columns
+            ]
+            database.execute(
+                f"INSERT INTO AttackResultEntries VALUES ({', '.join('?' * len(values))})", values
+            )
+        database.commit()
+    return path
+
+
+def petri_event(edit: dict[str, Any], *, view: object = "target", at: int = 0) -> dict[str, Any]:
+    """Return an event of a Petri transcript."""
+    return {
+        "type": "transcript_event",
+        "id": f"e{at}",
+        "timestamp": f"2026-01-01T00:00:{at:02}Z",
+        "view": view,
+        "edit": edit,
+    }
+
+
+def petri_message(role: str, content: str, name: str = "") -> dict[str, Any]:
+    """Return a message."""
+    return {"role": role, "content": content, "id": name or None}
+
+
+def petri_transcript(number: int, scores: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return a transcript with one rolled back turn, one reset and one patch, stated in the end."""
+    edits: list[dict[str, Any]] = [
+        {"operation": "add", "message": petri_message("system", "you are a test", "s")},
+        {"operation": "add", "message": petri_message("user", f"question {number}", "u")},
+        {"operation": "add", "message": petri_message("assistant", "an output taken back", "a")},
+        {"operation": "rollback", "count": 1},
+        {"operation": "rollback", "count": 1, "to_id": "s"},
+        {
+            "operation": "reset",
+            "new_messages": [petri_message("system", "again"), petri_message("user", f"{number}")],
+        },
+        {
+            "operation": "json_patch",
+            "patch": [
+                {"op": "replace", "path": "/1/content", "value": f"question {number}"},
+                {"op": "add", "path": "/-", "value": petri_message("assistant", "an output")},
+            ],
+        },
+    ]
+    other = {"type": "info_event", "info": "nothing of it"}
+    auditor = petri_event({"operation": "add", "message": petri_message("user", "a seed")}, view="auditor")
+    return {
+        "metadata": {
+            "transcript_id": f"t{number}",
+            "target_model": "tuned",
+            "version": "v3.0",
+            "created_at": "2026-01-01T00:00:00Z",
+            "updated_at": "2026-01-01T00:01:00Z",
+            "description": f"seed {number}",
+            "judge_output": {
+                "response": "words",
+                "summary": "words",
+                "scores": scores,
+                "score_descriptions": dict.fromkeys(scores, "what it means"),
+            },
+        },
+        "events": [
+            other,
+            auditor,
+            *(petri_event(e, view=["target", "combined"], at=n) for n, e in enumerate(edits)),
+        ],
+        "target_messages": [
+            petri_message("user", f"question {number}"),
+            petri_message("assistant", "an output"),
+        ],
+    } | more

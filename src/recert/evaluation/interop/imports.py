@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, get_args
 
-from recert.digest import sha256_file
+from recert.digest import sha256_file, sha256_json
 from recert.errors import InputError
 from recert.evaluation.interop.looks import Format, Looks, look
 from recert.evaluation.interop.reading import Known, Meaning, Reading, Told
-from recert.evaluation.interop.tools import garak, inspect_logs, lm_eval, promptfoo, pyrit
+from recert.evaluation.interop.tools import garak, inspect_logs, lm_eval, petri, promptfoo, pyrit
 from recert.records import ImportedResults, Tool, now
 
 _TOOLS: Final[dict[Format, tuple[Tool, Known]]] = {
@@ -21,6 +21,7 @@ _TOOLS: Final[dict[Format, tuple[Tool, Known]]] = {
     "lm-eval-samples": ("lm-evaluation-harness", lm_eval.known),
     "lm-eval-results": ("lm-evaluation-harness", lm_eval.known),
     "inspect": ("inspect", inspect_logs.known),
+    "petri": ("petri", petri.known),
 }
 
 
@@ -39,7 +40,7 @@ def import_results(
 
     Args:
         path: a garak report, a PyRIT export or database, promptfoo results, samples or results of
-            lm-evaluation-harness, or an Inspect log.
+            lm-evaluation-harness, an Inspect log, or a transcript of Petri or a folder of them.
         tool: which tool wrote it; by default the file says so itself.
         scores: what scores of the tool stand for, such as `{"always.Fail": "harm", "grade": "1-utility_loss"}`;
             it comes before what is known of them.
@@ -58,14 +59,19 @@ def import_results(
         )
     wrote, known = _TOOLS[looks.format]
     reading = Reading(known, {name: Meaning.parse(said) for name, said in (scores or {}).items()})
-    digest = sha256_file(path)
+    digest = _digest(path)
     told = _read(path, looks, reading, model)
-    if sha256_file(path) != digest:
+    if _digest(path) != digest:
         raise InputError("results changed while they were read", facts={"file": path})
     if not reading.outcomes:
         raise InputError(
             "no results in the file",
-            facts={"file": path, "looks like": looks.says, "entries that could not be read": reading.unread},
+            facts={
+                "file": path,
+                "looks like": looks.says,
+                "entries that could not be read": reading.unread,
+                **{f"{entry.where}": entry.because for entry in reading.unread_entries[:3]},
+            },
         )
     return ImportedResults(
         tool=wrote,
@@ -93,6 +99,11 @@ def _read(path: Path, looks: Looks, reading: Reading, model: str) -> Told:
         "lm-eval-samples": lambda: lm_eval.read_samples(path, reading),
         "lm-eval-results": lambda: lm_eval.read_results(path, looks.document, reading),
         "inspect": lambda: inspect_logs.read(path, reading),
+        "petri": lambda: petri.read(path, reading, model=model),
     }
     assert looks.format is not None
     return readers[looks.format]()
+
+
+def _digest(path: Path) -> str:
+    return sha256_json(petri.digests(path)) if path.is_dir() else sha256_file(path)

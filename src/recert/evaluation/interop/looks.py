@@ -12,7 +12,14 @@ from recert.records import parse_json
 from recert.store.files import read_bytes
 
 Format = Literal[
-    "garak", "pyrit", "pyrit-database", "promptfoo", "lm-eval-samples", "lm-eval-results", "inspect"
+    "garak",
+    "pyrit",
+    "pyrit-database",
+    "promptfoo",
+    "lm-eval-samples",
+    "lm-eval-results",
+    "inspect",
+    "petri",
 ]
 """A format that can be read."""
 
@@ -31,11 +38,14 @@ class Looks:
 
 def look(path: Path) -> Looks:
     """
-    Look at a file.
+    Look at a file, or at a folder, which only transcripts of Petri come as.
 
     Raises:
         StoreError: it cannot be read.
     """
+    if path.is_dir():
+        some = any(path.rglob("*.json"))
+        return Looks("petri", "a folder of transcripts") if some else Looks(None, "a folder without JSON")
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -111,6 +121,10 @@ def _object(document: dict[str, Any]) -> Looks:
         return Looks("lm-eval-results", "results of lm-evaluation-harness", document)
     if {"version", "status", "eval"} <= keys:
         return Looks("inspect", "an Inspect log")
+    if isinstance(document.get("metadata"), dict) and (
+        "transcript_id" in document["metadata"] or {"events", "target_messages"} & keys
+    ):
+        return Looks("petri", "a transcript of Petri", document)
     what = "a record of Recert" if "schema_version" in keys else "a JSON object"
     return Looks(None, f"{what} with {_keys(document)}")
 

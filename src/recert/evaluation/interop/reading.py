@@ -60,6 +60,15 @@ class Told:
     also_read: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Where:
+    """Which conversation an outcome is of, how many replies it has, and which of them (from 1) was the worst."""
+
+    conversation: str
+    turns: int
+    worst_turn: int | None = None
+
+
 class Reading:
     """
     Gathers outcomes. Whatever cannot be read or mapped is counted and named, never dropped in silence.
@@ -76,7 +85,7 @@ class Reading:
         self.unread = 0
         self.unread_entries: list[UnreadEntry] = []
         self._known = known
-        self._given = given or {}
+        self.given = given or {}
         self._samples: Counter[tuple[str, str, str]] = Counter()
 
     def add(
@@ -89,6 +98,7 @@ class Reading:
         prompt_id: str = "",
         category: str = "",
         failed: str = "",
+        where: Where | None = None,
     ) -> None:
         """
         Take one reply's scores under the tool's own names.
@@ -100,7 +110,7 @@ class Reading:
         values: dict[Estimand, list[float]] = defaultdict(list)
         missing: dict[Estimand, str] = {}
         for name, raw in scores.items():
-            meaning = self._given.get(name) or self._known(name)
+            meaning = self.meaning(name)
             if meaning is None:
                 self.unmapped[name] += 1
                 continue
@@ -121,9 +131,15 @@ class Reading:
                 category=category,
                 scores={e: max(found) for e, found in values.items() if e not in missing},
                 failed="; ".join([*([failed] if failed else []), *missing.values()]) or None,
+                **({"conversation": where.conversation, "turns": where.turns} if where else {}),
+                worst_turn=where.worst_turn if where else None,
             )
         )
         self._samples[key] += 1
+
+    def meaning(self, name: str) -> Meaning | None:
+        """Return what a score of the tool stands for here: as the user said, else as is known."""
+        return self.given.get(name) or self._known(name)
 
     def lost(self, where: str, because: str) -> None:
         """Count an entry that cannot be read, and name it."""
