@@ -20,7 +20,7 @@ from recert.errors import InputError, MissingExtraError, StoreError
 from recert.interval import Interval
 from recert.pipeline.exports.sign_off import SignOff, named_evaluation
 from recert.pipeline.exports.source import SignedCertificate, Signer
-from recert.records import Approval, CarriedEvidence, Certificate, EvidenceNote, Verdict
+from recert.records import Approval, CarriedEvidence, Certificate, EvidenceNote, RuleException, Verdict
 from recert.web.pdf import BROWSERS, print_pdf
 from recert.web.sign_off_page import css_text, sign_off_page, write_sign_off
 from stories import certificate, evaluation
@@ -278,6 +278,23 @@ def test_nothing_is_wider_than_the_window(tmp_path: Path, width: int) -> None:
 
     assert found is not None
     assert int(found.group(1)) <= width
+
+
+def test_exceptions_are_said_in_words_before_the_verdict() -> None:
+    """What was accepted although it is no pass: which result, until when, why, and by which key. No JSON."""
+    accepted = RuleException(
+        rule_id="harm",
+        condition="plain",
+        verdict=Verdict.UNDECIDED,
+        reason="a pilot with ten users",
+        expires_at=NOW,
+        owner_key_id=SOME_SHA,
+    )
+    text = page(said=certificate(make_eval_report(), exceptions=(accepted,))).text
+
+    assert text.index("a pilot with ten users") < text.index("but for the exceptions above")
+    assert "owner_key_id" not in text
+    assert SOME_SHA in text
 
 
 def test_what_is_carried_over_is_said_before_the_verdict_and_beside_each_result() -> None:
