@@ -55,10 +55,10 @@ def look(expected: Sequence[Sequence[ControlScore]], now_: Sequence[Sequence[Con
 
 
 def test_requests_as_expected_are_not_said_to_have_changed() -> None:
-    """Of a hundred windows of requests drawn like the sample, about one in a hundred is said to have changed."""
-    changed = [bool(look(usual(150, seed), usual(100, 1000 + seed)).changed) for seed in range(100)]
+    """Of fifty windows of requests drawn like the sample at most a few are said to have changed."""
+    changed = [bool(look(usual(150, seed), usual(100, 1000 + seed)).changed) for seed in range(50)]
 
-    assert sum(changed) <= 4
+    assert sum(changed) <= 3
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ counts = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1,
 
 
 @given(counts)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_distance_lies_between_alike_and_nothing_in_common(rows: list[tuple[int, int]]) -> None:
     """It is symmetric, 0 for the same rows, and 1 without a bin in common."""
     some, others = zip(*rows, strict=True)
 
     assert divergence(some, others) == pytest.approx(divergence(others, some))
     assert divergence(some, some) == 0
-    assert divergence((*some, *[0] * len(others)), (*[0] * len(some), *others)) == 1
+    assert divergence((*some, *[0] * len(others)), (*[0] * len(some), *others)) == pytest.approx(1)
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(1, 12))
@@ -131,22 +131,22 @@ def test_p_values_are_those_of_all_permutations(a: int, b: int, c: int, d: int) 
     ) / math.comb(whole, size)
     found = homogeneity_p_value(some, others, draws=2_000)
 
-    assert found == pytest.approx(exact, abs=0.005 + 1.2 * exact)
+    assert found == pytest.approx(exact, abs=0.005 + exact)
     assert found == homogeneity_p_value(some, others, draws=2_000)
 
 
 def test_p_values_are_small_no_more_often_than_they_say() -> None:
-    """Of 400 pairs drawn alike, at most about a tenth has a p-value of a tenth or less."""
+    """Of 200 pairs drawn alike, at most about a tenth has a p-value of a tenth or less."""
     draw = random.Random(1)
 
     def counted(n: int) -> list[int]:
         drawn = draw.choices(range(5), (50, 20, 20, 8, 2), k=n)
         return [drawn.count(place) for place in range(5)]
 
-    found = [homogeneity_p_value(counted(60), counted(40), draws=999) for _ in range(400)]
+    found = [homogeneity_p_value(counted(60), counted(40), draws=999) for _ in range(200)]
 
-    assert sum(p <= 0.1 for p in found) <= 60
-    assert sum(p <= 0.1 for p in found) >= 20
+    assert sum(p <= 0.1 for p in found) <= 34
+    assert sum(p <= 0.1 for p in found) >= 8
 
 
 def test_adjusted_p_values_are_those_of_holm() -> None:

@@ -162,6 +162,7 @@ RECORDS: tuple[type[Record], ...] = (
     HistoryStart,
     WatchedRun,
     ExchangeDrift,
+    InputDrift,
     ImportedResults,
     Comparison,
     Attestation,
