@@ -33,7 +33,9 @@ from recert.records import (
     CarriedEvidence,
     CategoryCount,
     Certificate,
+    ControlScore,
     Hyperparameters,
+    InputDistribution,
     JudgeNote,
     RuleException,
     SignoffSheet,
@@ -118,6 +120,9 @@ CHANGED: dict[str, Any] = {
         probes=40,
         compared=(),
         comparison_sha256=OTHER_SHA,
+    ),
+    "inputs": InputDistribution.of(
+        [[ControlScore(control="input-judge", direction="input", score=0.2, blocked=False)]], ["input-judge"]
     ),
 }
 

@@ -19,6 +19,7 @@ from recert.records import (
     CarriedEvidence,
     Certificate,
     EvalReport,
+    InputDistribution,
     Manifest,
     RuleException,
     ScreenReport,
@@ -58,6 +59,7 @@ def draft(
     now: datetime,
     exceptions: tuple[RuleException, ...] = (),
     base_certificate: BaseCertificate | None = None,
+    inputs: InputDistribution | None = None,
 ) -> Certificate:
     """Return the certificate that these reports carry, valid from now for as long as the policy and exceptions do."""
     assert report.base is not None and report.tuned is not None  # see why_not_compared
@@ -118,6 +120,7 @@ def draft(
         exceptions=exceptions or None,
         base_certificate=base_certificate,
         carried=report.carried,
+        inputs=inputs,
     )
 
 

@@ -11,6 +11,7 @@ from recert.records import (
     BaseStress,
     CarriedEvidence,
     Certificate,
+    InputDistribution,
     JudgeNote,
     Manifest,
     Part,
@@ -46,6 +47,7 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     for judge in certificate.judges:
         yield "judge", _judge(judge)
     yield from _evidence(certificate)
+    yield from _inputs(certificate.inputs)
     for number, words in enumerate(certificate.limitations, start=1):
         yield f"limitation {number}", words
     for number, words in enumerate(certificate.invalid_when, start=1):
@@ -266,6 +268,20 @@ def _evidence(certificate: Certificate) -> Iterator[Line]:
     yield "fingerprint", certificate.fingerprint or "none"
     for name, rate in certificate.canary.items():
         yield "canary", f"{name} {rate} at {rate.level:.3f}, n={rate.n}"
+
+
+def _inputs(inputs: InputDistribution | None) -> Iterator[Line]:
+    if inputs is None:
+        yield "expected inputs", "no sample given"
+        return
+    edges = ", ".join(f"{edge:g}" for edge in inputs.edges)
+    yield (
+        "expected inputs",
+        f"{inputs.source}: {inputs.requests} requests, scores in bins from {edges}; judge {inputs.judge or 'unnamed'}",
+    )
+    for one in inputs.controls:
+        counts = " ".join(map(str, one.scores))
+        yield "expected inputs", f"{one.control}: {counts}, {one.failed} failed, {one.not_asked} not asked"
 
 
 def _people(certificate: Certificate) -> Iterator[Line]:

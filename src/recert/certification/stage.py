@@ -30,6 +30,7 @@ from recert.records import (
     AttackReport,
     Certificate,
     EvalReport,
+    InputDistribution,
     ScreenReport,
     StressReport,
     TuneReport,
@@ -69,6 +70,7 @@ def certify(
     exceptions: Sequence[ExceptionRequest] = (),
     certified_base: CertifiedBase | None = None,
     carried_from: CarriedFrom | None = None,
+    inputs: InputDistribution | None = None,
     now: datetime | None = None,
 ) -> CertifyDecision:
     """
@@ -79,11 +81,9 @@ def certify(
     named people can fill the roles that the policy asks for.
 
     Args:
-        eval_report: the evaluation.
-        policy: the policy to certify under; the evaluation must have been decided by the same one.
+        eval_report, policy: the evaluation; the policy to certify under, which must have decided the evaluation.
         base_dir, tuned_dir: folders of both models.
-        evidence_sha256: digest of the evidence bundle.
-        signer: the evaluator's key.
+        evidence_sha256, signer: digest of the evidence bundle; the evaluator's key.
         approvers: public keys of everyone else who must sign, each with one role.
         trainer_key_id: who trained; where the policy wants evaluator and trainer apart, None means no.
         tune_report, screen_report: how it was tuned, None when elsewhere; how the rows were screened.
@@ -92,6 +92,7 @@ def certify(
         exceptions: rules whose results that are no pass are accepted, by a risk owner among those who sign.
         certified_base: the base's own certificate, where it has one; `read_certified_base` reads it.
         carried_from: what shows that evidence which the report carries over counts.
+        inputs: how controls score expected requests; it decides nothing.
         now: the time; the present by default.
 
     Raises:
@@ -127,6 +128,7 @@ def certify(
         supersedes=supersedes,
         exceptions=excepted,
         base_certificate=certified_base.reference if certified_base else None,
+        inputs=inputs,
         now=at,
     )
     return CertifyDecision(certified=True, reasons=(), envelope=_signed(certificate, signer))

@@ -11,10 +11,21 @@ import typer
 from recert.cli.options import AsJson, PolicyName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from recert.records import Exchange, ExchangeDrift
     from recert.store.audit_chain import AuditLine
+
+_CertificateFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Compare requests with the distribution of inputs in this certificate, not with those of before; "
+        "`status.json` and `refusals` beside it count."
+    ),
+]
+_TrustedKeys = Annotated[
+    Path | None, typer.Option(help="Trusted keys, by which that certificate's signatures are verified.")
+]
 
 
 def drift(
@@ -34,6 +45,8 @@ def drift(
             help="Name of a client's key whose exchanges do not count, such as the watcher's; repeat it.",
         ),
     ] = None,
+    certificate: _CertificateFile = None,
+    trust: _TrustedKeys = None,
     policy: PolicyName = "default",
     candidates: Annotated[
         Path | None,
@@ -56,19 +69,24 @@ def drift(
     """
     Compare what controls say of live exchanges with what they said before: scores, blocks, and what is blocked.
 
-    Exit 0: as before, 1: something changed, 2: no answer.
+    With `--certificate` live requests are compared with those that were expected when the model was certified.
+    Exit 0: as before or as certified, 1: something changed, 2: no answer.
     """
+    from recert.cli.audit_inputs import load_inputs, look_at_inputs
     from recert.cli.printing import NO, YES, data
     from recert.monitoring.exchanges import compare_exchanges
     from recert.policy import load_policy
-    from recert.records import Exchange
-    from recert.store.audit_reading import open_log, select
+    from recert.store.audit_reading import open_log
     from recert.store.files import write_atomic
     from recert.store.places import is_url
 
     where = log if is_url(log) else Path(log)
-    lines = select(open_log(where, of), kind=Exchange.schema_name, model=model, since=against)
-    sides = _sides(lines, since, without or ())
+    if certificate is not None:
+        _refuse_both(against, candidates, texts=texts)
+        held = load_inputs(certificate, trust, policy)
+        live = _exchanges(open_log(where, of), without, model=model or held.model_name, since=since)
+        raise typer.Exit(look_at_inputs(held, [e for _, e in live], policy=policy, as_json=as_json))
+    sides = _sides(_exchanges(open_log(where, of), without, model=model, since=against), since)
     found = compare_exchanges(
         *sides,
         policy=load_policy(policy),
@@ -89,26 +107,13 @@ def drift(
     raise typer.Exit(NO if changed else YES)
 
 
-def _sides(
-    lines: Iterable[AuditLine], since: str, without: Sequence[str]
-) -> tuple[list[Exchange], list[Exchange]]:
+def _sides(exchanges: Iterable[tuple[str, Exchange]], since: str) -> tuple[list[Exchange], list[Exchange]]:
     """The exchanges of before, and those of now."""
-    from pydantic import ValidationError
-
-    from recert.errors import InputError, RecordError
-    from recert.records import Exchange
+    from recert.errors import InputError
 
     sides: tuple[list[Exchange], list[Exchange]] = ([], [])
-    for line in lines:
-        if line.body.get("decision") == "opened" or line.body.get("client") in without:
-            continue
-        try:
-            sides[line.at >= since].append(Exchange.model_validate(line.body))
-        except ValidationError as exc:
-            raise RecordError(
-                "audit log has a line that is no exchange",
-                facts={"line": line.seq, "because": exc.errors()[0]["msg"]},
-            ) from exc
+    for at, exchange in exchanges:
+        sides[at >= since].append(exchange)
     if not all(sides):
         raise InputError(
             "there is nothing to compare",
@@ -116,6 +121,41 @@ def _sides(
             hint="give a time at which the log has exchanges on both sides",
         )
     return sides
+
+
+def _exchanges(
+    lines: Iterable[AuditLine], without: Sequence[str] | None, *, model: str, since: str
+) -> Iterator[tuple[str, Exchange]]:
+    """Every exchange that counts, and when its line was written."""
+    from pydantic import ValidationError
+
+    from recert.errors import RecordError
+    from recert.records import Exchange
+    from recert.store.audit_reading import select
+
+    for line in select(lines, kind=Exchange.schema_name, model=model, since=since):
+        if line.body.get("decision") == "opened" or line.body.get("client") in (without or ()):
+            continue
+        try:
+            yield line.at, Exchange.model_validate(line.body)
+        except ValidationError as exc:
+            raise RecordError(
+                "audit log has a line that is no exchange",
+                facts={"line": line.seq, "because": exc.errors()[0]["msg"]},
+            ) from exc
+
+
+def _refuse_both(against: str, candidates: Path | None, *, texts: bool) -> None:
+    """With a certificate there is no time of before, and no clusters are gathered."""
+    from recert.errors import InputError
+
+    given = {"--against": against, "--candidates": candidates, "--texts": texts}
+    if names := [name for name, value in given.items() if value]:
+        raise InputError(
+            "these do not go with --certificate",
+            facts={"given": ", ".join(names)},
+            hint="compare with an earlier time in a command of its own",
+        )
 
 
 def _prompts(where: Any, exchanges: list[Exchange]) -> dict[str, str]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recert.certification import CarriedFrom, CertifiedBase, CertifyDecision, ExceptionRequest
-    from recert.records import EvalReport
+    from recert.records import EvalReport, InputDistribution
 
 _END = "give --except-until as 2027-01-31T00:00:00Z"
 
@@ -33,6 +33,13 @@ _Stress = Annotated[
 _Attack = Annotated[
     Path | None,
     typer.Option(help="`attack-report.json` of this model, where attackers conversed with it."),
+]
+
+_Traffic = Annotated[
+    Path | None,
+    typer.Option(
+        help="Sample of the requests that are expected, `.jsonl` or one a line; bins of scores are kept, no text."
+    ),
 ]
 
 
@@ -57,6 +64,7 @@ def certify(
     ] = None,
     stress_report: _Stress = None,
     attack: _Attack = None,
+    traffic: _Traffic = None,
     supersedes: Annotated[
         str | None, typer.Option(help="Serial of an earlier certificate of this model.")
     ] = None,
@@ -111,6 +119,7 @@ def certify(
         exceptions=_requests(excepted or [], except_reason, except_until),
         certified_base=_certified(base_certificate, trust, base_policy),
         carried_from=_carried_from(_certified(parent, trust, policy), evaluation),
+        inputs=_inputs(traffic, policy),
     )
     _write(decision, output, log)
 
@@ -131,6 +140,21 @@ def _write(decision: CertifyDecision, output: Path, log: Path | None) -> None:
     waiting = ", ".join(f"{a.role} {a.name or a.key_id[:12]}" for a in drafted.approvals[1:])
     talk().print(f"still to sign with `recert approve {output}`: {waiting}", soft_wrap=True)
     typer.echo(output)
+
+
+def _inputs(traffic: Path | None, policy: str) -> InputDistribution | None:
+    """How the policy's controls score the requests that are expected, where a sample of them is given."""
+    from recert.cli.drawing import Drawn
+    from recert.gateway.expected import expected_inputs, read_requests
+    from recert.policy import load_policy
+
+    if traffic is None:
+        return None
+    bounds = load_policy(policy).gateway
+    requests = read_requests(traffic, bounds)
+    with Drawn() as drawn:
+        drawn.start("expected requests")
+        return expected_inputs(requests, bounds, progress=lambda done: drawn.at(done, len(requests)))
 
 
 def _carried_from(parent: CertifiedBase | None, folder: Path) -> CarriedFrom | None:

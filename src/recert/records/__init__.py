@@ -83,6 +83,8 @@ from recert.records.hunting import (
     TriggerVariant,
 )
 from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSuite, Tool, UnreadEntry
+from recert.records.input_distribution import ControlCounts, InputDistribution
+from recert.records.input_drift import ControlInputDrift, InputDrift
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.model_signature import ModelSignature
 from recert.records.orders import Order, OrderNote, StandingOrders
@@ -160,6 +162,7 @@ RECORDS: tuple[type[Record], ...] = (
     HistoryStart,
     WatchedRun,
     ExchangeDrift,
+    InputDrift,
     ImportedResults,
     Comparison,
     Attestation,
@@ -230,7 +233,9 @@ __all__ = [
     "Comparison",
     "ConsistencyProof",
     "ControlChange",
+    "ControlCounts",
     "ControlDrift",
+    "ControlInputDrift",
     "ControlScore",
     "Conversation",
     "ConversationEnd",
@@ -268,6 +273,8 @@ __all__ = [
     "ImportedOutcome",
     "ImportedResults",
     "ImportedSuite",
+    "InputDistribution",
+    "InputDrift",
     "JudgeAgreement",
     "JudgeNote",
     "LogEntry",

@@ -13,6 +13,7 @@ from recert.interval import Interval
 from recert.records.attack_report import AttackSearch
 from recert.records.carried import CarriedEvidence
 from recert.records.evaluation import JudgeNote, RuleResult, Verdict
+from recert.records.input_distribution import InputDistribution
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
 from recert.records.stress import BaseStress
@@ -132,6 +133,8 @@ class Certificate(Record):
     """The certificate that the base has; what ends it in the status list ends this one too."""
     carried: CarriedEvidence | None = None
     """Evidence taken over from the certificate of the model that this one was made of; None where there is none."""
+    inputs: InputDistribution | None = None
+    """How controls score the requests that are expected, in bins; None where nobody gave a sample of them."""
 
 
 class StatusEntry(Part):
