@@ -22,6 +22,7 @@ from .made import (
     garak_report,
     lm_eval_run,
     lm_eval_sample,
+    petri_transcript,
     promptfoo_entry,
     promptfoo_results,
     pyrit_database,
@@ -78,7 +79,14 @@ def samples(folder: Path) -> Path:
     return next(folder.glob("samples_*"))
 
 
-MADE: list[Callable[[Path], Path]] = [garak, promptfoo, pyrit, lm_eval, samples]
+def petri(folder: Path) -> Path:
+    """Write a transcript of Petri."""
+    path = folder / "transcript.json"
+    path.write_text(json.dumps(petri_transcript(0, {"concerning": 1, "overrefusal": 2})))
+    return path
+
+
+MADE: list[Callable[[Path], Path]] = [garak, promptfoo, pyrit, lm_eval, samples, petri]
 
 
 def read_or_refuse(path: Path) -> ImportedResults | None:

@@ -76,7 +76,7 @@ def import_results(
     return ImportedResults(
         tool=wrote,
         tool_version=told.version,
-        source_name=path.name,
+        source_name=path.name or path.resolve().name,
         source_sha256=digest,
         also_read=dict(told.also_read),
         model_name=told.model_name,
