@@ -1,8 +1,8 @@
 """
 How far attackers that converse get on the embedded base and on two tunes of it, with and without a safety suffix.
 
-    python bench/attack_demo.py                  # seventy items, both tunes; aimed at ten minutes on two quiet cores
-    python bench/attack_demo.py --items 14       # fewer items: minutes
+    python bench/attack_demo.py                  # fourteen items, both tunes: ten minutes on one core
+    python bench/attack_demo.py --items 70       # all of them: several times as long
 
 Attackers are the strategist and its controls: the plain request, the same techniques in a fixed order whatever the
 target says, crescendo by script, and many-shot. One tune is an attack artefact as `recert stress` makes them, of
@@ -81,7 +81,7 @@ def attackers(most_shots: int) -> list[Attacker]:
 def main() -> int:
     """Train, attack, write and print. Exit 0: measured, 2: could not."""
     said = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    said.add_argument("--items", type=int, default=70)
+    said.add_argument("--items", type=int, default=14)
     said.add_argument("--turns", type=int, default=4)
     said.add_argument("--new-tokens", type=int, default=32)
     said.add_argument("--shots", type=int, default=8, help="invented exchanges at most, of many-shot")
