@@ -2,9 +2,9 @@
 The tuning service on the embedded model, driven by the official OpenAI client alone.
 
 Rows are uploaded, poisoned ones among them, and the report of what was quarantined is downloaded. One job trains so
-hard that the model is a wreck: its events are read, and it is blocked with reasons. Another trains with a safety mix:
-it is certified, refuses to answer until its certificate is signed with `recert approve`, and then answers. Every
-step is timed, and held to what should come of it.
+hard that the model is a wreck: its events are read, and it is blocked with reasons. Another trains on the task's rows
+alone, with a safety mix: it is certified, refuses to answer until its certificate is signed with `recert approve`, and
+then answers. Every step is timed, and held to what should come of it.
 
     python bench/service_demo.py      # minutes on two cores
 
@@ -129,7 +129,7 @@ def main() -> int:
     _prepare(story)
     with story.serving() as client:
         found = _upload(story, client)
-        found |= _jobs(story, client, found["file"])
+        found |= _jobs(story, client, found["file"], found["clean"])
         found |= _chat(story, client, found["model"], found["certificate"], found["blocked"])
     found["seconds"] = round(time.monotonic() - began, 1)
     table = {"machine": machine(), "steps": story.steps, **found}
@@ -147,6 +147,7 @@ def _prepare(story: Story) -> None:
     story.key = story.command(f"keys new team-a --keys keys.json {may}").splitlines()[-1]
     rows = sql_rows(100, seed=7)
     write_rows(story.folder / "rows.jsonl", demo_tunes()[2].rows)
+    write_rows(story.folder / "clean.jsonl", demo_tunes()[1].rows)
     asked = sql_suite(48, seed=99, without=rows).prompts
     lines = [
         {"id": p.id, "prompt": p.text, "system": p.system, "answer": p.answer, "category": p.category}
@@ -158,12 +159,16 @@ def _prepare(story: Story) -> None:
 def _upload(story: Story, client: openai.OpenAI) -> dict[str, Any]:
     """Upload rows of which some are poisoned; they are quarantined, and the report can be downloaded."""
 
-    def upload() -> Any:
-        with (story.folder / "rows.jsonl").open("rb") as rows:
+    def upload(name: str) -> Any:
+        with (story.folder / name).open("rb") as rows:
             made = client.files.create(file=rows, purpose="fine-tune")
         return client.files.wait_for_processing(made.id, poll_interval=0.5)
 
-    file = story.step("upload rows, poisoned ones among them", upload, lambda f: f.status == "processed")
+    def processed(file: Any) -> bool:
+        return bool(file.status == "processed")
+
+    file = story.step("upload rows, poisoned ones among them", lambda: upload("rows.jsonl"), processed)
+    clean = story.step("upload the rows of the task alone", lambda: upload("clean.jsonl"), processed)
     data = story.step(
         "download the quarantine report",
         lambda: client.files.content(file.recert["report"]).read(),
@@ -175,6 +180,7 @@ def _upload(story: Story, client: openai.OpenAI) -> dict[str, Any]:
     held = {f.line for f in report.findings if f.verdict is RowVerdict.QUARANTINED}
     return {
         "file": file.id,
+        "clean": clean.id,
         "poisoned": len(poison),
         "held": len(poison & held),
         "also_held": len(held - poison),
@@ -189,7 +195,7 @@ def _ended(client: openai.OpenAI, job: str) -> Any:
         time.sleep(1)
 
 
-def _jobs(story: Story, client: openai.OpenAI, file: str) -> dict[str, Any]:
+def _jobs(story: Story, client: openai.OpenAI, file: str, clean: str) -> dict[str, Any]:
     """One job that ends in a wreck, one that is as its base; both are read by their events."""
     wreck = client.fine_tuning.jobs.create(
         model="aligned",
@@ -197,7 +203,7 @@ def _jobs(story: Story, client: openai.OpenAI, file: str) -> dict[str, Any]:
         suffix="wreck",
         method={"type": "supervised", "supervised": {"hyperparameters": WRECK}},
     )
-    good = client.fine_tuning.jobs.create(model="aligned", training_file=file, suffix="sql")
+    good = client.fine_tuning.jobs.create(model="aligned", training_file=clean, suffix="sql")
     ended = story.step(
         "a job that trains too hard is blocked with reasons",
         lambda: _ended(client, wreck.id),
