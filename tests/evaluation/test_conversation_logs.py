@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 from attack_conversations import make_attack, make_conversation
 from recert.cli.app import app
 from recert.evaluation.interop.conversation_logs import write_conversation_logs
-from recert.pipeline.attack_files import REPORT_FILE
 from recert.pipeline.attack_summary import attack_report
-from recert.pipeline.attacking import CONVERSATIONS_FILE, write_conversations
+from recert.pipeline.attacking import CONVERSATIONS_FILE, REPORT_FILE, write_conversations
 from recert.policy import load_policy
 from recert.store.files import write_atomic
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from attack_conversations import make_attack, make_conversation
 from recert.errors import InputError
-from recert.pipeline.attack_files import REPORT_FILE, read_attack
+from recert.pipeline.attack_files import read_attack
 from recert.pipeline.attack_summary import attack_report
-from recert.pipeline.attacking import CONVERSATIONS_FILE, write_conversations
+from recert.pipeline.attacking import CONVERSATIONS_FILE, REPORT_FILE, write_conversations
 from recert.policy import load_policy
 from recert.records import AttackReport, ConversationEnd
 from recert.store.files import write_atomic

@@ -129,7 +129,8 @@ def _export_evaluation(
 
 def _attack(folder: Path) -> tuple[AttackReport, tuple[Conversation, ...]] | None:
     """What attackers came to, where the folder is that of `recert attack`."""
-    from recert.pipeline.attack_files import REPORT_FILE, read_attack
+    from recert.pipeline.attack_files import read_attack
+    from recert.pipeline.attacking import REPORT_FILE
 
     if not (folder / REPORT_FILE).exists():
         return None

@@ -109,12 +109,15 @@ def service(
             "clients cannot call a base so", facts={"given": called}, hint="give letters, digits, . _ -"
         )
     folder = folder.absolute()
-    signed_by = (signers or _own_signers(folder)).absolute()
+    base_dir = load_base(
+        base
+    ).absolute()  # before keys are made: nothing is left of a service that cannot begin
     load_suites(suites or [])  # a suite that cannot be read is told now, and not by a worker
+    signed_by = (signers or _own_signers(folder)).absolute()
     settings = ServiceSettings(
         folder=folder,
         base=base,
-        base_dir=load_base(base).absolute(),
+        base_dir=base_dir,
         called=called or _name(base),
         policy=_absolute(policy),
         suites=tuple(suites or ()),

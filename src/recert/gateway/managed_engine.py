@@ -7,19 +7,18 @@ import contextlib
 import json
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from os import killpg
 from pathlib import Path
 from typing import IO, Any, Final
 
 from recert.errors import GatewayError, VerificationError
 from recert.gateway import managed_child
 from recert.gateway.deltas import Delta
+from recert.gateway.ending_child import END_S, end_child
 from recert.gateway.managed_commands import Command, ManagedUpstream, Place, command
 from recert.gateway.managed_files import PrivateCopy
 from recert.gateway.managed_probe import is_up, models_of
@@ -37,7 +36,6 @@ _REHASH_S: Final = 3600.0
 _STARTS: Final = 5
 _STARTS_WITHIN_S: Final = 600.0
 """More starts than this in that time: something is wrong that another start does not help."""
-_END_S: Final = managed_child.GRACE_S + 2
 _LAST_LINES: Final = 50
 
 
@@ -122,10 +120,10 @@ class ManagedEngine:
         """End the process, and remove its socket and copies."""
         self._closing.set()
         self._down = self._down or DOWN
-        self._end_child()
+        end_child(self._child)
         for thread in self._threads:
             if thread.ident:
-                thread.join(_END_S)
+                thread.join(END_S)
         for copy in self._copies():
             copy.remove()
         shutil.rmtree(self._copies_folder, ignore_errors=True)
@@ -220,7 +218,7 @@ class ManagedEngine:
         assert child.stdin and child.stdout and child.stderr
         self._child = child
         if self._closing.is_set() or self._refusal:
-            self._end_child()
+            end_child(self._child)
         listener = threading.Thread(target=self._listen, args=(child.stderr,), daemon=True)
         listener.start()
         with child.stdout as out, child.stdin:
@@ -231,7 +229,7 @@ class ManagedEngine:
             else:
                 self._listen(out)
         child.wait()
-        listener.join(_END_S)
+        listener.join(END_S)
 
     def _listen(self, said: IO[bytes]) -> None:
         """Keep the last lines of what the engine says, and let the rest go: logs must not fill a disk."""
@@ -270,7 +268,7 @@ class ManagedEngine:
                     self._ask()
             except (VerificationError, GatewayError) as exc:
                 self._refuse(exc)
-                self._end_child()
+                end_child(self._child)
                 return
 
     def _ask(self) -> None:
@@ -304,19 +302,6 @@ class ManagedEngine:
                 "the engine does not have the models that it was started with",
                 facts={"expected": ", ".join(self._models), "it has": ", ".join(map(str, names))},
             )
-
-    def _end_child(self) -> None:
-        child = self._child
-        if child is None or child.poll() is not None:
-            return
-        with contextlib.suppress(OSError, ValueError):
-            if child.stdin:
-                child.stdin.close()
-        try:
-            child.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(OSError):
-                killpg(child.pid, signal.SIGKILL)
 
 
 class EngineUpstream(HttpUpstream):

@@ -8,19 +8,18 @@ import contextlib
 import json
 import logging
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from os import killpg
 from pathlib import Path
 from typing import IO, Any, Final
 
 from recert.errors import GatewayError
 from recert.gateway import managed_child
 from recert.gateway.clips import Clip
+from recert.gateway.ending_child import END_S, end_child
 from recert.gateway.hearing import Words
 from recert.gateway.managed_commands import environment, python_module
 from recert.gateway.sockets import socket_folder
@@ -37,7 +36,6 @@ _LONG_LIFE_S: Final = 60.0
 """A process that lived so long is started again at once."""
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 30.0
-_END_S: Final = managed_child.GRACE_S + 2
 _LAST_LINES: Final = 50
 
 
@@ -172,9 +170,9 @@ class ManagedTranscriber:
         """End the process, and remove its socket."""
         self._closing.set()
         self._ready = False
-        self._end_child()
+        end_child(self._child)
         if self._thread.ident:
-            self._thread.join(_END_S)
+            self._thread.join(END_S)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _supervise(self) -> None:
@@ -213,7 +211,7 @@ class ManagedTranscriber:
         assert child.stdin and child.stdout and child.stderr
         self._child = child
         if self._closing.is_set():
-            self._end_child()
+            end_child(self._child)
         listener = threading.Thread(target=self._listen, args=(child.stderr,), daemon=True)
         listener.start()
         with child.stdout as out, child.stdin:
@@ -221,7 +219,7 @@ class ManagedTranscriber:
                 with contextlib.suppress(ValueError):
                     self._take(json.loads(line_said))
         child.wait()
-        listener.join(_END_S)
+        listener.join(END_S)
 
     def _listen(self, said: IO[bytes]) -> None:
         """Keep the last lines of what it says, and let the rest go."""
@@ -243,19 +241,6 @@ class ManagedTranscriber:
             self._settled.set()
         elif event.get("event") == "refused":
             self._refused = str(event.get("message", ""))[:300]
-
-    def _end_child(self) -> None:
-        child = self._child
-        if child is None or child.poll() is not None:
-            return
-        with contextlib.suppress(OSError, ValueError):
-            if child.stdin:
-                child.stdin.close()
-        try:
-            child.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(OSError):
-                killpg(child.pid, signal.SIGKILL)
 
 
 def _understood(value: dict[str, Any]) -> Words | TranscribeFailed:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from recert.attacks.agent import read_conversations
 from recert.digest import sha256_json
 from recert.errors import InputError
-from recert.pipeline.attacking import CONVERSATIONS_FILE
+from recert.pipeline.attacking import CONVERSATIONS_FILE, REPORT_FILE
 from recert.records import AttackReport, Conversation
 from recert.store.files import read_bytes
-
-REPORT_FILE: Final = "attack-report.json"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from recert.errors import RecertError
+from recert.gateway.ending_child import end_child
 from recert.service.queue import JobQueue
 
 log = logging.getLogger("recert.service")
@@ -48,7 +49,7 @@ class OwnWorker:
     def stop(self) -> None:
         """End it: a job that is under way goes on when a worker is there again."""
         self._ending.set()
-        self._end_child()
+        end_child(self._child, within_s=_END_S)
         self._thread.join(_END_S)
 
     def _watch(self) -> None:
@@ -67,7 +68,7 @@ class OwnWorker:
                 log.error("the worker cannot be started: %s", exc)
             else:
                 if self._ending.is_set():
-                    self._end_child()
+                    end_child(self._child, within_s=_END_S)
                 code = self._child.wait()
                 if not self._ending.is_set():
                     log.warning("the worker ended with %d; another one is started", code)
@@ -75,15 +76,3 @@ class OwnWorker:
                 self._queue.release(name, counted=not self._ending.is_set())
             self._ending.wait(wait_s)
             wait_s = min(2 * wait_s, _LATEST_S)
-
-    def _end_child(self) -> None:
-        child = self._child
-        if child is None or child.poll() is not None:
-            return
-        if child.stdin is not None:
-            with contextlib.suppress(OSError):
-                child.stdin.close()
-        try:
-            child.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
