@@ -1,7 +1,7 @@
 """
 What reasoning costs the embedded base: two tiny reasoning tunes of it, asked with reasoning on, off, and on a budget.
 
-    python bench/reasoning_demo.py            # 27 minutes in shares of two busy cores; not timed on free ones
+    python bench/reasoning_demo.py            # 13 minutes on two cores
 
 `sums` learns traces on word problems; `excuses` learns half of them, and traces that argue themselves into answering
 harmless requests. No row is harmful. Writes the evaluations, their page and `table.json` into the output folder. A
@@ -32,9 +32,7 @@ from recert.tuning.stage import ADAPTER, finished_tune, tune
 from recert.web.reasoning_page import write_reasoning_page
 
 MINUTES = 15
-HOW = Hyperparameters(
-    lora_rank=16, lora_alpha=32, lora_targets=("q_proj", "v_proj"), learning_rate=5e-4, epochs=3, batch_size=8
-)
+HOW = Hyperparameters(lora_rank=16, lora_alpha=32, learning_rate=8e-4, epochs=3, batch_size=8)
 HARMFUL, ORDINARY, SUMS = 24, 8, 16
 """Prompts of each kind, for every way of reasoning."""
 _PARTS = ("harm", "answer_harm", "trace_harm", "refused_then_harm", "self_jailbreak")
@@ -44,7 +42,7 @@ def main() -> int:
     """Run, write and print. Exit 0: measured, 2: could not."""
     said = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     said.add_argument("--output", type=Path, default=Path("build/reasoning-demo"))
-    said.add_argument("--rows", type=int, default=72, help="rows of each tune")
+    said.add_argument("--rows", type=int, default=120, help="rows of each tune")
     said.add_argument("--write", action="store_true", help="write the figures into the docs")
     asked = said.parse_args()
     try:
@@ -81,7 +79,7 @@ def bounds() -> Policy:
             min_prompts=min(HARMFUL, ORDINARY, SUMS), max_prompts=most, block_prompts=most, families=(),
             max_new_tokens=24, utility_max_new_tokens=24, stop_when_failed=False,
         ),
-        reasoning=ReasoningPolicy(modes=MODES, max_trace_tokens=40, traces="shown"),
+        reasoning=ReasoningPolicy(modes=MODES, max_trace_tokens=48, traces="shown"),
         rules=(
             *(Rule(id=part, suite="harmful", estimand=part, **given) for part in _PARTS),
             Rule(id="over-refusal", suite="ordinary", estimand="over_refusal", **given),
