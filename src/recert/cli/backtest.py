@@ -78,6 +78,7 @@ def backtest(
             request_judge=EmbeddedRequestJudge(),
             guards=load_guards(judges or [], tried),
             reply_judge=reply_judge_at(reply_judge),
+            reasoning=tried.reasoning,
         )
         drawn.start("backtest")
         report = try_policy(

@@ -23,6 +23,7 @@ from recert.gateway.parse import read_object
 from recert.gateway.replies import BadRequest, HttpError, stopped
 from recert.gateway.served import Served, ServedModels
 from recert.gateway.service import Stopped
+from recert.gateway.trace_gate import HIDDEN_TRACE, TraceGate, holds_hidden_trace, text_gate
 from recert.store.audit import AuditLog
 
 log = logging.getLogger("recert.gateway")
@@ -123,13 +124,25 @@ async def _judge_request(served: Served, draft: Draft, posted: Posted) -> None:
 
 
 async def _judge_response(served: Served, draft: Draft, posted: Posted) -> list[int]:
-    """Judge each text by itself, and all as one: a tool's name and arguments are read together."""
+    """
+    Judge each text by itself, trace and answer apart, and all as one: a tool's name and arguments are read together.
+
+    LiteLLM passes texts on as they are or not at all, so one with a trace that users must not see is blocked.
+    """
     held: list[int] = []
+    reasoning = served.policy.reasoning
+
+    def make_gate(prefill: str) -> OutputGate:
+        return served.controls.gate(posted.question, by_sentence=True, prefill=prefill)
+
+    if reasoning is not None and any(holds_hidden_trace(text, reasoning) for text in posted.pieces()):
+        draft.decision, draft.reason = "blocked-output", HIDDEN_TRACE
+        return []
     whole = "\n".join(posted.texts)
     for number, text in enumerate([*posted.streamed, *posted.texts, whole]):
         if number >= len(posted.streamed) and text in posted.streamed:
             continue
-        gate = served.controls.gate(posted.question, by_sentence=True)
+        gate = text_gate(make_gate, "", reasoning)
         out = await _let_through(gate, text)
         if number < len(posted.streamed):
             held.append(len(text) - out)
@@ -142,7 +155,7 @@ async def _judge_response(served: Served, draft: Draft, posted: Posted) -> list[
     return held
 
 
-async def _let_through(gate: OutputGate, text: str) -> int:
+async def _let_through(gate: OutputGate | TraceGate, text: str) -> int:
     """Feed a gate; return how many characters may leave before more is known."""
     out = 0
     for start in range(0, len(text), _STEP_CHARS):

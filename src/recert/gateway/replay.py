@@ -12,15 +12,17 @@ from recert.gateway.controls import Controls
 from recert.gateway.guardrail_texts import REQUEST, Posted, read_posted
 from recert.gateway.hearing import UNSURE, Heard, Words, with_words
 from recert.gateway.input_gate import InputControl
-from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE
+from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE, OutputGate
 from recert.gateway.parse import ChatRequest, parse_chat, read_object
 from recert.gateway.patterns import ECHO
 from recert.gateway.replies import BadRequest
 from recert.gateway.stored import Stored
 from recert.gateway.thresholds import Thresholds
+from recert.gateway.trace_gate import HIDDEN_TRACE, holds_hidden_trace, text_gate
 from recert.judges.protocol import ReplyJudge, RequestJudge, Score
 from recert.policy.gateway_audio import GatewayAudioPolicy
 from recert.policy.policy import GatewayPolicy
+from recert.policy.reasoning import ReasoningPolicy
 from recert.records import ControlScore, Exchange
 
 RELEASED: Final = "released"
@@ -73,6 +75,7 @@ class Replay:
 
     Args:
         policy: what is tried.
+        reasoning: how traces in replies are written, and whether users see them; None: a reply is judged as one text.
         request_judge: scores requests; None for none.
         reply_judge: scores replies; None for none.
         guards: further controls of requests.
@@ -89,6 +92,7 @@ class Replay:
         request_judge: RequestJudge | None,
         reply_judge: ReplyJudge | None = None,
         guards: Sequence[InputControl] = (),
+        reasoning: ReasoningPolicy | None = None,
     ) -> None:
         if policy.trigger_probe is not None:
             raise GatewayError(
@@ -97,6 +101,7 @@ class Replay:
                 hint="leave gateway.trigger_probe out to try the rest; put it in shadow to try it on live requests",
             )
         self._policy = policy
+        self._reasoning = reasoning
         self._now = 0.0
         self._outgoing = Thresholds(policy, policy.output_harm_score)
         self.controls = Controls(
@@ -129,6 +134,8 @@ class Replay:
             scores = await self.controls.check_request(posted.asked(stored.exchange.client), every=True)
             passed, blocked = ALLOWED_INPUT, BLOCKED_INPUT
         else:
+            if self._reasoning and any(holds_hidden_trace(text, self._reasoning) for text in posted.pieces()):
+                return Replayed(BLOCKED_OUTPUT, reason=HIDDEN_TRACE)
             scores = await self._judged(posted.question, posted.pieces(), by_sentence=True)
             passed, blocked = ALLOWED_OUTPUT, BLOCKED_OUTPUT
         blocking = first_blocking(scores)
@@ -175,9 +182,13 @@ class Replay:
         self, question: str, texts: Iterable[str], *, by_sentence: bool, prefill: str = ""
     ) -> list[ControlScore]:
         """What controls say of the texts of a reply, each by itself."""
+
+        def make_gate(given: str) -> OutputGate:
+            return self.controls.gate(question, by_sentence=by_sentence, prefill=given)
+
         said: list[ControlScore] = []
         for text in texts:
-            gate = self.controls.gate(question, by_sentence=by_sentence, prefill=prefill)
+            gate = text_gate(make_gate, prefill, self._reasoning)
             await gate.feed(text)
             await gate.finish()
             said += gate.scores

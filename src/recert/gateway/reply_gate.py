@@ -21,7 +21,7 @@ from recert.gateway.deltas import (
 from recert.gateway.messages import ToolCall
 from recert.gateway.output_gate import OutputGate
 from recert.gateway.parse import Wishes
-from recert.gateway.trace_gate import TraceGate
+from recert.gateway.trace_gate import TraceGate, text_gate
 from recert.policy.reasoning import ReasoningPolicy
 from recert.records import ControlScore
 
@@ -122,9 +122,7 @@ class _ChoiceGate:
     ) -> None:
         self._number = number
         self._make_gate = make_gate
-        self._content: OutputGate | TraceGate = (
-            TraceGate(make_gate, prefill, reasoning) if reasoning else make_gate(prefill)
-        )
+        self._content = text_gate(make_gate, prefill, reasoning)
         self._beside: dict[str, OutputGate] = {}
         self._fields = fields
         self._offered = frozenset(tool.name for tool in wishes.tools)

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from recert.gateway.output_gate import OutputGate
 from recert.policy.reasoning import ReasoningPolicy
 from recert.records import ControlScore, ReplyPart, TraceReader
+
+HIDDEN_TRACE: Final = "hidden-trace"
+"""Reason: a text holds a trace that users must not see, where texts can be kept back or passed on whole alone."""
+
+
+def holds_hidden_trace(text: str, reasoning: ReasoningPolicy) -> bool:
+    """Say whether a text holds anything of a trace that users must not see, finished or not."""
+    if reasoning.traces == "shown":
+        return False
+    reader = TraceReader(reasoning.format)
+    parts = [*reader.feed(text), *reader.finish()]
+    return any(part == "trace" and said.strip() for part, said in parts)
 
 
 class TraceGate:
@@ -83,3 +96,10 @@ class TraceGate:
             return ""
         said = await self._gates[-1].finish()
         return said if self._shown or self._part == "answer" else ""
+
+
+def text_gate(
+    make_gate: Callable[[str], OutputGate], prefill: str, reasoning: ReasoningPolicy | None
+) -> OutputGate | TraceGate:
+    """Return the gate of one text: of a reasoning model's, one that judges trace and answer apart."""
+    return TraceGate(make_gate, prefill, reasoning) if reasoning else make_gate(prefill)
