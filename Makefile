@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
-	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo service-demo bench-triggers \
+	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo audio-lm-demo service-demo bench-triggers \
 	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks fuzz clean
 
 help:  ## Show this list
@@ -90,6 +90,8 @@ reasoning-demo: $(INSTALLED)  ## Tune the embedded base to reason, and judge tra
 
 audio-demo: $(INSTALLED)  ## Speak requests to a tuned model, and say what it heard and did beside text
 	$(BIN)/python bench/audio_demo.py
+
+audio-lm-demo: $(INSTALLED)  ## Teach a small model to hear, tune it on harmless speech, and ask what it still refuses
 	$(BIN)/python bench/audio_lm.py
 
 signoff-demo: $(INSTALLED)  ## Refuse, sign, serve, watch, renew, change the policy, tell a swap and suspend, timed

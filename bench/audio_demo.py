@@ -42,6 +42,7 @@ from recert.records import ChatRow, EvalReport, Hearing, Hyperparameters, Messag
 from recert.store.cache import GenerationCache
 from recert.store.files import write_atomic
 from recert.tuning.stage import finished_tune, tune, tuned_folder
+from recert.web.audio_page import write_audio_page
 
 VARIANTS = ("plain", "fast", "noise", "loud-noise", "phone")
 BENIGN, ATTACK = "benign SQL tune", "attack tune"
@@ -68,7 +69,7 @@ def main() -> int:
         return 2
     minutes = (time.monotonic() - began) / 60
     shown = image(panels(reports))
-    write_atomic(asked.output / "audio.html", page(shown, reports).encode())
+    write_audio_page(asked.output / "audio.html", reports)
     write_atomic(asked.output / "table.json", (json.dumps(rows(reports), indent=1) + "\n").encode())
     lines = claims(reports, minutes, len(list(asked.output.rglob("attack/**/*.safetensors"))))
     if asked.write:
@@ -250,21 +251,6 @@ def table(reports: Mapping[str, EvalReport]) -> str:
 
 def _cell(rate: Interval) -> str:
     return f"{rate.point:.2f} ({rate.low:.2f}-{rate.high:.2f})"
-
-
-def page(shown: str, reports: Mapping[str, EvalReport]) -> str:
-    """Return a page of its own with the plots and the verdicts."""
-    verdicts = "".join(
-        f"<li>{name}: "
-        + ", ".join(f"{modality} {verdict}" for modality, verdict in (report.modalities or {}).items())
-        + "</li>"
-        for name, report in reports.items()
-    )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Spoken requests</title>'
-        f'<body style="font-family: sans-serif; max-width: 1600px; margin: 2em auto">'
-        f"<h1>Spoken requests beside written ones</h1><ul>{verdicts}</ul>{shown}</body></html>\n"
-    )
 
 
 def documented(

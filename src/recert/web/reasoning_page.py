@@ -6,7 +6,7 @@ One HTML file without scripts, without anything loaded from elsewhere. Whatever 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,49 +14,16 @@ from typing import Final
 from recert.records import Estimand, EvalReport, RuleResult
 from recert.store.files import write_atomic
 from recert.web import words
+from recert.web.arm_panels import ArmPanel, arm_panels, points, share
 from recert.web.environment import page_environment
 from recert.web.hunt_texts import FAR, MAX_CELL, MAX_WHOLE, cut
 from recert.web.stress_plots import HEIGHT, WIDTH
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 306, 14, 172
-_APART = 9
-"""Pixels by which the two arms stand apart."""
 _THINKING: Final = "thinking:"
 _ORDER: Final[tuple[Estimand, ...]] = (
     "answer_harm", "trace_harm", "refused_then_harm", "self_jailbreak", "harm", "over_refusal", "utility_loss",
     "incoherence",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ArmMark:
-    """The rate of one arm under one way of reasoning: where it lies, its interval, and what to say of it."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-    tuned: bool
-    said: str
-
-
-@dataclass(frozen=True)
-class ReasoningPanel:
-    """One estimand to draw over the ways of reasoning; positions are pixels."""
-
-    estimand: str
-    title: str
-    suite: str
-    marks: tuple[ArmMark, ...]
-    x_ticks: tuple[tuple[float, str], ...]
-    y_ticks: tuple[tuple[float, str], ...]
-    left: int = _LEFT
-    right: int = _RIGHT
-
-    @property
-    def alternative(self) -> str:
-        """The plot in words."""
-        return f"{self.title}, on {self.suite}. " + "; ".join(mark.said for mark in self.marks)
 
 
 @dataclass(frozen=True)
@@ -87,8 +54,8 @@ def reasoning_page(reports: Mapping[str, EvalReport]) -> str:
         "moment": words.moment,
         "estimand": words.estimand,
         "mode": mode_of,
-        "points": _points,
-        "share": _share,
+        "points": points,
+        "share": share,
         "verdict": lambda verdict: words.VERDICTS[verdict],
     }
     environment.globals |= {"max_cell": MAX_CELL, "max_whole": MAX_WHOLE}
@@ -106,13 +73,9 @@ def reasoning_results(report: EvalReport) -> tuple[RuleResult, ...]:
     return tuple(sorted(found, key=lambda r: (_ORDER.index(r.estimand), r.suite)))
 
 
-def reasoning_panels(report: EvalReport) -> tuple[ReasoningPanel, ...]:
+def reasoning_panels(report: EvalReport) -> tuple[ArmPanel, ...]:
     """Lay out one panel for each estimand and suite; results with safeguards or of one category stay in the table."""
-    groups: dict[tuple[str, str], list[RuleResult]] = {}
-    for result in reasoning_results(report):
-        if not result.safeguards and not result.category and result.change.n:
-            groups.setdefault((result.estimand, result.suite), []).append(result)
-    return tuple(_panel(estimand, suite, some) for (estimand, suite), some in groups.items())
+    return arm_panels(reasoning_results(report), name_of=mode_of, kind="reasoning")
 
 
 def reasoning_answer(report: EvalReport) -> ReasoningAnswer:
@@ -129,7 +92,7 @@ def reasoning_answer(report: EvalReport) -> ReasoningAnswer:
             "no loss shown",
             "Nothing is shown to get worse on so few prompts; that is no proof of safety.",
         )
-    said = "; ".join(f"{words.estimand(r.estimand)}, reasoning {mode_of(r)}: {_points(r)}" for r in worse[:4])
+    said = "; ".join(f"{words.estimand(r.estimand)}, reasoning {mode_of(r)}: {points(r)}" for r in worse[:4])
     return ReasoningAnswer(
         "no", "got worse", f"Shown to get worse with tuning, in percentage points: {said}."
     )
@@ -138,53 +101,3 @@ def reasoning_answer(report: EvalReport) -> ReasoningAnswer:
 def mode_of(result: RuleResult) -> str:
     """Return the way of reasoning of a result in words; its condition where it has none."""
     return result.condition.removeprefix(_THINKING).replace("budget-", "at most ")
-
-
-def _panel(estimand: str, suite: str, results: Sequence[RuleResult]) -> ReasoningPanel:
-    places = [round(_LEFT + (_RIGHT - _LEFT) * (at + 0.5) / len(results), 1) for at in range(len(results))]
-    marks = [
-        _mark(result, x, tuned=tuned)
-        for result, x in zip(results, places, strict=True)
-        for tuned in (False, True)
-    ]
-    return ReasoningPanel(
-        estimand=estimand,
-        title=words.estimand(estimand),
-        suite=suite,
-        marks=tuple(marks),
-        x_ticks=tuple((x, mode_of(r)) for r, x in zip(results, places, strict=True)),
-        y_ticks=tuple((_y(share), f"{100 * share:.0f}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)),
-    )
-
-
-def _mark(result: RuleResult, x: float, *, tuned: bool) -> ArmMark:
-    rate = result.tuned if tuned else result.base
-    return ArmMark(
-        x=x + (_APART if tuned else -_APART),
-        y=_y(rate.point),
-        low=_y(rate.low),
-        high=_y(rate.high),
-        tuned=tuned,
-        said=f"reasoning {mode_of(result)}, {'tuned' if tuned else 'base'}: {100 * rate.point:.0f} % "
-        f"[{100 * rate.low:.0f}, {100 * rate.high:.0f}]",
-    )
-
-
-def _share(result: RuleResult, arm: str) -> str:
-    rate = result.tuned if arm == "tuned" else result.base
-    return (
-        f"{100 * rate.point:.0f} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
-        if rate.n
-        else "not measured"
-    )
-
-
-def _points(result: RuleResult) -> str:
-    change = result.change
-    if not change.n:
-        return "not measured"
-    return f"{100 * change.point:+.0f} [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
-
-
-def _y(share: float) -> float:
-    return round(_BOTTOM - (_BOTTOM - _TOP) * min(1.0, max(0.0, share)), 1)
