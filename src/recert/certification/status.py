@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from recert.certification.clock import moment
 from recert.certification.content import new_serial
@@ -18,6 +19,17 @@ from recert.records import Certificate, SeenStatus, StatusEntry, StatusList, Ver
 from recert.records.certificate import STATUS_PAYLOAD_TYPE
 
 _HINT: Final = "get the newest status list from whoever issues it"
+
+
+class _Opened(NamedTuple):
+    envelope_sha256: str
+    at: datetime
+    status: StatusList
+    seen: SeenStatus
+
+
+_NEWEST: Final[WeakKeyDictionary[TrustStore, _Opened]] = WeakKeyDictionary()
+"""The list that was opened last, by trust store: many models served together are all checked against the same one."""
 
 
 def issue_status(
@@ -216,6 +228,21 @@ def require_in_force(certificate: Certificate, status: StatusList) -> None:
 
 
 def _open(envelope: bytes, trust: TrustStore, *, now: datetime) -> tuple[StatusList, SeenStatus]:
+    """Read a list that somebody trusted signed. The very bytes of last time are not read again while its keys hold."""
+    digest, newest = sha256_bytes(envelope), _NEWEST.get(trust)
+    if (
+        newest is not None
+        and newest.envelope_sha256 == digest
+        and newest.at <= now
+        and all(trust.find(key, now=now) for key in newest.seen.key_ids)
+    ):
+        return newest.status, newest.seen
+    status, seen = _read(envelope, trust, now=now)
+    _NEWEST[trust] = _Opened(digest, now, status, seen)
+    return status, seen
+
+
+def _read(envelope: bytes, trust: TrustStore, *, now: datetime) -> tuple[StatusList, SeenStatus]:
     try:
         opened = Envelope.from_json(envelope)
     except RecordError as exc:

@@ -22,6 +22,8 @@ LLAMA_CPP: Final = "llama.cpp"
 VLLM: Final = "vllm"
 ENGINES: Final = (EMBEDDED, LLAMA_CPP, VLLM)
 
+_LORA_SLOTS: Final = 16
+"""Adapters that one batch of vLLM may hold: memory of the GPU is set aside for each, all others wait in main memory."""
 _NUMBER: Final = r"-?\d+(\.\d+)?"
 _NUMBERS: Final = r"\d+(\.\d+)?(,\d+(\.\d+)?)*"
 _WORD: Final = r"[a-z0-9_]+"
@@ -244,10 +246,10 @@ def _vllm(upstream: ManagedUpstream, place: Place) -> Command:
     if place.base:
         served = ("--served-model-name", f"base-{place.api_key[:8]}")  # nobody asks the base by accident
         modules = [f"{name}={copy.folder}" for name, copy in place.tuned.items()]
-        count = str(len(place.tuned))
+        count, slots = str(len(place.tuned)), str(min(len(place.tuned), _LORA_SLOTS))
         rank = str(max(_rank(copy) for copy in place.tuned.values()))
         adapters = (
-            "--enable-lora", "--max-lora-rank", rank, "--max-loras", count, "--max-cpu-loras", count,
+            "--enable-lora", "--max-lora-rank", rank, "--max-loras", slots, "--max-cpu-loras", count,
             "--lora-modules", *modules,
         )  # fmt: skip
         model = place.base.folder
