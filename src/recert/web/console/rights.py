@@ -1,0 +1,47 @@
+"""What a person may do in the console, by their roles. The policy's roles sign; the console's own roles run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+
+class Right(StrEnum):
+    """One thing that somebody may do."""
+
+    READ = "read"
+    """See systems, evaluations, certificates and logs, without texts that were judged harmful."""
+    REVEAL = "reveal"
+    """See one such text; each look is logged."""
+    QUARANTINE = "quarantine"
+    """Accept or quarantine a screened row by hand."""
+    SIGN = "sign"
+    """Approve or refuse a certificate, with a key of their own in a role of the policy."""
+    STOP = "stop"
+    """Stop a gateway, suspend a certificate, and let it go on."""
+    SHARE = "share"
+    """Make a link with which others read one report."""
+    MANAGE = "manage"
+    """Accounts, and who has which role."""
+
+
+READER: Final = "reader"
+AUDITOR: Final = "auditor"
+OPERATOR: Final = "operator"
+ADMINISTRATOR: Final = "administrator"
+OWN_ROLES: Final = (READER, AUDITOR, OPERATOR, ADMINISTRATOR)
+"""Roles of the console. Any other role is one of the policy: whoever has it may read, reveal and sign."""
+
+_OF: Final = {
+    READER: frozenset({Right.READ}),
+    AUDITOR: frozenset({Right.READ, Right.REVEAL}),
+    OPERATOR: frozenset({Right.READ, Right.REVEAL, Right.QUARANTINE, Right.STOP, Right.SHARE}),
+    ADMINISTRATOR: frozenset({Right.READ, Right.MANAGE, Right.SHARE}),
+}
+_SIGNERS: Final = frozenset({Right.READ, Right.REVEAL, Right.SIGN})
+
+
+def rights_of(roles: Iterable[str]) -> frozenset[Right]:
+    """Return what roles allow together. A role that is none of the console's is one of the policy's."""
+    return frozenset(right for role in roles for right in _OF.get(role, _SIGNERS))
