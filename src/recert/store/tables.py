@@ -152,3 +152,64 @@ SERVICE_MODELS: Final = sql.Table(
     sql.Column("value", sql.Text, nullable=False),
 )
 """Tuned models and their checkpoints, each a system of its own."""
+
+CONSOLE_ACCOUNTS: Final = sql.Table(
+    "console_accounts",
+    META,
+    sql.Column("name", sql.String(160), primary_key=True),
+    sql.Column("password", sql.Text, nullable=False),
+    sql.Column("must_change", sql.Boolean, nullable=False),
+    sql.Column("roles", sql.Text, nullable=False),
+    sql.Column("disabled", sql.Boolean, nullable=False),
+    sql.Column("issuer", sql.String(255)),
+    sql.Column("subject", sql.String(255)),
+    sql.Column("created_s", _BIG, nullable=False),
+    sql.Column("signed_in_s", _BIG),
+    sql.UniqueConstraint("issuer", "subject"),
+)
+"""People of the console. `password` is an Argon2id hash, or empty for those who sign in elsewhere; `roles` is JSON."""
+
+CONSOLE_SESSIONS: Final = sql.Table(
+    "console_sessions",
+    META,
+    sql.Column("sha256", sql.String(64), primary_key=True),
+    sql.Column("account", sql.String(160), nullable=False, index=True),
+    sql.Column("address", sql.String(64), nullable=False),
+    sql.Column("program", sql.String(200), nullable=False),
+    sql.Column("created_s", _BIG, nullable=False),
+    sql.Column("seen_s", _BIG, nullable=False),
+    sql.Column("ends_s", _BIG, nullable=False, index=True),
+)
+"""Who is signed in, by the digest of the id that a browser keeps: reading this table signs nobody in."""
+
+CONSOLE_FAILURES: Final = sql.Table(
+    "console_failures",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("key", sql.String(64), nullable=False, index=True),
+    sql.Column("at_s", _BIG, nullable=False, index=True),
+)
+"""Sign-ins that failed lately, by digests of accounts and addresses."""
+
+CONSOLE_PENDING: Final = sql.Table(
+    "console_pending",
+    META,
+    sql.Column("sha256", sql.String(64), primary_key=True),
+    sql.Column("value", sql.Text, nullable=False),
+    sql.Column("ends_s", _BIG, nullable=False, index=True),
+)
+"""Sign-ins that a provider elsewhere was asked about, by the digest of what the browser keeps; `value` is JSON."""
+
+CONSOLE_SHARES: Final = sql.Table(
+    "console_shares",
+    META,
+    sql.Column("id", sql.String(16), primary_key=True),
+    sql.Column("sha256", sql.String(64), nullable=False, unique=True),
+    sql.Column("path", sql.String(1024), nullable=False),
+    sql.Column("made_by", sql.String(160), nullable=False),
+    sql.Column("made_s", _BIG, nullable=False),
+    sql.Column("ends_s", _BIG, nullable=False),
+    sql.Column("withdrawn_s", _BIG),
+    sql.Column("opened", _BIG, nullable=False),
+)
+"""Links that open one page for people without an account, by the digest of what stands in the link."""
