@@ -111,7 +111,7 @@ class Browser:
         """Open a page."""
         return self._seen(self.client.get(path, **more))
 
-    def post(self, path: str, *, token: str | None = None, **fields: str) -> Any:
+    def post(self, path: str, /, *, token: str | None = None, **fields: str) -> Any:
         """Send a form of the page that was opened last."""
         return self._seen(
             self.client.post(path, data={"csrf": self.token if token is None else token, **fields})

@@ -228,8 +228,8 @@ class Accounts:
 
     def _insert(self, row: dict[str, Any]) -> None:
         with self._place.writing() as link:
-            done = link.execute(insert_new(self._place.engine, CONSOLE_ACCOUNTS).values(row))
-            if not done.rowcount:
+            insert = insert_new(self._place.engine, CONSOLE_ACCOUNTS).values(row)
+            if link.execute(insert.returning(CONSOLE_ACCOUNTS.c.name)).one_or_none() is None:
                 raise InputError("there is such an account", facts={"account": row["name"]})
 
     def _row(self, name: str, roles: frozenset[str], **values: Any) -> dict[str, Any]:

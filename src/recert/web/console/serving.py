@@ -14,6 +14,7 @@ import uvicorn
 from recert.errors import GatewayError, SettingsError
 from recert.gateway.keys import is_loopback
 from recert.gateway.tls import Tls
+from recert.store.console.passwords import Passwords
 from recert.web.console.assembling import ConsoleOptions, assemble
 
 _BACKLOG: Final = 256
@@ -32,6 +33,7 @@ class ConsoleServer:
         port: 0 for a free one.
         tls: certificate and private key, as PEM files.
         behind_proxy: address of the proxy that speaks https with browsers; what it says of them is believed.
+        passwords: how passwords are hashed; by default as RFC 9106 says.
 
     Raises:
         GatewayError: `open-bind`: others could read what goes over the network; `cannot-listen`; `tls-unusable`.
@@ -46,6 +48,7 @@ class ConsoleServer:
         port: int = 0,
         tls: tuple[Path, Path] | None = None,
         behind_proxy: str = "",
+        passwords: Passwords | None = None,
     ) -> None:
         require_secure(host, tls=tls is not None, behind_proxy=behind_proxy)
         secured = Tls(*tls) if tls is not None else None
@@ -55,7 +58,7 @@ class ConsoleServer:
         self.url = f"{scheme}://{shown}:{self._socket.getsockname()[1]}"
         """Where it listens."""
         try:
-            self.assembled = assemble(options, public_url=self.url)
+            self.assembled = assemble(options, public_url=self.url, passwords=passwords)
             require_public_url(self.assembled.console.people, self.url, behind_proxy=behind_proxy)
         except BaseException:
             self._socket.close()
