@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recert.errors import RecertError
 from recert.policy import Policy
+from recert.store.systems_index import SystemsIndex
 from recert.web.console.acts import Acts
 from recert.web.console.pages import Page
 from recert.web.console.visiting import SEE_OTHER, PageError, Visit, Visitor
@@ -71,6 +72,8 @@ class Console:
     acts: Acts
     sign_in: SignIn
     templates: jinja2.Environment
+    systems: SystemsIndex = field(default_factory=SystemsIndex)
+    """Every system that is listed, with its outcomes; by default none."""
 
 
 def make_console(console: Console, pages: Sequence[Page]) -> list[BaseRoute]:
