@@ -63,7 +63,9 @@ class IndexedSystem:
     place: bytes = b""
     """Sorts a system right behind what it was made from, see `place_of`."""
     depth: int = 0
-    """How many systems lie between it and its base; 0 for a base."""
+    """How many systems it was made of, one after the other; 0 for a base."""
+    judged_by: str = ""
+    """Digest of everything that its state was made from."""
 
     def at(self, now: datetime) -> IndexedSystem:
         """Return the system as it is at a time: what has ended meanwhile has ended."""
@@ -130,6 +132,7 @@ def system_row(system: IndexedSystem) -> dict[str, Any]:
         "place": system.place or place_of(name, system.id),
         "depth": system.depth,
         "folder": str(system.folder),
+        "judged_by": system.judged_by,
         "records": json.dumps({key: str(path) for key, path in system.records.items()}),
     }
 
@@ -155,6 +158,7 @@ def system_of(row: Any) -> IndexedSystem:
         becomes=row.becomes,
         place=bytes(row.place),
         depth=row.depth,
+        judged_by=row.judged_by,
     )
 
 

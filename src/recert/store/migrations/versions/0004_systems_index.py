@@ -31,6 +31,7 @@ def upgrade() -> None:
         sql.Column("updated_s", _BIG, nullable=False),
         sql.Column("place", sql.LargeBinary, nullable=False),
         sql.Column("depth", sql.Integer, nullable=False),
+        sql.Column("judged_by", sql.String(64), nullable=False),
         sql.Column("folder", sql.Text, nullable=False),
         sql.Column("records", sql.Text, nullable=False),
     )
@@ -47,7 +48,6 @@ def upgrade() -> None:
         "system_files",
         sql.Column("key", sql.String(64), primary_key=True),
         sql.Column("path", sql.Text, nullable=False),
-        sql.Column("root", sql.Text, nullable=False),
         sql.Column("mtime_ns", _BIG, nullable=False),
         sql.Column("size", _BIG, nullable=False),
         sql.Column("facts", sql.Text, nullable=False),
