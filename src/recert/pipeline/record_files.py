@@ -183,7 +183,9 @@ def _digest(manifest: Manifest | None) -> str:
 
 def _screen(data: bytes) -> Facts:
     report = ScreenReport.from_json(data)
-    return {"at": _at(report.screened_at), "digest": report.digest, "name": report.source_name}
+    return {"at": _at(report.screened_at), "digest": report.digest, "name": report.source_name} | {
+        name: getattr(report, name) for name in ("rows", "accepted", "quarantined", "malformed")
+    }
 
 
 def _tune(data: bytes) -> Facts:
@@ -194,6 +196,11 @@ def _tune(data: bytes) -> Facts:
         "tuned": report.tuned.digest,
         "screen": report.screen_report_sha256 or "",
         "steps": report.steps,
+        "rows": report.rows,
+        "method": report.hyperparameters.method,
+        "defence": report.defence,
+        "losses": [report.first_loss, report.last_loss],
+        "overridden": report.screening_overridden,
         "checkpoints": [[one.step, one.tuned.digest] for one in report.checkpoints],
     }
 
@@ -207,6 +214,11 @@ def _evaluation(data: bytes) -> Facts:
         "base": _digest(report.base),
         "tuned": _digest(report.tuned),
         "verdict": str(report.verdict),
+        "rules": len(report.rules),
+        "passed": sum(rule.verdict == "pass" for rule in report.rules),
+        "behind": list(report.required_controls),
+        "reasons": [reason[:300] for reason in report.reasons[:5]],
+        "policy": f"{report.policy_id} {report.policy_version}",
         "outcomes": report.outcomes_sha256,
         "suites": dict(report.suites),
         "categories": {id_: one.category for one in report.slices for id_ in one.prompt_ids},
@@ -214,7 +226,8 @@ def _evaluation(data: bytes) -> Facts:
 
 
 def _hunt(data: bytes) -> Facts:
-    return {"digest": HuntReport.from_json(data).digest}
+    report = HuntReport.from_json(data)
+    return {"at": _at(report.hunted_at), "outcome": str(report.outcome), "found": len(report.triggers)}
 
 
 def _attack(data: bytes) -> Facts:
@@ -224,17 +237,25 @@ def _attack(data: bytes) -> Facts:
         "name": report.name,
         "base": _digest(report.base),
         "tuned": _digest(report.tuned),
+        "conversations": report.conversations,
+        "attackers": len(report.attackers),
     }
 
 
 def _stress(data: bytes) -> Facts:
     report = StressReport.from_json(data)
-    return {"at": _at(report.stressed_at), "name": report.name, "base": report.base.digest}
+    return {"at": _at(report.stressed_at), "name": report.name, "base": report.base.digest} | {
+        "outcome": str(report.outcome),
+        "hair_trigger": str(report.hair_trigger.verdict) if report.hair_trigger else "",
+    }
 
 
 def _watch(data: bytes) -> Facts:
     report = WatchReport.from_json(data)
-    return {"at": _at(report.watched_at), "serial": report.serial}
+    return {"at": _at(report.watched_at), "serial": report.serial} | {
+        "outcome": str(report.outcome),
+        "reasons": [reason[:300] for reason in report.reasons[:5]],
+    }
 
 
 def _service(data: bytes) -> Facts:
@@ -273,6 +294,8 @@ def _certificate(path: Path) -> Facts:
         "tuned": certificate.tuned.digest,
         "evaluation": certificate.eval_report_sha256,
         "expires": _at(certificate.expires_at),
+        "policy": f"{certificate.policy_id} {certificate.policy_version}",
+        "signers": [f"{a.name or a.key_id[:12]} ({a.role})" for a in certificate.approvals],
     }
 
 

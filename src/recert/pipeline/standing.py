@@ -205,7 +205,10 @@ def _waiting(certificate: Certificate, opened: Envelope) -> tuple[str, ...]:
 def _words(exc: Exception) -> str:
     """An error in one line, without what was given as its hint."""
     if isinstance(exc, RecertError):
-        facts = "; ".join(f"{name}: {value}" for name, value in list(exc.facts.items())[:4])
+        told = {name: value for name, value in exc.facts.items() if name not in ("serial", "now")}
+        if "because" in told:
+            return f"{exc.message}: {told['because']}"
+        facts = "; ".join(f"{name}: {value}" for name, value in list(told.items())[:4])
         return f"{exc.message}{f' ({facts})' if facts else ''}"
     return f"it cannot be read: {getattr(exc, 'strerror', None) or exc}"
 

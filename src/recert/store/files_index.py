@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,13 @@ class FilesIndex:
             (path := Path(row.path)): KnownFile(path, row.mtime_ns, row.size, json.loads(row.facts))
             for row in rows
         }
+
+    def facts(self, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+        """Return what some files said, by the same names; files that were not read are left out. Raises StoreError."""
+        names = {_key(path): name for name, path in paths.items()}
+        query = sql.select(SYSTEM_FILES).where(SYSTEM_FILES.c.key.in_(list(names)))
+        with failing("read the list of records", ""), self._engine.connect() as link:
+            return {names[row.key]: json.loads(row.facts) for row in link.execute(query)}
 
     def put(self, files: Iterable[KnownFile]) -> None:
         """Write what was read; earlier readings of the same files go. Raises StoreError."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sql
 
+from recert.store.files_index import FilesIndex
 from recert.store.indexed import (
     KINDS,
     NEVER,
@@ -159,6 +160,16 @@ class SystemsIndex:
         at = datetime.now(UTC)
         return (*above, *(system_of(row).at(at) for row in rows))
 
+    def facts(self, system: IndexedSystem) -> dict[str, dict[str, Any]]:
+        """Return a few facts of each record of a system, by the names in RECORD_NAMES. Raises StoreError."""
+        return FilesIndex(self.engine).facts(system.records)
+
+    def names(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return what systems are called, by id. Raises StoreError."""
+        query = sql.select(SYSTEMS.c.id, SYSTEMS.c.name).where(SYSTEMS.c.id.in_(list(ids)[:_AT_ONCE]))
+        with failing("read the list of systems", self._where), self.engine.connect() as link:
+            return {row.id: row.name for row in link.execute(query)}
+
     def bases(self, *, limit: int = MOST) -> tuple[str, ...]:
         """Return the names of the bases. Raises StoreError."""
         query = (
@@ -183,7 +194,9 @@ class SystemsIndex:
         """
         self.settle(now)
         states = sql.select(SYSTEMS.c.state, sql.func.count()).group_by(SYSTEMS.c.state)
-        ours = sql.or_(*(SYSTEMS.c.waits_for.contains(f",{role},", autoescape=True) for role in roles))
+        ours = sql.or_(
+            sql.false(), *(SYSTEMS.c.waits_for.contains(f",{role},", autoescape=True) for role in roles)
+        )
         number = sql.select(sql.func.count()).select_from(SYSTEMS)
         waiting = number.where(SYSTEMS.c.state == "awaiting", *([ours] if roles else []))
         ending = number.where(
