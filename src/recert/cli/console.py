@@ -37,6 +37,13 @@ Roles = Annotated[
     ),
 ]
 _FOLDER = Path("console")
+_Trusted = Annotated[
+    Path | None,
+    typer.Option(
+        help="Trusted keys: a `.pub` file, a folder of them, or a JSON list. Without them no certificate counts as "
+        "signed."
+    ),
+]
 
 
 @app.callback()
@@ -49,9 +56,18 @@ def console(
         typer.Option("--root", metavar="DIR", help="Folder whose records are shown. May be repeated."),
     ] = None,
     policy: PolicyName = "default",
+    trust: _Trusted = None,
     status: Annotated[
         Path | None,
         typer.Option(help="Newest status list; by default `status.json` beside each certificate."),
+    ] = None,
+    transparency_log: Annotated[
+        Path | None,
+        typer.Option("--log", metavar="FOLDER", help="Transparency log that certificates are appended to."),
+    ] = None,
+    logs: Annotated[
+        list[Path] | None,
+        typer.Option("--audit", metavar="FILE", help="Audit log of a gateway. May be repeated."),
     ] = None,
     database: Database = "",
     tls_certificate: only.TlsCertificate = None,
@@ -85,7 +101,10 @@ def console(
         "folder": folder.absolute(),
         "roots": tuple(root.absolute() for root in roots or ()),
         "policy": policy,
+        "trust": trust,
         "status": status,
+        "transparency_log": transparency_log,
+        "logs": tuple(logs or ()),
         "database": database,
     }
     tls = (tls_certificate, tls_key) if tls_certificate is not None and tls_key is not None else None

@@ -184,6 +184,7 @@ def _console(context: typer.Context, settings: ServiceSettings, host: str, behin
         "folder": settings.folder / "console",
         "roots": (settings.folder / "jobs",),
         "policy": settings.policy,
+        "trust": settings.signers,
         "status": settings.status,
         "database": settings.database,
         "service_folder": settings.folder,

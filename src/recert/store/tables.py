@@ -213,3 +213,92 @@ CONSOLE_SHARES: Final = sql.Table(
     sql.Column("opened", _BIG, nullable=False),
 )
 """Links that open one page for people without an account, by the digest of what stands in the link."""
+
+_LONG: Final = sql.String(255)
+
+SYSTEMS: Final = sql.Table(
+    "systems",
+    META,
+    sql.Column("id", sql.String(64), primary_key=True),
+    sql.Column("name", _LONG, nullable=False),
+    sql.Column("folded", sql.Text, nullable=False),
+    sql.Column("kind", sql.String(16), nullable=False),
+    sql.Column("base", _LONG, nullable=False),
+    sql.Column("parent", sql.String(64), nullable=False, index=True),
+    sql.Column("verdict", sql.String(32), nullable=False),
+    sql.Column("state", sql.String(16), nullable=False),
+    sql.Column("reason", sql.Text, nullable=False),
+    sql.Column("waits_for", sql.Text, nullable=False),
+    sql.Column("changes_s", _BIG, nullable=False, index=True),
+    sql.Column("becomes", sql.String(16), nullable=False),
+    sql.Column("serial", sql.String(64), nullable=False, index=True),
+    sql.Column("expires_s", _BIG, nullable=False),
+    sql.Column("updated_s", _BIG, nullable=False),
+    sql.Column("place", sql.LargeBinary, nullable=False),
+    sql.Column("depth", sql.Integer, nullable=False),
+    sql.Column("judged_by", sql.String(64), nullable=False),
+    sql.Column("folder", sql.Text, nullable=False),
+    sql.Column("records", sql.Text, nullable=False),
+    sql.Index("ix_systems_by_place", "place", "id"),
+    sql.Index("ix_systems_by_name", "name", "id"),
+    sql.Index("ix_systems_by_update", "updated_s", "id"),
+    sql.Index("ix_systems_by_expiry", "expires_s", "id"),
+    sql.Index("ix_systems_by_state", "state", "place", "id"),
+    sql.Index("ix_systems_by_verdict", "verdict", "place", "id"),
+    sql.Index("ix_systems_by_kind", "kind", "place", "id"),
+    sql.Index("ix_systems_by_base", "base", "place", "id"),
+    sql.Index("ix_systems_ending", "state", "expires_s"),
+)
+"""
+The console's list of systems, made anew from their records at any time. `place` sorts each behind what it was made
+from; `changes_s` is when `state` becomes `becomes` by itself; a time that there is none of is 2**62.
+"""
+
+SYSTEM_FILES: Final = sql.Table(
+    "system_files",
+    META,
+    sql.Column("key", sql.String(64), primary_key=True),
+    sql.Column("path", sql.Text, nullable=False),
+    sql.Column("mtime_ns", _BIG, nullable=False),
+    sql.Column("size", _BIG, nullable=False),
+    sql.Column("facts", sql.Text, nullable=False),
+)
+"""Records that were read for that list, by the sha256 of their paths; `facts` is JSON."""
+
+SYSTEM_OUTCOMES: Final = sql.Table(
+    "system_outcomes",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("system", sql.String(64), nullable=False),
+    sql.Column("suite", _LONG, nullable=False),
+    sql.Column("prompt_id", _LONG, nullable=False),
+    sql.Column("category", _LONG, nullable=False),
+    sql.Column("condition", _LONG, nullable=False),
+    sql.Column("arm", sql.String(16), nullable=False),
+    sql.Column("label", sql.String(32), nullable=False),
+    sql.Column("sample", sql.Integer, nullable=False),
+    sql.Column("safeguards", _LONG, nullable=False),
+    sql.Column("scores", sql.Text, nullable=False),
+    sql.Column("stop_reason", sql.String(32), nullable=False),
+    sql.Column("reply_sha256", sql.String(64), nullable=False),
+    sql.Index("ix_system_outcomes_by_system", "system", "number"),
+    sql.Index("ix_system_outcomes_by_suite", "suite", "number"),
+    sql.Index("ix_system_outcomes_by_category", "category", "number"),
+    sql.Index("ix_system_outcomes_by_condition", "condition", "number"),
+    sql.Index("ix_system_outcomes_by_label", "label", "number"),
+)
+"""Replies of evaluations as they were judged. No text is here, only digests."""
+
+SYSTEM_COUNTS: Final = sql.Table(
+    "system_counts",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("system", sql.String(64), nullable=False, index=True),
+    sql.Column("suite", _LONG, nullable=False),
+    sql.Column("category", _LONG, nullable=False),
+    sql.Column("condition", _LONG, nullable=False),
+    sql.Column("arm", sql.String(16), nullable=False),
+    sql.Column("label", sql.String(32), nullable=False),
+    sql.Column("outcomes", _BIG, nullable=False),
+)
+"""How many outcomes of a kind a system has, so that nobody counts rows to fill a page."""

@@ -9,7 +9,7 @@ elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -26,6 +26,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from recert.policy import Policy
+from recert.store.systems_index import SystemsIndex
 from recert.web.console.acts import Acts
 from recert.web.console.answering import Asked, answered, problem, read_form, require_token
 from recert.web.console.pages import Page, sharable_in
@@ -66,10 +67,18 @@ class Console:
     acts: Acts
     sign_in: SignIn
     templates: jinja2.Environment
+    systems: SystemsIndex = field(default_factory=SystemsIndex)
+    """Every system that is listed, with its outcomes; by default none."""
     roots: tuple[Path, ...] = ()
     """Folders whose records are shown."""
+    trust: Path | None = None
+    """Trusted keys, as `recert verify --trust` takes them; without them nothing is verified or signed here."""
     status: Path | None = None
-    """Newest status list, where there is one for all systems."""
+    """Newest signed status list; by default `status.json` beside each certificate."""
+    transparency_log: Path | None = None
+    """Folder of `recert log init`: what is signed here is appended to it, and proven from it."""
+    logs: tuple[Path, ...] = ()
+    """Audit logs of gateways."""
     service_folder: Path | None = None
     """Of the tuning service whose jobs are shown."""
     people: People | None = None

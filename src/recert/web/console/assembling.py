@@ -17,10 +17,13 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
 from recert.errors import RecertError, SettingsError
+from recert.pipeline.indexing import Indexer
+from recert.pipeline.standing import Standing
 from recert.policy import load_policy
 from recert.store.console.passwords import Passwords
 from recert.store.console.place import FILE as DATABASE_FILE
 from recert.store.console.place import open_console
+from recert.store.systems_index import SystemsIndex
 from recert.web.console.acts import Acts
 from recert.web.console.app import Console, make_app
 from recert.web.console.frame import console_environment
@@ -67,8 +70,14 @@ class ConsoleOptions:
     """Folders whose records are shown."""
     policy: str = "default"
     """Under which certificates are signed: a shipped profile, or a file."""
+    trust: Path | None = None
+    """Trusted keys: a `.pub` file or a folder of them; without any no certificate counts as signed."""
     status: Path | None = None
     """Newest status list; by default `status.json` beside each certificate."""
+    transparency_log: Path | None = None
+    """Folder of the transparency log that certificates are appended to."""
+    logs: tuple[Path, ...] = ()
+    """Audit logs of gateways."""
     database: str = ""
     """URL of a PostgreSQL database; empty for a SQLite file in the folder."""
     service_folder: Path | None = None
@@ -149,7 +158,8 @@ def assemble(
     """
     settings = ConsoleSettings.read(options.folder)
     policy = load_policy(options.policy)
-    place = open_console(options.database or options.folder / DATABASE_FILE, clock=clock)
+    where = options.database or options.folder / DATABASE_FILE
+    place = open_console(where, clock=clock)
     people = People(place, settings, public_url=settings.public_url or public_url, passwords=passwords)
     templates = console_environment()
     acts = Acts(options.folder / LOG_FILE)
@@ -161,8 +171,12 @@ def assemble(
         acts=acts,
         sign_in=sign_in,
         templates=templates,
+        systems=SystemsIndex(where),
         roots=options.roots,
+        trust=options.trust,
         status=options.status,
+        transparency_log=options.transparency_log,
+        logs=options.logs,
         service_folder=options.service_folder,
         people=people,
     )
@@ -216,4 +230,19 @@ def _offer(sign_in: PeopleSignIn, settings: ConsoleSettings) -> None:
 
 def _indexing(console: Console, settings: ConsoleSettings) -> Indexing | None:
     """What looks for new records in the console's folders; None where there are none."""
-    return None
+    if not console.roots:
+        return None
+
+    def standing() -> Standing:
+        return Standing.read(console.policy, trust=console.trust, status=console.status)
+
+    indexer = Indexer(console.systems, console.roots, standing)
+
+    def look() -> None:
+        done = indexer.refresh()
+        if done.written or done.dropped:
+            log.info(
+                "listed %d systems: %d new or changed, %d gone", done.systems, done.written, done.dropped
+            )
+
+    return Indexing(look, settings.index_every_s)
