@@ -45,6 +45,7 @@ from recert.records.certificate import (
     VerifiedCertificate,
 )
 from recert.records.comparison import ComparedRule, ComparedSide, Comparison
+from recert.records.console import ConsoleAct
 from recert.records.evaluation import (
     ArmCheck,
     CategoryCount,
@@ -158,6 +159,7 @@ RECORDS: tuple[type[Record], ...] = (
     StandingOrders,
     OrderNote,
     AuditCheckpoint,
+    ConsoleAct,
     WatchReport,
     HistoryStart,
     WatchedRun,
@@ -232,6 +234,7 @@ __all__ = [
     "ComparedSide",
     "Comparison",
     "ConsistencyProof",
+    "ConsoleAct",
     "ControlChange",
     "ControlCounts",
     "ControlDrift",
