@@ -71,6 +71,8 @@ class Console:
     acts: Acts
     sign_in: SignIn
     templates: jinja2.Environment
+    systems: Any = None
+    """Where systems are found by id: `SystemsIndex`."""
 
 
 def make_console(console: Console, pages: Sequence[Page]) -> list[BaseRoute]:

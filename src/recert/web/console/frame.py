@@ -5,6 +5,7 @@ from __future__ import annotations
 import jinja2
 
 from recert.web import words
+from recert.web.console.report_parts import furnish
 from recert.web.environment import page_environment
 
 
@@ -22,4 +23,5 @@ def console_environment() -> jinja2.Environment:
         "size": words.size,
     }
     environment.globals["tabs"] = []
+    furnish(environment)
     return environment
