@@ -32,6 +32,9 @@ def furnish(environment: jinja2.Environment) -> None:
 
 
 def said_as(values: Iterable[str], how: str) -> list[tuple[str, str]]:
-    """Return values with their words, for a list to choose from: as a `condition`, with spaces, or as they are."""
-    told = {"condition": words.condition, "underscores": lambda value: value.replace("_", " ")}
-    return [(value, told.get(how, str)(value)) for value in values]
+    """Return values with their words, for a list to choose from: as a `condition`, as `words`, or as they are."""
+    if how == "condition":
+        return [(value, words.condition(value)) for value in values]
+    if how == "words":
+        return [(value, value.replace("_", " ").replace("-", " ")) for value in values]
+    return [(value, value) for value in values]
