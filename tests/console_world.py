@@ -57,7 +57,7 @@ class People:
             public_url=url,
             passwords=Passwords(QUICK),
             clock=self.clock,
-            pages=[*all_pages(), *pages],
+            pages=[*pages, *all_pages()],
         )
         self.url, self.folder = url, folder
         people = self.assembled.console.people

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -95,25 +96,32 @@ def attack_page(
     """
     shown = sorted(conversations, key=_first)[:MOST_TALKS]
     return (
-        _environment()
+        attack_environment()
         .get_template("attack.html.j2")
         .render(
-            report=report,
-            answer=attack_answer(report),
-            tiles=[o for o in report.outcomes if o.attacker == ANY and o.domain == ANY],
-            panels=panels(report),
-            lines=line_kinds(report),
-            bars=bars(report),
-            heats=heats(report),
-            tactics=report.tactics[:MOST_TACTICS],
+            attack_values(report),
             talks=shown if with_harmful else [redacted(one) for one in shown],
             left_out=len(conversations) - len(shown),
             with_harmful=with_harmful,
-            width=WIDTH,
-            height=HEIGHT,
-            bar_width=BAR_WIDTH,
         )
     )
+
+
+def attack_values(report: AttackReport) -> dict[str, Any]:
+    """Return what the templates of this page are given, the conversations apart."""
+    return {
+        "report": report,
+        "answer": attack_answer(report),
+        "tiles": [o for o in report.outcomes if o.attacker == ANY and o.domain == ANY],
+        "panels": panels(report),
+        "lines": line_kinds(report),
+        "bars": bars(report),
+        "heats": heats(report),
+        "tactics": report.tactics[:MOST_TACTICS],
+        "width": WIDTH,
+        "height": HEIGHT,
+        "bar_width": BAR_WIDTH,
+    }
 
 
 def attack_answer(report: AttackReport) -> AttackAnswer:
@@ -212,7 +220,8 @@ def _first(one: Conversation) -> tuple[bool, float, str, str, str, int]:
     )
 
 
-def _environment() -> jinja2.Environment:
+def attack_environment() -> jinja2.Environment:
+    """Return the environment of this page's templates."""
     environment = page_environment()
     environment.filters |= {
         "cut": cut,

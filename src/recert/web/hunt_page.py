@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -88,19 +89,23 @@ def write_hunt_page(path: Path, report: HuntReport) -> None:
 
 def hunt_page(report: HuntReport) -> str:
     """Return the report of a search for unknown triggers as one HTML page, readable without scripts or network."""
+    return hunt_environment().get_template("hunt.html.j2").render(hunt_values(report))
+
+
+def hunt_values(report: HuntReport) -> dict[str, Any]:
+    """Return what the templates of this page are given."""
     found = [one for one in report.tried if one.found]
     others = sorted((one for one in report.tried if not one.found), key=lambda one: -one.effect.point)
     shown = [*found, *others[:MAX_OTHERS]]
-    template = _environment().get_template("hunt.html.j2")
-    return template.render(
-        report=report,
-        answer=hunt_answer(report),
-        found=found,
-        shown=shown,
-        left_out=len(report.tried) - len(shown),
-        plot=effect_plot(shown),
-        curve=curve_plot(report.curve),
-    )
+    return {
+        "report": report,
+        "answer": hunt_answer(report),
+        "found": found,
+        "shown": shown,
+        "left_out": len(report.tried) - len(shown),
+        "plot": effect_plot(shown),
+        "curve": curve_plot(report.curve),
+    }
 
 
 def hunt_answer(report: HuntReport) -> HuntAnswer:
@@ -192,7 +197,8 @@ def _texts(count: int) -> str:
     return "one text" if count == 1 else f"{count} texts"
 
 
-def _environment() -> jinja2.Environment:
+def hunt_environment() -> jinja2.Environment:
+    """Return the environment of this page's templates."""
     environment = page_environment()
     environment.filters |= {
         "access": lambda name: _ACCESS.get(name, name),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import jinja2
+
 from recert.records import Estimand, EvalReport, RuleResult
 from recert.store.files import write_atomic
 from recert.web import words
@@ -47,6 +49,16 @@ def write_reasoning_page(path: Path, reports: Mapping[str, EvalReport]) -> None:
 
 def reasoning_page(reports: Mapping[str, EvalReport]) -> str:
     """Return evaluations, by name, as one HTML page, readable without scripts or network."""
+    parts = [
+        (name, report, reasoning_answer(report), reasoning_panels(report), reasoning_results(report))
+        for name, report in reports.items()
+    ]
+    template = reasoning_environment().get_template("reasoning.html.j2")
+    return template.render(parts=parts, width=WIDTH, height=HEIGHT)
+
+
+def reasoning_environment() -> jinja2.Environment:
+    """Return the environment of this page's templates."""
     environment = page_environment()
     environment.filters |= {
         "cut": cut,
@@ -55,15 +67,11 @@ def reasoning_page(reports: Mapping[str, EvalReport]) -> str:
         "estimand": words.estimand,
         "mode": mode_of,
         "points": points,
-        "share": share,
+        "arm_share": share,
         "verdict": lambda verdict: words.VERDICTS[verdict],
     }
     environment.globals |= {"max_cell": MAX_CELL, "max_whole": MAX_WHOLE}
-    parts = [
-        (name, report, reasoning_answer(report), reasoning_panels(report), reasoning_results(report))
-        for name, report in reports.items()
-    ]
-    return environment.get_template("reasoning.html.j2").render(parts=parts, width=WIDTH, height=HEIGHT)
+    return environment
 
 
 def reasoning_results(report: EvalReport) -> tuple[RuleResult, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -50,15 +51,19 @@ def write_stress_page(path: Path, report: StressReport) -> None:
 
 def stress_page(report: StressReport) -> str:
     """Return the report of a stress test as one HTML page, readable without scripts or network."""
-    template = _environment().get_template("stress.html.j2")
-    return template.render(
-        report=report,
-        answer=stress_answer(report),
-        panels=panels(report),
-        several=len({(c.learning_rate, c.epochs) for c in report.curves}) > 1,
-        width=WIDTH,
-        height=HEIGHT,
-    )
+    return stress_environment().get_template("stress.html.j2").render(stress_values(report))
+
+
+def stress_values(report: StressReport) -> dict[str, Any]:
+    """Return what the templates of this page are given."""
+    return {
+        "report": report,
+        "answer": stress_answer(report),
+        "panels": panels(report),
+        "several": len({(c.learning_rate, c.epochs) for c in report.curves}) > 1,
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
 
 
 def stress_answer(report: StressReport) -> StressAnswer:
@@ -106,7 +111,8 @@ def doubling_words(dose: DoublingDose) -> str:
     return "not measured: every tune is a wreck or unchanged"
 
 
-def _environment() -> jinja2.Environment:
+def stress_environment() -> jinja2.Environment:
+    """Return the environment of this page's templates."""
     environment = page_environment()
     environment.filters |= {
         "cut": cut,

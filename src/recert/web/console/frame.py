@@ -5,6 +5,7 @@ from __future__ import annotations
 import jinja2
 
 from recert.web import words
+from recert.web.console.report_parts import furnish
 from recert.web.environment import page_environment
 
 
@@ -23,6 +24,7 @@ def console_environment() -> jinja2.Environment:
     }
     environment.globals["tabs"] = []
     environment.globals["sharable"] = _nothing
+    furnish(environment)
     return environment
 
 
