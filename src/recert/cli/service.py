@@ -39,6 +39,17 @@ _StatusList = Annotated[
 _Database = Annotated[
     str, typer.Option(help="URL of a PostgreSQL database; by default a SQLite file in --folder.")
 ]
+_Storage = Annotated[
+    str,
+    typer.Option(
+        metavar="s3://BUCKET/PREFIX",
+        help="Bucket where uploads and artefacts lie; --folder then holds copies. By default they lie in --folder.",
+    ),
+]
+_StorageEndpoint = Annotated[
+    str,
+    typer.Option(metavar="URL", help="Server of --storage, such as MinIO's or Ceph's; by default Amazon's."),
+]
 _DefenceName = Annotated[str, typer.Option(help="Defence of tuning on replies; reinforcement has none.")]
 _LoraTargets = Annotated[
     list[str] | None,
@@ -74,6 +85,8 @@ def service(
     signers: _SignersFolder = None,
     status: _StatusList = None,
     database: _Database = "",
+    storage: _Storage = "",
+    storage_endpoint: _StorageEndpoint = "",
     defence: _DefenceName = "safety-mix",
     lora_targets: _LoraTargets = None,
     assess_checkpoints: _AssessCheckpoints = False,
@@ -124,6 +137,8 @@ def service(
         signers=signed_by,
         status=(status or folder / "status.json").absolute(),
         database=database,
+        storage=storage,
+        storage_endpoint=storage_endpoint,
         defence=defence,
         lora_targets=tuple(lora_targets or ()),
         assess_checkpoints=assess_checkpoints,
@@ -147,20 +162,42 @@ def worker(
         str, typer.Option(help="What its claims are called by; by default one that is used once.")
     ] = "",
     with_parent: Annotated[bool, typer.Option("--with-parent", help="End as soon as stdin ends.")] = False,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings",
+            help="The service's `service.json`, where its --storage is a bucket: --folder is then this machine's own.",
+        ),
+    ] = None,
+    signers: Annotated[
+        Path | None, typer.Option(help="With --settings: where the service's signers lie here.")
+    ] = None,
 ) -> None:
     """
     Screen uploads and do the jobs of a service, one after the other. May be killed at any time.
 
     Exit 2: ended, or could not begin.
     """
-    from recert.cli.loading import load_suites
+    from recert.cli.loading import load_base, load_suites
     from recert.gateway.telemetry import log_to_stderr
     from recert.service.settings import ServiceSettings
     from recert.service.worker import run_worker
 
     log_to_stderr()
-    settings: ServiceSettings = ServiceSettings.read(folder.absolute())
-    run_worker(settings, load_suites(settings.suites), name=name, with_parent=with_parent)
+    settings: ServiceSettings
+    if settings_file is None:
+        settings = ServiceSettings.read(folder.absolute())
+    else:
+        settings = ServiceSettings.read_file(settings_file).moved(folder.absolute(), signers)
+        if not settings.base_dir.is_dir():
+            settings = settings.model_copy(update={"base_dir": load_base(settings.base).absolute()})
+    run_worker(
+        settings,
+        load_suites(settings.suites),
+        name=name,
+        with_parent=with_parent,
+        apart=settings_file is not None,
+    )
 
 
 def _own_signers(folder: Path) -> Path:

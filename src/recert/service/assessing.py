@@ -81,12 +81,12 @@ def assess(
         Lost: the job is not ours any more.
         RecertError: a stage could not answer.
     """
-    (candidate.place / CERTIFICATE_FILE).unlink(missing_ok=True)
+    work.files.storage.delete(candidate.place / CERTIFICATE_FILE)
     secret_path = work.settings.job_folder(claim.job.id) / "tune" / SECRET_FILE
     secret = SecretPrefix.read(secret_path) if candidate.tune_report.secret_sha256 else None
     base, model = folder_arms(work.settings.base_dir, candidate.folder)
     claim.check()
-    with GenerationCache(work.settings.folder / "replies.sqlite") as cache:
+    with GenerationCache(work.settings.replies) as cache:
         evaluation = evaluate(
             base,
             model,

@@ -21,6 +21,7 @@ from recert.service.assessing import CERTIFICATE_FILE, Assessed, Candidate, asse
 from recert.service.claim import Claim, Lost, alone_in
 from recert.service.queue import Job
 from recert.service.screening_work import read_accepted, screen_file
+from recert.service.storage import ObjectDamaged, StorageUnreachable
 from recert.service.systems import BLOCKED, CERTIFIED, UNASSESSED
 from recert.service.tuning_work import (
     METRICS_FILE,
@@ -41,7 +42,9 @@ log = logging.getLogger("recert.service")
 MOST_ATTEMPTS: Final = 3
 """Workers that may end while they are at a job, before it counts as the job's fault."""
 _AGAIN_MS: Final = 2_000
-_HIDDEN: Final = ("file", "folder", "database")
+_UNREACHABLE_AGAIN_MS: Final = 5_000
+_WAITS: Final = "The object storage does not answer; the job waits for it, and nothing is lost"
+_HIDDEN: Final = ("file", "folder", "database", "storage")
 
 
 def work_on(work: Work, job: Job) -> None:
@@ -55,11 +58,17 @@ def work_on(work: Work, job: Job) -> None:
         try:
             with alone_in(work.settings.job_folder(job.id)):
                 claim.check()
+                work.files.storage.check()  # before anything is said of the job
+                work.files.storage.fetch(work.settings.job_folder(job.id), exact=False)
                 _attempt(work, claim)
         except Lost:
             log.info("%s: cancelled, paused or taken over", job.id)
+        except StorageUnreachable as exc:
+            _unreachable(work, job, exc)
         except StoreError as exc:
             _storage(work, job, exc)
+        except ObjectDamaged as exc:
+            _failed(work, job, "object_damaged", _words(exc))
         except RecertError as exc:
             _failed(work, job, _code(exc), _words(exc), param=exc.facts.get("param"))
         except Exception:
@@ -220,6 +229,7 @@ def _assess(
         data=done.data,
     )
     claim.check()
+    work.files.storage.keep(one.place, claimed=claim.job)
     _put(
         work,
         claim,
@@ -291,6 +301,15 @@ def _storage(work: Work, job: Job, exc: StoreError) -> None:
         return
     work.events.add(job.id, "The service's disk cannot be written; the job is taken up again", level="error")
     work.queue.give_back(job, wait_ms=_AGAIN_MS)
+
+
+def _unreachable(work: Work, job: Job, exc: StorageUnreachable) -> None:
+    """The bucket does not answer: the job waits as long as that takes, and says so once."""
+    log.warning("%s: %s", job.id, exc)
+    last, _ = work.events.page(job.id, after=None, limit=1)
+    if not last or last[0].message != _WAITS:
+        work.events.add(job.id, _WAITS, level="warn")
+    work.queue.give_back(job, wait_ms=_UNREACHABLE_AGAIN_MS, counted=False)
 
 
 def _failed(work: Work, job: Job, code: str, message: str, *, param: str | None = None, **value: Any) -> None:
