@@ -64,6 +64,18 @@ _GraderJudge = Annotated[
 _Workers = Annotated[
     int, typer.Option(min=0, max=1, help="Workers as child processes; 0 where they run elsewhere.")
 ]
+_Vendor = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        help="Vendor whose fine-tuning jobs may be connected, such as https://api.openai.com/v1; the workers' key "
+        "for it is in RECERT_ENDPOINT_KEY.",
+    ),
+]
+_ConnectFolder = Annotated[
+    Path | None, typer.Option(help="Folder whose folders are tunes that clients may connect.")
+]
+_ConnectHub = Annotated[bool, typer.Option("--connect-hub", help="Let clients connect tunes at the hub.")]
 _FileMib = Annotated[int, typer.Option(min=1, help="Largest upload.")]
 _ProjectMib = Annotated[int, typer.Option(min=1, help="All uploads of a project.")]
 _ProjectJobs = Annotated[int, typer.Option(min=1, help="Jobs of a project that wait or run at once.")]
@@ -92,6 +104,9 @@ def service(
     assess_checkpoints: _AssessCheckpoints = False,
     grader_judge: _GraderJudge = "",
     workers: _Workers = 1,
+    vendor: _Vendor = "",
+    connect_folder: _ConnectFolder = None,
+    connect_hub: _ConnectHub = False,
     file_mib: _FileMib = 512,
     project_mib: _ProjectMib = 10_240,
     project_jobs: _ProjectJobs = 4,
@@ -109,7 +124,6 @@ def service(
     if context.invoked_subcommand is not None:
         return
     from recert.cli.loading import load_base, load_suites
-    from recert.errors import InputError
     from recert.gateway.telemetry import log_to_stderr
     from recert.service.settings import ServiceSettings
 
@@ -117,10 +131,7 @@ def service(
     from recert.service.stage import prepare_service
 
     log_to_stderr()
-    if called and called != _name(called):
-        raise InputError(
-            "clients cannot call a base so", facts={"given": called}, hint="give letters, digits, . _ -"
-        )
+    called = _usable(called) or _name(base)
     folder = folder.absolute()
     base_dir = load_base(
         base
@@ -131,7 +142,7 @@ def service(
         folder=folder,
         base=base,
         base_dir=base_dir,
-        called=called or _name(base),
+        called=called,
         policy=_absolute(policy),
         suites=tuple(suites or ()),
         signers=signed_by,
@@ -143,6 +154,9 @@ def service(
         lora_targets=tuple(lora_targets or ()),
         assess_checkpoints=assess_checkpoints,
         grader_judge=grader_judge,
+        vendor=vendor.rstrip("/"),
+        connect_folder=connect_folder.absolute() if connect_folder else None,
+        connect_hub=connect_hub,
         file_bytes=file_mib * _MIB,
         project_bytes=project_mib * _MIB,
         project_jobs=project_jobs,
@@ -224,6 +238,17 @@ def _require_extra() -> None:
         raise MissingExtraError(
             "the tuning service is not installed", hint="run `pip install 'recert[service,local,train]'`"
         )
+
+
+def _usable(called: str) -> str:
+    """What clients call the base, where that can be a part of a model's name."""
+    from recert.errors import InputError
+
+    if called and called != _name(called):
+        raise InputError(
+            "clients cannot call a base so", facts={"given": called}, hint="give letters, digits, . _ -"
+        )
+    return called
 
 
 def _name(base: str) -> str:

@@ -72,6 +72,7 @@ from recert.records.grader import (
     GraderVerdict,
 )
 from recert.records.hazards import CategoryCheck
+from recert.records.hosted_job import ConnectedTune, HostedCheck, HostedEvent, HostedJob
 from recert.records.hunting import (
     CurvePoint,
     HuntOutcome,
@@ -181,6 +182,8 @@ RECORDS: tuple[type[Record], ...] = (
     LogProof,
     ConsistencyProof,
     VerifierMemory,
+    HostedJob,
+    ConnectedTune,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -231,6 +234,7 @@ __all__ = [
     "ComparedRule",
     "ComparedSide",
     "Comparison",
+    "ConnectedTune",
     "ConsistencyProof",
     "ControlChange",
     "ControlCounts",
@@ -266,6 +270,9 @@ __all__ = [
     "Hearing",
     "HistoryPoint",
     "HistoryStart",
+    "HostedCheck",
+    "HostedEvent",
+    "HostedJob",
     "HuntOutcome",
     "HuntReport",
     "HuntStep",

@@ -43,6 +43,7 @@ from recert.store.files import read_bytes
 log = logging.getLogger("recert.service")
 
 _WAITING: Final = "missing-role"
+_ELSEWHERE: Final = "binds-behaviour"
 _NAME: Final = "client"
 _STARTING: Final = 4
 _LOOK_S: Final = 10.0
@@ -156,6 +157,11 @@ class Gates:
                 raise _refused(
                     f"this model answers once its certificate is signed: {who} has not signed",
                     "awaiting_sign_off",
+                ) from exc
+            if exc.reason == _ELSEWHERE:
+                raise _refused(
+                    "this model answers at its vendor: its certificate binds behaviour, and none of its files are here",
+                    "hosted_elsewhere",
                 ) from exc
             raise _refused(
                 f"the certificate of this model does not hold: {exc.message} ({exc.reason})", exc.reason

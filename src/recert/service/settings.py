@@ -49,6 +49,12 @@ class ServiceSettings(BaseModel):
     """Whether every checkpoint is evaluated and certified too, and not the last model alone."""
     grader_judge: str = ""
     """Spec of the model that reads for `score_model` graders; empty where they are not offered."""
+    vendor: str = ""
+    """Address of the vendor whose fine-tuning jobs may be connected; empty for none."""
+    connect_folder: Path | None = None
+    """Folder whose folders are tunes that may be connected; None for none."""
+    connect_hub: bool = False
+    """Whether tunes at the hub may be connected."""
     file_bytes: int = Field(default=GIB // 2, ge=1)
     """Largest upload."""
     project_bytes: int = Field(default=10 * GIB, ge=1)

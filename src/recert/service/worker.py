@@ -14,7 +14,8 @@ from typing import Final
 from recert.errors import RecertError, StoreError
 from recert.records import Suite
 from recert.service.claim import LEASE_MS
-from recert.service.jobs_work import work_on
+from recert.service.connect_work import connect
+from recert.service.jobs_work import attempt, work_on
 from recert.service.queue import Job
 from recert.service.screening_work import screen_next
 from recert.service.settings import ServiceSettings
@@ -59,7 +60,7 @@ def run_worker(
                 job = work.queue.claim(called, lease_ms=LEASE_MS)
                 if job is not None:
                     log.info("%s: taken up, attempt %d", job.id, job.attempts)
-                    work_on(work, job)
+                    work_on(work, job, connect if "connect" in job.request else attempt)
                     if apart:
                         _tidy(work, job)
                 else:
