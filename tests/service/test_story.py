@@ -11,6 +11,8 @@ from typing import Any
 import openai
 import pytest
 
+from recert.models.hosted_jobs import HostedJobs
+from recert.pipeline.connecting import connect_job
 from recert.records import EvalReport, ScreenReport
 from recert.records.hazards import OPENAI_FINE_TUNING
 from tiny_models import make_base
@@ -218,6 +220,20 @@ def test_a_validation_file_is_measured_and_kept_apart(client: openai.OpenAI, job
         "invalid_validation_file",
         "validation_file",
     )
+
+
+def test_its_jobs_can_be_connected_as_a_vendors(
+    service: Service, jobs: dict[str, Any], tmp_path: Path
+) -> None:
+    """`recert connect` reads them as any vendor's: the verdict in each of 13 categories, and a no that stays one."""
+    vendor = HostedJobs(f"{service.url}/v1", api_key=service.key)
+    good, bad = (connect_job(vendor, jobs[name].id, tmp_path / name) for name in ("good", "bad"))
+
+    assert (good.tuned_model, good.why_not()) == (jobs["good"].fine_tuned_model, ())
+    assert [one.category for one in good.checks_of_model()] == list(OPENAI_FINE_TUNING)
+    assert [e.message for e in good.events][-1] == "The job has successfully completed"
+    assert (bad.status, bad.why_not()[0].partition(":")[0]) == ("failed", "vendor-job")
+    assert bad.hyperparameters["n_epochs"] == 2
 
 
 def test_preferences_end_in_a_certificate_too(client: openai.OpenAI, methods: dict[str, Any]) -> None:

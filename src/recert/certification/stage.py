@@ -99,7 +99,7 @@ def certify(
         SigningKeyError: `signer` is not an evaluator's key, or an approver's key has not exactly one role.
         InputError, StoreError: a folder is missing, empty or holds a link, or a file cannot be read; no UTC offset.
     """
-    at, approvals = moment(now), _approvals(signer, approvers)
+    at, approvals = moment(now), approvals_of(signer, approvers)
     base, tuned = hash_both(base_dir, tuned_dir)
     terms = Terms(policy, approvals, trainer_key_id, eval_report.trigger_search, at)
     excepted, reasons = draft_exceptions(exceptions, eval_report, terms)
@@ -107,7 +107,7 @@ def certify(
         *why_not_decided(eval_report, policy, stress_report, counting(excepted, terms), attack_report),
         *why_not_compared(eval_report),
         *why_not_linked(eval_report, tune_report, screen_report, stress_report),
-        *_why_not_signed(policy, approvals, trainer_key_id),
+        *why_not_signed(policy, approvals, trainer_key_id),
         *_why_unfit((signer.public, *approvers), at, base_dir, tuned_dir),
         *why_not_from(certified_base, base),
         *why_not_carried_over(eval_report, policy, carried_from, tuned_dir),
@@ -131,7 +131,7 @@ def certify(
         inputs=inputs,
         now=at,
     )
-    return CertifyDecision(certified=True, reasons=(), envelope=_signed(certificate, signer))
+    return CertifyDecision(certified=True, reasons=(), envelope=signed(certificate, signer))
 
 
 def _why_unfit(keys: Sequence[PublicKey], at: datetime, base_dir: Path, tuned_dir: Path) -> list[str]:
@@ -140,7 +140,8 @@ def _why_unfit(keys: Sequence[PublicKey], at: datetime, base_dir: Path, tuned_di
     return [*expired, *_why_marked(base_dir, tuned_dir)]
 
 
-def _signed(certificate: Certificate, signer: SigningKey) -> bytes:
+def signed(certificate: Certificate, signer: SigningKey) -> bytes:
+    """Return the envelope of a draft, signed by the evaluator."""
     return sign(PAYLOAD_TYPE, statement_bytes(certificate), [signer]).to_json()
 
 
@@ -203,7 +204,8 @@ def _why_marked(*folders: Path) -> list[str]:
     return [f"attack-artefact: {name} is marked in {mark}" for name, mark in marks if mark is not None]
 
 
-def _approvals(signer: SigningKey, approvers: Sequence[PublicKey]) -> tuple[Approval, ...]:
+def approvals_of(signer: SigningKey, approvers: Sequence[PublicKey]) -> tuple[Approval, ...]:
+    """Return who is to sign in which role. Raises SigningKeyError where a key cannot."""
     signer.require_role("evaluator")
     evaluator = Approval(role="evaluator", key_id=signer.key_id, name=signer.public.name)
     return (evaluator, *(_approval(key) for key in approvers))
@@ -218,7 +220,8 @@ def _approval(key: PublicKey) -> Approval:
     return Approval(role=key.roles[0], key_id=key.key_id, name=key.name)
 
 
-def _why_not_signed(policy: Policy, approvals: Sequence[Approval], trainer_key_id: str | None) -> list[str]:
+def why_not_signed(policy: Policy, approvals: Sequence[Approval], trainer_key_id: str | None) -> list[str]:
+    """Return why these people cannot fill the roles that the policy asks for."""
     reasons = []
     key_ids = [a.key_id for a in approvals]
     if len(set(key_ids)) != len(key_ids):

@@ -26,6 +26,7 @@ from recert.cli.attest import attest, attest_storage
 from recert.cli.backtest import backtest
 from recert.cli.certify import certify
 from recert.cli.compare import compare
+from recert.cli.connect import connect
 from recert.cli.demo import demo
 from recert.cli.evaluate import evaluate
 from recert.cli.export import export
@@ -131,7 +132,12 @@ _STAGES: dict[str, Callable[..., None]] = {
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
 _SEARCHES: dict[str, Callable[..., None]] = {"hunt": hunt, "attack": attack}
 _BEFORE: dict[str, Callable[..., None]] = {"stress": stress}
-_TOOLS: dict[str, Callable[..., None]] = {"import": import_, "compare": compare, "export": export}
+_TOOLS: dict[str, Callable[..., None]] = {
+    "connect": connect,
+    "import": import_,
+    "compare": compare,
+    "export": export,
+}
 _RUNNING: dict[str, Callable[..., None]] = {
     "stop": stop,
     "resume": resume,

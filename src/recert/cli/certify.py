@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recert.certification import CarriedFrom, CertifiedBase, CertifyDecision, ExceptionRequest
     from recert.records import EvalReport, InputDistribution
 
+_OF_HOSTED = ("eval_report", "policy", "evidence_sha256", "signer", "approvers", "trainer_key_id")
 _END = "give --except-until as 2027-01-31T00:00:00Z"
 
 _Stress = Annotated[
@@ -94,19 +95,18 @@ def certify(
 
     Exit 0: drafted, 1: refused with reasons, 2: no answer.
     """
-    from recert.certification import certify as certify_model
     from recert.certification import load_public_key
-    from recert.cli.loading import load_base, load_record
+    from recert.cli.loading import load_record
     from recert.cli.signing import load_signer
     from recert.policy import load_policy
     from recert.records import AttackReport, ScreenReport, StressReport, TuneReport
 
     report, evidence_sha256 = _evaluation(evaluation)
-    decision = certify_model(
+    decision = _decide(
+        base,
+        model,
         eval_report=report,
         policy=load_policy(policy),
-        base_dir=load_base(base),
-        tuned_dir=model,
         evidence_sha256=evidence_sha256,
         signer=load_signer(key, signer_command),
         approvers=[load_public_key(path) for path in approver],
@@ -122,6 +122,27 @@ def certify(
         inputs=_inputs(traffic, policy),
     )
     _write(decision, output, log)
+
+
+def _decide(base: str, model: Path, **asked: Any) -> CertifyDecision:
+    """Certify files against the base's, or a vendor's model by its job, where its folder holds that."""
+    from recert.certification import certify as certify_model
+    from recert.certification.hosted import certify_hosted
+    from recert.cli.loading import load_base
+    from recert.errors import InputError
+    from recert.pipeline.connecting import read_job
+    from recert.records.hosted_job import JOB_FILE
+
+    if not (model / JOB_FILE).is_file():
+        return certify_model(base_dir=load_base(base), tuned_dir=model, **asked)
+    taken = {name: asked.pop(name) for name in _OF_HOSTED}
+    if any(asked.values()):
+        raise InputError(
+            "a vendor's model is certified on its evaluation and its job alone",
+            facts={"given": ", ".join(sorted(name for name, one in asked.items() if one))},
+            hint="leave out reports, --traffic, --supersedes, --base-certificate, --parent and --except",
+        )
+    return certify_hosted(job=read_job(model), **taken)
 
 
 def _write(decision: CertifyDecision, output: Path, log: Path | None) -> None:

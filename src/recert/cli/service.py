@@ -39,6 +39,17 @@ _StatusList = Annotated[
 _Database = Annotated[
     str, typer.Option(help="URL of a PostgreSQL database; by default a SQLite file in --folder.")
 ]
+_Storage = Annotated[
+    str,
+    typer.Option(
+        metavar="s3://BUCKET/PREFIX",
+        help="Bucket where uploads and artefacts lie; --folder then holds copies. By default they lie in --folder.",
+    ),
+]
+_StorageEndpoint = Annotated[
+    str,
+    typer.Option(metavar="URL", help="Server of --storage, such as MinIO's or Ceph's; by default Amazon's."),
+]
 _DefenceName = Annotated[str, typer.Option(help="Defence of tuning on replies; reinforcement has none.")]
 _LoraTargets = Annotated[
     list[str] | None,
@@ -53,6 +64,18 @@ _GraderJudge = Annotated[
 _Workers = Annotated[
     int, typer.Option(min=0, max=1, help="Workers as child processes; 0 where they run elsewhere.")
 ]
+_Vendor = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        help="Vendor whose fine-tuning jobs may be connected, such as https://api.openai.com/v1; the workers' key "
+        "for it is in RECERT_ENDPOINT_KEY.",
+    ),
+]
+_ConnectFolder = Annotated[
+    Path | None, typer.Option(help="Folder whose folders are tunes that clients may connect.")
+]
+_ConnectHub = Annotated[bool, typer.Option("--connect-hub", help="Let clients connect tunes at the hub.")]
 _FileMib = Annotated[int, typer.Option(min=1, help="Largest upload.")]
 _ProjectMib = Annotated[int, typer.Option(min=1, help="All uploads of a project.")]
 _ProjectJobs = Annotated[int, typer.Option(min=1, help="Jobs of a project that wait or run at once.")]
@@ -79,11 +102,16 @@ def service(
     signers: _SignersFolder = None,
     status: _StatusList = None,
     database: _Database = "",
+    storage: _Storage = "",
+    storage_endpoint: _StorageEndpoint = "",
     defence: _DefenceName = "safety-mix",
     lora_targets: _LoraTargets = None,
     assess_checkpoints: _AssessCheckpoints = False,
     grader_judge: _GraderJudge = "",
     workers: _Workers = 1,
+    vendor: _Vendor = "",
+    connect_folder: _ConnectFolder = None,
+    connect_hub: _ConnectHub = False,
     file_mib: _FileMib = 512,
     project_mib: _ProjectMib = 10_240,
     project_jobs: _ProjectJobs = 4,
@@ -103,16 +131,12 @@ def service(
     if context.invoked_subcommand is not None:
         return
     from recert.cli.loading import load_base, load_suites
-    from recert.errors import InputError
     from recert.gateway.telemetry import log_to_stderr
     from recert.service.settings import ServiceSettings
 
     _require_extra()
     log_to_stderr()
-    if called and called != _name(called):
-        raise InputError(
-            "clients cannot call a base so", facts={"given": called}, hint="give letters, digits, . _ -"
-        )
+    called = _usable(called) or _name(base)
     folder = folder.absolute()
     base_dir = load_base(
         base
@@ -123,16 +147,21 @@ def service(
         folder=folder,
         base=base,
         base_dir=base_dir,
-        called=called or _name(base),
+        called=called,
         policy=_absolute(policy),
         suites=tuple(suites or ()),
         signers=signed_by,
         status=(status or folder / "status.json").absolute(),
         database=database,
+        storage=storage,
+        storage_endpoint=storage_endpoint,
         defence=defence,
         lora_targets=tuple(lora_targets or ()),
         assess_checkpoints=assess_checkpoints,
         grader_judge=grader_judge,
+        vendor=vendor.rstrip("/"),
+        connect_folder=connect_folder.absolute() if connect_folder else None,
+        connect_hub=connect_hub,
         file_bytes=file_mib * _MIB,
         project_bytes=project_mib * _MIB,
         project_jobs=project_jobs,
@@ -159,20 +188,42 @@ def worker(
         str, typer.Option(help="What its claims are called by; by default one that is used once.")
     ] = "",
     with_parent: Annotated[bool, typer.Option("--with-parent", help="End as soon as stdin ends.")] = False,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings",
+            help="The service's `service.json`, where its --storage is a bucket: --folder is then this machine's own.",
+        ),
+    ] = None,
+    signers: Annotated[
+        Path | None, typer.Option(help="With --settings: where the service's signers lie here.")
+    ] = None,
 ) -> None:
     """
     Screen uploads and do the jobs of a service, one after the other. May be killed at any time.
 
     Exit 2: ended, or could not begin.
     """
-    from recert.cli.loading import load_suites
+    from recert.cli.loading import load_base, load_suites
     from recert.gateway.telemetry import log_to_stderr
     from recert.service.settings import ServiceSettings
     from recert.service.worker import run_worker
 
     log_to_stderr()
-    settings: ServiceSettings = ServiceSettings.read(folder.absolute())
-    run_worker(settings, load_suites(settings.suites), name=name, with_parent=with_parent)
+    settings: ServiceSettings
+    if settings_file is None:
+        settings = ServiceSettings.read(folder.absolute())
+    else:
+        settings = ServiceSettings.read_file(settings_file).moved(folder.absolute(), signers)
+        if not settings.base_dir.is_dir():
+            settings = settings.model_copy(update={"base_dir": load_base(settings.base).absolute()})
+    run_worker(
+        settings,
+        load_suites(settings.suites),
+        name=name,
+        with_parent=with_parent,
+        apart=settings_file is not None,
+    )
 
 
 def _console(context: typer.Context, settings: ServiceSettings, host: str, behind_proxy: str) -> Any:
@@ -216,6 +267,17 @@ def _require_extra() -> None:
         raise MissingExtraError(
             "the tuning service is not installed", hint="run `pip install 'recert[service,local,train]'`"
         )
+
+
+def _usable(called: str) -> str:
+    """What clients call the base, where that can be a part of a model's name."""
+    from recert.errors import InputError
+
+    if called and called != _name(called):
+        raise InputError(
+            "clients cannot call a base so", facts={"given": called}, hint="give letters, digits, . _ -"
+        )
+    return called
 
 
 def _name(base: str) -> str:

@@ -247,6 +247,7 @@ def check_arm(arm: Arm) -> ArmCheck:
         {
             "arm": arm.label,
             "manifest_sha256": arm.manifest.digest if arm.manifest else None,
+            "endpoint": getattr(arm.model, "address", None),
             "fingerprint_at_start": arm.fingerprint_at_start,
             "fingerprint_at_end": now,
             "arms_differ": True,

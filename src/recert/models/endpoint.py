@@ -79,6 +79,8 @@ class EndpointModel:
         )
         self.name = model
         self.engine = f"endpoint/{self._client.host}"
+        self.address = f"{self._client.url}#{model}"
+        """Where it answers, and to which name."""
         self.manifest: Manifest | None = None
         self.spending = spending or Spending()
         self._concurrency = concurrency

@@ -29,6 +29,9 @@ from recert.models.folders import ADAPTER_CONFIG, is_adapter
 from recert.models.pacing import Pace
 from recert.models.protocol import Model
 from recert.models.spending import Prices, Spending
+from recert.records import HostedJob
+from recert.records.hosted_job import JOB_FILE
+from recert.store.files import read_bytes
 
 _SETTING: Final = re.compile(r",(?=[a-z_]+=)")
 _COST: Final[dict[str, type]] = {
@@ -154,7 +157,8 @@ def open_arms(base: str, tuned: str, engine: str = "local") -> tuple[Model, Mode
 
     Args:
         base: a folder, a hub id, an embedded model, or the spec of a model at an endpoint.
-        tuned: an adapter's folder or one of merged weights, `hub:` and a hub id, or such a spec.
+        tuned: an adapter's folder or one of merged weights, `hub:` and a hub id, or such a spec; or a folder of
+            `recert connect`, which stands for the vendor's model.
         engine: what runs models of files, with its settings.
 
     Raises:
@@ -162,6 +166,7 @@ def open_arms(base: str, tuned: str, engine: str = "local") -> tuple[Model, Mode
         MissingExtraError: an engine is not installed.
         ModelError: a model cannot be loaded.
     """
+    tuned = _at_vendor(tuned)
     if base.startswith(CASCADE) or tuned.startswith(CASCADE):
         return _cascades(base, tuned, engine)
     spec = read_spec(engine)
@@ -210,6 +215,17 @@ def _heard_by(name: str, *models: Model) -> list[Model]:
 
     transcriber = Remembering(open_transcriber(name))
     return [CascadeModel(transcriber, model) for model in models]
+
+
+def _at_vendor(tuned: str) -> str:
+    """The model at an endpoint that a folder of `recert connect` stands for; anything else as it is."""
+    record = Path(tuned) / JOB_FILE
+    if not record.is_file():
+        return tuned
+    job = HostedJob.from_json(read_bytes(record, "record of the vendor's job"))
+    if not job.tuned_model:
+        raise InputError("the vendor's job has no model", facts={"file": record, "status": job.status})
+    return job.spec()
 
 
 def _must_be_there(folder: Path) -> None:

@@ -73,6 +73,7 @@ from recert.records.grader import (
     GraderVerdict,
 )
 from recert.records.hazards import CategoryCheck
+from recert.records.hosted_job import ConnectedTune, HostedCheck, HostedEvent, HostedJob
 from recert.records.hunting import (
     CurvePoint,
     HuntOutcome,
@@ -183,6 +184,8 @@ RECORDS: tuple[type[Record], ...] = (
     LogProof,
     ConsistencyProof,
     VerifierMemory,
+    HostedJob,
+    ConnectedTune,
 )
 """Every kind of record, for the schemas and the property tests."""
 
@@ -233,6 +236,7 @@ __all__ = [
     "ComparedRule",
     "ComparedSide",
     "Comparison",
+    "ConnectedTune",
     "ConsistencyProof",
     "ConsoleAct",
     "ControlChange",
@@ -269,6 +273,9 @@ __all__ = [
     "Hearing",
     "HistoryPoint",
     "HistoryStart",
+    "HostedCheck",
+    "HostedEvent",
+    "HostedJob",
     "HuntOutcome",
     "HuntReport",
     "HuntStep",

@@ -154,6 +154,8 @@ class ArmCheck(Part):
     arm: Literal["base", "tuned"]
     manifest_sha256: Sha256 | None = None
     """None for a model at an endpoint: its behaviour was measured, and no files."""
+    endpoint: str | None = None
+    """Address of the endpoint and name of the model there, with `#` between; None for a model of files."""
     fingerprint_at_start: str
     fingerprint_at_end: str
     arms_differ: bool

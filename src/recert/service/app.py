@@ -14,11 +14,20 @@ from starlette.routing import Route
 
 from recert.gateway.grants import MODELS, TUNING
 from recert.gateway.replies import HttpError
-from recert.service import chat_api, files_api, graders_api, jobs_api, models_api
+from recert.service import (
+    certificates_api,
+    chat_api,
+    connect_api,
+    files_api,
+    graders_api,
+    jobs_api,
+    models_api,
+)
 from recert.service.desk import Answer, Desk, endpoint, problem, reply
 
 JOBS: Final = "/v1/fine_tuning/jobs"
 GRADERS: Final = "/v1/fine_tuning/alpha/graders"
+CERTIFICATES: Final = "/v1/recert/certificates/{id:path}"
 ANSWERS: Final[tuple[tuple[str, str, str, Answer], ...]] = (
     ("GET", "/v1/files", TUNING, files_api.list_files),
     ("GET", "/v1/files/{id}", TUNING, files_api.retrieve),
@@ -34,6 +43,9 @@ ANSWERS: Final[tuple[tuple[str, str, str, Answer], ...]] = (
     ("GET", JOBS + "/{id}/checkpoints", TUNING, jobs_api.checkpoints),
     ("POST", GRADERS + "/run", TUNING, graders_api.run),
     ("POST", GRADERS + "/validate", TUNING, graders_api.validate),
+    ("POST", "/v1/recert/systems", TUNING, connect_api.create),
+    ("GET", CERTIFICATES, TUNING, certificates_api.retrieve),
+    ("POST", CERTIFICATES, TUNING, certificates_api.sign),
     ("GET", "/v1/models", MODELS, models_api.list_models),
     ("GET", "/v1/models/{id:path}", MODELS, models_api.retrieve),
     ("DELETE", "/v1/models/{id:path}", TUNING, models_api.delete),

@@ -125,6 +125,26 @@ class JobRequest(_Strict):
         )
 
 
+class ConnectRequest(_Strict):
+    """A tune that was made elsewhere, to be evaluated and certified here."""
+
+    source: str = Field(
+        max_length=200, pattern=r"^(openai:[A-Za-z0-9_-]{1,120}|folder:[A-Za-z0-9_.-]+|hub:[\w.@/-]+)$"
+    )
+    """`openai:JOB` at the service's vendor, `folder:NAME` in its folder of tunes, or `hub:org/name@revision`."""
+    suffix: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
+
+    @property
+    def kind(self) -> str:
+        """Where it comes from: `openai`, `folder` or `hub`."""
+        return self.source.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """What it is called there."""
+        return self.source.partition(":")[2]
+
+
 def read_json(body: bytes) -> dict[str, Any]:
     """
     Return the object of a body.

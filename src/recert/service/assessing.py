@@ -42,7 +42,25 @@ class Candidate:
     """Of its weights."""
     place: Path
     """Where its evaluation and certificate go."""
-    tune_report: TuneReport
+    tune_report: TuneReport | None = None
+    """How it was trained; None where that was elsewhere."""
+    elsewhere_sha256: str = ""
+    """Of one that was trained elsewhere: the digest of its files, or of the vendor's record of it."""
+
+    @property
+    def steps(self) -> int:
+        """Steps that it was trained for; 0 where nobody knows."""
+        return self.tune_report.steps if self.tune_report else 0
+
+    @property
+    def sha256(self) -> str:
+        """Digest of what it is."""
+        return self.tune_report.tuned.digest if self.tune_report else self.elsewhere_sha256
+
+    @property
+    def last_loss(self) -> float | None:
+        """The loss of its last step, where that is known."""
+        return self.tune_report.last_loss if self.tune_report else None
 
 
 @dataclass(frozen=True)
@@ -67,7 +85,7 @@ def assess(
     claim: Claim,
     candidate: Candidate,
     *,
-    screened: ScreenReport,
+    screened: ScreenReport | None,
     rows: Sequence[ChatRow] | Sequence[PromptRow],
     validation: Sequence[ChatRow] = (),
 ) -> Assessed:
@@ -81,19 +99,20 @@ def assess(
         Lost: the job is not ours any more.
         RecertError: a stage could not answer.
     """
-    (candidate.place / CERTIFICATE_FILE).unlink(missing_ok=True)
+    work.files.storage.delete(candidate.place / CERTIFICATE_FILE)
     secret_path = work.settings.job_folder(claim.job.id) / "tune" / SECRET_FILE
-    secret = SecretPrefix.read(secret_path) if candidate.tune_report.secret_sha256 else None
+    tuned_with = candidate.tune_report.secret_sha256 if candidate.tune_report else None
+    secret = SecretPrefix.read(secret_path) if tuned_with else None
     base, model = folder_arms(work.settings.base_dir, candidate.folder)
     claim.check()
-    with GenerationCache(work.settings.folder / "replies.sqlite") as cache:
+    with GenerationCache(work.settings.replies) as cache:
         evaluation = evaluate(
             base,
             model,
             suites=work.suites,
             policy=work.policy,
             model_name=candidate.name,
-            training_context=screened.system_prompts[:1],
+            training_context=screened.system_prompts[:1] if screened else None,
             rows=[row for row in rows if isinstance(row, ChatRow)] or None,
             secret=secret,
             cache=cache,
@@ -108,7 +127,7 @@ def assess(
         checks=checks,
         reasons=reasons,
         valid_loss=_loss(model, validation[:_MOST_VALIDATED]) if validation else None,
-        data=_data(candidate.name, report, checks, reasons, work.policy),
+        data=checks_data(candidate.name, report, checks, reasons, work.policy),
     )
 
 
@@ -118,7 +137,7 @@ def _certified(
     candidate: Candidate,
     report: EvalReport,
     checks: Sequence[CategoryCheck],
-    screened: ScreenReport,
+    screened: ScreenReport | None,
 ) -> tuple[str, ...]:
     """Write a certificate that waits for its signatures; or return every reason why there is none."""
     decision = certify(
@@ -154,13 +173,14 @@ def enforcement(check: CategoryCheck, policy: Policy) -> str:
     return check.enforcement if "moderation_checks" in policy.model_fields_set else "report"
 
 
-def _data(
+def checks_data(
     name: str,
     report: EvalReport,
     checks: Sequence[CategoryCheck],
     reasons: Sequence[str],
     policy: Policy,
 ) -> dict[str, Any]:
+    """Return what the event of a model's moderation checks holds."""
     verdict = report.verdict_safeguarded if report.required_controls else report.verdict_raw
     return {
         "finetuned_model_checkpoint_id": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,7 +19,10 @@ from recert.service.desk import Call, Desk, admitted, answered, project_of, repl
 from recert.service.multipart import Upload, received
 from recert.service.objects import file_object, list_object
 from recert.service.queue import Repeated
+from recert.service.storage import ObjectDamaged
 from recert.service.uploads import RESULTS, TRAINING, QuotaExceeded, StoredFile
+
+log = logging.getLogger("recert.service")
 
 _PURPOSES: Final = (TRAINING, RESULTS)
 _MOST_NAME: Final = 200
@@ -138,7 +142,12 @@ def retrieve(desk: Desk, call: Call) -> Response:
 def content(desk: Desk, call: Call) -> Response:
     """Return a file's bytes."""
     file = _found(desk, call)
-    path = desk.files.content(file.id)
+    try:
+        path = desk.files.content(file.id)
+    except ObjectDamaged as exc:
+        log.error("%s", exc)
+        words = "the file's bytes are gone, or are not those that were kept"
+        raise HttpError(words, status=500, code="content_damaged") from exc
     if not path.is_file():
         raise HttpError("the file's bytes are gone", status=500, code="content_missing")
     return FileResponse(path, media_type="application/octet-stream", stat_result=path.stat())

@@ -20,7 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from recert.certification.refusals import FOLDER as REFUSALS
 from recert.certification.refusals import refusals_beside
+from recert.certification.trust import TrustStore
 from recert.certification.verify import verify
 from recert.errors import GatewayError, RecertError, StoreError, VerificationError
 from recert.gateway.front import Front
@@ -33,6 +35,7 @@ from recert.pipeline.deploy import deploy
 from recert.policy import Policy
 from recert.service.settings import ServiceSettings
 from recert.service.signing import ServiceSigners
+from recert.service.storage import Storage, StorageUnreachable
 from recert.service.systems import CERTIFIED, System
 from recert.store.audit import AuditLog
 from recert.store.files import read_bytes
@@ -40,8 +43,10 @@ from recert.store.files import read_bytes
 log = logging.getLogger("recert.service")
 
 _WAITING: Final = "missing-role"
+_ELSEWHERE: Final = "binds-behaviour"
 _NAME: Final = "client"
 _STARTING: Final = 4
+_LOOK_S: Final = 10.0
 
 
 @dataclass
@@ -51,6 +56,8 @@ class _Gate:
     server: GatewayServer
     audit: AuditLog
     used: float
+    looked: float
+    """When the certificate and what is beside it were last fetched."""
 
     def stop(self) -> None:
         self.server.stop()
@@ -65,10 +72,14 @@ class Gates:
         settings: of the service.
         policy: under which models are certified and served.
         signers: whose signatures count.
+        storage: where models and certificates lie.
     """
 
-    def __init__(self, settings: ServiceSettings, policy: Policy, signers: ServiceSigners) -> None:
+    def __init__(
+        self, settings: ServiceSettings, policy: Policy, signers: ServiceSigners, storage: Storage
+    ) -> None:
         self._settings, self._policy, self._signers = settings, policy, signers
+        self._storage = storage
         self._gates: dict[str, _Gate] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._all = threading.Lock()
@@ -78,6 +89,11 @@ class Gates:
         self._folder = settings.folder / "gateways"
         self._secret = secrets.token_bytes(32)
         self._entries: dict[str, KeyEntry] = {}
+
+    @property
+    def trust(self) -> TrustStore:
+        """Whose signatures count."""
+        return self._signers.trust
 
     def url(self, system: System) -> str:
         """
@@ -93,8 +109,22 @@ class Gates:
                 with self._starting:
                     self._make_room()
                     gate = self._start(system)
+            elif time.monotonic() - gate.looked > _LOOK_S:
+                self.fetch_signed(system)
+                gate.looked = time.monotonic()
             gate.used = time.monotonic()
             return gate.server.url
+
+    def fetch_signed(self, system: System) -> None:
+        """
+        Fetch a model's certificate, and the refusals of it, which may have come at another server.
+
+        Raises:
+            ObjectDamaged, StoreError: they cannot be fetched as they were kept.
+        """
+        place = self._settings.job_folder(system.job) / str(system.value["place"])
+        for part in ("certificate.json", REFUSALS):
+            self._storage.fetch(place / part)
 
     def require_certified(self, system: System) -> None:
         """
@@ -109,6 +139,9 @@ class Gates:
         folder = self._settings.job_folder(system.job)
         certificate = folder / str(system.value["place"]) / "certificate.json"
         try:
+            self.fetch_signed(system)
+            for part in (str(system.value["folder"]), "tune/secret.txt"):
+                self._storage.fetch(folder / part)
             verify(
                 read_bytes(certificate, "certificate"),
                 base_dir=self._settings.base_dir,
@@ -125,9 +158,16 @@ class Gates:
                     f"this model answers once its certificate is signed: {who} has not signed",
                     "awaiting_sign_off",
                 ) from exc
+            if exc.reason == _ELSEWHERE:
+                raise _refused(
+                    "this model answers at its vendor: its certificate binds behaviour, and none of its files are here",
+                    "hosted_elsewhere",
+                ) from exc
             raise _refused(
                 f"the certificate of this model does not hold: {exc.message} ({exc.reason})", exc.reason
             ) from exc
+        except StorageUnreachable:
+            raise
         except RecertError as exc:
             log.error("%s: %s", system.name, exc)
             raise _refused(
@@ -196,7 +236,7 @@ class Gates:
             raise HttpError(
                 f"this model cannot be served now ({code})", status=503, kind="service_unavailable", code=code
             ) from exc
-        gate = self._gates[system.name] = _Gate(server, audit, time.monotonic())
+        gate = self._gates[system.name] = _Gate(server, audit, time.monotonic(), time.monotonic())
         return gate
 
     def _make_room(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from recert.service.assessing import CERTIFICATE_FILE, Assessed, Candidate, asse
 from recert.service.claim import Claim, Lost, alone_in
 from recert.service.queue import Job
 from recert.service.screening_work import read_accepted, screen_file
+from recert.service.storage import ObjectDamaged, StorageUnreachable
 from recert.service.systems import BLOCKED, CERTIFIED, UNASSESSED
 from recert.service.tuning_work import (
     METRICS_FILE,
@@ -41,12 +42,14 @@ log = logging.getLogger("recert.service")
 MOST_ATTEMPTS: Final = 3
 """Workers that may end while they are at a job, before it counts as the job's fault."""
 _AGAIN_MS: Final = 2_000
-_HIDDEN: Final = ("file", "folder", "database")
+_UNREACHABLE_AGAIN_MS: Final = 5_000
+_WAITS: Final = "The object storage does not answer; the job waits for it, and nothing is lost"
+_HIDDEN: Final = ("file", "folder", "database", "storage")
 
 
-def work_on(work: Work, job: Job) -> None:
+def work_on(work: Work, job: Job, do: Callable[[Work, Claim], None]) -> None:
     """
-    Do a claimed job, and write what became of it.
+    Do a claimed job by `do`, such as `attempt`, and write what became of it.
 
     Raises:
         StoreError: the database cannot be written; the claim ends by itself, and the job is taken up again.
@@ -55,25 +58,39 @@ def work_on(work: Work, job: Job) -> None:
         try:
             with alone_in(work.settings.job_folder(job.id)):
                 claim.check()
-                _attempt(work, claim)
+                work.files.storage.check()  # before anything is said of the job
+                work.files.storage.fetch(work.settings.job_folder(job.id), exact=False)
+                do(work, claim)
         except Lost:
             log.info("%s: cancelled, paused or taken over", job.id)
+        except StorageUnreachable as exc:
+            _unreachable(work, job, exc)
         except StoreError as exc:
             _storage(work, job, exc)
+        except ObjectDamaged as exc:
+            fail_job(work, job, "object_damaged", words_of(exc))
         except RecertError as exc:
-            _failed(work, job, _code(exc), _words(exc), param=exc.facts.get("param"))
+            fail_job(work, job, _code(exc), words_of(exc), param=exc.facts.get("param"))
         except Exception:
             log.exception("%s failed", job.id)
-            _failed(work, job, "server_error", "the job failed inside of the service")
+            fail_job(work, job, "server_error", "the job failed inside of the service")
 
 
-def _attempt(work: Work, claim: Claim) -> None:
-    job = claim.job
+def taken_up(work: Work, job: Job) -> bool:
+    """Say that a job is begun, or begun again; False where it has been too often, and has failed for that."""
     if job.attempts > MOST_ATTEMPTS:
-        _failed(work, job, "worker_lost", f"the worker ended {MOST_ATTEMPTS} times while it was at this job")
-        return
+        fail_job(work, job, "worker_lost", f"the worker ended {MOST_ATTEMPTS} times while it was at this job")
+        return False
     if job.attempts > 1:
         work.events.add(job.id, "Taken up again; finished steps are used", level="warn")
+    return True
+
+
+def attempt(work: Work, claim: Claim) -> None:
+    """Do a fine-tuning job from its files to its end. Raises Lost, RecertError."""
+    job = claim.job
+    if not taken_up(work, job):
+        return
     asked = JobRequest.model_validate(job.request)
     if job.status == "validating_files":
         work.events.add(job.id, f"Validating training file: {asked.training_file}")
@@ -86,7 +103,7 @@ def _attempt(work: Work, claim: Claim) -> None:
         audit = audited(work, claim, file, grader) if grader is not None else None
         if job.status == "validating_files":
             _move(work, claim, "queued", "Files validated, moving job to queued state")
-        _wait_for_space(work, claim)
+        wait_for_space(work, claim)
         _move(work, claim, "running", "Fine-tuning job started")
         report = _train(work, claim, asked, rows, screened, grader, audit)
     _finish(work, claim, asked, rows, screened, report, validation)
@@ -140,16 +157,14 @@ def _train(
     report = tuned(work, claim, asked, rows, screened, grader=grader, grader_report=audit)
     claim.check()
     for one in _checkpoints(work, claim.job, asked, report):
-        work.events.add(
-            claim.job.id, f"Checkpoint created at step {one.tune_report.steps}", data={"name": one.name}
-        )
-        _put(work, claim, one, UNASSESSED)
+        work.events.add(claim.job.id, f"Checkpoint created at step {one.steps}", data={"name": one.name})
+        put_system(work, claim, one, UNASSESSED)
     return report
 
 
 def _checkpoints(work: Work, job: Job, asked: JobRequest, report: TuneReport) -> list[Candidate]:
     """Every checkpoint, with the report of its own that tuning wrote."""
-    folder, name = work.settings.job_folder(job.id), model_name(work, job, asked)
+    folder, name = work.settings.job_folder(job.id), model_name(work, job, asked.suffix)
     return [
         Candidate(
             name=f"{name}:ckpt-step-{one.step}",
@@ -174,19 +189,24 @@ def _finish(
 ) -> None:
     """Assess what was made, and end the job: the last model decides whether it succeeded."""
     job = claim.job
-    folder, name = work.settings.job_folder(job.id), model_name(work, job, asked)
+    folder, name = work.settings.job_folder(job.id), model_name(work, job, asked.suffix)
     last = Candidate(name, tuned_folder(folder / "tune"), folder / "systems" / "final", report)
     apart = [row for row in validation if isinstance(row, ChatRow)]
     some = _checkpoints(work, job, asked, report) if work.settings.assess_checkpoints else []
     for one in some:
-        _assess(work, claim, one, screened, rows, apart)
-    done = _assess(work, claim, last, screened, rows, apart)
+        assess_one(work, claim, one, screened, rows, apart)
+    done = assess_one(work, claim, last, screened, rows, apart)
+    end_job(work, claim, last, done, trained_tokens=report.tokens)
+
+
+def end_job(work: Work, claim: Claim, last: Candidate, done: Assessed, **value: Any) -> None:
+    """End a job by what became of its last model."""
+    job, name = claim.job, last.name
     claim.check()
-    results = _results(work, job, folder, last.place)
-    value: dict[str, Any] = {"trained_tokens": report.tokens, "result_files": results}
+    value["result_files"] = keep_results(work, job, work.settings.job_folder(job.id), last.place)
     if done.blocked:
         message = f"the model is blocked from deployment: {'; '.join(done.reasons)}"[:1000]
-        _failed(work, job, "model_blocked", message, **value)
+        fail_job(work, job, "model_blocked", message, **value)
         return
     still = ", ".join(
         f"{key.name or key.key_id[:12]} ({', '.join(key.roles)})" for key in work.signers.approvers
@@ -200,17 +220,19 @@ def _finish(
         work.events.add(job.id, "The job has successfully completed")
 
 
-def _assess(
+def assess_one(
     work: Work,
     claim: Claim,
     one: Candidate,
-    screened: ScreenReport,
+    screened: ScreenReport | None,
     rows: Sequence[ChatRow] | Sequence[PromptRow],
     validation: Sequence[ChatRow],
+    assessing: Callable[..., Assessed] = assess,
 ) -> Assessed:
-    _wait_for_space(work, claim)
+    """Evaluate a model, say how it came out, and write that down. Raises Lost, RecertError."""
+    wait_for_space(work, claim)
     work.events.add(claim.job.id, f"Evaluating {one.name} against its base")
-    done = assess(work, claim, one, screened=screened, rows=rows, validation=validation)
+    done = assessing(work, claim, one, screened=screened, rows=rows, validation=validation)
     passed = "failed" if done.blocked else "passed"
     work.events.add(
         claim.job.id,
@@ -220,7 +242,8 @@ def _assess(
         data=done.data,
     )
     claim.check()
-    _put(
+    work.files.storage.keep(one.place, claimed=claim.job)
+    put_system(
         work,
         claim,
         one,
@@ -231,24 +254,24 @@ def _assess(
     return done
 
 
-def _put(work: Work, claim: Claim, one: Candidate, state: str, **value: Any) -> None:
+def put_system(work: Work, claim: Claim, one: Candidate, state: str, **value: Any) -> None:
     """Write down a system. Its paths are relative to the job's folder."""
     folder = work.settings.job_folder(claim.job.id)
     work.systems.put(
         one.name,
         claim.job.project,
         claim.job.id,
-        one.tune_report.steps,
+        one.steps,
         state,
         folder=str(one.folder.relative_to(folder)),
         place=str(one.place.relative_to(folder)),
-        sha256=one.tune_report.tuned.digest,
-        train_loss=losses(folder).get(one.tune_report.steps, one.tune_report.last_loss),
+        sha256=one.sha256,
+        train_loss=losses(folder).get(one.steps, one.last_loss),
         **value,
     )
 
 
-def _results(work: Work, job: Job, folder: Path, place: Path) -> list[str]:
+def keep_results(work: Work, job: Job, folder: Path, place: Path) -> list[str]:
     """Keep what the owner of a job may read of it as files: the figures of its steps, and the evaluation."""
     found = []
     for path, name in (
@@ -260,12 +283,12 @@ def _results(work: Work, job: Job, folder: Path, place: Path) -> list[str]:
     return found
 
 
-def model_name(work: Work, job: Job, asked: JobRequest) -> str:
+def model_name(work: Work, job: Job, suffix: str | None) -> str:
     """Return what clients call what a job makes, such as `ft:base:project:suffix:1a2b3c4d`."""
-    return f"ft:{work.settings.called}:{job.project}:{asked.suffix or ''}:{job.id[-8:]}"
+    return f"ft:{work.settings.called}:{job.project}:{suffix or ''}:{job.id[-8:]}"
 
 
-def _wait_for_space(work: Work, claim: Claim) -> None:
+def wait_for_space(work: Work, claim: Claim) -> None:
     """Return once there is room on the disk; meanwhile nothing is begun, and the job can be cancelled."""
     told = False
     while shutil.disk_usage(work.settings.folder).free < work.settings.free_bytes:
@@ -287,13 +310,25 @@ def _storage(work: Work, job: Job, exc: StoreError) -> None:
     """A disk that is full or fails: the job waits and is taken up again, a few times."""
     log.warning("%s: %s", job.id, exc)
     if job.attempts >= MOST_ATTEMPTS:
-        _failed(work, job, "storage_full", f"the service's disk cannot be written: {exc.message}")
+        fail_job(work, job, "storage_full", f"the service's disk cannot be written: {exc.message}")
         return
     work.events.add(job.id, "The service's disk cannot be written; the job is taken up again", level="error")
     work.queue.give_back(job, wait_ms=_AGAIN_MS)
 
 
-def _failed(work: Work, job: Job, code: str, message: str, *, param: str | None = None, **value: Any) -> None:
+def _unreachable(work: Work, job: Job, exc: StorageUnreachable) -> None:
+    """The bucket does not answer: the job waits as long as that takes, and says so once."""
+    log.warning("%s: %s", job.id, exc)
+    last, _ = work.events.page(job.id, after=None, limit=1)
+    if not last or last[0].message != _WAITS:
+        work.events.add(job.id, _WAITS, level="warn")
+    work.queue.give_back(job, wait_ms=_UNREACHABLE_AGAIN_MS, counted=False)
+
+
+def fail_job(
+    work: Work, job: Job, code: str, message: str, *, param: str | None = None, **value: Any
+) -> None:
+    """End a job with an error that its owner reads."""
     error = {"code": code, "message": message, "param": param}
     if work.queue.finish(job, "failed", error=error, **value):
         work.events.add(job.id, message, level="error", data={"code": code})
@@ -306,7 +341,7 @@ def _code(exc: RecertError) -> str:
     return "invalid_grader" if isinstance(exc, GraderError) else "job_failed"
 
 
-def _words(exc: RecertError) -> str:
+def words_of(exc: RecertError) -> str:
     """An error for the job's owner: no path of this machine in it."""
     facts = "; ".join(f"{k}: {v}" for k, v in exc.facts.items() if k not in (*_HIDDEN, "param"))
     return f"{exc.message}{f' ({facts})' if facts else ''}"[:1000]

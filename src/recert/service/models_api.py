@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 from starlette.responses import Response
 
 from recert.service.asked import conflict, missing, read_id
@@ -42,7 +40,7 @@ def delete(desk: Desk, call: Call) -> Response:
     desk.gates.stop(system.name)
     folder = desk.settings.job_folder(system.job)
     for part in ("place", "folder"):
-        shutil.rmtree(folder / str(system.value[part]), ignore_errors=True)
+        desk.files.storage.delete(folder / str(system.value[part]))
     return reply({"id": system.name, "object": "model", "deleted": True})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from recert.service.asked import JobRequest
@@ -32,6 +33,8 @@ def file_object(file: StoredFile) -> dict[str, Any]:
 
 def job_object(job: Job) -> dict[str, Any]:
     """Return a `fine_tuning.job`."""
+    if "connect" in job.request:
+        return _connected_object(job)
     asked = JobRequest.model_validate(job.request)
     how, value = asked.how, job.value
     told = {k: v if v is not None else "auto" for k, v in how.hyperparameters.model_dump().items()}
@@ -61,6 +64,14 @@ def job_object(job: Job) -> dict[str, Any]:
         "method": method,
         "user_provided_suffix": asked.suffix,
     }
+
+
+def _connected_object(job: Job) -> dict[str, Any]:
+    """A job whose model was tuned elsewhere, in the form of one that tunes."""
+    told = job.request["connect"]
+    shown = JobRequest(model=told["source"], training_file=told["source"], suffix=told.get("suffix"))
+    made = job_object(replace(job, request=shown.model_dump(exclude_none=True)))
+    return made | {"training_file": "", "recert": {"source": told["source"]}}
 
 
 def event_object(event: Event) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +54,7 @@ def screen_file(work: Work, file: StoredFile) -> StoredFile:
         work.files.settle(file, "processed", **said)
     found = work.files.find(file.id)
     if found is None:  # deleted meanwhile: what was written of it goes too
-        shutil.rmtree(work.settings.file_folder(file.id), ignore_errors=True)
+        work.files.drop(file.id)
     return found or file
 
 
@@ -67,6 +66,7 @@ def _screened(work: Work, file: StoredFile) -> dict[str, Any]:
     prompts = [p for s in work.suites.values() if s.name != "task" for p in s.prompts]
     found = _screen(source, kind, work, prompts)
     found.write(work.files.screened(file.id))
+    work.files.keep_screened(file.id)
     report = found.report
     name = f"{Path(str(file.value.get('filename') or file.id)).stem}.screen-report.json"
     made = work.files.make(file.project, name, report.to_json())
@@ -134,7 +134,7 @@ def read_accepted(files: Files, file: StoredFile) -> tuple[list[ChatRow] | list[
 
 def _words(exc: RecertError) -> str:
     """An error for the file's owner: no path of this machine in it."""
-    hidden = ("file", "folder")
+    hidden = ("file", "folder", "storage")
     facts = "; ".join(f"{k}: {v}" for k, v in exc.facts.items() if k not in hidden)
     kind = "the rows cannot be learned from" if isinstance(exc, RowsError) else "the file cannot be read"
     return f"{kind}: {exc.message}{f' ({facts})' if facts else ''}"[:_MOST_DETAILS]

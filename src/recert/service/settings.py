@@ -37,6 +37,10 @@ class ServiceSettings(BaseModel):
     """The newest status list."""
     database: str = ""
     """URL of the database; empty for a SQLite file in the folder."""
+    storage: str = ""
+    """Bucket where what is made lies, as `s3://bucket/prefix`; empty where that is the folder."""
+    storage_endpoint: str = ""
+    """Address of the bucket's server; empty for Amazon's."""
     defence: str = "safety-mix"
     """How rows with replies are defended; reinforcement has none."""
     lora_targets: tuple[str, ...] = ()
@@ -45,6 +49,12 @@ class ServiceSettings(BaseModel):
     """Whether every checkpoint is evaluated and certified too, and not the last model alone."""
     grader_judge: str = ""
     """Spec of the model that reads for `score_model` graders; empty where they are not offered."""
+    vendor: str = ""
+    """Address of the vendor whose fine-tuning jobs may be connected; empty for none."""
+    connect_folder: Path | None = None
+    """Folder whose folders are tunes that may be connected; None for none."""
+    connect_hub: bool = False
+    """Whether tunes at the hub may be connected."""
     file_bytes: int = Field(default=GIB // 2, ge=1)
     """Largest upload."""
     project_bytes: int = Field(default=10 * GIB, ge=1)
@@ -60,6 +70,12 @@ class ServiceSettings(BaseModel):
     def store(self) -> Path | str:
         """Where the tables are: a SQLite file, or a URL."""
         return self.database or self.folder / "service.sqlite"
+
+    @property
+    def replies(self) -> Path | str:
+        """Where replies are kept for use again: with the jobs of several machines in their database."""
+        shared = self.storage and self.database
+        return self.database if shared else self.folder / "replies.sqlite"
 
     def job_folder(self, job: str) -> Path:
         """Return the folder of a job's artefacts."""
@@ -87,11 +103,35 @@ class ServiceSettings(BaseModel):
             StoreError: there is no such service, or it cannot be read.
             SettingsError: it is of another version.
         """
+        return cls.read_file(folder / FILE)
+
+    @classmethod
+    def read_file(cls, path: Path) -> ServiceSettings:
+        """Read them from a file. Raises as `read`."""
         try:
-            return cls.model_validate_json(read_bytes(folder / FILE, "the service's settings"))
+            return cls.model_validate_json(read_bytes(path, "the service's settings"))
         except ValidationError as exc:
             raise SettingsError(
                 "the service's settings cannot be read",
-                facts={"file": folder / FILE, "because": exc.errors()[0]["msg"]},
+                facts={"file": path, "because": exc.errors()[0]["msg"]},
                 hint="start `recert service` once more",
             ) from exc
+
+    def moved(self, folder: Path, signers: Path | None = None) -> ServiceSettings:
+        """
+        Return what a worker on another machine is told: its own folder, the same bucket and database.
+
+        Raises:
+            SettingsError: there is no bucket or no database that machines could share.
+        """
+        if not self.storage or not self.database:
+            raise SettingsError(
+                "this service keeps its data on its own machine",
+                facts={
+                    "storage": self.storage or "its folder",
+                    "database": "by URL" if self.database else "SQLite",
+                },
+                hint="start the service with --storage and --database, or give a worker its --folder",
+            )
+        changed = {"folder": folder, **({"signers": signers.absolute()} if signers else {})}
+        return self.model_copy(update=changed)

@@ -7,7 +7,7 @@ The tuned model answers on `/v1/chat/completions` once everyone has signed whom 
 `recert serve`, and no longer than its certificate holds.
 
 Two kinds of process: this one answers requests and never loads torch; workers (`worker.py`, `jobs_work.py`) screen,
-train and evaluate. They share a database, in which jobs wait (`queue.py`), and a folder.
+train and evaluate. They share a database, in which jobs wait (`queue.py`), and a folder, or a bucket (`storage.py`).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ log = logging.getLogger("recert.service")
 
 _BACKLOG: Final = 256
 _LAST_WORDS_S: Final = 10
+_SWEEP_S: Final = 3600
 _REFRESHES: Final = 4
 """Times that the status list is signed anew while one holds."""
 
@@ -119,6 +120,7 @@ class _Around:
         if self._beside is not None:
             self._beside.begin()
         threading.Thread(target=self._refresh, name="status-list", daemon=True).start()
+        threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
 
     def end(self) -> None:
         """End both, every gateway, and let go of the database."""
@@ -130,6 +132,15 @@ class _Around:
         self._desk.gates.close()
         self._desk.budgets.close()
         self._place.close()
+
+    def _sweep(self) -> None:
+        while True:
+            try:
+                self._desk.files.storage.sweep()
+            except RecertError as exc:
+                log.warning("what killed processes left in the storage stays for now: %s", exc.message)
+            if self._ended.wait(_SWEEP_S):
+                return
 
     def _refresh(self) -> None:
         hours = self._desk.policy.certification.status_validity_hours
@@ -175,17 +186,19 @@ def prepare_service(
     signers.refresh_status(settings.status, validity_hours=policy.certification.status_validity_hours)
     place = open_place(settings.store)
     queue = JobQueue(place)
+    files = Files(place, settings)
+    files.storage.check()
     (settings.folder / "gateways").mkdir(mode=0o700, exist_ok=True)
     desk = Desk(
         settings=settings,
         policy=policy,
         keys=keys,
         budgets=Budgets(settings.folder / "gateways" / "budgets.sqlite"),
-        files=Files(place, settings),
+        files=files,
         queue=queue,
         events=Events(place),
         systems=Systems(place),
-        gates=Gates(settings, policy, signers),
+        gates=Gates(settings, policy, signers, files.storage),
         started_s=now_s(),
     )
     listening = _listen(host, port)

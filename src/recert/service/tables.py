@@ -22,9 +22,11 @@ from recert.store.tables import (
     SERVICE_FILES,
     SERVICE_JOBS,
     SERVICE_MODELS,
+    SERVICE_OBJECTS,
 )
 
 _ID_BYTES: Final = 12
+_TABLES: Final = (SERVICE_FILES, SERVICE_JOBS, SERVICE_EVENTS, SERVICE_MODELS, SERVICE_OBJECTS)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def open_place(where: Path | str) -> Place:
         require_current(str(where))
     else:
         with failing("open the service's tables", where):
-            META.create_all(engine, tables=[SERVICE_FILES, SERVICE_JOBS, SERVICE_EVENTS, SERVICE_MODELS])
+            META.create_all(engine, tables=_TABLES)
     return Place(engine, where)
 
 

@@ -184,6 +184,7 @@ def audited(work: Work, claim: Claim, file: StoredFile, grader: Grader) -> Grade
             progress=claim.check,
         )
         write_atomic(path, report.to_json())
+        work.files.storage.keep(path, claimed=claim.job)
     if report.verdict is not GraderVerdict.ACCEPTED:
         raise GraderError(
             "this grader may not be learned from", facts={"because": "; ".join(report.reasons)[:400]}
@@ -227,6 +228,7 @@ def tuned(
         progress=steps.at,
     )
     write_atomic(folder / METRICS_FILE, steps.table())
+    work.files.storage.keep(folder, claimed=claim.job)
     return report
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from recert.digest import sha256_bytes
 from recert.errors import StoreError
+from recert.service.object_storage import open_storage
 from recert.service.queue import Repeated
 from recert.service.settings import ServiceSettings
 from recert.service.tables import Place, new_id, now_s, one_at_a_time, packed, read_page
@@ -55,14 +55,26 @@ class Files:
     def __init__(self, place: Place, settings: ServiceSettings) -> None:
         self._place = place
         self._settings = settings
+        self.storage = open_storage(settings, place)
+        """Where their bytes lie, and those of jobs."""
 
     def content(self, file: str) -> Path:
-        """Return where a file's bytes lie."""
-        return self._settings.file_folder(file) / CONTENT
+        """
+        Return where a file's bytes lie.
+
+        Raises:
+            ObjectDamaged: they are gone from the storage, or others.
+            StoreError: they cannot be fetched.
+        """
+        return self.storage.fetch(self._settings.file_folder(file) / CONTENT)
 
     def screened(self, file: str) -> Path:
-        """Return the folder of what screening found in a file."""
-        return self._settings.file_folder(file) / SCREENED
+        """Return the folder of what screening found in a file. Raises as `content`."""
+        return self.storage.fetch(self._settings.file_folder(file) / SCREENED)
+
+    def keep_screened(self, file: str) -> None:
+        """Keep what screening found in a file. Raises StoreError."""
+        self.storage.keep(self._settings.file_folder(file) / SCREENED)
 
     def keep(
         self,
@@ -111,9 +123,10 @@ class Files:
             "value": packed({"filename": filename}),
         }
         try:
+            self.storage.keep(self._settings.file_folder(made))
             self._insert(row)
         except BaseException:
-            shutil.rmtree(self._settings.file_folder(made), ignore_errors=True)
+            self.drop(made)
             raise
         found = self.find(made)
         if found is None:
@@ -198,8 +211,12 @@ class Files:
         gone = sql.delete(FILES).where(FILES.c.id == file.id)
         with failing("write the files", self._place.where), self._place.engine.begin() as link:
             done = link.execute(gone).rowcount == 1
-        shutil.rmtree(self._settings.file_folder(file.id), ignore_errors=True)
+        self.drop(file.id)
         return done
+
+    def drop(self, file: str) -> None:
+        """Delete the bytes of a file that has no row, and what screening found in it. Raises StoreError."""
+        self.storage.delete(self._settings.file_folder(file))
 
 
 def _file(row: Any) -> StoredFile:

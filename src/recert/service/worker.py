@@ -14,7 +14,9 @@ from typing import Final
 from recert.errors import RecertError, StoreError
 from recert.records import Suite
 from recert.service.claim import LEASE_MS
-from recert.service.jobs_work import work_on
+from recert.service.connect_work import connect
+from recert.service.jobs_work import attempt, work_on
+from recert.service.queue import Job
 from recert.service.screening_work import screen_next
 from recert.service.settings import ServiceSettings
 from recert.service.work import Work
@@ -26,7 +28,12 @@ _STORE_AGAIN_S: Final = 3.0
 
 
 def run_worker(
-    settings: ServiceSettings, suites: Mapping[str, Suite], *, name: str = "", with_parent: bool = False
+    settings: ServiceSettings,
+    suites: Mapping[str, Suite],
+    *,
+    name: str = "",
+    with_parent: bool = False,
+    apart: bool = False,
 ) -> None:
     """
     Work until the process is ended. May be killed at any time: jobs go on where the next worker finds them.
@@ -36,6 +43,7 @@ def run_worker(
         suites: prompts by the names that the policy's rules use.
         name: what its claims are called by; by default one that is used once.
         with_parent: end as soon as stdin does, which is when the service that started it ends.
+        apart: the folder is this worker's own, and copies in it go when they are not needed any more.
 
     Raises:
         RecertError: it cannot begin; see `Work.open`.
@@ -52,7 +60,9 @@ def run_worker(
                 job = work.queue.claim(called, lease_ms=LEASE_MS)
                 if job is not None:
                     log.info("%s: taken up, attempt %d", job.id, job.attempts)
-                    work_on(work, job)
+                    work_on(work, job, connect if "connect" in job.request else attempt)
+                    if apart:
+                        _tidy(work, job)
                 else:
                     time.sleep(_LOOK_S)
             except StoreError as exc:
@@ -60,6 +70,14 @@ def run_worker(
                 time.sleep(_STORE_AGAIN_S)
     finally:
         _let_go(work, called)
+
+
+def _tidy(work: Work, job: Job) -> None:
+    """Let go of the copies of a job, and of the files that it learned from."""
+    for file in (job.request.get("training_file"), job.request.get("validation_file")):
+        if file:
+            work.files.storage.release(work.settings.file_folder(str(file)))
+    work.files.storage.release(work.settings.job_folder(job.id))
 
 
 def _screen_uploads(work: Work) -> None:

@@ -302,3 +302,19 @@ SYSTEM_COUNTS: Final = sql.Table(
     sql.Column("outcomes", _BIG, nullable=False),
 )
 """How many outcomes of a kind a system has, so that nobody counts rows to fill a page."""
+
+SERVICE_OBJECTS: Final = sql.Table(
+    "service_objects",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("path", sql.String(512), nullable=False, unique=True),
+    sql.Column("key", sql.String(512), nullable=False),
+    sql.Column("size", _BIG, nullable=False),
+    sql.Column("sha256", sql.String(64), nullable=False),
+    sql.Column("created_s", _BIG, nullable=False, index=True),
+)
+"""
+The files of the tuning service that lie in a bucket: where in its folder, under which key, and with which bytes.
+
+A path that begins with `~` is no file but a key that may hold something nobody needs, to be emptied later.
+"""
