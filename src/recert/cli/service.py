@@ -56,6 +56,7 @@ _Workers = Annotated[
 _FileMib = Annotated[int, typer.Option(min=1, help="Largest upload.")]
 _ProjectMib = Annotated[int, typer.Option(min=1, help="All uploads of a project.")]
 _ProjectJobs = Annotated[int, typer.Option(min=1, help="Jobs of a project that wait or run at once.")]
+_ProjectStreams = Annotated[int, typer.Option(min=1, help="Jobs that a project may follow at once.")]
 _FreeMib = Annotated[
     int, typer.Option(min=0, help="Free space below which uploads are refused and jobs wait.")
 ]
@@ -82,6 +83,7 @@ def service(
     file_mib: _FileMib = 512,
     project_mib: _ProjectMib = 10_240,
     project_jobs: _ProjectJobs = 4,
+    project_streams: _ProjectStreams = 16,
     free_mib: _FreeMib = 256,
     served_models: _ServedModels = 2,
     keys: only.Keys = None,
@@ -131,6 +133,7 @@ def service(
         file_bytes=file_mib * _MIB,
         project_bytes=project_mib * _MIB,
         project_jobs=project_jobs,
+        project_streams=project_streams,
         free_bytes=free_mib * _MIB,
         served_models=served_models,
     )

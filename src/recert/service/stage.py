@@ -34,6 +34,7 @@ from recert.service.gates import Gates
 from recert.service.queue import JobQueue
 from recert.service.settings import ServiceSettings
 from recert.service.signing import ServiceSigners, load_signers, require_defence
+from recert.service.streams import EventStreams
 from recert.service.systems import Systems
 from recert.service.tables import Place, now_s, open_place
 from recert.service.uploads import Files
@@ -148,6 +149,7 @@ def prepare_service(
         events=Events(place),
         systems=Systems(place),
         gates=Gates(settings, policy, signers),
+        streams=EventStreams(settings.project_streams),
         started_s=now_s(),
     )
     around = _Around(desk, signers, place, OwnWorker(settings.folder, queue) if workers else None)
@@ -167,7 +169,9 @@ def prepare_service(
         timeout_graceful_shutdown=_LAST_WORDS_S,
     )
     url = f"http://{shown}:{listening.getsockname()[1]}"
-    return ServiceServer(desk, url, listening, uvicorn.Server(config))
+    server = uvicorn.Server(config)
+    desk.streams.ending = lambda: server.should_exit
+    return ServiceServer(desk, url, listening, server)
 
 
 def _listen(host: str, port: int) -> socket.socket:
