@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from recert.gateway.grants import MODELS, TUNING
-from recert.gateway.replies import HttpError
+from recert.gateway.replies import BadRequest, HttpError
+from recert.gateway.routes import INSTEAD
 from recert.service import chat_api, events_api, files_api, graders_api, jobs_api, models_api
 from recert.service.asked import not_offered
 from recert.service.desk import Answer, Desk, admitted, answered, endpoint, problem, reply
@@ -122,6 +123,10 @@ async def _health(_: Request) -> Response:
 
 
 async def _unknown(request: Request, exc: Exception) -> Response:
-    status = getattr(exc, "status_code", 404)
-    words = f"unknown request URL: {request.method} {request.url.path[:200]}"
+    status, path = getattr(exc, "status_code", 404), request.url.path
+    if path in INSTEAD:
+        return problem(
+            BadRequest(f"{path} is not certified: {INSTEAD[path]}", code="not_certified", status=404)
+        )
+    words = f"unknown request URL: {request.method} {path[:200]}"
     return problem(HttpError(words, status=status, kind="invalid_request_error", code="unknown_url"))
