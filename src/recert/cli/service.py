@@ -150,11 +150,14 @@ def worker(
         str, typer.Option(help="What its claims are called by; by default one that is used once.")
     ] = "",
     with_parent: Annotated[bool, typer.Option("--with-parent", help="End as soon as stdin ends.")] = False,
+    until_idle_s: Annotated[
+        float, typer.Option(min=0, help="End once there was nothing to do for so long; 0 for never.")
+    ] = 0,
 ) -> None:
     """
     Screen uploads and do the jobs of a service, one after the other. May be killed at any time.
 
-    Exit 2: ended, or could not begin.
+    Exit 0: nothing to do any more, 2: ended, or could not begin.
     """
     from recert.cli.loading import load_suites
     from recert.gateway.telemetry import log_to_stderr
@@ -163,7 +166,44 @@ def worker(
 
     log_to_stderr()
     settings: ServiceSettings = ServiceSettings.read(folder.absolute())
-    run_worker(settings, load_suites(settings.suites), name=name, with_parent=with_parent)
+    run_worker(
+        settings,
+        load_suites(settings.suites),
+        name=name,
+        with_parent=with_parent,
+        until_idle_s=until_idle_s,
+    )
+
+
+@app.command("ray")
+def on_ray(
+    *,
+    folder: Folder = _FOLDER,
+    address: Annotated[
+        str, typer.Option(help="Of the cluster; `auto` for the one that runs here, `local` to begin one.")
+    ] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Workers that are kept alive.")] = 1,
+    cpus: Annotated[float, typer.Option(min=0, help="Cores that Ray sets aside for each.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for each.")] = 0,
+) -> None:
+    """
+    Keep workers of a service alive on a Ray cluster, until Ctrl-C. Every machine needs the service's folder.
+
+    Exit 0: stopped by you, 2: no answer.
+    """
+    from recert.gateway.telemetry import log_to_stderr
+    from recert.service.on_ray import Wanted, work_on_ray
+    from recert.service.queue import JobQueue
+    from recert.service.settings import ServiceSettings
+    from recert.service.tables import open_place
+
+    log_to_stderr()
+    settings: ServiceSettings = ServiceSettings.read(folder.absolute())
+    place = open_place(settings.store)
+    try:
+        work_on_ray(settings, JobQueue(place), Wanted(workers, cpus, gpus), address=address)
+    finally:
+        place.close()
 
 
 def _own_signers(folder: Path) -> Path:
