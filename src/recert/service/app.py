@@ -13,46 +13,63 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from recert.gateway.grants import MODELS, TUNING
-from recert.gateway.replies import HttpError
+from recert.gateway.replies import BadRequest, HttpError
+from recert.gateway.routes import INSTEAD
 from recert.service import (
     certificates_api,
     chat_api,
     connect_api,
+    events_api,
     files_api,
     graders_api,
     jobs_api,
     models_api,
 )
-from recert.service.desk import Answer, Desk, endpoint, problem, reply
+from recert.service.asked import not_offered
+from recert.service.desk import Answer, Desk, admitted, answered, endpoint, problem, reply
 
 JOBS: Final = "/v1/fine_tuning/jobs"
 GRADERS: Final = "/v1/fine_tuning/alpha/graders"
+PERMISSIONS: Final = "/v1/fine_tuning/checkpoints/{id}/permissions"
 CERTIFICATES: Final = "/v1/recert/certificates/{id:path}"
-ANSWERS: Final[tuple[tuple[str, str, str, Answer], ...]] = (
-    ("GET", "/v1/files", TUNING, files_api.list_files),
-    ("GET", "/v1/files/{id}", TUNING, files_api.retrieve),
-    ("DELETE", "/v1/files/{id}", TUNING, files_api.delete),
-    ("GET", "/v1/files/{id}/content", TUNING, files_api.content),
-    ("POST", JOBS, TUNING, jobs_api.create),
-    ("GET", JOBS, TUNING, jobs_api.list_jobs),
-    ("GET", JOBS + "/{id}", TUNING, jobs_api.retrieve),
-    ("POST", JOBS + "/{id}/cancel", TUNING, jobs_api.cancel),
-    ("POST", JOBS + "/{id}/pause", TUNING, jobs_api.pause),
-    ("POST", JOBS + "/{id}/resume", TUNING, jobs_api.resume),
-    ("GET", JOBS + "/{id}/events", TUNING, jobs_api.events),
-    ("GET", JOBS + "/{id}/checkpoints", TUNING, jobs_api.checkpoints),
-    ("POST", GRADERS + "/run", TUNING, graders_api.run),
-    ("POST", GRADERS + "/validate", TUNING, graders_api.validate),
-    ("POST", "/v1/recert/systems", TUNING, connect_api.create),
-    ("GET", CERTIFICATES, TUNING, certificates_api.retrieve),
-    ("POST", CERTIFICATES, TUNING, certificates_api.sign),
-    ("GET", "/v1/models", MODELS, models_api.list_models),
-    ("GET", "/v1/models/{id:path}", MODELS, models_api.retrieve),
-    ("DELETE", "/v1/models/{id:path}", TUNING, models_api.delete),
+PAGES: Final = ("after", "limit")
+ANSWERS: Final[tuple[tuple[str, str, str, Answer, tuple[str, ...]], ...]] = (
+    ("GET", "/v1/files", TUNING, files_api.list_files, (*PAGES, "order", "purpose")),
+    ("GET", "/v1/files/{id}", TUNING, files_api.retrieve, ()),
+    ("DELETE", "/v1/files/{id}", TUNING, files_api.delete, ()),
+    ("GET", "/v1/files/{id}/content", TUNING, files_api.content, ()),
+    ("POST", JOBS, TUNING, jobs_api.create, ()),
+    ("GET", JOBS, TUNING, jobs_api.list_jobs, PAGES),
+    ("GET", JOBS + "/{id}", TUNING, jobs_api.retrieve, ()),
+    ("POST", JOBS + "/{id}/cancel", TUNING, jobs_api.cancel, ()),
+    ("POST", JOBS + "/{id}/pause", TUNING, jobs_api.pause, ()),
+    ("POST", JOBS + "/{id}/resume", TUNING, jobs_api.resume, ()),
+    ("GET", JOBS + "/{id}/checkpoints", TUNING, jobs_api.checkpoints, PAGES),
+    ("POST", GRADERS + "/run", TUNING, graders_api.run, ()),
+    ("POST", GRADERS + "/validate", TUNING, graders_api.validate, ()),
+    ("POST", "/v1/recert/systems", TUNING, connect_api.create, ()),
+    ("GET", CERTIFICATES, TUNING, certificates_api.retrieve, ()),
+    ("POST", CERTIFICATES, TUNING, certificates_api.sign, ()),
+    ("GET", "/v1/models", MODELS, models_api.list_models, ()),
+    ("GET", "/v1/models/{id:path}", MODELS, models_api.retrieve, ()),
+    ("DELETE", "/v1/models/{id:path}", TUNING, models_api.delete, ()),
 )
-"""Method, path, what a key must be allowed to ask for, and what answers."""
+"""Method, path, what a key must be allowed to ask for, what answers, and which parameters a query may have."""
+NOT_SHARED: Final = (
+    "permissions of checkpoints are not offered: a model answers keys of the project that made it, and "
+    "`recert keys new` makes another key of a project"
+)
+NOT_IN_PARTS: Final = "uploads in parts are not offered: send the whole file to /v1/files"
+NOT_OFFERED: Final = {
+    PERMISSIONS: NOT_SHARED,
+    PERMISSIONS + "/{permission}": NOT_SHARED,
+    "/v1/uploads": NOT_IN_PARTS,
+    "/v1/uploads/{rest:path}": NOT_IN_PARTS,
+}
+"""What OpenAI's client knows and is refused, with the reason and the way out."""
 STREAMED: Final = (
     ("POST", "/v1/files", files_api.create),
+    ("GET", JOBS + "/{id}/events", events_api.events),
     ("POST", "/v1/chat/completions", chat_api.complete),
 )
 """What reads its body, or writes its reply, piece by piece."""
@@ -81,9 +98,11 @@ def make_app(
                 await run_in_threadpool(end)
 
     routes = [
-        Route(path, endpoint(desk, route, answer), methods=[method])
-        for method, path, route, answer in ANSWERS
+        Route(path, endpoint(desk, route, answer, queries), methods=[method])
+        for method, path, route, answer, queries in ANSWERS
     ]
+    for path, words in NOT_OFFERED.items():
+        routes.append(Route(path, _refused(desk, words), methods=["GET", "POST", "DELETE"]))
     for method, path, streamed in STREAMED:
         routes.insert(0, Route(path, _bound(desk, streamed), methods=[method]))
     return Starlette(
@@ -91,6 +110,17 @@ def make_app(
         lifespan=lifespan,
         exception_handlers={404: _unknown, 405: _unknown},
     )
+
+
+def _refused(desk: Desk, words: str) -> Callable[[Request], Any]:
+    async def called(request: Request) -> Response:
+        async def make() -> Response:
+            await admitted(desk, request, TUNING)
+            raise not_offered(words)
+
+        return await answered(make)
+
+    return called
 
 
 def _bound(desk: Desk, streamed: Callable[[Desk, Request], Any]) -> Callable[[Request], Any]:
@@ -106,6 +136,10 @@ async def _health(_: Request) -> Response:
 
 
 async def _unknown(request: Request, exc: Exception) -> Response:
-    status = getattr(exc, "status_code", 404)
-    words = f"unknown request URL: {request.method} {request.url.path[:200]}"
+    status, path = getattr(exc, "status_code", 404), request.url.path
+    if path in INSTEAD:
+        return problem(
+            BadRequest(f"{path} is not certified: {INSTEAD[path]}", code="not_certified", status=404)
+        )
+    words = f"unknown request URL: {request.method} {path[:200]}"
     return problem(HttpError(words, status=status, kind="invalid_request_error", code="unknown_url"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
@@ -236,6 +236,27 @@ def read_id(given: str) -> str:
     return given
 
 
+def read_flag(given: str | None, name: str) -> bool:
+    """Return a yes or no of a query; no where nothing is said. Raises BadRequest."""
+    if given not in (None, "true", "false"):
+        raise BadRequest(f"invalid value: {name} is true or false", param=name, code="invalid_value")
+    return given == "true"
+
+
+def only_known(query: Iterable[str], known: Collection[str]) -> None:
+    """Refuse parameters of a query that nothing would come of. Raises BadRequest."""
+    for given in query:
+        if given not in known:
+            name = given.partition("[")[0][:64]
+            raise BadRequest(f"unsupported parameter: {name}", param=name, code="unsupported_parameter")
+
+
+def read_nothing(body: bytes) -> None:
+    """Refuse a body where none is read. Raises BadRequest."""
+    if body.strip():
+        only_known(read_json(body), ())
+
+
 def read_repeat_key(given: str) -> str | None:
     """Return an `Idempotency-Key`, or None for none. Raises BadRequest."""
     if not given:
@@ -256,9 +277,14 @@ def missing(what: str, given: str, *, param: str | None = None) -> HttpError:
     )
 
 
-def too_many(message: str, code: str) -> HttpError:
+def too_many(message: str, code: str, *, kind: str = "insufficient_quota") -> HttpError:
     """Return the error of a quota that is used up."""
-    return HttpError(message, status=429, kind="insufficient_quota", code=code, retry_after_s=30)
+    return HttpError(message, status=429, kind=kind, code=code, retry_after_s=30)
+
+
+def not_offered(message: str) -> HttpError:
+    """Return the error of a call that OpenAI's client knows and this service does not answer."""
+    return HttpError(message, status=404, kind="invalid_request_error", code="not_offered")
 
 
 def conflict(message: str, code: str) -> HttpError:

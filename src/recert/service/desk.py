@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,11 +19,12 @@ from recert.gateway.grants import Grant
 from recert.gateway.keys import ApiKeys
 from recert.gateway.replies import BadRequest, HttpError
 from recert.policy import Policy
-from recert.service.asked import MOST_BODY_BYTES, read_id
+from recert.service.asked import MOST_BODY_BYTES, only_known, read_id
 from recert.service.events import Events
 from recert.service.gates import Gates
 from recert.service.queue import JobQueue
 from recert.service.settings import ServiceSettings
+from recert.service.streams import EventStreams
 from recert.service.systems import Systems
 from recert.service.uploads import Files
 
@@ -45,6 +46,7 @@ class Desk:
     events: Events
     systems: Systems
     gates: Gates
+    streams: EventStreams
     started_s: int
     """When the service started, in seconds since 1970."""
 
@@ -145,12 +147,15 @@ async def answered(make: Callable[[], Any]) -> Response:
     return made
 
 
-def endpoint(desk: Desk, route: str, answer: Answer) -> Callable[[Request], Any]:
-    """Return what Starlette calls for a request: the answer is made in a thread."""
+def endpoint(
+    desk: Desk, route: str, answer: Answer, queries: Collection[str] = ()
+) -> Callable[[Request], Any]:
+    """Return what Starlette calls for a request: the answer is made in a thread. Other `queries` are refused."""
 
     async def called(request: Request) -> Response:
         async def make() -> Response:
             grant = await admitted(desk, request, route)
+            only_known(request.query_params, queries)
             body = await read_body(request)
             call = Call(
                 grant, project_of(grant), request.path_params, request.query_params, request.headers, body

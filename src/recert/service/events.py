@@ -48,7 +48,10 @@ class Events:
         with failing("write an event", self._place.where), self._place.engine.begin() as link:
             link.execute(sql.insert(EVENTS).values(row))
 
-    def page(self, job: str, *, after: str | None, limit: int) -> tuple[list[Event], bool]:
+    def page(
+        self, job: str, *, after: str | None, limit: int, oldest_first: bool = False
+    ) -> tuple[list[Event], bool]:
         """Return events of a job, the newest first, and whether there are more. Raises as `read_page`."""
-        rows, more = read_page(self._place, EVENTS, [EVENTS.c.job == job], after=after, limit=limit)
+        mine = [EVENTS.c.job == job]
+        rows, more = read_page(self._place, EVENTS, mine, after=after, limit=limit, oldest_first=oldest_first)
         return [Event(row.id, row.created_s, **json.loads(row.value)) for row in rows], more

@@ -54,7 +54,7 @@ def _keep(desk: Desk, project: str, upload: Upload, key: str | None) -> StoredFi
     purpose = upload.fields.get("purpose", "")
     unknown = set(upload.fields) - set(_FORM)
     if unknown:
-        name = sorted(unknown)[0]
+        name = sorted(unknown)[0].partition("[")[0]
         raise BadRequest(f"unsupported parameter: {name}", param=name, code="unsupported_parameter")
     if purpose != TRAINING:
         raise BadRequest(

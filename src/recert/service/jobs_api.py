@@ -16,6 +16,7 @@ from recert.service.asked import (
     missing,
     read_job,
     read_json,
+    read_nothing,
     read_repeat_key,
     too_many,
 )
@@ -114,9 +115,7 @@ def _require_file(desk: Desk, call: Call, asked: JobRequest, file_id: str, param
 
 
 def list_jobs(desk: Desk, call: Call) -> Response:
-    """Return a page of a project's jobs; a filter of metadata is refused rather than ignored."""
-    if any(name.startswith("metadata") for name in call.query):
-        raise BadRequest("jobs cannot be filtered", param="metadata", code="unsupported_parameter")
+    """Return a page of a project's jobs."""
     found, more = paged(desk.queue.page, call.query, call.project, usual=_USUAL, most=_MOST)
     return reply(list_object([job_object(one) for one in found], more=more))
 
@@ -156,6 +155,7 @@ def resume(desk: Desk, call: Call) -> Response:
 
 
 def _moved(desk: Desk, call: Call, move: Callable[[str, str], bool], message: str, word: str) -> Response:
+    read_nothing(call.body)
     job = _found(desk, call)
     if move(call.project, job.id):
         desk.events.add(job.id, message)

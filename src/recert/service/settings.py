@@ -61,6 +61,8 @@ class ServiceSettings(BaseModel):
     """All uploads of a project together."""
     project_jobs: int = Field(default=4, ge=1)
     """Jobs of a project that wait or run at once."""
+    project_streams: int = Field(default=16, ge=1)
+    """Streams of events that a project may have open at once."""
     free_bytes: int = Field(default=GIB // 4, ge=0)
     """Below this much free space uploads are refused and jobs wait."""
     served_models: int = Field(default=2, ge=1)

@@ -36,6 +36,7 @@ from recert.service.gates import Gates
 from recert.service.queue import JobQueue
 from recert.service.settings import ServiceSettings
 from recert.service.signing import ServiceSigners, load_signers, require_defence
+from recert.service.streams import EventStreams
 from recert.service.systems import Systems
 from recert.service.tables import Place, now_s, open_place
 from recert.service.uploads import Files
@@ -199,6 +200,7 @@ def prepare_service(
         events=Events(place),
         systems=Systems(place),
         gates=Gates(settings, policy, signers, files.storage),
+        streams=EventStreams(settings.project_streams),
         started_s=now_s(),
     )
     listening = _listen(host, port)
@@ -226,7 +228,9 @@ def prepare_service(
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_LAST_WORDS_S,
     )
-    return ServiceServer(desk, url, listening, uvicorn.Server(config))
+    server = uvicorn.Server(config)
+    desk.streams.ending = lambda: server.should_exit
+    return ServiceServer(desk, url, listening, server)
 
 
 class _Split:

@@ -34,6 +34,7 @@ def run_worker(
     name: str = "",
     with_parent: bool = False,
     apart: bool = False,
+    until_idle_s: float = 0,
 ) -> None:
     """
     Work until the process is ended. May be killed at any time: jobs go on where the next worker finds them.
@@ -44,6 +45,7 @@ def run_worker(
         name: what its claims are called by; by default one that is used once.
         with_parent: end as soon as stdin does, which is when the service that started it ends.
         apart: the folder is this worker's own, and copies in it go when they are not needed any more.
+        until_idle_s: return once there was nothing to do for so long; 0 for never.
 
     Raises:
         RecertError: it cannot begin; see `Work.open`.
@@ -52,7 +54,8 @@ def run_worker(
     called = name or f"worker-{secrets.token_hex(6)}"
     if with_parent:
         threading.Thread(target=_end_with_parent, args=(work, called), name="parent", daemon=True).start()
-    threading.Thread(target=_screen_uploads, args=(work,), name="screening", daemon=True).start()
+    worked = _Worked()
+    threading.Thread(target=_screen_uploads, args=(work, worked), name="screening", daemon=True).start()
     log.info("%s works for %s", called, settings.folder)
     try:
         while True:
@@ -60,9 +63,13 @@ def run_worker(
                 job = work.queue.claim(called, lease_ms=LEASE_MS)
                 if job is not None:
                     log.info("%s: taken up, attempt %d", job.id, job.attempts)
-                    work_on(work, job, connect if "connect" in job.request else attempt)
-                    if apart:
-                        _tidy(work, job)
+                    with worked:
+                        work_on(work, job, connect if "connect" in job.request else attempt)
+                        if apart:
+                            _tidy(work, job)
+                elif until_idle_s and worked.idle_s > until_idle_s:
+                    log.info("%s ends: nothing to do for %g s", called, until_idle_s)
+                    return
                 else:
                     time.sleep(_LOOK_S)
             except StoreError as exc:
@@ -80,11 +87,36 @@ def _tidy(work: Work, job: Job) -> None:
     work.files.storage.release(work.settings.job_folder(job.id))
 
 
-def _screen_uploads(work: Work) -> None:
+class _Worked:
+    """When anything was last worked on, by either thread."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+        self._busy = 0
+        self._lock = threading.Lock()
+
+    @property
+    def idle_s(self) -> float:
+        """How long there was nothing to do."""
+        return 0 if self._busy else time.monotonic() - self._at
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._busy += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._at, self._busy = time.monotonic(), self._busy - 1
+
+
+def _screen_uploads(work: Work, worked: _Worked) -> None:
     while True:
         try:
-            if not screen_next(work):
+            if work.files.unscreened() is None:
                 time.sleep(_LOOK_S)
+            else:
+                with worked:
+                    screen_next(work)
         except StoreError as exc:
             log.warning("uploads cannot be screened: %s", exc.message)
             time.sleep(_STORE_AGAIN_S)
