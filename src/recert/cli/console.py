@@ -164,7 +164,7 @@ def show(
     import json
     from datetime import UTC, datetime
 
-    with _place(context, folder, database) as (place, where):
+    with _place(context, folder, database) as (place, _):
         for one in _accounts(place).all():
             last = datetime.fromtimestamp(one.signed_in_s, UTC).isoformat() if one.signed_in_s else ""
             row = {"name": one.name, "roles": sorted(one.roles), "shut": one.disabled, "signed_in_at": last}
