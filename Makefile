@@ -17,7 +17,7 @@ export PYTHON
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install javascript demo test check docs docs-check assets assets-report bench bench-evaluation \
+.PHONY: help install javascript demo test check docs docs-check screenshots assets assets-report bench bench-evaluation \
 	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo audio-lm-demo service-demo bench-triggers \
 	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks fuzz clean
 
@@ -59,6 +59,9 @@ docs: $(INSTALLED)  ## Write docs/reference and spec/schema anew from the code
 
 docs-check: $(INSTALLED)  ## Fail when docs/reference or spec/schema is not what the code says
 	$(BIN)/python docs/build_reference.py --check
+
+screenshots: $(INSTALLED)  ## Draw docs/screenshots anew: the console over made records, in Chromium
+	$(BIN)/python docs/build_screenshots.py
 
 assets: $(INSTALLED)  ## Train the shipped alignment adapter anew from the project's own prompts
 	$(BIN)/python -m recert.pipeline.assets

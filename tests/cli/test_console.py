@@ -81,6 +81,17 @@ def test_what_cannot_be_an_account_leaves_no_database(
     assert not (tmp_path / "console").exists()
 
 
+def test_the_folder_may_stand_before_the_command(tmp_path: Path) -> None:
+    """An account is never made in another folder than the one that was named."""
+    made = _run(
+        "--folder", str(tmp_path), "accounts", "add", "ada", "--role", "administrator", given=PASSWORD
+    )
+    listed = _run("accounts", "list", "--folder", str(tmp_path))
+
+    assert made == (None, "ada\n")
+    assert listed[1].startswith("ada  administrator")
+
+
 def test_a_console_refuses_networks_without_https(tmp_path: Path) -> None:
     """Beyond this machine a certificate is needed, or a proxy and the address that browsers know."""
     folder = ["--folder", str(tmp_path), "--port", "0"]

@@ -85,6 +85,7 @@ def _run_main(*arguments: str) -> str:
         "import recert.monitoring.stage, recert.models.endpoint",
         "import recert.web.report",
         "import recert.service.stage",
+        "import recert.web.console.serving",
         _run_main("--help"),
         _run_main("verify", "--help"),
         _run_main(

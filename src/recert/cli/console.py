@@ -27,6 +27,12 @@ Folder = Annotated[Path, typer.Option(help="The console's own: `console.toml`, i
 Database = Annotated[
     str, typer.Option(help="URL of a PostgreSQL database; by default a SQLite file in --folder.")
 ]
+SameFolder = Annotated[
+    Path | None, typer.Option("--folder", help="The console's own; by default that of `recert console`.")
+]
+SameDatabase = Annotated[
+    str, typer.Option("--database", help="URL of its database; by default that of `recert console`.")
+]
 Name = Annotated[str, typer.Argument(help="Of the account.")]
 Roles = Annotated[
     list[str],
@@ -123,8 +129,9 @@ def add(
     *,
     name: Name,
     roles: Roles,
-    folder: Folder = _FOLDER,
-    database: Database = "",
+    context: typer.Context,
+    folder: SameFolder = None,
+    database: SameDatabase = "",
     must_change: Annotated[
         bool,
         typer.Option("--must-change", help="They choose a password of their own when they first sign in."),
@@ -140,13 +147,15 @@ def add(
 
     known, given = account_name(name), role_names(roles)
     hashed = Passwords().hashed(_password())
-    with _place(folder, database, make=True) as place:
-        _write(folder, "account-added", account=known, roles=", ".join(sorted(given)))
+    with _place(context, folder, database, make=True) as (place, where):
+        _write(where, "account-added", account=known, roles=", ".join(sorted(given)))
         typer.echo(_accounts(place).add(known, given, password=hashed, must_change=must_change))
 
 
 @accounts.command("list")
-def show(*, folder: Folder = _FOLDER, database: Database = "", as_json: AsJson = False) -> None:
+def show(
+    *, context: typer.Context, folder: SameFolder = None, database: SameDatabase = "", as_json: AsJson = False
+) -> None:
     """
     List accounts: name, roles, whether they are shut, when they signed in last.
 
@@ -155,7 +164,7 @@ def show(*, folder: Folder = _FOLDER, database: Database = "", as_json: AsJson =
     import json
     from datetime import UTC, datetime
 
-    with _place(folder, database) as place:
+    with _place(context, folder, database) as (place, _):
         for one in _accounts(place).all():
             last = datetime.fromtimestamp(one.signed_in_s, UTC).isoformat() if one.signed_in_s else ""
             row = {"name": one.name, "roles": sorted(one.roles), "shut": one.disabled, "signed_in_at": last}
@@ -164,31 +173,42 @@ def show(*, folder: Folder = _FOLDER, database: Database = "", as_json: AsJson =
 
 
 @accounts.command("roles")
-def change_roles(*, name: Name, roles: Roles, folder: Folder = _FOLDER, database: Database = "") -> None:
+def change_roles(
+    *,
+    name: Name,
+    roles: Roles,
+    context: typer.Context,
+    folder: SameFolder = None,
+    database: SameDatabase = "",
+) -> None:
     """
     Give an account these roles, and no others.
 
     Exit 0: given, 2: not given.
     """
-    with _place(folder, database) as place:
-        _write(folder, "roles-changed", account=name, roles=", ".join(sorted(roles)))
+    with _place(context, folder, database) as (place, where):
+        _write(where, "roles-changed", account=name, roles=", ".join(sorted(roles)))
         _accounts(place).set_roles(name, roles)
 
 
 @accounts.command()
-def remove(*, name: Name, folder: Folder = _FOLDER, database: Database = "") -> None:
+def remove(
+    *, name: Name, context: typer.Context, folder: SameFolder = None, database: SameDatabase = ""
+) -> None:
     """
     Remove an account, and end its sessions.
 
     Exit 0: removed, 2: not removed.
     """
-    with _place(folder, database) as place:
-        _write(folder, "account-removed", account=name)
+    with _place(context, folder, database) as (place, where):
+        _write(where, "account-removed", account=name)
         _accounts(place).remove(name)
 
 
 @accounts.command()
-def reset(*, name: Name, folder: Folder = _FOLDER, database: Database = "") -> None:
+def reset(
+    *, name: Name, context: typer.Context, folder: SameFolder = None, database: SameDatabase = ""
+) -> None:
     """
     Set the password of an account anew, and end its sessions. It is asked for, or read from stdin.
 
@@ -198,8 +218,8 @@ def reset(*, name: Name, folder: Folder = _FOLDER, database: Database = "") -> N
     from recert.store.console.sessions import Sessions
 
     hashed = Passwords().hashed(_password())
-    with _place(folder, database) as place:
-        _write(folder, "password-reset", account=name)
+    with _place(context, folder, database) as (place, where):
+        _write(where, "password-reset", account=name)
         _accounts(place).set_password(name, hashed)
         Sessions(place, idle_s=1, longest_s=1).end_all(name)
 
@@ -221,11 +241,15 @@ def require_console() -> None:
 
 
 @contextmanager
-def _place(folder: Path, database: str, *, make: bool = False) -> Iterator[ConsolePlace]:
-    """The console's database; that of a folder is made only with the first account."""
+def _place(
+    context: typer.Context, folder: Path | None, database: str, *, make: bool = False
+) -> Iterator[tuple[ConsolePlace, Path]]:
+    """The console's database, and its folder; the file in a folder is made only with the first account."""
     from recert.errors import InputError
     from recert.store.console.place import FILE, open_console
 
+    above = context.parent.parent.params if context.parent and context.parent.parent else {}
+    folder, database = folder or above.get("folder", _FOLDER), database or above.get("database", "")
     if not database and not make and not (folder / FILE).exists():
         raise InputError(
             "there is no console in this folder",
@@ -235,7 +259,7 @@ def _place(folder: Path, database: str, *, make: bool = False) -> Iterator[Conso
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     place = open_console(database or folder / FILE)
     try:
-        yield place
+        yield place, folder
     finally:
         place.close()
 

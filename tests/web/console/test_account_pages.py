@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from console_world import ADA, BOB, Browser, People
+from recert.web.console.account_pages import program_words
 
 
 @pytest.fixture
@@ -230,3 +231,21 @@ def test_what_is_typed_is_shown_as_text(world: People, ada: Browser) -> None:
     assert not any("<script>alert" in page for page in pages)
     assert "&lt;script&gt;alert(1)" in pages[1]
     assert "&lt;script&gt;alert(2)" in pages[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/131.0.0.0 Safari/537.36",
+            "Chrome on Linux",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0; rv:133.0) Gecko/20100101 Firefox/133.0", "Firefox on Windows"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/131.0.0.0 Safari/537.36 Edg/131.0", "Edge on Windows"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", "not said"),
+    ],
+)
+def test_a_browser_is_called_by_few_words(given: str, words: str) -> None:
+    """What it says of itself is no proof of anything, and helps to know one's own."""
+    assert program_words(given) == words

@@ -11,12 +11,23 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from recert.store.console.accounts import Account, account_name, role_names
+from recert.store.console.sessions import Session
 from recert.web.console.pages import Page
 from recert.web.console.people import People
 from recert.web.console.rights import OWN_ROLES, Right, apart, signing_roles_at_odds
 from recert.web.console.visiting import Visit
 
 _FIRST_BYTES: Final = 15
+_BROWSERS: Final = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+"""In this order: Edge also says that it is Chrome, and Chrome that it is Safari."""
+_SYSTEMS: Final = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
 _MEANINGS: Final = {
     "reader": "sees systems, evaluations, certificates and logs",
     "auditor": "a reader who may also look at redacted texts; each look is logged",
@@ -101,6 +112,18 @@ def when(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
+def session_rows(sessions: Iterable[Session]) -> list[tuple[Session, datetime | None, datetime | None, str]]:
+    """Return sessions as pages show them: since when, last seen when, in which browser."""
+    return [(one, when(one.created_s), when(one.seen_s), program_words(one.program)) for one in sessions]
+
+
+def program_words(given: str) -> str:
+    """Return what a browser calls itself in few words: which it says it is, and on what."""
+    browser = next((name for mark, name in _BROWSERS if mark in given), "")
+    system = next((name for mark, name in _SYSTEMS if mark in given), "")
+    return f"{browser} on {system}" if browser and system else browser or given[:60] or "not said"
+
+
 def at_odds(visit: Visit, roles: Iterable[str]) -> tuple[str, ...]:
     """Return the roles of one person that the policy wants to be held by several."""
     return signing_roles_at_odds(roles, apart(visit.console.policy))
@@ -150,7 +173,7 @@ def _one(visit: Visit, found: Account, shown_once: str = "") -> Response:
         account=found,
         made=when(found.created_s),
         signed_in=when(found.signed_in_s),
-        sessions=[(one, when(one.created_s), when(one.seen_s)) for one in people.sessions.of(found.name)],
+        sessions=session_rows(people.sessions.of(found.name)),
         choices=_choices(visit, found.roles),
         odd=at_odds(visit, found.roles),
         shown_once=shown_once,

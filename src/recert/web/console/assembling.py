@@ -44,6 +44,7 @@ _MODULES: Final = (
     "outcomes_pages",
     "evaluation_pages",
     "screening_pages",
+    "search_pages",
     "trigger_pages",
     "attack_pages",
     "certificate_pages",

@@ -7,7 +7,7 @@ from typing import Final
 from starlette.responses import Response
 
 from recert.store.console.passwords import LEAST_LETTERS
-from recert.web.console.account_pages import at_odds, people_of, when
+from recert.web.console.account_pages import at_odds, people_of, session_rows
 from recert.web.console.cookies import SESSION
 from recert.web.console.pages import Page
 from recert.web.console.rights import Right
@@ -34,7 +34,7 @@ def me(visit: Visit) -> Response:
         account=account,
         can=[words for right, words in _CAN.items() if visit.visitor.may(right)],
         odd=at_odds(visit, account.roles),
-        sessions=[(one, when(one.created_s), when(one.seen_s)) for one in people.sessions.of(account.name)],
+        sessions=session_rows(people.sessions.of(account.name)),
         least=LEAST_LETTERS,
     )
 
