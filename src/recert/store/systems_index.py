@@ -144,8 +144,8 @@ class SystemsIndex:
         )
         return SystemsPage(tuple(system_of(row) for row in shown), count, following)
 
-    def family(self, system: IndexedSystem) -> tuple[IndexedSystem, ...]:
-        """Return what a system was made of, the first of all first, then what was made of it (the first MOST)."""
+    def family(self, system: IndexedSystem, *, limit: int = MOST) -> tuple[IndexedSystem, ...]:
+        """Return what a system was made of, the first of all first, then what was made of it, up to `limit`."""
         above: list[IndexedSystem] = []
         parent = system.parent
         while parent and len(above) < MOST and parent not in {one.id for one in above} | {system.id}:
@@ -154,7 +154,9 @@ class SystemsIndex:
                 break
             above.insert(0, found)
             parent = found.parent
-        below = sql.select(SYSTEMS).where(SYSTEMS.c.parent == system.id).order_by(SYSTEMS.c.place).limit(MOST)
+        below = (
+            sql.select(SYSTEMS).where(SYSTEMS.c.parent == system.id).order_by(SYSTEMS.c.place).limit(limit)
+        )
         with failing("read the list of systems", self._where), self.engine.connect() as link:
             rows = link.execute(below).all()
         at = datetime.now(UTC)
