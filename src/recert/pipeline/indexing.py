@@ -104,6 +104,8 @@ class Indexer:
         known.put(changed.values())
         members = systems_of(_records(facts), names=self.names)
         old, standing, counts = self.index.all(), self.standing(), Counter[str]()
+        named = standing.named(at)
+        members.sort(key=lambda one: one.facts.get("certificate", _NOBODY).get("serial") not in named)
         for start in range(0, len(members), _AT_ONCE):  # so that what is done can be seen
             some = members[start : start + _AT_ONCE]
             read = self._outcomes(some, seen, facts)

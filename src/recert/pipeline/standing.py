@@ -76,6 +76,16 @@ class Standing:
         parts = [self.policy.digest, self.trusted, known, sha256_bytes(self.status or b"")]
         return sha256_bytes(canonical_json(parts))
 
+    def named(self, now: datetime) -> frozenset[str]:
+        """Return the serials that the status list names, as far as it can be read: to be looked at first."""
+        if self.trust is None:
+            return frozenset()
+        try:
+            listed = read_status(self.status, trust=self.trust, now=now)
+        except VerificationError:
+            return frozenset()
+        return frozenset(entry.serial for entry in listed.entries)
+
 
 @dataclass(frozen=True)
 class CertificateState:
