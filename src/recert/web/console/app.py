@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recert.errors import RecertError
 from recert.policy import Policy
+from recert.store.systems_index import IndexedSystem
 from recert.web.console.acts import Acts
 from recert.web.console.pages import Page
 from recert.web.console.visiting import SEE_OTHER, PageError, Visit, Visitor
@@ -60,6 +61,13 @@ class SignIn(Protocol):
         """Return routes that answer without a visitor, such as `/console/sign-in`."""
 
 
+class Systems(Protocol):
+    """The systems that pages are about."""
+
+    def find(self, id: str) -> IndexedSystem | None:
+        """Return one by its id."""
+
+
 @dataclass(frozen=True)
 class Console:
     """Everything that pages are made from."""
@@ -71,6 +79,16 @@ class Console:
     acts: Acts
     sign_in: SignIn
     templates: jinja2.Environment
+    systems: Systems | None = None
+    """Every system whose records lie in the folders that are indexed."""
+    trust: Path | None = None
+    """Trusted keys, as `recert verify --trust` takes them; without them nothing is verified or signed here."""
+    status: Path | None = None
+    """Newest signed status list; by default `status.json` beside each certificate."""
+    transparency_log: Path | None = None
+    """Folder of `recert log init`: what is signed here is appended to it, and proven from it."""
+    logs: tuple[Path, ...] = ()
+    """Audit logs of gateways."""
 
 
 def make_console(console: Console, pages: Sequence[Page]) -> list[BaseRoute]:
