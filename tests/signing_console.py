@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,13 +15,13 @@ from console_world import OneVisitor
 from recert.certification import Envelope
 from recert.records import now
 from recert.store.systems_index import IndexedSystem
-from recert.web.console import certificate_pages
+from recert.web.console import certificate_pages, sign_off_pages
 from recert.web.console.acts import Acts
 from recert.web.console.app import Console, make_app
 from recert.web.console.frame import console_environment
 from recert.web.console.visiting import Visitor
 
-PAGES = (*certificate_pages.PAGES,)
+PAGES = (*certificate_pages.PAGES, *sign_off_pages.PAGES)
 CSRF = "a token"
 ID = "abc123"
 
@@ -38,7 +39,7 @@ class OneSystem:
 
 def console_of(certified: Certified, *roles: str, shared: str = "", **changes: Any) -> Console:
     """Return a console over a certified model, for a visitor with these roles."""
-    folder = certified.folder / "console"
+    folder = Path(mkdtemp(dir=certified.folder, prefix="console-"))
     system = IndexedSystem(
         id=ID,
         name=certified.name,

@@ -64,8 +64,23 @@ class SignIn(Protocol):
 class Systems(Protocol):
     """The systems that pages are about."""
 
-    def find(self, id: str) -> IndexedSystem | None:
+    def find(self, id_: str, /) -> IndexedSystem | None:
         """Return one by its id."""
+
+    def page(self, *, after: str = "", limit: int = 50) -> SomeSystems:
+        """Return some of them, and what `after` is to be for those behind them."""
+
+
+class SomeSystems(Protocol):
+    """A page of systems."""
+
+    @property
+    def systems(self) -> tuple[IndexedSystem, ...]:
+        """Those on it."""
+
+    @property
+    def next(self) -> str:
+        """What `after` is to be for those behind them; empty where these are the last."""
 
 
 @dataclass(frozen=True)
