@@ -15,13 +15,13 @@ from console_world import OneVisitor
 from recert.certification import Envelope
 from recert.records import now
 from recert.store.systems_index import IndexedSystem
-from recert.web.console import certificate_pages, sign_off_pages
+from recert.web.console import certificate_pages, policy_pages, sign_off_pages
 from recert.web.console.acts import Acts
 from recert.web.console.app import Console, make_app
 from recert.web.console.frame import console_environment
 from recert.web.console.visiting import Visitor
 
-PAGES = (*certificate_pages.PAGES, *sign_off_pages.PAGES)
+PAGES = (*certificate_pages.PAGES, *sign_off_pages.PAGES, *policy_pages.PAGES)
 CSRF = "a token"
 ID = "abc123"
 
@@ -36,8 +36,32 @@ class OneSystem:
         """Return it by its id."""
         return self.one if id == self.one.id else None
 
+    def page(self, *, after: str = "", limit: int = 50) -> OneSystem:
+        """Return the one page of them."""
+        assert (after, limit > 0) == ("", True)
+        return self
 
-def console_of(certified: Certified, *roles: str, shared: str = "", **changes: Any) -> Console:
+    @property
+    def systems(self) -> tuple[IndexedSystem, ...]:
+        """The one."""
+        return (self.one,)
+
+    @property
+    def next(self) -> str:
+        """Nothing comes behind it."""
+        return ""
+
+
+def _records(certified: Certified) -> dict[str, Path]:
+    """Where its records lie."""
+    beside = certified.folder / "evaluation" / "eval-report.json"
+    found = {"certificate": certified.certificate, "evaluation": beside}
+    return {name: path for name, path in found.items() if path.exists()}
+
+
+def console_of(
+    certified: Certified, *roles: str, shared: str = "", state: str = "signed", **changes: Any
+) -> Console:
     """Return a console over a certified model, for a visitor with these roles."""
     folder = Path(mkdtemp(dir=certified.folder, prefix="console-"))
     system = IndexedSystem(
@@ -47,12 +71,12 @@ def console_of(certified: Certified, *roles: str, shared: str = "", **changes: A
         base="base",
         parent="",
         verdict="pass",
-        state="signed",
+        state=state,
         serial=certified.content.serial,
         expires_at=None,
         updated_at=now(),
         folder=certified.folder,
-        records={"certificate": certified.certificate},
+        records=_records(certified),
     )
     who = Visitor("Ada", frozenset(roles or ("reader",)), csrf=CSRF, shared=shared)
     made = Console(
