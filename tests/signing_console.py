@@ -15,13 +15,13 @@ from console_world import OneVisitor
 from recert.certification import Envelope
 from recert.records import now
 from recert.store.systems_index import IndexedSystem
-from recert.web.console import certificate_pages, policy_pages, sign_off_pages
+from recert.web.console import certificate_pages, log_pages, policy_pages, sign_off_pages
 from recert.web.console.acts import Acts
 from recert.web.console.app import Console, make_app
 from recert.web.console.frame import console_environment
 from recert.web.console.visiting import Visitor
 
-PAGES = (*certificate_pages.PAGES, *sign_off_pages.PAGES, *policy_pages.PAGES)
+PAGES = (*certificate_pages.PAGES, *sign_off_pages.PAGES, *policy_pages.PAGES, *log_pages.PAGES)
 CSRF = "a token"
 ID = "abc123"
 
