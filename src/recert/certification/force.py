@@ -42,6 +42,28 @@ def in_force(
     Raises:
         VerificationError: time, status or a refusal end it.
     """
+    # 7.1, 7.2
+    require_time(certificate, now=now)
+    # 7.3
+    require_covered(certificate, policy if isinstance(policy, Policy) else None, now)
+    # 7.4
+    require_clock(memory, now=now)
+    # 8.1 to 8.6
+    seen, after = accept_status(status, trust=trust, now=now, last_version=last_status_version, memory=memory)
+    # 8.7
+    require_in_force(certificate, seen)
+    # 8.8, 8.9
+    require_unrefused(certificate, refusals, trust=trust, now=now)
+    return seen, remember(after, times=[certificate.not_before])
+
+
+def require_time(certificate: Certificate, *, now: datetime) -> None:
+    """
+    Return when a certificate has begun and has not ended: steps 7.1 and 7.2 of `spec/verification.md`.
+
+    Raises:
+        VerificationError: `malformed`, `not-yet-valid` or `expired`.
+    """
     # 7.1
     if certificate.not_before >= certificate.expires_at:
         raise VerificationError("malformed", "certificate ends before it begins", hint="get it again")
@@ -59,14 +81,3 @@ def in_force(
             facts=facts,
             hint="run `recert watch` in time, or certify again",
         )
-    # 7.3
-    require_covered(certificate, policy if isinstance(policy, Policy) else None, now)
-    # 7.4
-    require_clock(memory, now=now)
-    # 8.1 to 8.6
-    seen, after = accept_status(status, trust=trust, now=now, last_version=last_status_version, memory=memory)
-    # 8.7
-    require_in_force(certificate, seen)
-    # 8.8, 8.9
-    require_unrefused(certificate, refusals, trust=trust, now=now)
-    return seen, remember(after, times=[certificate.not_before])

@@ -10,7 +10,7 @@ from typing import Final
 
 from recert.certification.clock import moment
 from recert.certification.envelope import Envelope, sign
-from recert.certification.keys import SigningKey
+from recert.certification.keys import PublicKey, SigningKey
 from recert.certification.statement import read_statement
 from recert.certification.trust import TrustStore
 from recert.digest import canonical_json, sha256_bytes
@@ -212,6 +212,35 @@ def read_refusals(folder: Path, *, required: bool = False) -> tuple[bytes, ...]:
 def refusals_beside(certificate: Path) -> tuple[bytes, ...]:
     """Return what lies in the folder `refusals` beside a certificate's file. Raises as `read_refusals`."""
     return read_refusals(certificate.parent / FOLDER)
+
+
+def read_refusal(envelope: bytes) -> Refusal:
+    """
+    Return what a refusal says. Nothing about it is proven: `Envelope.proven_by` says whether its key signed it.
+
+    Raises:
+        RecordError: it is no refusal's envelope.
+    """
+    _, said = _read(envelope)
+    if not isinstance(said, Refusal):
+        raise RecordError("not a refusal", facts={"actual": "a withdrawal of one"})
+    return said
+
+
+def refusal_bytes(envelope: bytes, key: PublicKey, reason: str, *, now: datetime) -> bytes:
+    """
+    Return the bytes that somebody signs who refuses a certificate, for a key that is somewhere else.
+
+    `refuse` with a key that gives that signature, the same reason and time makes the refusal. Raises as `refuse`.
+    """
+    asked: list[bytes] = []
+
+    def sign_later(message: bytes) -> bytes:
+        asked.append(message)
+        return b""
+
+    refuse(envelope, SigningKey(public=key, sign=sign_later), reason, now=now)
+    return asked[0]
 
 
 def keep_refusal(folder: Path, envelope: bytes) -> Path:

@@ -110,39 +110,12 @@ def read_signed(
     Raises:
         VerificationError: it is refused.
     """
-    # 1.1, 1.2
-    try:
-        opened = Envelope.from_json(envelope)
-    except RecordError as exc:
-        raise _malformed(exc) from exc
-    # 1.3
-    if opened.payload_type != PAYLOAD_TYPE:
-        raise _malformed(f"expected {PAYLOAD_TYPE}, found {opened.payload_type}")
-    # 2.1
-    signers = opened.proven_signers(trust, now=now)
-    # 2.2
-    if not signers:
-        known = [s.key_id for s in opened.signatures if trust.find(s.key_id, now=now)]
-        if not known:
-            raise VerificationError(
-                "untrusted-key",
-                "certificate is signed by nobody you trust",
-                facts={"signed by": ", ".join(s.key_id for s in opened.signatures)},
-                hint="add a signer's .pub file to the trust store, if you do trust them",
-            )
-        raise bad_signature(known[0])
-    # 3.1, 3.2, 3.3
-    try:
-        certificate = read_statement(opened.payload)
-    except RecordError as exc:
-        raise _malformed(exc) from exc
-    # 3.4
-    if certificate.binds != "bytes":
-        raise VerificationError(
-            "binds-behaviour",
-            "certificate is about a hosted model's behaviour, not about files",
-            hint="nothing on disk can be verified against it",
-        )
+    # 1.1 to 1.3
+    opened = open_certificate(envelope)
+    # 2.1, 2.2
+    signers = require_any_signer(opened, trust, now=now)
+    # 3.1 to 3.4
+    certificate = require_statement(opened)
     # 4.1
     require_apart(certificate, policy)
     # 4.2
@@ -156,6 +129,59 @@ def read_signed(
     # 6.10
     require_carried(certificate, policy)
     return certificate, signers
+
+
+def open_certificate(envelope: bytes) -> Envelope:
+    """Return the envelope of a certificate: step 1. Raises VerificationError: `malformed`."""
+    # 1.1, 1.2
+    try:
+        opened = Envelope.from_json(envelope)
+    except RecordError as exc:
+        raise _malformed(exc) from exc
+    # 1.3
+    if opened.payload_type != PAYLOAD_TYPE:
+        raise _malformed(f"expected {PAYLOAD_TYPE}, found {opened.payload_type}")
+    return opened
+
+
+def require_any_signer(opened: Envelope, trust: TrustStore, *, now: datetime) -> dict[str, PublicKey]:
+    """
+    Return the trusted keys that did sign, by id: step 2.
+
+    Raises:
+        VerificationError: there is none: `untrusted-key` or `bad-signature`.
+    """
+    # 2.1
+    signers = opened.proven_signers(trust, now=now)
+    # 2.2
+    if not signers:
+        known = [s.key_id for s in opened.signatures if trust.find(s.key_id, now=now)]
+        if not known:
+            raise VerificationError(
+                "untrusted-key",
+                "certificate is signed by nobody you trust",
+                facts={"signed by": ", ".join(s.key_id for s in opened.signatures)},
+                hint="add a signer's .pub file to the trust store, if you do trust them",
+            )
+        raise bad_signature(known[0])
+    return signers
+
+
+def require_statement(opened: Envelope) -> Certificate:
+    """Return what was signed: step 3. Raises VerificationError: `malformed` or `binds-behaviour`."""
+    # 3.1, 3.2, 3.3
+    try:
+        certificate = read_statement(opened.payload)
+    except RecordError as exc:
+        raise _malformed(exc) from exc
+    # 3.4
+    if certificate.binds != "bytes":
+        raise VerificationError(
+            "binds-behaviour",
+            "certificate is about a hosted model's behaviour, not about files",
+            hint="nothing on disk can be verified against it",
+        )
+    return certificate
 
 
 def _malformed(because: object) -> VerificationError:

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.logged import Log, write_logged
+from recert.cli.logged import Log, say_logged
 from recert.cli.options import AsJson, Certificate, Refusals, SignerCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from recert.records import Refusal, SignoffSheet
+    from recert.records import SignoffSheet
 
 
 def approve(
@@ -48,8 +46,8 @@ def approve(
     Exit 0: signed, or the refusal is recorded, 1: you said no, or the policy does, 2: could not.
     """
     from recert.certification import TrustStore, keep_refusal, read_unverified, require_named
-    from recert.certification import approve as add_signature
     from recert.certification import refuse as refuse_to_sign
+    from recert.certification.approving import approve_file, require_agreed
     from recert.certification.refusals import withdrawals
     from recert.certification.signoff import own_refusals, signoff_sheet
     from recert.cli.printing import data
@@ -82,44 +80,26 @@ def approve(
         typer.echo(keep_refusal(folder, refuse_to_sign(envelope, signer, refuse)), err=as_json)
         return
     own = own_refusals(sheet, said, signer.key_id)
-    _require_agreed_with_oneself(own, withdraw, folder)
+    require_agreed(own, withdrawn=withdraw is not None, folder=folder)
     signs = withdraw is None or any(a.key_id == signer.key_id for a in said.approvals)
     if signs:
         require_named(said, signer)
-        _require_whole(sheet)
+        _require_ready(sheet)
     _agree("Sign it?" if signs else "Take your refusal back?", yes=yes)
     if withdraw is not None:
         for back in withdrawals(known, own, signer, withdraw):
             typer.echo(keep_refusal(folder, back), err=as_json)
     if signs:
-        write_logged(certificate, add_signature(envelope, signer), log)
+        say_logged(approve_file(certificate, signer, shown=envelope, log=log), log, certificate)
         typer.echo(certificate, err=as_json)
 
 
-def _require_agreed_with_oneself(own: Sequence[Refusal], withdraw: str | None, folder: Path) -> None:
-    from recert.errors import InputError
-
-    if own and withdraw is None:
-        raise InputError(
-            "you refused this model, and a signature alone does not take that back",
-            facts={"because": own[0].reason},
-            hint="give --withdraw with what has changed",
-        )
-    if withdraw is not None and not own:
-        raise InputError("you refused nothing of this model", facts={"folder": folder})
-
-
-def _require_whole(sheet: SignoffSheet) -> None:
+def _require_ready(sheet: SignoffSheet) -> None:
     """Return when all of it was shown and the policy asks for nothing more than signatures."""
+    from recert.certification.approving import require_whole
     from recert.cli.printing import NO, talk
-    from recert.errors import InputError
 
-    if sheet.unshown:
-        raise InputError(
-            "not signed: not all of what would be signed can be shown",
-            facts={str(number): words for number, words in enumerate(sheet.unshown, start=1)},
-            hint="give the policy with --policy, or sign with the version of Recert that made the certificate",
-        )
+    require_whole(sheet)
     if sheet.missing:
         talk().print("not signed: the policy asks for what is not there", style="bold")
         for item in sheet.missing:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from recert.certification.transparency.logged import Appended
 
 Log = Annotated[
     Path | None,
@@ -35,13 +38,21 @@ def write_logged(path: Path, envelope: bytes, log: Path | None) -> None:
 def append(log: Path, envelope: bytes, name: object) -> int:
     """Append to a log, say so on stderr, and return the entry's number. Raises as `log_envelope`."""
     from recert.certification.transparency.logged import log_envelope
-    from recert.cli.printing import talk
 
     appended = log_envelope(log, envelope)
+    say_logged(appended, log, name)
+    return appended.index
+
+
+def say_logged(appended: Appended | None, log: Path | None, name: object) -> None:
+    """Say on stderr where something is in a log; nothing where there is none."""
+    from recert.cli.printing import talk
+
+    if appended is None:
+        return
     if appended.torn:
         talk().print(
             f"{log}: removed {len(appended.torn)} bytes that a crash had left of an entry", soft_wrap=True
         )
     said = "is" if appended.added else "was already"
     talk().print(f"{name} {said} entry {appended.index} of {log}", soft_wrap=True)
-    return appended.index

@@ -12,8 +12,8 @@ from recert.cli.options import AsJson
 
 if TYPE_CHECKING:
     from recert.policy import Policy
-    from recert.policy.comparing import HeldCertificate, KnownSuites
-    from recert.records import PolicyDiff, Suite
+    from recert.policy.comparing import HeldCertificate
+    from recert.records import PolicyDiff
 
 Certificates = Annotated[
     Path,
@@ -50,14 +50,15 @@ def diff(
     Exit 0: nothing becomes stale, 1: a certificate does, 2: no answer. Without --certificates 1 means that they differ.
     """
     from recert.cli.loading import load_suites
+    from recert.pipeline.suites_known import cut_short, known_suites
     from recert.policy import load_policy
     from recert.policy.comparing import policy_diff
     from recert.policy.reuse import Measuring
 
     prompts = load_suites([])
-    measuring = Measuring(load_policy(before), load_policy(after), cut_short=_cut_short(prompts))
+    measuring = Measuring(load_policy(before), load_policy(after), cut_short=cut_short(prompts))
     held = _held(certificates, trust, status, policy=after, version=measuring.after.version)
-    found = policy_diff(measuring, held, _known(prompts))
+    found = policy_diff(measuring, held, known_suites(prompts))
     _tell(found, as_json=as_json)
     _tell_contacts(measuring.after, found)
     differs = found.before_sha256 != found.after_sha256
@@ -90,6 +91,7 @@ def affected(
     from recert.cli.loading import load_suites
     from recert.cli.printing import talk
     from recert.errors import InputError
+    from recert.pipeline.suites_known import cut_short, known_suites
     from recert.policy import load_policy
     from recert.policy.comparing import policy_diff
     from recert.policy.knowledge import with_family, with_suite
@@ -98,8 +100,8 @@ def affected(
         raise InputError("give a family or a suite", hint="--family NAME, or --suite NAME=FILE")
     bounds, prompts = load_policy(policy), load_suites([suite] if suite else [])
     names = [suite.partition("=")[0]] if suite else []
-    measuring = with_family(bounds, family) if family else with_suite(bounds, names[0], _cut_short(prompts))
-    measured = _known(prompts, names)
+    measuring = with_family(bounds, family) if family else with_suite(bounds, names[0], cut_short(prompts))
+    measured = known_suites(prompts, names)
     held = _held(
         certificates, trust, status, policy=policy, version=bounds.version, suites=[suite] if suite else []
     )
@@ -114,25 +116,6 @@ def affected(
     _tell(found, as_json=as_json)
     _tell_contacts(bounds, found)
     raise typer.Exit(1 if found.stale else 0)
-
-
-def _cut_short(prompts: dict[str, Suite]) -> list[str]:
-    """Suites whose replies are never read in full."""
-    return [
-        name
-        for name, suite in prompts.items()
-        if not any(p.answer is not None or p.forbidden or p.choices for p in suite.prompts)
-    ]
-
-
-def _known(prompts: dict[str, Suite], new: Sequence[str] = ()) -> KnownSuites:
-    from recert.policy.comparing import KnownSuites
-
-    return KnownSuites(
-        digests={name: suite.digest for name, suite in prompts.items()},
-        sizes={name: len(suite.prompts) for name, suite in prompts.items()},
-        new=new,
-    )
 
 
 def _held(

@@ -66,16 +66,9 @@ def load_policy_of(certificate: Certificate, given: str | None) -> Policy | None
     Raises:
         PolicyError: the given one cannot be read.
     """
-    from importlib.resources import files
+    from recert.policy import load_policy, shipped_policy
 
-    from recert.policy import load_policy
-
-    if given is not None:
-        return load_policy(given)
-    shipped = files("recert").joinpath("assets", "policies").iterdir()
-    names = sorted(path.name.removesuffix(".toml") for path in shipped if path.name.endswith(".toml"))
-    found = (load_policy(name) for name in names)
-    return next((policy for policy in found if policy.digest == certificate.policy_sha256), None)
+    return load_policy(given) if given is not None else shipped_policy(certificate.policy_sha256)
 
 
 def load_certified_base(

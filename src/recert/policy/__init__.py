@@ -9,7 +9,13 @@ from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.gateway_audio import GatewayAudioPolicy
 from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.hunt import HuntPolicy
-from recert.policy.loading import load_deployments, load_policy, profiles, split_deployment
+from recert.policy.loading import (
+    load_deployments,
+    load_policy,
+    profiles,
+    shipped_policy,
+    split_deployment,
+)
 from recert.policy.moderation import ModerationChecks, moderation_checks
 from recert.policy.monitoring import MonitoringPolicy
 from recert.policy.policy import (
@@ -73,5 +79,6 @@ __all__ = [
     "modality_of",
     "moderation_checks",
     "profiles",
+    "shipped_policy",
     "split_deployment",
 ]

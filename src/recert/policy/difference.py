@@ -52,6 +52,15 @@ def differences(before: Policy, after: Policy) -> tuple[FieldChange, ...]:
     return tuple(found)
 
 
+def fields(policy: Policy) -> tuple[tuple[str, str], ...]:
+    """Return every field of a policy in its order, with its value as text; what a list holds is told item by item."""
+    return tuple(
+        (in_words(path), shown(value))
+        for path, value in _flat("", policy)
+        if not isinstance(value, Rule | Part)
+    )
+
+
 def in_words(path: str) -> str:
     """Return a field's path as a person says it: `rule harm: margin`, `evaluation: alpha`."""
     section, _, name = path.rpartition(".")

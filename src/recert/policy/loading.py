@@ -58,6 +58,11 @@ def profiles() -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: name != "default"))
 
 
+def shipped_policy(sha256: str) -> Policy | None:
+    """Return the shipped profile with this digest, as it holds without a table of a deployment; None where none has."""
+    return next((policy for policy in map(load_policy, profiles()) if policy.digest == sha256), None)
+
+
 def split_deployment(source: str) -> tuple[str, DeploymentName | None]:
     """Return a policy's name and the deployment that `NAME@DEPLOYMENT` says; a file of that very name is a file."""
     name, at, said = source.rpartition("@")

@@ -70,6 +70,15 @@ def value_text(value: Any) -> str:
     )
 
 
+def filters() -> dict[str, Any]:
+    """Return the filters that the parts of this report need wherever they are included."""
+    return {
+        "exact": lambda value: f"{100 * value:.1f}\u00a0%",
+        "threshold": _asked_for,
+        "value_text": value_text,
+    }
+
+
 def _asked_for(result: RuleResult) -> str:
     said = f"change below {100 * result.margin:g} points"
     return said if result.max_tuned is None else f"{said}, tuned at most {100 * result.max_tuned:g}\u00a0%"
@@ -82,12 +91,9 @@ def _environment() -> jinja2.Environment:
         "condition": lambda name: words.condition(name, longest=60),
         "css_text": lambda text: Markup(css_text(text)),  # noqa: S704 - every other sign is escaped
         "estimand": words.estimand,
-        "exact": lambda value: f"{100 * value:.1f}\u00a0%",
         "moment": words.moment,
         "rate": words.rate,
         "short": words.short,
         "size": words.size,
-        "threshold": _asked_for,
-        "value_text": value_text,
-    }
+    } | filters()
     return environment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jinja2
 
-from recert.web import words
+from recert.web import sign_off_page, words
 from recert.web.console.report_parts import furnish
 from recert.web.environment import page_environment
 
@@ -21,7 +21,7 @@ def console_environment() -> jinja2.Environment:
         "rate": words.rate,
         "short": words.short,
         "size": words.size,
-    }
+    } | sign_off_page.filters()
     environment.globals["tabs"] = []
     environment.globals["sharable"] = _nothing
     furnish(environment)
