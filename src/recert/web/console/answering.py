@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import jinja2
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -67,15 +68,18 @@ async def read_form(request: Request) -> dict[str, Any]:
     Return the fields of a form: text, or `bytes` of an uploaded file.
 
     Raises:
-        PageError: it is too large.
+        PageError: it is too large, or is no form.
     """
     size = request.headers.get("content-length", "")
     if not size.isdigit() or int(size) > MOST_FORM_BYTES:
         raise PageError("this form is too large", status=413)
     fields: dict[str, Any] = {}
-    async with request.form(max_files=4, max_fields=64, max_part_size=MOST_FORM_BYTES) as form:
-        for name, value in form.multi_items():
-            fields[name] = value if isinstance(value, str) else await value.read()
+    try:
+        async with request.form(max_files=4, max_fields=64, max_part_size=MOST_FORM_BYTES) as form:
+            for name, value in form.multi_items():
+                fields[name] = value if isinstance(value, str) else await value.read()
+    except (HTTPException, LookupError, ValueError) as exc:  # no form, too many fields, an unknown charset
+        raise PageError("this form cannot be read", status=400) from exc
     return fields
 
 

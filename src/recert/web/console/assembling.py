@@ -39,6 +39,8 @@ log = logging.getLogger("recert.console")
 
 LOG_FILE: Final = "audit.jsonl"
 """The console's log of acts, in its folder."""
+SYSTEMS_FILE: Final = "systems.sqlite"
+"""The list of systems, apart from accounts: writing a long list lets nobody wait who signs in. May be deleted."""
 _MODULES: Final = (
     "systems_pages",
     "outcomes_pages",
@@ -172,7 +174,7 @@ def assemble(
         acts=acts,
         sign_in=sign_in,
         templates=templates,
-        systems=SystemsIndex(where),
+        systems=SystemsIndex(options.database or options.folder / SYSTEMS_FILE),
         roots=options.roots,
         trust=options.trust,
         status=options.status,
