@@ -104,8 +104,9 @@ from recert.records.reasoning import (
 )
 from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.refusal import Refusal, Withdrawal
+from recert.records.row_decision import RowDecision
 from recert.records.rows import THINK_CLOSE, THINK_OPEN, ChatRow, PreferenceRow, PromptRow, split_reply
-from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
+from recert.records.screening import HandDecision, RowFinding, RowVerdict, ScreenReport, SwitchPhrase
 from recert.records.signoff import CheckItem, SheetLine, ShownRefusal, SignoffSheet
 from recert.records.stress import (
     BaseStress,
@@ -148,6 +149,7 @@ RECORDS: tuple[type[Record], ...] = (
     Manifest,
     Suite,
     ScreenReport,
+    RowDecision,
     TuneReport,
     EvalReport,
     Certificate,
@@ -264,6 +266,7 @@ __all__ = [
     "GraderReport",
     "GraderVerdict",
     "HairTrigger",
+    "HandDecision",
     "HarmMark",
     "HarmMean",
     "Hearing",
@@ -305,6 +308,7 @@ __all__ = [
     "ReplyPiece",
     "Reuse",
     "Rewarded",
+    "RowDecision",
     "RowFinding",
     "RowVerdict",
     "RuleException",
