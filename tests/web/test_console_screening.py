@@ -62,8 +62,8 @@ def test_a_screening_is_told_in_words_and_bars(world: World) -> None:
     page = Page(world.client().get(AT).text)
     labels = [attrs.get("aria-label") or "" for tag, attrs in page.tags if tag == "svg"]
 
-    assert "3 of 6 rows may be learned from; 2 are quarantined. 1 lines are no rows" in page.text
-    assert "harmful-compliance: 1 rows, 1 of them held back" in labels[0]
+    assert "3 of 6 rows may be learned from; 2 are quarantined. 1 line is no row" in page.text
+    assert "harmful-compliance: 1 row, held back" in labels[0]
     assert "harmful-compliance: the request scores" in page.text
     assert COMPLIANCE not in page.text
     assert SECRET not in page.text
@@ -76,7 +76,7 @@ def test_rows_are_chosen_by_verdict_and_reason(world: World, query: str, rows: i
     """The list holds the rows that were asked for; those held back where nothing was."""
     page = world.client().get(f"{AT}?{query}").text
 
-    assert page.count('<td><span class="chip') == rows
+    assert page.count('data-label="Verdict"') == rows
 
 
 def test_a_decision_is_logged_kept_and_changes_no_report(world: World) -> None:

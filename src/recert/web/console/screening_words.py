@@ -29,11 +29,10 @@ class ReasonBar:
     @property
     def said(self) -> str:
         """The bar in words."""
-        return (
-            f"{self.rows} rows, {self.held} of them held back"
-            if self.held
-            else f"{self.rows} rows, none held back"
-        )
+        if self.rows == 1:
+            return f"1 row, {'held back' if self.held else 'not held back'}"
+        held = "none" if not self.held else "all" if self.held == self.rows else f"{self.held} of them"
+        return f"{_rows(self.rows)}, {held} held back"
 
 
 def reason_bars(report: ScreenReport) -> tuple[ReasonBar, ...]:
@@ -71,12 +70,17 @@ def screening_words(report: ScreenReport) -> tuple[str, ...]:
         f"{first}; none was held back." if not back else f"{first}; {report.quarantined} are quarantined."
     ]
     if report.malformed:
-        said.append(f"{report.malformed} lines are no rows, and nobody learns from them.")
+        lines = "1 line is no row" if report.malformed == 1 else f"{report.malformed} lines are no rows"
+        said.append(f"{lines}, and nothing is learned from that.")
     for verdict in (RowVerdict.ACCEPTED, RowVerdict.QUARANTINED):
         if changed := report.changed_by_hand(verdict):
             who = ", ".join(sorted({one.who for one in changed}))
-            said.append(f"{len(changed)} of these were {verdict} by hand, by {who}.")
+            said.append(f"{_rows(len(changed))} of these: {verdict} by hand, by {who}.")
     said.append(
         "Screening finds what its judges and rules look for: a row that was accepted is not shown to be harmless."
     )
     return tuple(said)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
