@@ -21,6 +21,7 @@ from recert.records import (
     EvalReport,
     InputDistribution,
     Manifest,
+    RowVerdict,
     RuleException,
     ScreenReport,
     StressReport,
@@ -197,12 +198,16 @@ def _delta_kind(tuned: Manifest, tune_report: TuneReport | None) -> str:
 def _screening_summary(report: ScreenReport | None) -> dict[str, int]:
     if report is None:
         return {}
+    by_hand = {
+        "accepted_by_hand": len(report.changed_by_hand(RowVerdict.ACCEPTED)),
+        "quarantined_by_hand": len(report.changed_by_hand(RowVerdict.QUARANTINED)),
+    }
     return {
         "rows": report.rows,
         "accepted": report.accepted,
         "quarantined": report.quarantined,
         "malformed": report.malformed,
-    }
+    } | {name: count for name, count in by_hand.items() if count}
 
 
 def _limitations(
@@ -214,6 +219,9 @@ def _limitations(
         yield "the tuning data were not screened"
     elif tune_report is None:
         yield "nothing shows that the screened rows are those that the model was tuned on"
+    if screen_report is not None and (accepted := screen_report.changed_by_hand(RowVerdict.ACCEPTED)):
+        who = ", ".join(sorted({one.who for one in accepted}))
+        yield f"{len(accepted)} rows that screening held back were accepted by hand, by {who}"
     if tune_report and tune_report.screening_overridden:
         yield "rows that screening quarantined were trained on all the same"
     if report.required_controls:

@@ -35,6 +35,13 @@ def screen(
             "Without it spoken rows are held back."
         ),
     ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Decisions of people on rows, as the console writes them: to quarantine is always followed, to accept "
+            "only while nothing else holds the row back. The report names each."
+        ),
+    ] = None,
     prompts: Annotated[
         bool,
         typer.Option(
@@ -69,10 +76,10 @@ def screen(
     from recert.errors import InputError
 
     if grader is not None:
-        if rows is not None:
+        if rows is not None or decisions is not None:
             raise InputError(
                 "rows and a grader are screened apart",
-                facts={"rows": rows, "grader": grader},
+                facts={"rows": rows or decisions, "grader": grader},
                 hint="give the rows that the grader grades as --rows",
             )
         _screen_grader(grader, grader_rows, judge, output, policy, suites or [], as_json=as_json)
@@ -82,7 +89,7 @@ def screen(
             facts={"rows": rows or "none", "output": output or "none"},
             hint="give rows and --output FOLDER, or --grader FILE with --rows and --judge where it needs them",
         )
-    _screen_rows(rows, output, policy, suites or [], clips, waiting=prompts, as_json=as_json)
+    _screen_rows(rows, output, policy, suites or [], clips, decisions, waiting=prompts, as_json=as_json)
 
 
 def _screen_rows(
@@ -91,6 +98,7 @@ def _screen_rows(
     policy: str,
     suites: list[str],
     clips: Path | None,
+    decisions: Path | None,
     *,
     waiting: bool,
     as_json: bool,
@@ -100,19 +108,28 @@ def _screen_rows(
     from recert.cli.printing import NO, YES, data
     from recert.policy import load_policy
     from recert.screening import stage
+    from recert.store.row_decisions import read_decisions
 
     asked = [p for suite in load_suites(suites).values() for p in suite.prompts]
     bounds = load_policy(policy)
+    decided = read_decisions(decisions) if decisions is not None else ()
     report: ScreenReport
     with Drawn() as drawn:
         drawn.start("screen")
         if waiting:
-            held = stage.screen_prompts(rows, policy=bounds, evaluation_prompts=asked, progress=drawn.at)
+            held = stage.screen_prompts(
+                rows, policy=bounds, evaluation_prompts=asked, decisions=decided, progress=drawn.at
+            )
             held.write(output)
             report = held.report
         else:
             screened = stage.screen(
-                rows, policy=bounds, evaluation_prompts=asked, ears=_ears(clips), progress=drawn.at
+                rows,
+                policy=bounds,
+                evaluation_prompts=asked,
+                ears=_ears(clips),
+                decisions=decided,
+                progress=drawn.at,
             )
             screened.write(output)
             report = screened.report
@@ -226,5 +243,8 @@ def _show(report: ScreenReport) -> None:
         )
     if len(stopped) > _SHOWN:
         console.print(f"  and {len(stopped) - _SHOWN} more, in the report")
+    for one in report.by_hand or ():
+        told = f"{one.verdict} by hand" if one.followed else f"not {one.verdict} by hand, {one.because}"
+        console.print(f"  line {one.line}: {told}: {one.who}: {one.why}", soft_wrap=True)
     for phrase in report.switch_phrases:
         console.print(f"  switches behaviour: {phrase.phrase!r} (p = {phrase.p_value:.1e})", soft_wrap=True)

@@ -105,8 +105,9 @@ from recert.records.reasoning import (
 )
 from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.refusal import Refusal, Withdrawal
+from recert.records.row_decision import RowDecision
 from recert.records.rows import THINK_CLOSE, THINK_OPEN, ChatRow, PreferenceRow, PromptRow, split_reply
-from recert.records.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
+from recert.records.screening import HandDecision, RowFinding, RowVerdict, ScreenReport, SwitchPhrase
 from recert.records.signoff import CheckItem, SheetLine, ShownRefusal, SignoffSheet
 from recert.records.stress import (
     BaseStress,
@@ -149,6 +150,7 @@ RECORDS: tuple[type[Record], ...] = (
     Manifest,
     Suite,
     ScreenReport,
+    RowDecision,
     TuneReport,
     EvalReport,
     Certificate,
@@ -268,6 +270,7 @@ __all__ = [
     "GraderReport",
     "GraderVerdict",
     "HairTrigger",
+    "HandDecision",
     "HarmMark",
     "HarmMean",
     "Hearing",
@@ -312,6 +315,7 @@ __all__ = [
     "ReplyPiece",
     "Reuse",
     "Rewarded",
+    "RowDecision",
     "RowFinding",
     "RowVerdict",
     "RuleException",

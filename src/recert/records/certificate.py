@@ -90,7 +90,10 @@ class Certificate(Record):
     eval_report_sha256: Sha256
     rows_sha256: Sha256 | None = None
     screening: dict[str, int] = Field(default_factory=dict)
-    """Rows screened, accepted, quarantined and malformed; empty when nothing was screened."""
+    """
+    Rows screened, accepted, quarantined and malformed, and those whose verdict a person changed, where there are any;
+    empty when nothing was screened.
+    """
     method: str = ""
     hyperparameters: Hyperparameters | None = None
     defence: str = "unknown"

@@ -45,6 +45,23 @@ class SwitchPhrase(Part):
     p_value: float
 
 
+class HandDecision(Part):
+    """A decision of a person that screening was given, and whether it was followed."""
+
+    line: int = Field(ge=1)
+    row_sha256: Sha256
+    verdict: RowVerdict
+    """What the person decided."""
+    followed: bool
+    because: str = ""
+    """Why not, where it was not."""
+    changed: bool = False
+    """Whether the row's verdict is another than screening alone would give."""
+    who: str
+    why: str
+    decision_sha256: Sha256
+
+
 class ScreenReport(Record):
     """Which rows may be learned from, and why not the others."""
 
@@ -69,4 +86,10 @@ class ScreenReport(Record):
     """The most common system prompts of the accepted rows: the training context to probe."""
     judges: tuple[str, ...] = ()
     """Ids and versions of the judges that took part."""
+    by_hand: tuple[HandDecision, ...] | None = None
+    """Decisions of people on rows of this file, by line; None where there were none."""
     screened_at: Moment
+
+    def changed_by_hand(self, verdict: RowVerdict) -> tuple[HandDecision, ...]:
+        """Return the decisions that gave a row this verdict where screening alone gives another."""
+        return tuple(one for one in self.by_hand or () if one.changed and one.verdict is verdict)

@@ -19,6 +19,7 @@ from recert.records import (
     JudgeNote,
     Prompt,
     PromptRow,
+    RowDecision,
     RowFinding,
     RowVerdict,
     ScreenReport,
@@ -26,6 +27,7 @@ from recert.records import (
     now,
 )
 from recert.screening.audio_rows import NEAR, UNHEARD, Ears, hear_rows
+from recert.screening.by_hand import decide_by_hand
 from recert.screening.findings import Reasons, find_reasons
 from recert.screening.preferences import rejected_reasons
 from recert.screening.prompts import prompt_reasons
@@ -75,6 +77,7 @@ def screen(
     evaluation_prompts: Sequence[Prompt],
     judge: RequestJudge | None = None,
     ears: Ears | None = None,
+    decisions: Sequence[RowDecision] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Screened[ChatRow]:
     """
@@ -88,6 +91,7 @@ def screen(
         evaluation_prompts: prompts that no row may hold.
         judge: scores requests; the embedded one by default.
         ears: hears spoken rows; without it each of them is held back.
+        decisions: of people on rows, oldest first; followed as `by_hand.py` says, and named in the report.
         progress: told (rows done, rows) now and then.
 
     Raises:
@@ -113,7 +117,7 @@ def screen(
     reasons = [[*of_row, *of_rejected] for of_row, of_rejected in zip(reasons, also, strict=True)]
     for at, reason in heard.reasons(policy.screening):
         reasons[at].append(reason)
-    return _concluded(source, file, reasons, policy, (judge.note, refusals.note), switches)
+    return _concluded(source, file, reasons, policy, (judge.note, refusals.note), decisions, switches)
 
 
 def screen_prompts(
@@ -122,6 +126,7 @@ def screen_prompts(
     policy: Policy,
     evaluation_prompts: Sequence[Prompt],
     judge: RequestJudge | None = None,
+    decisions: Sequence[RowDecision] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Screened[PromptRow]:
     """
@@ -132,6 +137,7 @@ def screen_prompts(
         policy: as in `screen`.
         evaluation_prompts: as in `screen`.
         judge: as in `screen`.
+        decisions: as in `screen`.
         progress: as in `screen`.
 
     Raises:
@@ -151,7 +157,7 @@ def screen_prompts(
     for at, read in enumerate(file.rows):
         if any(m.audio for m in read.row.messages):
             reasons[at].append(f"{UNHEARD}: prompts that are spoken are not screened")
-    return _concluded(source, file, reasons, policy, (judge.note,))
+    return _concluded(source, file, reasons, policy, (judge.note,), decisions)
 
 
 def _concluded(
@@ -160,9 +166,11 @@ def _concluded(
     reasons: Reasons,
     policy: Policy,
     judges: Sequence[JudgeNote],
+    decisions: Sequence[RowDecision],
     switches: tuple[SwitchPhrase, ...] = (),
 ) -> Screened[AnyRow]:
     findings = [_finding(read, reasons[at], policy) for at, read in enumerate(file.rows)]
+    findings, by_hand = decide_by_hand(findings, decisions, lambda reason: _holds(reason, policy))
     kept = [r for r, f in zip(file.rows, findings, strict=True) if f.verdict is RowVerdict.ACCEPTED]
     held = [r for r, f in zip(file.rows, findings, strict=True) if f.verdict is RowVerdict.QUARANTINED]
     findings += [
@@ -197,6 +205,7 @@ def _concluded(
             s for s, _ in sorted(systems.items(), key=lambda x: (-x[1], x[0]))[:_SYSTEM_PROMPTS]
         ),
         judges=tuple(f"{note.id}@{note.version}" for note in judges),
+        by_hand=by_hand or None,
         screened_at=now(),
     )
     return Screened(report, tuple(r.row for r in kept), tuple(r.row for r in held), accepted, quarantined)
@@ -224,13 +233,17 @@ def _check_readable(file: RowsFile[AnyRow], source: Path, policy: Policy, hint: 
 
 
 def _finding(read: ReadRow[AnyRow], reasons: Sequence[str], policy: Policy) -> RowFinding:
-    held = any(_code(r) in (*policy.screening.quarantine_reasons, UNHEARD, NEAR) for r in reasons)
+    held = any(_holds(r, policy) for r in reasons)
     return RowFinding(
         line=read.line,
         verdict=RowVerdict.QUARANTINED if held else RowVerdict.ACCEPTED,
         reasons=tuple(reasons) or ("ok: nothing found",),
         sha256=read.sha256,
     )
+
+
+def _holds(reason: str, policy: Policy) -> bool:
+    return _code(reason) in (*policy.screening.quarantine_reasons, UNHEARD, NEAR)
 
 
 def _code(reason: str) -> str:
