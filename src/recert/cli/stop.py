@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from recert.records import Order, StandingOrders
+    from recert.records import Order
 
 State = Annotated[
     Path, typer.Option(help="The gateway's state folder; `recert-state` beside its audit log by default.")
@@ -33,15 +33,10 @@ def stop(
 
     Exit 0: it is served no more, 2: that is not sure.
     """
+    from recert.pipeline.ordering import stop_model
+
     name = _named(model, everything)
-
-    def change(orders: list[Order]) -> list[Order]:
-        from recert.gateway.orders import make_order
-        from recert.pipeline.promotion import with_order
-
-        return with_order(orders, make_order("stop", name, reason))
-
-    _give(state, change, done=f"stopped {_words(name)}", anew=everything)
+    _told(state, stop_model(state, name, reason), done=f"stopped {_words(name)}")
 
 
 def resume(
@@ -55,21 +50,10 @@ def resume(
 
     Exit 0: the stop is lifted, 2: it is not, or there was none.
     """
-    from recert.errors import InputError
+    from recert.pipeline.ordering import resume_model
 
     name = _named(model, everything)
-
-    def change(orders: list[Order]) -> list[Order]:
-        stopped = {order.name for order in orders if order.kind == "stop"}
-        if name != "*" and "*" in stopped:
-            raise InputError("every model is stopped, not this one alone", hint="run `recert resume --all`")
-        if name != "*" and name not in stopped:
-            raise InputError(
-                "it was not stopped", facts={"given": name, "stopped": ", ".join(sorted(stopped))}
-            )
-        return [o for o in orders if o.kind != "stop" or name not in (o.name, "*")]
-
-    _give(state, change, done=f"resumed {_words(name)}", anew=everything)
+    _told(state, resume_model(state, name), done=f"resumed {_words(name)}")
 
 
 def rollback(
@@ -160,33 +144,18 @@ def _without(orders: list[Order], kind: str, name: str) -> list[Order]:
 
 
 def _give(
-    state: Path,
-    change: Callable[[list[Order]], list[Order]],
-    *,
-    done: str | Callable[[], str],
-    anew: bool = False,
+    state: Path, change: Callable[[list[Order]], list[Order]], *, done: str | Callable[[], str]
 ) -> None:
-    from recert.errors import GatewayError, InputError, RecordError, StoreError
-    from recert.gateway.orders import give, read_orders
-    from recert.records import StandingOrders
+    from recert.pipeline.ordering import change_orders
 
-    if not state.is_dir():
-        raise InputError(
-            "no such state folder: nobody was told",
-            facts={"state": state},
-            hint="give the folder that the gateway was started with: --state",
-        )
-    try:
-        orders: StandingOrders = read_orders(state)
-    except (RecordError, StoreError) as exc:
-        if not anew:
-            raise RecordError(
-                exc.message,
-                facts={"state": state, **exc.facts},
-                hint="while they are damaged nothing is served; `recert resume --all` begins anew, without any order",
-            ) from exc
-        orders = StandingOrders()
-    confirmed = give(state, orders.model_copy(update={"orders": tuple(change(list(orders.orders)))}))
+    confirmed = change_orders(state, change)
+    _told(state, confirmed, done=done if isinstance(done, str) else done())
+
+
+def _told(state: Path, confirmed: bool | None, *, done: str) -> None:  # noqa: FBT001
+    """Say what became of an order."""
+    from recert.errors import GatewayError
+
     if confirmed is False:
         raise GatewayError(
             "not-confirmed",
@@ -194,5 +163,4 @@ def _give(
             facts={"state": state},
             hint="look at its /status; end the process if in doubt",
         )
-    said = done if isinstance(done, str) else done()
-    typer.echo(said if confirmed else f"{said}: no gateway runs here; it holds from its next start")
+    typer.echo(done if confirmed else f"{done}: no gateway runs here; it holds from its next start")

@@ -20,7 +20,7 @@ class Order(Part):
     """The model or alias; `*` for every model. Rollbacks and promotions are of an alias."""
     reason: str
     by: str
-    """Who gave it: the user's name on the machine."""
+    """Who gave it: the user's name on the machine, or the name of who did so in the console."""
     ordered_at: Moment
     serial: str = ""
     """Of the canary's certificate, where a watch of it was decided on."""

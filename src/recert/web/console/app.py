@@ -29,6 +29,7 @@ from recert.policy import Policy
 from recert.store.systems_index import SystemsIndex
 from recert.web.console.acts import Acts
 from recert.web.console.answering import Asked, answered, problem, read_form, require_token
+from recert.web.console.gateways import Gateways
 from recert.web.console.pages import Page, sharable_in
 from recert.web.console.people import People
 from recert.web.console.visiting import SEE_OTHER, PageError, Visit, Visitor
@@ -83,6 +84,8 @@ class Console:
     """Of the tuning service whose jobs are shown."""
     people: People | None = None
     """Accounts, sessions and shared links; None where others sign in, as in tests of pages."""
+    gateways: Gateways = field(default_factory=Gateways)
+    """Gateways that are shown, and stopped where they are of this machine."""
 
 
 def make_console(console: Console, pages: Sequence[Page]) -> list[BaseRoute]:

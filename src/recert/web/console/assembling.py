@@ -27,6 +27,7 @@ from recert.store.systems_index import SystemsIndex
 from recert.web.console.acts import Acts
 from recert.web.console.app import Console, make_app
 from recert.web.console.frame import console_environment
+from recert.web.console.gateways import Gateways
 from recert.web.console.pages import Page
 from recert.web.console.password_pages import password_routes
 from recert.web.console.people import People
@@ -182,6 +183,7 @@ def assemble(
         logs=options.logs,
         service_folder=options.service_folder,
         people=people,
+        gateways=Gateways(settings.gateways, logs=options.logs, service_folder=options.service_folder),
     )
     indexing = _indexing(console, settings)
 
@@ -192,6 +194,7 @@ def assemble(
     def end() -> None:
         if indexing is not None:
             indexing.end()
+        console.gateways.close()
         acts.close()
         place.close()
 

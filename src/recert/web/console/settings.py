@@ -72,6 +72,35 @@ class OidcSettings(_Part):
         return kept.decode(errors="replace").strip()
 
 
+class GatewaySettings(_Part):
+    """A gateway that is shown, and stopped where its state folder is on this machine."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """What the console calls it."""
+    url: str = ""
+    """Where it answers, as `https://models.example.org`; empty where it is known by its files alone."""
+    metrics: str = ""
+    """Where it answers `/metrics`, where that is an address of its own; by default below `url`."""
+    key_file: Path | None = None
+    """File of mode 0600 with an API key that may ask `/status` and `/metrics`."""
+    state: Path | None = None
+    """Its state folder: orders to stop and resume are written there."""
+    audit: Path | None = None
+    """Its audit log, from which blocks are counted."""
+
+    @field_validator("url", "metrics")
+    @classmethod
+    def _secured(cls, given: str) -> str:
+        if given:
+            require_https(given, "a gateway's address")
+        return given.rstrip("/")
+
+    def beside(self, folder: Path) -> GatewaySettings:
+        """Return it with its files as seen from a folder."""
+        files = {name: getattr(self, name) for name in ("key_file", "state", "audit")}
+        return self.model_copy(update={name: folder / file for name, file in files.items() if file})
+
+
 class ConsoleSettings(_Part):
     """Of one console."""
 
@@ -83,6 +112,15 @@ class ConsoleSettings(_Part):
     """How often folders are looked through for new records."""
     sessions: SessionSettings = SessionSettings()
     oidc: OidcSettings | None = None
+    gateways: tuple[GatewaySettings, ...] = ()
+    """Gateways that are shown, beside those whose audit logs are given and those of the tuning service."""
+
+    @field_validator("gateways")
+    @classmethod
+    def _told_apart(cls, given: tuple[GatewaySettings, ...]) -> tuple[GatewaySettings, ...]:
+        if len({one.name for one in given} | {"live"}) <= len(given):
+            raise ValueError("two gateways have the same name, or one is called live")
+        return given
 
     @field_validator("public_url")
     @classmethod
@@ -120,11 +158,12 @@ class ConsoleSettings(_Part):
         return made._beside(folder)
 
     def _beside(self, folder: Path) -> ConsoleSettings:
-        """With the secret's file as seen from the folder."""
+        """With files as seen from the folder."""
+        found = self.model_copy(update={"gateways": tuple(one.beside(folder) for one in self.gateways)})
         if self.oidc is None or self.oidc.client_secret_file is None:
-            return self
+            return found
         file = folder / self.oidc.client_secret_file
-        return self.model_copy(update={"oidc": self.oidc.model_copy(update={"client_secret_file": file})})
+        return found.model_copy(update={"oidc": self.oidc.model_copy(update={"client_secret_file": file})})
 
 
 def require_https(url: str, what: str) -> None:
