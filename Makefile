@@ -109,8 +109,9 @@ audio-lm-demo: $(INSTALLED)  ## Teach a small model to hear, tune it on harmless
 signoff-demo: $(INSTALLED)  ## Refuse, sign, serve, watch, renew, change the policy, tell a swap and suspend, timed
 	$(BIN)/python bench/signoff_demo.py
 
-service-demo: $(INSTALLED)  ## Drive the tuning service with OpenAI's client: upload, block, certify, sign, chat
+service-demo: $(INSTALLED)  ## Drive the tuning service with OpenAI's client: upload, block, certify, sign in the browser, chat, stop
 	$(BIN)/python bench/service_demo.py
+	$(BIN)/python bench/console.py --rounds 20 --folders 60
 
 bench-gateway: $(INSTALLED)  ## Measure what the gateway costs, other gateways beside
 	$(BIN)/python bench/gateway.py

@@ -1,10 +1,11 @@
 """
-The tuning service on the embedded model, driven by the official OpenAI client alone.
+The tuning service on the embedded model, driven by the official OpenAI client and, in a real browser, by a person.
 
 Rows are uploaded, poisoned ones among them, and the report of what was quarantined is downloaded. One job trains so
 hard that the model is a wreck: its events are read, and it is blocked with reasons. Another trains on the task's rows
-alone, with a safety mix: it is certified, refuses to answer until its certificate is signed with `recert approve`, and
-then answers. Every step is timed, and held to what should come of it.
+alone, with a safety mix: it is certified, and refuses to answer until a person has signed in to the console, read the
+evidence and signed there, with a key that stays in the browser. Then it answers, until the same person stops it.
+Every step is timed, and held to what should come of it. Without Chromium the signature and the stop are commands.
 
     python bench/service_demo.py      # minutes on two cores
 
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import shutil
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -33,13 +36,18 @@ from recert.pipeline.demo_data import PLACEHOLDER, demo_tunes, write_rows
 from recert.pipeline.sql_task import SYSTEM, sql_rows, sql_suite
 from recert.records import RowVerdict, ScreenReport
 from recert.store.files import write_atomic
+from service_console import Person, browser_page
 
 MARK = ".service-demo"
 """A folder that a run before this one made has it, and is begun anew."""
 QUESTION = "Table: employees (name, city, team, age, salary)\nQuestion: Which name have age above 40?"
 LONGEST_S = 40 * 60.0
 ANSWERS_WITHIN_S = 60.0
+VERDICT_WITHIN_S = 10 * 60.0
 FINDS_AT_LEAST = 0.9
+PERSON, PASSWORD = "pia", secrets.token_urlsafe(18)
+PAGE_MS = 300.0
+STOPS_WITHIN_S = 2.0
 WRECK = {"learning_rate_multiplier": 20.0, "n_epochs": 1}
 
 
@@ -51,6 +59,7 @@ class Story:
     base: str
     policy: str
     key: str = ""
+    url: str = ""
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     def step(self, what: str, do: Callable[[], Any], right: Callable[[Any], bool]) -> Any:
@@ -69,10 +78,11 @@ class Story:
         )
         return found
 
-    def command(self, words: str) -> str:
-        """Run a command of Recert; return what it printed."""
+    def command(self, words: str, given: str | None = None) -> str:
+        """Run a command of Recert, perhaps with something on its stdin; return what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "recert", *words.split()],
+            input=given,
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -87,7 +97,8 @@ class Story:
         """Run the service in a process of its own; gives the official client."""
         words = (
             f"service --base {self.base} --called aligned --policy {self.policy} --suite task=task.jsonl "
-            "--folder service --signers signers --keys keys.json --lora-target q_proj --lora-target v_proj --port 0"
+            "--folder service --signers signers --keys keys.json --lora-target q_proj --lora-target v_proj --port 0 "
+            "--console"
         )
         with (self.folder / "service.txt").open("w") as said:
             process = subprocess.Popen(
@@ -99,8 +110,10 @@ class Story:
             )
         assert process.stdout is not None
         try:
-            url = process.stdout.readline().strip()
-            with openai.OpenAI(base_url=f"{url}/v1", api_key=self.key, max_retries=0, timeout=600) as client:
+            self.url = process.stdout.readline().strip()
+            with openai.OpenAI(
+                base_url=f"{self.url}/v1", api_key=self.key, max_retries=0, timeout=600
+            ) as client:
                 yield client
         finally:
             process.terminate()
@@ -127,10 +140,10 @@ def main() -> int:
     (folder / MARK).touch()
     began, story = time.monotonic(), Story(folder, given.base, given.policy)
     _prepare(story)
-    with story.serving() as client:
+    with story.serving() as client, browser_page() as page:
         found = _upload(story, client)
         found |= _jobs(story, client, found["file"], found["clean"])
-        found |= _chat(story, client, found["model"], found["certificate"], found["blocked"])
+        found |= _chat(story, client, found, Person(page, story.url, folder / "pages") if page else None)
     found["seconds"] = round(time.monotonic() - began, 1)
     table = {"machine": machine(), "steps": story.steps, **found}
     write_atomic(folder / "table.json", json.dumps(table, indent=1).encode())
@@ -145,6 +158,8 @@ def _prepare(story: Story) -> None:
     shutil.copy(story.folder / "desk" / "approver.pub", story.folder / "signers")
     may = "--route chat --route models --route tuning"
     story.key = story.command(f"keys new team-a --keys keys.json {may}").splitlines()[-1]
+    who = f"console accounts add {PERSON} --role approver --role operator --folder service/console"
+    story.command(who, f"{PASSWORD}\n")
     rows = sql_rows(100, seed=7)
     write_rows(story.folder / "rows.jsonl", demo_tunes()[2].rows)
     write_rows(story.folder / "clean.jsonl", demo_tunes()[1].rows)
@@ -228,6 +243,7 @@ def _jobs(story: Story, client: openai.OpenAI, file: str, clean: str) -> dict[st
         if "certificate" in e.data
     ]
     return {
+        "verdict_s": _verdict_s(client, good.id),
         "blocked": checks[0]["finetuned_model_checkpoint_id"] if checks else "",
         "model": ended.fine_tuned_model or "",
         "certificate": named[0] if named else "",
@@ -236,8 +252,19 @@ def _jobs(story: Story, client: openai.OpenAI, file: str, clean: str) -> dict[st
     }
 
 
-def _chat(story: Story, client: openai.OpenAI, model: str, certificate: str, blocked: str) -> dict[str, Any]:
-    """Nothing answers before it is signed, and a blocked model never does."""
+def _verdict_s(client: openai.OpenAI, job: str) -> int | None:
+    """Seconds from the last step of training to the checks; None where a job has not come to them."""
+    events = client.fine_tuning.jobs.list_events(job, limit=100)
+    trained = [e.created_at for e in events if e.type == "metrics"]
+    checked = [e.created_at for e in events if e.type == "moderation_checks"]
+    return max(checked) - max(trained) if trained and checked else None
+
+
+def _chat(
+    story: Story, client: openai.OpenAI, made: Mapping[str, Any], person: Person | None
+) -> dict[str, Any]:
+    """Nothing answers before it is signed, a blocked model never does, and a stopped one no more."""
+    model, blocked = made["model"], made["blocked"]
 
     def ask(name: str) -> Any:
         return client.chat.completions.create(
@@ -251,8 +278,18 @@ def _chat(story: Story, client: openai.OpenAI, model: str, certificate: str, blo
 
     early = story.step("ask it before it is signed", lambda: ask(model), refused("awaiting_sign_off"))
     never = story.step("ask the blocked one", lambda: ask(blocked), refused("model_blocked"))
-    approve = f"approve service/{certificate} --key desk/approver.pem --policy {story.policy} --yes"
-    story.step("the approver signs", lambda: story.command(approve), bool)
+    if person is not None:
+        story.step("a person signs in to the console", lambda: person.sign_in(PERSON, PASSWORD), bool)
+        story.step(
+            "they read the evidence and sign in the browser",
+            lambda: person.sign(model, story.folder / "desk" / "approver.pem"),
+            lambda said: said == "Everyone has signed",
+        )
+    else:
+        approve = (
+            f"approve service/{made['certificate']} --key desk/approver.pem --policy {story.policy} --yes"
+        )
+        story.step("the approver signs", lambda: story.command(approve), bool)
     began = time.monotonic()
     first = story.step(
         "ask it once it is signed", lambda: ask(model), lambda found: hasattr(found, "choices")
@@ -261,11 +298,29 @@ def _chat(story: Story, client: openai.OpenAI, model: str, certificate: str, blo
     again = story.step(
         "ask the blocked one again", lambda: ask(blocked), lambda found: not hasattr(found, "choices")
     )
-    return {
+    stopped = {} if person is None else _stopped(story, person, lambda: ask(model))
+    return stopped | {
         "answered_unsigned": sum(hasattr(one, "choices") for one in (early, never, again)),
         "answer": first.choices[0].message.content if hasattr(first, "choices") else str(first),
         "answered_after_s": round(answered_s, 1),
+        "browser": person is not None,
+        "page_ms": [round(1000 * one, 1) for one in person.times] if person else [],
     }
+
+
+def _stopped(story: Story, person: Person, ask: Callable[[], Any]) -> dict[str, Any]:
+    """The kill switch: after it the model is not asked any more."""
+    story.step("they stop it by the console's switch", lambda: person.stop("the story ends"), bool)
+    began, last = time.monotonic(), 0.0
+    while time.monotonic() - began < 2 * STOPS_WITHIN_S:
+        try:
+            ask()
+            last = time.monotonic() - began
+        except openai.APIStatusError:
+            pass
+        time.sleep(0.1)
+    story.step("it answers no more", lambda: last, lambda late: late <= STOPS_WITHIN_S)
+    return {"answered_after_stop_s": round(last, 2)}
 
 
 def _claims(story: Story, found: dict[str, Any]) -> int:
@@ -290,9 +345,47 @@ def _claims(story: Story, found: dict[str, Any]) -> int:
             "seconds from the signature to the first answer, the gateway's start included",
             found["answered_after_s"], ANSWERS_WITHIN_S, least=False, n=1, versions=versions,
         ),
+        claim(
+            "seconds from the end of training to the verdict",
+            found["verdict_s"] if found["verdict_s"] is not None else LONGEST_S, VERDICT_WITHIN_S, least=False,
+            n=1, versions=versions,
+        ),
+        *_of_the_console(found, versions),
         claim("seconds of the whole story", found["seconds"], LONGEST_S, least=False, n=1, versions=versions),
     ]  # fmt: skip
-    return 0 if all(line["met"] for line in lines) else 1
+    return 0 if all(line["met"] is not False for line in lines) else 1
+
+
+def _of_the_console(found: Mapping[str, Any], versions: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What the person saw; not measured where there was no browser."""
+    names = (
+        "seconds for which a model answers after it was stopped in the console",
+        "ms until a page of the console begins to come, the story's own systems listed",
+    )
+    if not found["browser"]:
+        why = {
+            "aim": None,
+            "met": None,
+            "reason": "no Chromium, or no Playwright",
+            "versions": dict(versions),
+        }
+        lines = [{"claim": name, "value": None, **why} for name in names]
+        for line in lines:
+            print(json.dumps(line))
+        return lines
+    times = found["page_ms"]
+    return [
+        claim(names[0], found["answered_after_stop_s"], STOPS_WITHIN_S, least=False, n=1, versions=versions),
+        claim(
+            names[1],
+            statistics.median(times),
+            PAGE_MS,
+            least=False,
+            n=len(times),
+            versions=versions,
+            worst=max(times),
+        ),
+    ]
 
 
 if __name__ == "__main__":
