@@ -45,6 +45,7 @@ from recert.records.certificate import (
     VerifiedCertificate,
 )
 from recert.records.comparison import ComparedRule, ComparedSide, Comparison
+from recert.records.ears import EarsManifest
 from recert.records.evaluation import (
     ArmCheck,
     CategoryCount,
@@ -244,6 +245,7 @@ __all__ = [
     "DosePoint",
     "DoublingDose",
     "EarlierTree",
+    "EarsManifest",
     "Estimand",
     "EvalReport",
     "EvidenceBundle",
