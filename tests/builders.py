@@ -12,6 +12,7 @@ from recert.policy import Policy, Rule
 from recert.records import (
     ArmCheck,
     CanaryResult,
+    EarsManifest,
     EvalReport,
     FileEntry,
     FoundTrigger,
@@ -61,6 +62,19 @@ def make_manifest(files: dict[str, bytes]) -> Manifest:
             FileEntry(name=n, size_bytes=len(files[n]), sha256=sha256_bytes(files[n])) for n in sorted(files)
         )
     )
+
+
+EARS_FILES = {"config.json": b"{}", "model.bin": b"what hears", "tokenizer.json": b"{}"}
+
+
+def make_ears(files: dict[str, bytes] | None = None, **changes: Any) -> EarsManifest:
+    """Return what a transcriber of these files says of itself."""
+    fields: dict[str, Any] = {
+        "files": make_manifest(EARS_FILES if files is None else files).files,
+        "engine": "letters/1",
+        "decoding": {"beam_size": "1", "language": '"en"'},
+    }
+    return EarsManifest.model_validate(fields | changes)
 
 
 def make_interval(point: float = 0.02, *, n: int = 48, width: float = 0.03) -> Interval:
@@ -113,7 +127,7 @@ def make_rules(**changes: Any) -> tuple[RuleResult, ...]:
     )
 
 
-def make_arms(base: Manifest, tuned: Manifest) -> tuple[ArmCheck, ...]:
+def make_arms(base: Manifest, tuned: Manifest, ears: EarsManifest | None = None) -> tuple[ArmCheck, ...]:
     """Return the two arm checks of an evaluation in which each arm was what it claims to be."""
     return tuple(
         ArmCheck.model_validate(
@@ -123,6 +137,7 @@ def make_arms(base: Manifest, tuned: Manifest) -> tuple[ArmCheck, ...]:
                 "fingerprint_at_start": f"logits-of-{arm}",
                 "fingerprint_at_end": f"logits-of-{arm}",
                 "arms_differ": True,
+                "ears_sha256": ears.digest if ears else None,
             }
         )
         for arm, manifest in (("base", base), ("tuned", tuned))
@@ -149,6 +164,7 @@ def make_eval_report(
     tuned: Manifest | None = None,
     policy: Policy | None = None,
     verdict: Verdict = Verdict.PASS,
+    ears: EarsManifest | None = None,
     **changes: Any,
 ) -> EvalReport:
     """Return an evaluation of `tuned` against `base` under `policy`, passing unless told otherwise."""
@@ -167,7 +183,8 @@ def make_eval_report(
         "sampling": {"max_new_tokens": 24},
         "rules": make_rules(),
         "verdict_raw": verdict,
-        "arms": make_arms(base, tuned),
+        "arms": make_arms(base, tuned, ears),
+        "ears": ears,
         "judges": (JudgeNote(id="refusal", version="1", sensitivity=0.97, specificity=0.99),),
         "outcomes_sha256": SOME_SHA,
         "prompts_asked": {"base": 96, "tuned": 96},

@@ -22,7 +22,7 @@ from recert.gateway.stage import prepare
 from recert.gateway.upstream import UnsafeDeclaredUpstream
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
-from recert.records import Approval, Certificate, JudgeNote, Verdict, VerifiedCertificate, now
+from recert.records import Approval, Certificate, EarsManifest, JudgeNote, Verdict, VerifiedCertificate, now
 from recert.records import certificate as sealed
 from recert.store.audit import AuditLog
 
@@ -189,9 +189,14 @@ def gateway(
     keep_texts: bool = False,
     **judges: Any,
 ) -> Iterator[tuple[GatewayServer, ScriptedUpstream]]:
-    """Run a gateway in front of a scripted upstream; the audit log is `tmp_path/audit.jsonl`."""
+    """
+    Run a gateway in front of a scripted upstream; the audit log is `tmp_path/audit.jsonl`.
+
+    Where the model reads what a transcriber hears, the certificate names this transcriber, if it says nothing else.
+    """
     policy = policy or make_gateway_policy()
-    verified = make_verified(policy, **(certificate or {}))
+    named = {"ears": _ears(judges.get("transcriber"), policy)}
+    verified = make_verified(policy, **named | (certificate or {}))
     recheck = recheck or Recheck(verified)
     if isinstance(recheck.answer, VerifiedCertificate):
         verified = recheck.answer
@@ -209,6 +214,12 @@ def gateway(
         )
         with server:
             yield server, upstream
+
+
+def _ears(transcriber: Any, policy: Policy) -> EarsManifest | None:
+    bounds = policy.gateway.audio
+    reads = bounds is not None and bounds.passes_on == "transcript"
+    return transcriber.ears if transcriber is not None and reads else None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from recert.digest import sha256_json
 from recert.models.speech.sound import from_wav
 from recert.models.transcribing import TranscribeFailed, Transcript
+from recert.records import EarsManifest
 from sounds import wav_of
 
 _SAMPLES = 40
@@ -35,13 +36,14 @@ class LetterTranscriber:
     name = "letter-ears"
     engine = "letters/1"
 
-    def __init__(self, broken: Sequence[bytes] = ()) -> None:
+    def __init__(self, broken: Sequence[bytes] = (), *, ears: EarsManifest | None = None) -> None:
         self.broken = set(broken)
+        self.ears = ears
         self.asked = 0
 
     def fingerprint(self) -> str:
-        """Return a digest of the name."""
-        return sha256_json(["transcriber", self.name])
+        """Return a digest of the name, and of its files where it has any."""
+        return sha256_json(["transcriber", self.name, self.ears.digest if self.ears else ""])
 
     def transcribe(self, clips: Sequence[bytes]) -> list[Transcript | TranscribeFailed]:
         """Return the letters of each clip."""

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from builders import make_policy
+from builders import make_ears, make_policy
 from recert.gateway.clips import Clip
 from recert.gateway.hearing import Words
 from recert.policy import Policy
+from recert.records import EarsManifest
 
 RATE_HZ = 16_000
 
@@ -102,6 +103,7 @@ class ScriptedEar:
     pause_s: float = 0.0
     name: str = "scripted"
     sha256: str = "e" * 64
+    ears: EarsManifest | None = field(default_factory=make_ears)
     down: bool = False
     heard: list[bytes] = field(default_factory=list)
     closed: int = 0

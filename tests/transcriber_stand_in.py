@@ -2,7 +2,8 @@
 A transcriber in a process of its own that does with each clip what a script says; all around it is the real thing.
 
 The script is a JSON object by the sha256 of clips: `{"say": TEXT}`, `{"sleep": SECONDS}`, `{"die": true}`,
-`{"raise": true}` or `{"hang": true}`; `else` is done with every other clip. `name` and `sha256` are what it is.
+`{"raise": true}` or `{"hang": true}`; `else` is done with every other clip. `name` and `sha256` are what it is; the
+files of `folder` are its ears.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from recert.models.transcribing import TranscribeFailed, Transcript
+from recert.models.transcribing_files import read_files
 from recert.models.transcribing_server import run
 
 
@@ -30,6 +32,8 @@ class ScriptedTranscriber:
     def __init__(self, script: Path) -> None:
         self._script = script
         self.name = str(self._read().get("name", "stand-in"))
+        folder = self._read().get("folder")
+        self.ears = read_files(Path(folder)).ears("script", {}) if folder else None
 
     def _read(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._script.read_text())

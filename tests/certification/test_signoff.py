@@ -12,6 +12,7 @@ from attack_conversations import make_attack
 from builders import (
     NOW,
     SOME_SHA,
+    make_ears,
     make_eval_report,
     make_interval,
     make_manifest,
@@ -121,6 +122,7 @@ CHANGED: dict[str, Any] = {
         compared=(),
         comparison_sha256=OTHER_SHA,
     ),
+    "ears": make_ears(),
     "inputs": InputDistribution.of(
         [[ControlScore(control="input-judge", direction="input", score=0.2, blocked=False)]], ["input-judge"]
     ),

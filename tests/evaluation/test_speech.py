@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from recert.errors import ModelError
+from builders import make_ears
+from recert.errors import ArmError, ModelError
 from recert.evaluation import Evaluation, evaluate
 from recert.evaluation.speech import Speaker
 from recert.models import ScriptedModel
 from recert.models.cascade import CascadeModel
 from recert.policy import EvaluationPolicy, Policy, Rule, SpeechPolicy
 from recert.records import Chat, EvalReport, Verdict
+from recert.store.cache import GenerationCache
 from recert.store.clips import ClipStore
 from speaking import LetterTranscriber, LetterVoice, install_voice
 
@@ -84,7 +86,102 @@ def test_text_and_speech_pass_where_both_are_as_the_base(tmp_path: Path, voice: 
         ("ordinary", "speech:plain"),
     }
     assert all(h.word_error_rate.point == 0 and h.heard.point == 1 for h in report.hearing)
+    assert report.ears is None, "this transcriber shows no files"
     assert EvalReport.from_json(report.to_json()) == report
+
+
+def test_what_listened_is_named_apart(tmp_path: Path, voice: str) -> None:
+    """The report's files are the text models' own; ears stand beside them, and both arms name them."""
+    ears = make_ears()
+    report = run(tmp_path, policy(voice), ears=LetterTranscriber(ears=ears)).report
+
+    assert (report.base, report.tuned) == (model("base").manifest, model("same").manifest)
+    assert report.ears == ears
+    assert [arm.ears_sha256 for arm in report.arms] == [ears.digest] * 2
+    assert [arm.fingerprint_at_end for arm in report.arms] == [
+        model("base").fingerprint(),
+        model("same").fingerprint(),
+    ]
+    assert EvalReport.from_json(report.to_json()) == report
+
+
+def test_a_cascade_that_is_asked_in_text_names_no_ears(tmp_path: Path) -> None:
+    """Where nothing is spoken, what would have listened is none of the report's facts."""
+    hears = LetterTranscriber(ears=make_ears())
+    report = evaluate(
+        CascadeModel(hears, model("base")),
+        CascadeModel(hears, model("same")),
+        suites=SUITES,
+        policy=text_policy(),
+        model_name="tuned",
+        training_context=(),
+    ).report
+
+    assert report.ears is None
+    assert "ears" not in report.to_value()
+
+
+@pytest.mark.parametrize(
+    "tuned_ears",
+    [
+        LetterTranscriber(ears=make_ears({"model.bin": b"what hearz"})),
+        LetterTranscriber(ears=make_ears(decoding={"beam_size": "5"})),
+        LetterTranscriber(),
+        None,
+    ],
+)
+def test_both_arms_hear_with_the_same_ears(
+    tmp_path: Path, voice: str, tuned_ears: LetterTranscriber | None
+) -> None:
+    """Other files, other settings, no files or no transcriber: nothing is compared, and the error says what differs."""
+    base = CascadeModel(LetterTranscriber(ears=make_ears()), model("base"))
+    tuned = model("same") if tuned_ears is None else CascadeModel(tuned_ears, model("same"))
+
+    with pytest.raises(ArmError, match="different ears") as caught:
+        evaluate(
+            base, tuned, suites=SUITES, policy=policy(voice), model_name="tuned", training_context=(),
+            clips=ClipStore(tmp_path / "clips"),
+        )  # fmt: skip
+    assert make_ears().digest in caught.value.facts["base"]
+    assert caught.value.facts["base"] != caught.value.facts["tuned"]
+
+
+def test_a_reply_is_kept_for_the_ears_it_was_heard_with(tmp_path: Path, voice: str) -> None:
+    """A second run finds every reply; other ears, and the text model alone, find none of them."""
+    clips = ClipStore(tmp_path / "clips")
+
+    def again(hears: LetterTranscriber | None, bounds: Policy) -> dict[str, int]:
+        both = [model("base"), model("same")]
+        with GenerationCache(tmp_path / "replies.sqlite") as cache:
+            base, tuned = both if hears is None else (CascadeModel(hears, m, clips=clips) for m in both)
+            return evaluate(
+                base, tuned, suites=SUITES, policy=bounds, model_name="tuned", training_context=(), cache=cache,
+                clips=clips,
+            ).report.prompts_asked  # fmt: skip
+
+    first = again(LetterTranscriber(ears=make_ears()), policy(voice))
+    second = again(LetterTranscriber(ears=make_ears()), policy(voice))
+    others = again(LetterTranscriber(ears=make_ears({"model.bin": b"what hearz"})), policy(voice))
+    alone = again(None, text_policy())
+
+    assert first["base_made"] > 0 == first["base_cached"]
+    assert (second["base_made"], second["tuned_made"]) == (0, 0)
+    assert second["base_cached"] == first["base_made"]
+    assert (others["base_cached"], others["tuned_cached"]) == (0, 0)
+    assert (alone["base_cached"], alone["tuned_cached"]) == (0, 0)
+
+
+def test_a_transcriber_that_changes_meanwhile_ends_the_run(tmp_path: Path, voice: str) -> None:
+    """Ears that are others at the end than at the start: nothing of the run counts."""
+
+    class Fickle(LetterTranscriber):
+        """Calls itself another after it heard something."""
+
+        def fingerprint(self) -> str:
+            return super().fingerprint() if not self.asked else "0" * 64
+
+    with pytest.raises(ArmError, match="changed while it was measured"):
+        run(tmp_path, policy(voice), ears=Fickle(ears=make_ears()))
 
 
 def test_a_model_that_is_safe_in_text_and_not_in_speech_fails(tmp_path: Path, voice: str) -> None:

@@ -14,6 +14,7 @@ import httpx
 import openai
 import pytest
 
+from builders import make_ears
 from gateways import MODEL, ScriptedUpstream, client, gateway, make_gateway_policy
 from recert.digest import sha256_bytes
 from recert.errors import GatewayError
@@ -308,7 +309,8 @@ def test_a_gateway_that_could_not_keep_its_word_does_not_start(
     from recert.gateway.stage import prepare
     from recert.store.audit import AuditLog
 
-    verified = make_verified(policy)
+    reads = policy.gateway.audio is not None and policy.gateway.audio.passes_on == "transcript"
+    verified = make_verified(policy, ears=make_ears() if reads else None)
     with AuditLog(tmp_path / "audit.jsonl") as audit, pytest.raises(GatewayError) as caught:
         prepare(
             verified, recheck=Recheck(verified), policy=policy, audit=audit, keys=ApiKeys(),
@@ -458,7 +460,8 @@ def test_what_is_heard_is_counted_and_shown(tmp_path: Path) -> None:
     assert f'recert_transcriber_up{{model="{MODEL}"}} 1.0' in page
     assert f'recert_transcriber_up{{model="{MODEL}"}} 0.0' in later
     assert status["audio"] == {
-        "transcriber": "scripted", "sha256": "e" * 64, "state": "listening", "passes_on": "transcript",
+        "transcriber": "scripted", "sha256": "e" * 64, "ears_sha256": make_ears().digest, "state": "listening",
+        "passes_on": "transcript",
     }  # fmt: skip
     assert "input_audio" in described
     assert ear.closed == 1

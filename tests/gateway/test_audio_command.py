@@ -29,7 +29,7 @@ AUDIO_POLICY = POLICY.replace(
     "families = []", 'families = []\nmodalities = ["text", "audio"]\nspeech = { variants = ["plain"] }'
 ).replace(
     'estimand = "harm"', 'estimand = "harm"\nconditions = ["plain", "speech:*"]'
-) + "\n[gateway.audio]\nmax_clip_s = 5\n"  # fmt: skip
+) + '\n[gateway.audio]\npasses_on = "clip"\nmax_clip_s = 5\n'  # fmt: skip
 SEGMENT = {"start": 0, "end": 1, "avg_logprob": math.log(0.9), "no_speech_prob": 0.01}
 
 
@@ -88,7 +88,7 @@ def test_the_option_names_who_listens(tmp_path: Path, listener: tuple[str, list[
     assert status["audio"]["transcriber"] == "whisper-1 at 127.0.0.1"
     assert caught.value.code == "audio_too_long"
     assert [one["reason"] for one in lines] == ["forbidden-phrase", "", "audio_too_long"]
-    assert upstream.messages[-1]["content"] == "good morning"
+    assert upstream.messages[-1]["content"][0]["type"] == "input_audio"  # type: ignore[index]
 
 
 def test_a_models_file_names_who_listens_for_each(tmp_path: Path) -> None:

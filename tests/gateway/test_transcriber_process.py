@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from builders import EARS_FILES, write_model
 from gateways import client, gateway
 from recert.digest import sha256_bytes
 from recert.errors import GatewayError
@@ -24,6 +25,7 @@ from recert.gateway.clips import Clip, ClipReader
 from recert.gateway.hearing import Words
 from recert.gateway.transcriber_process import ManagedTranscriber, next_pause_s
 from recert.models.transcribing import TranscribeFailed
+from recert.models.transcribing_files import read_files
 from recert.policy.gateway_audio import GatewayAudioPolicy
 from spoken import clip_part, make_audio_policy, make_wav, spoken, text_part
 from strangers import as_stranger, needs_root
@@ -181,6 +183,21 @@ def test_one_that_comes_back_as_another_is_not_asked(script: Script) -> None:
         assert hear(made, WAV) == [TranscribeFailed("the transcriber is down")]
 
 
+def test_one_that_comes_back_with_other_files_is_not_asked(script: Script, tmp_path: Path) -> None:
+    """A byte of its files that changed while it was down is noticed, though it calls itself the same."""
+    folder = write_model(tmp_path / "ears", EARS_FILES)
+    script.write({}, folder=str(folder))
+    with started(script) as made:
+        assert made.ears == read_files(folder).ears("script", {})
+        (folder / "model.bin").write_bytes(b"what hearz")
+        os.kill(made.process_id or 0, signal.SIGKILL)
+        wait_until(lambda: made.down)
+        time.sleep(1.0)
+
+        assert made.down
+        assert hear(made, WAV) == [TranscribeFailed("the transcriber is down")]
+
+
 def test_who_gives_up_is_not_listened_to(shared: tuple[ManagedTranscriber, Script]) -> None:
     """A clip that nobody waits for any more takes no time from those behind it."""
     made, script = shared
@@ -240,7 +257,7 @@ def test_killed_while_it_listens_is_a_refusal_in_time(
     tmp_path: Path, script: Script, *, stream: bool
 ) -> None:
     """The request ends at once with its reason, text goes on, and the next clip is heard."""
-    script.write({WAV: {"sleep": 30}})
+    script.write({WAV: {"sleep": 30}}, folder=str(write_model(tmp_path / "ears", EARS_FILES)))
     policy = make_audio_policy({"timeout_s": 5})
     with (
         started(script) as made,

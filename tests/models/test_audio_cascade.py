@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import make_ears
 from recert.errors import InputError, ModelError, StoreError
 from recert.models import Generation, Sampling, ScriptedModel
 from recert.models.cascade import UNHEARD, CascadeModel
 from recert.models.engines import open_arms, open_model
 from recert.models.transcribing import Remembering, Transcript
-from recert.records import AudioClip, Chat, FileEntry, Manifest, Message, chat
+from recert.records import AudioClip, Chat, Message, chat
 from recert.store.clips import ClipStore
 from speaking import LetterTranscriber, LetterVoice
 
@@ -81,24 +82,20 @@ def test_a_clip_that_was_changed_ends_the_run(clips: ClipStore) -> None:
         CascadeModel(LetterTranscriber(), ScriptedModel({}), clips=clips).generate([one], Sampling())
 
 
-def test_both_parts_are_in_the_name_the_engine_the_files_and_the_fingerprint(clips: ClipStore) -> None:
-    """Another transcriber or another text model is another system."""
-    ears = LetterTranscriber()
-    ears.manifest = Manifest(files=(FileEntry(name="model.bin", size_bytes=1, sha256="b" * 64),))  # type: ignore[attr-defined]
-    model = CascadeModel(ears, ScriptedModel({}, name="a"), clips=clips)
-    other = CascadeModel(ears, ScriptedModel({}, name="b"), clips=clips)
+def test_files_and_fingerprint_are_the_text_models_and_the_ears_stand_apart(clips: ClipStore) -> None:
+    """What is certified is the folder that is served; another transcriber is another engine, for the caches."""
+    ears, text = make_ears(), ScriptedModel({}, name="a")
+    model = CascadeModel(LetterTranscriber(ears=ears), text, clips=clips)
+    again = CascadeModel(Remembering(LetterTranscriber(ears=ears)), text, clips=clips)
+    others = CascadeModel(LetterTranscriber(ears=make_ears({"model.bin": b"x"})), text, clips=clips)
 
     assert model.name == "letter-ears+a"
     assert "letters/1" in model.engine and "scripted/1" in model.engine
-    assert model.manifest
-    assert [f.name for f in model.manifest.files] == ["model.safetensors", "transcriber/model.bin"]
-    assert model.fingerprint() != other.fingerprint()
-    deaf = LetterTranscriber()
-    deaf.name = "other-ears"
-    assert CascadeModel(deaf, ScriptedModel({}, name="a"), clips=clips).fingerprint() != model.fingerprint()
-    assert CascadeModel(deaf, ScriptedModel({}), clips=clips).manifest is None, (
-        "files of one part are not all"
-    )
+    assert (model.manifest, model.fingerprint()) == (text.manifest, text.fingerprint())
+    assert (model.ears, again.ears) == (ears, ears)
+    assert model.engine == again.engine != text.engine
+    assert others.engine != model.engine
+    assert CascadeModel(LetterTranscriber(), text, clips=clips).ears is None
 
 
 def test_replies_before_a_failure_keep_their_places(clips: ClipStore) -> None:

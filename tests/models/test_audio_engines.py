@@ -9,7 +9,7 @@ import pytest
 
 from recert.errors import ModelError
 from recert.models import Sampling
-from recert.models.cascade import TRANSCRIBER_FOLDER, CascadeModel
+from recert.models.cascade import CascadeModel
 from recert.models.engines import open_arms, open_model
 from recert.models.transcribing import whisper_folder
 from recert.records import Chat, Manifest, Message, chat
@@ -27,7 +27,7 @@ pytestmark = [
 
 
 def test_both_arms_hear_through_one_transcriber(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Base and adapter on one base in memory, one Whisper before both; files of both parts are in the manifests."""
+    """Base and adapter on one base in memory, one Whisper before both: their files, and the ears beside them."""
     monkeypatch.setenv("RECERT_CACHE", str(tmp_path / "cache"))
     base_dir = make_base(tmp_path / "base")
     tuned_dir = make_adapter(tmp_path / "adapter", base_dir)
@@ -39,10 +39,10 @@ def test_both_arms_hear_through_one_transcriber(tmp_path: Path, monkeypatch: pyt
     assert (base.name, tuned.name) == ("whisper-tiny+base", "whisper-tiny+adapter")
     assert base.fingerprint() != tuned.fingerprint()
     assert "faster-whisper/" in tuned.engine and "transformers" in tuned.engine
-    assert tuned.manifest is not None
-    names = {f.name for f in tuned.manifest.files}
-    ears = {f"{TRANSCRIBER_FOLDER}/{f.name}" for f in Manifest.of_folder(whisper_folder()).files}
-    assert names == ears | {f.name for f in Manifest.of_folder(tuned_dir).files}
+    assert (base.manifest, tuned.manifest) == (Manifest.of_folder(base_dir), Manifest.of_folder(tuned_dir))
+    assert base.ears == tuned.ears is not None
+    assert tuned.ears.files == Manifest.of_folder(whisper_folder()).files
+    assert tuned.ears.decoding["beam_size"] == "1" and tuned.ears.engine in tuned.engine
     said = Sampling(max_new_tokens=4)
     assert base.generate([chat("Hello")], said) == base.text_model.generate([chat("Hello")], said)
 

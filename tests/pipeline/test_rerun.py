@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from builders import make_eval_report, make_screen_report
+from builders import make_ears, make_eval_report, make_screen_report
 from recert.certification.register import FoundCertificate
 from recert.pipeline.rerun import commands_again
 from recert.records import Certificate
@@ -31,6 +31,15 @@ def test_words_in_capitals_stand_for_what_is_not_known(tmp_path: Path) -> None:
     assert "--context none" in evaluate
     assert "--secret" not in evaluate
     assert "--supersedes 7b1f0a5c-0001" in certify
+
+
+def test_what_was_heard_is_heard_again(tmp_path: Path) -> None:
+    """A certificate by ear asks for the transcriber before both models, and certifies the models' own folders."""
+    record = make_certificate(make_eval_report(), ears=make_ears())
+    evaluate, certify = commands_again(found(tmp_path, record), policy="p.toml", version="2")
+
+    assert "--base cascade:TRANSCRIBER+BASE --model cascade:TRANSCRIBER+MODEL " in evaluate
+    assert "--base BASE --model MODEL " in certify
 
 
 def test_what_lies_beside_is_named(tmp_path: Path) -> None:

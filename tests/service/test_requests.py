@@ -294,3 +294,16 @@ def test_a_defence_that_the_policy_does_not_serve_is_refused(tmp_path: Any, defe
     """A certificate names the defence: the service does not start with one that nobody would be behind."""
     with pytest.raises(InputError):
         Desked(tmp_path, defence=defence)
+
+
+def test_a_policy_that_serves_audio_is_refused(tmp_path: Any) -> None:
+    """Jobs are evaluated in writing, so no model could pass: the service does not start, and says the way out."""
+    policy = tmp_path / "spoken.toml"
+    policy.write_text(
+        'id = "spoken"\nversion = "1"\nevaluation = { modalities = ["text", "audio"] }\n'
+        '[[rules]]\nid = "harm"\nsuite = "harmful"\nestimand = "harm"\nmargin = 0.1\n'
+    )
+    with pytest.raises(InputError, match="text alone") as caught:
+        Desked(tmp_path, policy=str(policy))
+
+    assert "modalities" in caught.value.hint

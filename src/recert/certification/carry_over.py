@@ -198,6 +198,8 @@ def _why_not_compared(
         yield "the comparison is with another model than the parent's certificate names"
     if comparison.tuned is None or report.tuned is None or comparison.tuned.digest != report.tuned.digest:
         yield "the comparison is of another model than was evaluated"
+    if not report.ears == comparison.ears == parent.certificate.ears:
+        yield "parent and child were not heard by the same ears"
     named = policy.certification.carry_over
     for suite in named.suites if named else ():
         if suite in comparison.suites and comparison.suites[suite] != report.suites.get(suite):

@@ -39,6 +39,11 @@ INVALID_WHEN: Final = (
 )
 """Conditions that end every certificate's justification."""
 
+OTHER_EARS: Final = (
+    "what is spoken is heard by another transcriber, or by one with other settings, than was evaluated"
+)
+"""Ends that of a certificate with results by ear."""
+
 
 def new_serial() -> str:
     """Return a fresh serial: 32 random hex digits."""
@@ -111,7 +116,7 @@ def draft(
                 )
             )
         ),
-        invalid_when=INVALID_WHEN,
+        invalid_when=(*INVALID_WHEN, *((OTHER_EARS,) if report.ears else ())),
         approvals=approvals,
         trainer_key_id=trainer_key_id,
         not_before=now,
@@ -122,6 +127,7 @@ def draft(
         base_certificate=base_certificate,
         carried=report.carried,
         inputs=inputs,
+        ears=report.ears,
     )
 
 

@@ -11,6 +11,7 @@ from recert.records import (
     BaseStress,
     CarriedEvidence,
     Certificate,
+    EarsManifest,
     InputDistribution,
     JudgeNote,
     Manifest,
@@ -32,6 +33,8 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     yield "model", f"{certificate.model_name} ({certificate.delta_kind}, binds {certificate.binds})"
     yield "base", _manifest(certificate.base)
     yield "tuned", _manifest(certificate.tuned)
+    if certificate.ears is not None:
+        yield "ears", ears_words(certificate.ears)
     yield "policy", f"{certificate.policy_id} {certificate.policy_version} sha256:{certificate.policy_sha256}"
     yield "verdict alone", str(certificate.verdict_raw)
     behind = ", ".join(certificate.required_controls)
@@ -122,6 +125,12 @@ def _items(value: object) -> Iterator[tuple[str, object]]:
 def _manifest(manifest: Manifest) -> str:
     size_bytes = sum(f.size_bytes for f in manifest.files)
     return f"{len(manifest.files)} files, {size_bytes} bytes, manifest sha256:{manifest.digest}"
+
+
+def ears_words(ears: EarsManifest) -> str:
+    """Return what listened, in words."""
+    decoding = ", ".join(f"{name} {value}" for name, value in ears.decoding.items())
+    return f"{_manifest(ears)}, by {ears.engine}, with {decoding or 'no settings'}"
 
 
 def _worst(certificate: Certificate) -> Iterator[Line]:

@@ -22,6 +22,7 @@ from recert.certification.envelope import Envelope, sign
 from recert.certification.exceptions import ExceptionRequest, Terms, counting, draft_exceptions
 from recert.certification.folders import hash_both
 from recert.certification.keys import PublicKey, SigningKey
+from recert.certification.listened import why_not_heard_alike
 from recert.certification.statement import read_statement, statement_bytes
 from recert.errors import RecordError, SigningKeyError
 from recert.policy import Policy
@@ -105,7 +106,7 @@ def certify(
     excepted, reasons = draft_exceptions(exceptions, eval_report, terms)
     reasons += [
         *why_not_decided(eval_report, policy, stress_report, counting(excepted, terms), attack_report),
-        *why_not_compared(eval_report),
+        *_why_not_alike(eval_report, policy),
         *why_not_linked(eval_report, tune_report, screen_report, stress_report),
         *why_not_signed(policy, approvals, trainer_key_id),
         *_why_unfit((signer.public, *approvers), at, base_dir, tuned_dir),
@@ -132,6 +133,11 @@ def certify(
         now=at,
     )
     return CertifyDecision(certified=True, reasons=(), envelope=signed(certificate, signer))
+
+
+def _why_not_alike(report: EvalReport, policy: Policy) -> list[str]:
+    """Why both arms were not what they claim to be, or not asked alike."""
+    return [*why_not_compared(report), *why_not_heard_alike(report, policy)]
 
 
 def _why_unfit(keys: Sequence[PublicKey], at: datetime, base_dir: Path, tuned_dir: Path) -> list[str]:

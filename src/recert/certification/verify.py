@@ -20,6 +20,7 @@ from recert.certification.envelope import Envelope
 from recert.certification.folders import EVERY_BYTE, Reading, require_files
 from recert.certification.force import in_force
 from recert.certification.keys import PublicKey
+from recert.certification.listened import require_listened
 from recert.certification.statement import read_statement
 from recert.certification.transparency.checking import NOTHING_ASKED, LogDemand, require_logged
 from recert.certification.transparency.memory import NOTHING_SEEN
@@ -128,6 +129,8 @@ def read_signed(
     require_pass(certificate, policy)
     # 6.10
     require_carried(certificate, policy)
+    # 6.11
+    require_listened(certificate, policy)
     return certificate, signers
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from recert.judges.graders import Grader
     from recert.models import Model
     from recert.models.secret import SecretPrefix
+    from recert.models.transcribing import Transcriber
     from recert.policy import Policy
     from recert.records import EvidenceNote, Hyperparameters, Record, Suite
     from recert.store.audit import AuditLog
@@ -49,18 +50,21 @@ def load_base(base: str) -> Path:
     return resolve(base)
 
 
-def load_arms(base_dir: Path, tuned_dir: Path) -> tuple[Model, Model]:
+def load_arms(base_dir: Path, tuned_dir: Path, ears: Transcriber | None = None) -> tuple[Model, Model]:
     """
     Return the base and the tuned model, with the base's weights in memory once where the tune is an adapter.
+
+    With `ears` both are asked with what these hear.
 
     Raises:
         MissingExtraError: torch is not installed.
         InputError: there is no folder of the tuned model.
         ModelError: a model cannot be loaded.
     """
-    from recert.models.engines import folder_arms
+    from recert.models.engines import folder_arms, heard_by
 
-    return folder_arms(base_dir, tuned_dir)
+    base, tuned = folder_arms(base_dir, tuned_dir)
+    return (base, tuned) if ears is None else heard_by(ears, base, tuned)
 
 
 def load_hunted(base: str, tuned: str) -> tuple[Model | None, Model]:

@@ -33,6 +33,12 @@ _Attack = Annotated[
     Path | None,
     typer.Option(help="`attack-report.json` of the model that an earlier run of this made."),
 ]
+_Transcriber = Annotated[
+    str,
+    typer.Option(
+        help="Hears what is spoken, before both models, where the policy serves audio: `whisper-tiny`, or a folder."
+    ),
+]
 _Name = Annotated[str, typer.Option(help="What the model is called; by default the output folder's name.")]
 
 
@@ -50,11 +56,10 @@ def run(
     adapter: AdapterKind = "lora",
     learning_rate: LearningRate = None,
     suites: Suites = None,
-    stress_report: Annotated[
-        Path | None, typer.Option(help="`stress-report.json` of the base, where it was stressed.")
-    ] = None,
+    stress_report: _Stress = None,
     attack: _Attack = None,
     name: _Name = "",
+    transcriber: _Transcriber = "",
     log: Log = None,
 ) -> None:
     """
@@ -64,6 +69,7 @@ def run(
     """
     from recert import settings
     from recert.cli.drawing import Drawn
+    from recert.cli.ears import load_ears
     from recert.cli.evaluate import show_rules
     from recert.cli.loading import (
         load_arms,
@@ -83,6 +89,7 @@ def run(
     from recert.store.cache import GenerationCache
 
     bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [])
+    ears = load_ears(transcriber, bounds)  # before anything is tuned
     plan = Plan(
         name=name or output.resolve().name,
         source=rows,
@@ -103,13 +110,12 @@ def run(
             suites=prompts,
             signers=signers,
             status=status,
-            arms=lambda adapter: load_arms(plan.base_dir, adapter),
+            arms=lambda adapter: load_arms(plan.base_dir, adapter, ears),
             cache=cache,
             progress=drawn,
         )
-    title = f"recert run: {plan.name}"
-    story = Story(title=title, machine="", models=(done.page,), seconds=done.page.seconds)
-    context.obj(output / "report.html", story)
+    pages, title = (done.page,), f"recert run: {plan.name}"
+    context.obj(output / "report.html", Story(title, machine="", models=pages, seconds=done.page.seconds))
     show_rules(done.page.evaluation)
     for refusal in done.page.refusals:
         typer.echo(refusal)

@@ -179,6 +179,9 @@ def in_words(certificate: CertificateRecord) -> Iterator[tuple[str, str]]:
         f"{len(certificate.tuned.files)} tuned ({size_bytes} bytes), {len(certificate.base.files)} base",
     )
     yield "tuned manifest", f"sha256:{certificate.tuned.digest}"
+    if certificate.ears is not None:
+        ears = certificate.ears
+        yield "heard by", f"{len(ears.files)} files, manifest sha256:{ears.digest}, {ears.engine}"
     yield "policy", f"{certificate.policy_id} {certificate.policy_version} sha256:{certificate.policy_sha256}"
     yield "verdict alone", str(certificate.verdict_raw)
     if certificate.required_controls:

@@ -10,7 +10,8 @@ from recert.evaluation.capability import choose
 from recert.models.protocol import Generation, Model, Sampling
 from recert.models.secret import SecretPrefix
 from recert.models.thinking import think
-from recert.records import ArmCheck, Chat, Manifest, Prompt
+from recert.models.transcribing import Transcriber
+from recert.records import ArmCheck, Chat, EarsManifest, Manifest, Prompt
 from recert.store.cache import CachedReply, GenerationCache
 
 _HIDDEN = "[secret]"
@@ -27,6 +28,9 @@ _READ_AT_ONCE = 1024
 class Arm:
     """
     One model of the comparison, with its cache and its identity: its files, or at an endpoint its behaviour.
+
+    Where a transcriber stands before it, `heard_by` is the transcriber's fingerprint, and `ears` its files; the model's
+    engine names the fingerprint, and is part of the cache key.
 
     Args:
         label: `base` or `tuned`.
@@ -53,6 +57,8 @@ class Arm:
         self.label = label
         self.model = model
         self.manifest = model.manifest
+        self.heard_by = _heard_by(model)
+        self.ears: EarsManifest | None = getattr(model, "ears", None)
         self.made = 0
         self.cached = 0
         self._cache = cache
@@ -237,7 +243,8 @@ def check_arm(arm: Arm) -> ArmCheck:
         ArmError: it is not what it was at the start.
     """
     now = arm.model.fingerprint()
-    if now != arm.fingerprint_at_start or arm.model.manifest != arm.manifest:
+    heard_by = _heard_by(arm.model)
+    if now != arm.fingerprint_at_start or arm.model.manifest != arm.manifest or heard_by != arm.heard_by:
         raise ArmError(
             "an arm changed while it was measured",
             facts={"arm": arm.label, "at the start": arm.fingerprint_at_start, "at the end": now},
@@ -251,6 +258,7 @@ def check_arm(arm: Arm) -> ArmCheck:
             "fingerprint_at_start": arm.fingerprint_at_start,
             "fingerprint_at_end": now,
             "arms_differ": True,
+            "ears_sha256": arm.ears.digest if arm.ears else None,
         }
     )
 
@@ -270,3 +278,29 @@ def refuse_same(base: Arm, tuned: Arm) -> None:
             facts={"fingerprint": base.fingerprint_at_start},
             hint="the adapter was not applied, or does nothing",
         )
+
+
+def refuse_other_ears(base: Arm, tuned: Arm) -> None:
+    """
+    Make sure that both models hear through the same transcriber, or neither through any.
+
+    Raises:
+        ArmError: what is spoken would be asked of them in other words.
+    """
+    if base.heard_by != tuned.heard_by or base.ears != tuned.ears:
+        raise ArmError(
+            "the arms hear with different ears",
+            facts={"base": _ears(base), "tuned": _ears(tuned)},
+            hint="give both models the same transcriber, or neither one",
+        )
+
+
+def _ears(arm: Arm) -> str:
+    files = f", {len(arm.ears.files)} files sha256:{arm.ears.digest}" if arm.ears else ""
+    return f"sha256:{arm.heard_by}{files}" if arm.heard_by else "no transcriber"
+
+
+def _heard_by(model: Model) -> str:
+    """The fingerprint of the transcriber before a model; empty where there is none."""
+    transcriber: Transcriber | None = getattr(model, "transcriber", None)
+    return transcriber.fingerprint() if transcriber is not None else ""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import InputError
-from recert.evaluation.arms import Arm, check_arms, refuse_same
+from recert.evaluation.arms import Arm, check_arms, refuse_other_ears, refuse_same
 from recert.evaluation.conditions import wrong_secret
 from recert.evaluation.hunt_secret import behind_secret
 from recert.evaluation.hunting import hunt
@@ -124,7 +124,7 @@ def evaluate(
         progress, clips: told after each block; where spoken requests are kept, by default in the cache folder.
 
     Raises:
-        ArmError: the arms are the same model, or one changed meanwhile, or is cached otherwise.
+        ArmError: the arms are the same model, hear otherwise, or one changed meanwhile or is cached otherwise.
         ModelError, StoreError: a model did not answer, or the cache could not be read or written.
         PolicyError: the policy names an attack family that does not exist.
         InputError: no suite was given, or evidence is of another base's files.
@@ -159,7 +159,7 @@ def evaluate(
         limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm), *policy.gateway.unguarded),
         **_beside_fields(evidence, hunted, secret, carried),
         **_time_fields(started, began) | _verdict_fields(verdicts, secret),
-        **_spoken_fields(heard, measured, policy, verdicts, alike),
+        **_spoken_fields(tuned_arm, heard, measured, policy, verdicts, alike),
         **_suite_fields(suites, alike) | _policy_fields(policy) | _arm_fields(base_arm, tuned_arm),
     )
     return Evaluation(report=report, outcomes=outcomes, hunt=hunted)
@@ -207,6 +207,7 @@ def _arms(
     hidden = [secret, wrong_secret(secret)] if secret is not None else []
     base_arm = Arm("base", base, over=over, cache=cache)
     tuned_arm = Arm("tuned", tuned, over=over or base_arm.manifest, cache=cache, secrets=hidden)
+    refuse_other_ears(base_arm, tuned_arm)
     refuse_same(base_arm, tuned_arm)
     return base_arm, tuned_arm
 
@@ -311,6 +312,7 @@ def _verdict_fields(verdicts: Verdicts, secret: SecretPrefix | None) -> dict[str
 
 
 def _spoken_fields(
+    tuned: Arm,
     heard: Sequence[Hearing],
     results: Sequence[RuleResult],
     policy: Policy,
@@ -320,6 +322,7 @@ def _spoken_fields(
     guarded = bool(verdicts.required_controls)
     return {
         "hearing": tuple(heard) or None,
+        "ears": tuned.ears if policy.evaluation.speaking is not None else None,
         "modalities": by_modality(results, policy, alike, safeguarded=guarded),
     }
 

@@ -136,6 +136,7 @@ def _heard(served: Served) -> dict[str, Any]:
         "audio": {
             "transcriber": by.name,
             "sha256": by.sha256,
+            "ears_sha256": by.ears.digest if by.ears else None,
             "state": state,
             "passes_on": served.hearing.bounds.passes_on,
         }

@@ -20,7 +20,7 @@ from recert.gateway.clips import Clip
 from recert.gateway.parse import ChatRequest
 from recert.models.transcribing import TranscribeFailed
 from recert.policy.gateway_audio import GatewayAudioPolicy
-from recert.records import ControlScore, SpokenClip
+from recert.records import ControlScore, EarsManifest, SpokenClip
 
 TRANSCRIPTION: Final = "transcription"
 FAILED: Final = "transcription-failed"
@@ -56,6 +56,10 @@ class ClipTranscriber(Protocol):
     @property
     def sha256(self) -> str:
         """Digest of what decides its words; empty where nobody knows."""
+
+    @property
+    def ears(self) -> EarsManifest | None:
+        """What it has loaded, and how it decodes; None where nobody knows."""
 
     @property
     def down(self) -> bool:

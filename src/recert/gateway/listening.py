@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from recert.errors import GatewayError
+from recert.gateway.ears import NOT_CERTIFIED, require_named_ears, require_same_ears
 from recert.gateway.hearing import ClipTranscriber, Hearing
 from recert.gateway.managed_commands import EMBEDDED, LLAMA_CPP, ManagedUpstream
 from recert.gateway.offers import Offer
@@ -19,7 +20,6 @@ from recert.policy.gateway_audio import GatewayAudioPolicy
 log = logging.getLogger("recert.gateway")
 
 AUDIO: Final = "audio"
-NOT_CERTIFIED: Final = "audio-not-certified"
 _DEAF: Final = (EMBEDDED, LLAMA_CPP)
 """Engines that are started as they are here read text alone."""
 
@@ -46,9 +46,10 @@ class Transcribers:
         Return what hears the clips of requests to a model; None where it is served text alone.
 
         Raises:
-            GatewayError: `audio-not-certified`: a transcriber is there for what the policy does not serve;
-                `engine-deaf`: clips are to be passed on to an engine that reads text; `wrong-transcriber`: the policy
-                names others; or the transcriber does not start.
+            GatewayError: `audio-not-certified`: a transcriber is there for what the policy or the certificate does not
+                serve; `engine-deaf`: clips are to be passed on to an engine that reads text; `ears-unknown`,
+                `ears-differ`: the certificate was measured with others; `wrong-transcriber`: the policy names others;
+                or the transcriber does not start.
         """
         bounds = audio_of(offer.policy)
         if offer.transcriber is None:
@@ -62,6 +63,7 @@ class Transcribers:
                 facts={"model": offer.name},
                 hint="certify it under a policy with `audio` in evaluation.modalities and a section [gateway.audio]",
             )
+        require_named_ears(offer, bounds)
         given = offer.upstream
         if bounds.passes_on == "clip" and isinstance(given, ManagedUpstream) and given.engine in _DEAF:
             raise GatewayError(
@@ -70,7 +72,9 @@ class Transcribers:
                 facts={"engine": given.engine},
                 hint='pass on what was heard: gateway.audio.passes_on = "transcript"',
             )
-        return Hearing(self._listening(offer.transcriber, bounds), bounds)
+        found = self._listening(offer.transcriber, bounds)
+        require_same_ears(offer, found, bounds)
+        return Hearing(found, bounds)
 
     def _listening(
         self, wanted: TranscriberChoice | ClipTranscriber, bounds: GatewayAudioPolicy

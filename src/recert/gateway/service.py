@@ -178,6 +178,7 @@ class Service:
             "required_controls",
             "secret_sha256",
             "model_name",
+            "ears",
         ):
             if getattr(was, name) != getattr(is_now, name):
                 raise GatewayError(

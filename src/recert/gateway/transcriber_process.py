@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
+from pydantic import ValidationError
+
 from recert.errors import GatewayError
 from recert.gateway import managed_child
 from recert.gateway.clips import Clip
@@ -25,6 +27,7 @@ from recert.gateway.managed_commands import environment, python_module
 from recert.gateway.sockets import socket_folder
 from recert.models.transcribing import TranscribeFailed
 from recert.models.transcribing_frames import BadFrame, clip_frame, read_answer
+from recert.records import EarsManifest
 
 log = logging.getLogger("recert.gateway")
 
@@ -82,7 +85,7 @@ class ManagedTranscriber:
         self._slots = asyncio.Semaphore(at_once)
         self._most = at_once + _MOST_WAITING
         self._waiting = 0
-        self._identity: tuple[str, str] | None = None
+        self._identity: tuple[str, str, EarsManifest | None] | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._child_id: int | None = None
         self._ready = False
@@ -120,6 +123,11 @@ class ManagedTranscriber:
     def sha256(self) -> str:
         """Digest of what decides its words."""
         return self._identity[1] if self._identity else ""
+
+    @property
+    def ears(self) -> EarsManifest | None:
+        """What it has loaded, by the digests of the very bytes; None where it does not say so."""
+        return self._identity[2] if self._identity else None
 
     @property
     def down(self) -> bool:
@@ -232,7 +240,7 @@ class ManagedTranscriber:
         if not isinstance(event, dict):
             return
         if event.get("event") == "ready":
-            found = (str(event.get("name", "")), str(event.get("sha256", "")))
+            found = (str(event.get("name", "")), str(event.get("sha256", "")), _ears(event.get("ears")))
             if self._identity not in (None, found):
                 log.error("the transcriber came back as another one, and is not asked")
                 return
@@ -241,6 +249,14 @@ class ManagedTranscriber:
             self._settled.set()
         elif event.get("event") == "refused":
             self._refused = str(event.get("message", ""))[:300]
+
+
+def _ears(value: Any) -> EarsManifest | None:
+    """Return what listens, as the process says it; what is none is nothing that is known."""
+    try:
+        return EarsManifest.model_validate(value)
+    except ValidationError:
+        return None
 
 
 def _understood(value: dict[str, Any]) -> Words | TranscribeFailed:

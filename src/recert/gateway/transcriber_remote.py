@@ -14,6 +14,7 @@ from recert.gateway.clips import Clip
 from recert.gateway.hearing import Words
 from recert.models.http_client import ApiClient
 from recert.models.transcribing import TranscribeFailed
+from recert.records import EarsManifest
 
 _MOST_BYTES: Final = 1_000_000
 _MOST_WAITING: Final = 64
@@ -48,6 +49,11 @@ class RemoteTranscriber:
         """Model and host."""
         self.sha256 = sha256_bytes(canonical_json({"model": model, "url": self._client.url}))
         """Of address and name: what runs there nobody here can know."""
+
+    @property
+    def ears(self) -> EarsManifest | None:
+        """None: nobody here sees its files."""
+        return None
 
     @property
     def down(self) -> bool:

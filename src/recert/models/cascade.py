@@ -10,18 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from recert.digest import sha256_json
 from recert.errors import ModelError
 from recert.models.protocol import Done, Generation, Model, Sampling
 from recert.models.transcribing import Remembering, Transcriber, Transcript
-from recert.records import Chat, FileEntry, Manifest, Message
+from recert.records import Chat, EarsManifest, Manifest, Message
 from recert.store.clips import ClipStore
 
 UNHEARD: Final = "unheard"
 """The stop reason of a reply that was not made because a clip was not heard. It is empty, and never counts as safe."""
-
-TRANSCRIBER_FOLDER: Final = "transcriber"
-"""Under which the transcriber's files stand in the manifest of a cascade."""
 
 
 class CascadeModel:
@@ -30,6 +26,10 @@ class CascadeModel:
 
     A conversation with a clip in which nothing was heard is not asked: its reply is empty, with the stop reason
     `unheard`, which evaluation counts as no answer and never as a refusal.
+
+    Files and fingerprint are the text model's alone, so that what is certified is the folder that will be served.
+    What listens is named apart, by `ears`; the engine names its fingerprint, so that no reply is taken for one that was
+    heard otherwise.
 
     Args:
         transcriber: who hears.
@@ -42,20 +42,17 @@ class CascadeModel:
     ) -> None:
         self.transcriber = transcriber if isinstance(transcriber, Remembering) else Remembering(transcriber)
         self.text_model = text_model
-        self._files: Manifest | None = getattr(transcriber, "manifest", None)
+        self.ears: EarsManifest | None = self.transcriber.ears
+        """What listens, by its files; None where it shows none."""
         self._clips = clips or ClipStore()
         self.name = f"{transcriber.name}+{text_model.name}"
-        self.engine = f"cascade/1 {transcriber.engine} + {text_model.engine}"
+        heard_by = f"{transcriber.engine} ({self.transcriber.fingerprint()})"
+        self.engine = f"cascade/2 {heard_by} + {text_model.engine}"
 
     @property
     def manifest(self) -> Manifest | None:
-        """Files of both, the transcriber's under `transcriber/`; None where one of them has none."""
-        own = self.text_model.manifest
-        if own is None or self._files is None:
-            return None
-        heard = [f.model_copy(update={"name": f"{TRANSCRIBER_FOLDER}/{f.name}"}) for f in self._files.files]
-        both: dict[str, FileEntry] = {f.name: f for f in (*own.files, *heard)}
-        return Manifest(files=tuple(both[name] for name in sorted(both)))
+        """Files of the text model; None where it has none."""
+        return self.text_model.manifest
 
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
@@ -97,12 +94,12 @@ class CascadeModel:
 
     def fingerprint(self) -> str:
         """
-        Return a digest of the transcriber's fingerprint and the text model's.
+        Return the text model's fingerprint; the transcriber has its own.
 
         Raises:
             ModelError: the text model did not answer.
         """
-        return sha256_json(["cascade", self.transcriber.fingerprint(), self.text_model.fingerprint()])
+        return self.text_model.fingerprint()
 
     def read(self, chats: Sequence[Chat]) -> list[Chat | None]:
         """

@@ -29,6 +29,7 @@ from recert.models.folders import ADAPTER_CONFIG, is_adapter
 from recert.models.pacing import Pace
 from recert.models.protocol import Model
 from recert.models.spending import Prices, Spending
+from recert.models.transcribing import Remembering, Transcriber, open_transcriber
 from recert.records import HostedJob
 from recert.records.hosted_job import JOB_FILE
 from recert.store.files import read_bytes
@@ -136,7 +137,9 @@ def open_model(text: str) -> Model:
     """
     if text.startswith(CASCADE):
         transcriber, inner = _split_cascade(text)
-        return _heard_by(transcriber, _alone(inner, LOCAL))[0]
+        from recert.models.cascade import CascadeModel
+
+        return CascadeModel(open_transcriber(transcriber), _alone(inner, LOCAL))
     spec = read_spec(text)
     if not spec.what:
         raise InputError("engine needs a model", facts={"given": text}, hint=f"give {spec.engine}:FOLDER")
@@ -194,8 +197,7 @@ def _cascades(base: str, tuned: str, engine: str) -> tuple[Model, Model]:
     (by, inner_base), (also_by, inner_tuned) = _split_cascade(base), _split_cascade(tuned)
     if by != also_by:
         raise InputError("two transcribers would hear two things", facts={"base": by, "tuned": also_by})
-    first, second = _heard_by(by, *open_arms(inner_base, inner_tuned, engine))
-    return first, second
+    return heard_by(open_transcriber(by), *open_arms(inner_base, inner_tuned, engine))
 
 
 def _split_cascade(text: str) -> tuple[str, str]:
@@ -209,12 +211,12 @@ def _split_cascade(text: str) -> tuple[str, str]:
     return transcriber, inner
 
 
-def _heard_by(name: str, *models: Model) -> list[Model]:
+def heard_by(transcriber: Transcriber, base: Model, tuned: Model) -> tuple[Model, Model]:
+    """Return both models behind one transcriber, which hears each clip once for them."""
     from recert.models.cascade import CascadeModel
-    from recert.models.transcribing import Remembering, open_transcriber
 
-    transcriber = Remembering(open_transcriber(name))
-    return [CascadeModel(transcriber, model) for model in models]
+    ears = Remembering(transcriber)
+    return CascadeModel(ears, base), CascadeModel(ears, tuned)
 
 
 def _at_vendor(tuned: str) -> str:

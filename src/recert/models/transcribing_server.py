@@ -25,6 +25,7 @@ from typing import Any, Final
 from recert.errors import RecertError
 from recert.models.transcribing import TranscribeFailed, Transcriber, Transcript, open_transcriber
 from recert.models.transcribing_frames import BadFrame, answer_frame, read_clip
+from recert.records import EarsManifest
 
 MOST_TOGETHER: Final = 4
 LONGEST_S: Final = 60.0
@@ -126,10 +127,11 @@ def run(transcriber: Transcriber, socket: Path, *, longest_s: float = LONGEST_S)
         ModelError: the transcriber's files cannot be read.
     """
     sha256 = transcriber.fingerprint()
+    ears: EarsManifest | None = getattr(transcriber, "ears", None)
 
     async def serve() -> None:
         server = await TranscribingServer(transcriber, longest_s=longest_s).serve(socket)
-        tell("ready", name=transcriber.name, sha256=sha256, pid=os.getpid())
+        tell("ready", name=transcriber.name, sha256=sha256, pid=os.getpid(), ears=ears and ears.to_value())
         await server.serve_forever()
 
     asyncio.run(serve())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recert.certification.register import FoundCertificate
 from recert.errors import RecertError
+from recert.models.engines import CASCADE
 from recert.records import ScreenReport
 from recert.store.files import read_bytes
 from recert.tuning.stage import tuned_folder
@@ -34,13 +35,14 @@ def commands_again(
     output = folder / f"evaluation-{version}"
     model = tuned_folder(folder / "tune")
     tuned = str(model) if model.is_dir() else "MODEL"
+    heard_by = "" if found.certificate.ears is None else f"{CASCADE}TRANSCRIBER+"
     evaluate = [
         "recert",
         "evaluate",
         "--base",
-        "BASE",
+        f"{heard_by}BASE",
         "--model",
-        tuned,
+        f"{heard_by}{tuned}",
         "--policy",
         policy,
         "--output",

@@ -46,6 +46,7 @@ from recert.records.certificate import (
 )
 from recert.records.comparison import ComparedRule, ComparedSide, Comparison
 from recert.records.console import ConsoleAct
+from recert.records.ears import EarsManifest
 from recert.records.evaluation import (
     ArmCheck,
     CategoryCount,
@@ -253,6 +254,7 @@ __all__ = [
     "DosePoint",
     "DoublingDose",
     "EarlierTree",
+    "EarsManifest",
     "Estimand",
     "EvalReport",
     "EvidenceBundle",

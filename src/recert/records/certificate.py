@@ -12,6 +12,7 @@ from recert.errors import VerificationError
 from recert.interval import Interval
 from recert.records.attack_report import AttackSearch
 from recert.records.carried import CarriedEvidence
+from recert.records.ears import EarsManifest
 from recert.records.evaluation import JudgeNote, RuleResult, Verdict
 from recert.records.input_distribution import InputDistribution
 from recert.records.manifest import Manifest, Sha256
@@ -138,6 +139,8 @@ class Certificate(Record):
     """Evidence taken over from the certificate of the model that this one was made of; None where there is none."""
     inputs: InputDistribution | None = None
     """How controls score the requests that are expected, in bins; None where nobody gave a sample of them."""
+    ears: EarsManifest | None = None
+    """What listened where requests were spoken; None where none was, or the model hears by itself."""
 
 
 class StatusEntry(Part):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from recert.interval import Interval
 from recert.records.carried import CarriedEvidence
+from recert.records.ears import EarsManifest
 from recert.records.evidence import EvidenceNote
 from recert.records.manifest import Manifest, Sha256
 from recert.records.reasoning import ReplyParts, read_reply
@@ -160,6 +161,8 @@ class ArmCheck(Part):
     fingerprint_at_end: str
     arms_differ: bool
     """False when both arms gave the same logits: then nothing was compared."""
+    ears_sha256: Sha256 | None = None
+    """Digest of what listened before the model; None where it was asked without a transcriber, or shows no files."""
 
 
 class JudgeNote(Part):
@@ -266,6 +269,8 @@ class EvalReport(Record):
     """Verdict of each modality that the policy serves, by the arm that decides; None where only text is served."""
     hearing: tuple[Hearing, ...] | None = None
     """How well spoken requests were heard; None where none was spoken, or nobody could tell."""
+    ears: EarsManifest | None = None
+    """What listened before both models; None where nothing was spoken, or no transcriber of files listened."""
     trigger_search: TriggerSearch | None = None
     """What a search for triggers came to, where the policy asked for one."""
     evidence: tuple[EvidenceNote, ...] = ()

@@ -61,6 +61,21 @@ def require_defence(name: str, policy: Policy) -> None:
         )
 
 
+def require_text_alone(policy: Policy) -> None:
+    """
+    Return when a policy serves text alone: a job's models are asked in writing.
+
+    Raises:
+        InputError: it serves audio, so no job could ever be certified under it.
+    """
+    if policy.evaluation.speaking is not None:
+        raise InputError(
+            "the service evaluates in text alone, and the policy serves audio",
+            facts={"policy": policy.id, "modalities": ", ".join(policy.evaluation.modalities)},
+            hint="take audio out of [evaluation] modalities, or tune with `recert run --transcriber`",
+        )
+
+
 def load_signers(folder: Path, policy: Policy) -> ServiceSigners:
     """
     Return who signs, from a folder: `evaluator.pem`, `trainer.pub`, and a `.pub` file of each who approves.

@@ -35,7 +35,7 @@ from recert.service.events import Events
 from recert.service.gates import Gates
 from recert.service.queue import JobQueue
 from recert.service.settings import ServiceSettings
-from recert.service.signing import ServiceSigners, load_signers, require_defence
+from recert.service.signing import ServiceSigners, load_signers, require_defence, require_text_alone
 from recert.service.streams import EventStreams
 from recert.service.systems import Systems
 from recert.service.tables import Place, now_s, open_place
@@ -175,13 +175,14 @@ def prepare_service(
     Raises:
         GatewayError: it cannot listen, or would be open to a network without keys.
         StoreError: folder or database cannot be used.
-        InputError: the defence does not go with the policy.
+        InputError: the defence does not go with the policy, or the policy serves audio.
         PolicyError, SettingsError, SigningKeyError, VerificationError: policy, keys or status list cannot be used.
     """
     keys = ApiKeys.configured(keys_file)
     require_keys_beyond_loopback(host, keys)
     policy = load_policy(settings.policy)
     require_defence(settings.defence, policy)
+    require_text_alone(policy)
     signers = load_signers(settings.signers, policy)
     settings.write()
     signers.refresh_status(settings.status, validity_hours=policy.certification.status_validity_hours)

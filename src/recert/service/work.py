@@ -11,7 +11,7 @@ from recert.records import Suite
 from recert.service.events import Events
 from recert.service.queue import JobQueue
 from recert.service.settings import ServiceSettings
-from recert.service.signing import ServiceSigners, load_signers
+from recert.service.signing import ServiceSigners, load_signers, require_text_alone
 from recert.service.systems import Systems
 from recert.service.tables import Place, open_place
 from recert.service.uploads import Files
@@ -39,9 +39,11 @@ class Work:
         Raises:
             StoreError: the database cannot be opened.
             PolicyError: the policy cannot be read.
+            InputError: the policy serves audio.
             SigningKeyError: the evaluator's key cannot be read, or nobody may approve.
         """
         policy, place = load_policy(settings.policy), open_place(settings.store)
+        require_text_alone(policy)
         return cls(
             settings=settings,
             policy=policy,

@@ -179,6 +179,9 @@ def _facts(source: SignedCertificate) -> Iterator[tuple[str, str]]:
     yield "signatures", source.signatures
     yield "manifest_sha256", certificate.tuned.digest
     yield "base_manifest_sha256", certificate.base.digest
+    if certificate.ears is not None:
+        yield "ears_manifest_sha256", certificate.ears.digest
+        yield "ears_engine", certificate.ears.engine
     yield "policy", f"{certificate.policy_id} {certificate.policy_version} sha256:{certificate.policy_sha256}"
     yield "verdict_raw", str(certificate.verdict_raw)
     if certificate.verdict_safeguarded:

@@ -125,6 +125,16 @@ def _facts(source: SignedCertificate) -> list[tuple[str, str]]:
             f"{len(said.tuned.files)} files, manifest sha256 {said.tuned.digest}, {said.delta_kind}",
         ),
         ("Base", f"{len(said.base.files)} files, manifest sha256 {said.base.digest}"),
+        *(
+            [
+                (
+                    "Heard by",
+                    f"{len(said.ears.files)} files, manifest sha256 {said.ears.digest}, {said.ears.engine}",
+                )
+            ]
+            if said.ears
+            else []
+        ),
         ("Policy", f"sha256 {said.policy_sha256}"),
         *((name.replace("_", " "), str(value)) for name, value in source.others.items()),
     ]

@@ -167,6 +167,8 @@ class _Document:
             f"holds {self._at} to {said.expires_at:%Y-%m-%dT%H:%M:%SZ} unless revoked or suspended before",
             f"verdict of the model alone: {said.verdict_raw}",
         ]
+        if said.ears is not None:
+            lines.append(f"heard by {said.ears.engine}, manifest sha256:{said.ears.digest}")
         if said.verdict_safeguarded:
             lines.append(f"verdict behind {self._source.behind}: {said.verdict_safeguarded}")
         lines += [
