@@ -140,9 +140,7 @@ def service(
     log_to_stderr()
     called = _usable(called) or _name(base)
     folder = folder.absolute()
-    base_dir = load_base(
-        base
-    ).absolute()  # before keys are made: nothing is left of a service that cannot begin
+    base_dir = load_base(base).absolute()  # before keys are made, so that nothing is left where it fails
     load_suites(suites or [])  # a suite that cannot be read is told now, and not by a worker
     signed_by = (signers or _own_signers(folder)).absolute()
     settings = ServiceSettings(
