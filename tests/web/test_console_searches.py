@@ -178,7 +178,7 @@ def test_a_search_that_found_nothing_says_what_it_could_not_exclude(world: World
 
     assert "No trigger was found up to this budget" in page.text
     assert "What this search could not exclude" in page.text
-    assert "within 5 120 readings" in page.text
+    assert "that 5 120 readings did not come to" in page.text
     assert "in hand was no weights: only what an endpoint replied" in page.text
 
 
