@@ -12,14 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import SOME_SHA, make_eval_report, make_interval, make_rule
+from builders import SOME_SHA, make_ears, make_eval_report, make_interval, make_rule, make_rules
 from certified_folders import Certified
 from exported import certify_with_evidence, draft_of, signed_again, source_of
 from recert.errors import InputError, VerificationError
 from recert.pipeline.exports.cyclonedx import cyclonedx_json
+from recert.pipeline.exports.model_card import model_card
+from recert.pipeline.exports.sign_off import SignOff
 from recert.pipeline.exports.source import SignedCertificate, Signer
 from recert.pipeline.exports.spdx import spdx_json
 from recert.records import Approval, Verdict
+from recert.web.sign_off_page import sign_off_page
 from stories import certificate
 
 Export = Callable[[SignedCertificate], bytes]
@@ -263,3 +266,48 @@ def saying(text: str) -> SignedCertificate:
     )
     signers = (Signer(said.approvals[0], signed=True, proven=False),)
     return SignedCertificate(said, envelope=b"{}", file_name=text, signers=signers, proven=False)
+
+
+@BOTH
+def test_what_listened_is_a_part_with_every_file(tmp_path: Path, export: Export) -> None:
+    """Names, digests, engine and settings of the ears are there; without them nothing of the kind is."""
+    (tmp_path / "text").mkdir()
+    text = export(source_of(certify_with_evidence(tmp_path / "text"))).decode()
+    said = export(source_of(_heard(tmp_path / "heard"))).decode()
+
+    assert "speech:plain" in said
+    assert "transcriber before" in said and "letters/1" in said and "beam_size" in said
+    assert all(file.sha256 in said for file in make_ears().files)
+    assert make_ears().digest in said
+    assert "transcriber" not in text and "ears" not in text
+
+
+def test_boms_with_ears_are_valid(tmp_path: Path) -> None:
+    """CycloneDX's strict schema finds nothing wrong, and every relation of SPDX leads to an element."""
+    validation = pytest.importorskip(
+        "cyclonedx.validation.json", reason="cyclonedx-python-lib is not installed"
+    )
+    schema = pytest.importorskip("cyclonedx.schema")
+    source = source_of(_heard(tmp_path))
+    graph = json.loads(spdx_json(source))["@graph"]
+    ids = {one.get("spdxId") for one in graph}
+    ends = {end for one in graph if one["type"] == "Relationship" for end in (one["from"], *one["to"])}
+
+    validator = validation.JsonStrictValidator(schema.SchemaVersion.V1_6)
+    assert validator.validate_str(cyclonedx_json(source).decode()) is None
+    assert {end for end in ends if end.startswith("https://recert.dev/")} <= ids
+
+
+def test_pages_and_cards_name_what_listened(tmp_path: Path) -> None:
+    """The sign-off page and the model card have its digest and engine."""
+    source = source_of(_heard(tmp_path))
+
+    for said in (model_card(source), sign_off_page(SignOff(source))):
+        assert "Heard by" in said
+        assert make_ears().digest in said and "letters/1" in said
+
+
+def _heard(folder: Path) -> Certified:
+    """Return a certified cascade with its evidence."""
+    rules = (*make_rules(), make_rule("harm", "speech:plain"))
+    return certify_with_evidence(folder, rules=rules, ears=make_ears())

@@ -45,9 +45,15 @@ def cyclonedx_json(source: SignedCertificate) -> bytes:
                 "tools": {"components": [{"type": "application", "name": "recert", "version": __version__}]},
                 "component": _tuned(source),
             },
-            "components": [_base(certificate)],
-            "dependencies": [{"ref": "tuned", "dependsOn": _needed(certificate)}, {"ref": "base"}],
-            "compositions": [{"aggregate": "complete", "assemblies": ["tuned", "base"]}],
+            "components": [_base(certificate), *(ears := _ears(certificate))],
+            "dependencies": [
+                {"ref": "tuned", "dependsOn": _needed(certificate)},
+                {"ref": "base"},
+                *({"ref": one["bom-ref"]} for one in ears),
+            ],
+            "compositions": [
+                {"aggregate": "complete", "assemblies": ["tuned", "base", *(one["bom-ref"] for one in ears)]}
+            ],
             "definitions": {"standards": [standard(certificate)]},
             "declarations": declarations(source),
         }
@@ -86,6 +92,21 @@ def _base(certificate: Certificate) -> dict[str, Any]:
         "description": "the base that the tuned model was compared with",
         "modelCard": {"quantitativeAnalysis": {"performanceMetrics": metrics}},
     }
+
+
+def _ears(certificate: Certificate) -> list[dict[str, Any]]:
+    """What listened before both models, where requests were spoken."""
+    ears = certificate.ears
+    if ears is None:
+        return []
+    settings = [(f"decoding:{name}", value) for name, value in ears.decoding.items()]
+    return [
+        _model("ears", f"transcriber before {certificate.model_name}", ears)
+        | {
+            "description": "heard what was spoken to both models; what is spoken is served through it alone",
+            "properties": _properties([("engine", ears.engine), *settings]),
+        }
+    ]
 
 
 def _needed(certificate: Certificate) -> list[str]:
@@ -179,9 +200,6 @@ def _facts(source: SignedCertificate) -> Iterator[tuple[str, str]]:
     yield "signatures", source.signatures
     yield "manifest_sha256", certificate.tuned.digest
     yield "base_manifest_sha256", certificate.base.digest
-    if certificate.ears is not None:
-        yield "ears_manifest_sha256", certificate.ears.digest
-        yield "ears_engine", certificate.ears.engine
     yield "policy", f"{certificate.policy_id} {certificate.policy_version} sha256:{certificate.policy_sha256}"
     yield "verdict_raw", str(certificate.verdict_raw)
     if certificate.verdict_safeguarded:

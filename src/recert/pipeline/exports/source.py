@@ -19,7 +19,7 @@ from recert.store.files import read_bytes
 
 _PLACED: Final = frozenset({
     "approvals", "attacker", "base", "base_stress", "binds", "canary", "certified_at", "compute_flop",
-    "compute_ratio_to_base", "defence", "delta_kind", "eval_report_sha256", "evidence_sha256",
+    "compute_ratio_to_base", "defence", "delta_kind", "ears", "eval_report_sha256", "evidence_sha256",
     "expires_at", "fingerprint", "hyperparameters", "invalid_when", "judges", "limitations", "lineage",
     "method", "model_name", "not_before", "policy_id", "policy_sha256", "policy_version",
     "required_controls", "required_roles", "results", "rows_sha256", "schema_version",

@@ -15,7 +15,7 @@ from typing import Any, Final
 from recert import __version__
 from recert.pipeline.exports.formats import json_text
 from recert.pipeline.exports.source import SignedCertificate, deciding, threshold, where
-from recert.records import Manifest, RuleResult
+from recert.records import EarsManifest, Manifest, RuleResult
 
 CONTEXT: Final = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
 _NO_LICENSE: Final = "expandedlicensing_NoAssertionLicense"
@@ -64,7 +64,12 @@ class _Document:
         )
         yield self._tuned(signers[0])
         yield self._base(signers[0])
-        for arm, manifest in (("tuned", self._said.tuned), ("base", self._said.base)):
+        arms: dict[str, Manifest] = {"tuned": self._said.tuned, "base": self._said.base}
+        if self._said.ears is not None:
+            yield self._ears(self._said.ears, signers[0])
+            yield self._relation("hearing", "dependsOn", "tuned", [self._id("ears")])
+            arms["ears"] = self._said.ears
+        for arm, manifest in arms.items():
             yield from self._files(arm, manifest)
             for kind in ("hasDeclaredLicense", "hasConcludedLicense"):
                 yield self._relation(f"{arm}-{kind}", kind, arm, [_NO_LICENSE])
@@ -125,6 +130,14 @@ class _Document:
         named = f"base of {self._said.model_name}"
         return self._package("base", named, self._said.base, supplier) | {"ai_metric": figures}
 
+    def _ears(self, ears: EarsManifest, supplier: str) -> dict[str, Any]:
+        """What listened before both models, where requests were spoken."""
+        decoding = ", ".join(f"{name} {value}" for name, value in ears.decoding.items())
+        named = f"transcriber before {self._said.model_name}"
+        return self._package("ears", named, ears, supplier) | {
+            "comment": f"heard what was spoken, by {ears.engine}, with {decoding or 'no settings'}"
+        }
+
     def _package(self, arm: str, name: str, manifest: Manifest, supplier: str) -> dict[str, Any]:
         return self._element(
             "ai_AIPackage",
@@ -167,8 +180,6 @@ class _Document:
             f"holds {self._at} to {said.expires_at:%Y-%m-%dT%H:%M:%SZ} unless revoked or suspended before",
             f"verdict of the model alone: {said.verdict_raw}",
         ]
-        if said.ears is not None:
-            lines.append(f"heard by {said.ears.engine}, manifest sha256:{said.ears.digest}")
         if said.verdict_safeguarded:
             lines.append(f"verdict behind {self._source.behind}: {said.verdict_safeguarded}")
         lines += [
