@@ -86,7 +86,7 @@ def assess(
     secret = SecretPrefix.read(secret_path) if candidate.tune_report.secret_sha256 else None
     base, model = folder_arms(work.settings.base_dir, candidate.folder)
     claim.check()
-    with GenerationCache(work.settings.folder / "replies.sqlite") as cache:
+    with GenerationCache(work.settings.replies) as cache:
         evaluation = evaluate(
             base,
             model,

@@ -63,6 +63,11 @@ class ServiceSettings(BaseModel):
         """Where the tables are: a SQLite file, or a URL."""
         return self.database or self.folder / "service.sqlite"
 
+    @property
+    def replies(self) -> Path | str:
+        """Where replies of models are kept: in the database that workers share, or a SQLite file of their own."""
+        return self.database or self.folder / "replies.sqlite"
+
     def job_folder(self, job: str) -> Path:
         """Return the folder of a job's artefacts."""
         return self.folder / "jobs" / job
