@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 import typer
 import yaml
 
+from recert.certification import generate_key
+from recert.certification.keys import load_key
 from recert.cli.app import app
+from recert.errors import SigningKeyError
 from recert.service.app import make_app  # the routes that the probe may ask
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +48,7 @@ def test_workers_share_what_the_service_wrote() -> None:
     assert served["folder"] == worked["folder"]
     assert served["database"].startswith("postgresql://")
     assert worked["until_idle_s"] > 0
+    assert PODS["Deployment"]["initContainers"] == PODS["Job"]["initContainers"]
     for path in (str(served["folder"]), "/source", "/policy", "/signers"):
         service, worker = (volumes[kind][mounts[kind][path]] for kind in ("Deployment", "Job"))
         assert service == worker
@@ -57,12 +62,33 @@ def test_workers_share_what_the_service_wrote() -> None:
 def test_every_path_is_mounted(kind: str) -> None:
     """Every path on a command line lies in a volume that its container mounts, and every mount is of a volume."""
     container, pod = CONTAINERS[kind], PODS[kind]
+    (keys,) = pod["initContainers"]
     mounts = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+    early = {one["mountPath"]: one["name"] for one in keys["volumeMounts"]}
     paths = {path for word in container["args"] for path in re.findall(r"(?<==)/[\w./-]+", word)}
 
     assert paths
-    assert set(mounts.values()) == {one["name"] for one in pod["volumes"]}
+    assert set(mounts.values()) | set(early.values()) == {one["name"] for one in pod["volumes"]}
     assert [p for p in paths if not any(p == m or p.startswith(f"{m}/") for m in mounts)] == []
+
+
+@pytest.mark.parametrize("kind", PODS)
+def test_keys_are_for_their_owner_alone(kind: str, tmp_path: Path) -> None:
+    """What the first container does to a secret's volume leaves keys that the service accepts, where it looks."""
+    (keys,) = PODS[kind]["initContainers"]
+    secret, signers = tmp_path / "secret", tmp_path / "signers"
+    generate_key(secret / "evaluator.pem", "evaluator", "E")
+    (secret / "evaluator.pem").chmod(0o640)  # as a volume with fsGroup
+    signers.mkdir()
+    program, option, line = keys["command"]
+    line = line.replace("/secret", str(secret)).replace("/signers", str(signers))
+    with pytest.raises(SigningKeyError):
+        load_key(secret / "evaluator.pem")
+    subprocess.run([program, option, line], check=True)
+
+    assert load_key(signers / "evaluator.pem").public.roles == ("evaluator",)
+    assert "/signers" in {one["mountPath"] for one in CONTAINERS[kind]["volumeMounts"]}
+    assert "/secret" not in {one["mountPath"] for one in CONTAINERS[kind]["volumeMounts"]}
 
 
 @pytest.mark.parametrize("kind", PODS)

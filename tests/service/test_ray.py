@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,13 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sql
 
+from postgres import server
 from recert.errors import InputError
 from recert.service.events import Event, Events
 from recert.service.on_ray import Wanted, require_shared, work_on_ray
 from recert.service.queue import Job, JobQueue
 from recert.service.settings import ServiceSettings
 from recert.service.tables import Place, open_place
+from recert.store.database import upgrade
+from recert.store.sql import open_engine
+from recert.store.tables import REPLIES
 from service_desks import settings_of
 from tiny_models import make_base
 from tuning_services import GOOD, Service, ended, running
@@ -201,8 +207,16 @@ def test_several_machines_need_a_shared_database(told: ServiceSettings) -> None:
 
 
 def test_the_command_does_a_real_job(tmp_path: Path, cluster: str) -> None:
-    """`recert service ray` joins a cluster, its worker tunes and certifies, and Ctrl-C ends both with exit 0."""
-    with running(Service(tmp_path, make_base(tmp_path / "base")), "--workers", "0") as service:
+    """
+    `recert service ray` joins a cluster, its worker tunes and certifies, and Ctrl-C ends both with exit 0.
+
+    With PostgreSQL workers write no file of SQLite, whose locks would not reach other machines.
+    """
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(server()).database()
+        upgrade(url)
+        made = Service(tmp_path, make_base(tmp_path / "base"), options=("--database", url))
+        service = stack.enter_context(running(made, "--workers", "0"))
         command = [
             sys.executable, "-m", "recert", "service", "ray", "--folder", str(service.served), "--address", cluster,
         ]  # fmt: skip
@@ -214,11 +228,17 @@ def test_the_command_does_a_real_job(tmp_path: Path, cluster: str) -> None:
             job = client.fine_tuning.jobs.create(
                 model="tiny", training_file=file.id, hyperparameters={"n_epochs": 1}
             )
-            done = ended(client, job.id, within_s=300)
+            done = ended(client, job.id)
         finally:
             process.send_signal(signal.SIGINT)
             status = process.wait(60)
+        engine = open_engine(url)
+        with engine.connect() as link:
+            kept = link.execute(sql.select(sql.func.count()).select_from(REPLIES)).scalar_one()
+        engine.dispose()
     said = (tmp_path / "ray-log").read_text()
 
     assert done.status == "succeeded", (done.error, said)
     assert status == 0, said
+    assert kept > 0
+    assert list(service.served.glob("*.sqlite")) == []

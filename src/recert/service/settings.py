@@ -75,9 +75,8 @@ class ServiceSettings(BaseModel):
 
     @property
     def replies(self) -> Path | str:
-        """Where replies are kept for use again: with the jobs of several machines in their database."""
-        shared = self.storage and self.database
-        return self.database if shared else self.folder / "replies.sqlite"
+        """Where replies of models are kept: in the database that workers share, or a SQLite file of their own."""
+        return self.database or self.folder / "replies.sqlite"
 
     def job_folder(self, job: str) -> Path:
         """Return the folder of a job's artefacts."""
