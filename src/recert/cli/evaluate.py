@@ -60,41 +60,63 @@ def evaluate(
     """
     from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_evidence, load_judges, load_secret, load_suites
     from recert.cli.printing import NO, YES, data
-    from recert.cli.reading import load_rows
     from recert.evaluation import stage
     from recert.models.engines import open_arms
-    from recert.policy import load_policy
+    from recert.pipeline.progress_file import ProgressFile
     from recert.records import Verdict
     from recert.store.cache import GenerationCache
 
     made_of = MadeOf(parent, parent_model, transform, carry_reason, trust, policy)
-    asked: dict[str, Any] = {
-        "suites": load_suites(suites or []),
-        "policy": load_policy(policy),
-        "training_context": [one for one in context if one != "none"] if context else None,
-        "rows": load_rows(rows) if rows else None,
-        "secret": load_secret(secret),
-        "judges": load_judges(judges or [], judge_errors or []),
-        "evidence": load_evidence(evidence or []),
-    }
-    with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as asked["cache"]:
-        drawn.start("load the models")
+    asked = _asked(suites, policy, secret, judges, judge_errors, rows, evidence)
+    asked["training_context"] = [one for one in context if one != "none"] if context else None
+    called = name or model.rstrip("/").rpartition("/")[2]
+    replies = settings.cache_dir() / "replies.sqlite"
+    with (
+        Drawn() as drawn,
+        GenerationCache(replies) as cache,
+        ProgressFile(output, called, "evaluate", drawn) as tell,
+    ):
+        asked["cache"] = cache
+        tell.start("load the models")
         if made_of.given:
-            evaluation = made_of.evaluate(base, model, engine, name, output, drawn, asked)
+            evaluation = made_of.evaluate(base, model, engine, name, output, tell, asked)
         else:
             base_model, tuned_model = open_arms(base, model, engine)
-            drawn.start("evaluate against the base")
+            tell.start("evaluate against the base")
             asked["model_name"] = name or tuned_model.name
-            evaluation = stage.evaluate(base_model, tuned_model, progress=drawn.at, **asked)
-    evaluation.write(output)
+            evaluation = stage.evaluate(base_model, tuned_model, progress=tell, **asked)
+        evaluation.write(output)
     show_rules(report := evaluation.report)
     if as_json:
         data(report)
     else:
         typer.echo(f"{report.verdict} {output / stage.REPORT_FILE}")
     raise typer.Exit(YES if report.verdict is Verdict.PASS else NO)
+
+
+def _asked(
+    suites: list[str] | None,
+    policy: str,
+    secret: Path | None,
+    judges: list[str] | None,
+    errors: list[Path] | None,
+    rows: Path | None,
+    evidence: list[Path] | None,
+) -> dict[str, Any]:
+    """What is asked, by whose bounds, and who judges it."""
+    from recert.cli.loading import load_evidence, load_judges, load_secret, load_suites
+    from recert.cli.reading import load_rows
+    from recert.policy import load_policy
+
+    return {
+        "suites": load_suites(suites or []),
+        "policy": load_policy(policy),
+        "secret": load_secret(secret),
+        "judges": load_judges(judges or [], errors or []),
+        "rows": load_rows(rows) if rows else None,
+        "evidence": load_evidence(evidence or []),
+    }
 
 
 def show_rules(report: object) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from recert.cli.drawing import Drawn
     from recert.evaluation.stage import Evaluation
+    from recert.pipeline.progress_file import ProgressFile
 
 Parent = Annotated[
     Path | None,
@@ -68,7 +68,14 @@ class MadeOf:
         return all(said)
 
     def evaluate(
-        self, base: str, model: str, engine: str, name: str, output: Path, drawn: Drawn, asked: dict[str, Any]
+        self,
+        base: str,
+        model: str,
+        engine: str,
+        name: str,
+        output: Path,
+        tell: ProgressFile,
+        asked: dict[str, Any],
     ) -> Evaluation:
         """
         Evaluate with what is carried over, and write it; end with exit 1 where nothing can be.
@@ -90,8 +97,8 @@ class MadeOf:
         child = open_model(f"{kind}:{Path(model).resolve()}{comma}{settings}")
 
         def begin(what: str) -> Any:
-            drawn.start(what)
-            return drawn.at
+            tell.start(what)
+            return tell
 
         done = evaluate_child(
             base_model,

@@ -11,6 +11,7 @@ from recert.evaluation.arms import Arm
 from recert.evaluation.conditions import THINKING
 from recert.evaluation.decide import Decision, decide
 from recert.evaluation.evidence import Measured, mean, measure
+from recert.evaluation.live import RulesProgress
 from recert.evaluation.multiplicity import adjusted
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.scoring import Judges, Reply, complied, score_replies
@@ -22,7 +23,11 @@ from recert.policy import EvaluationPolicy, ReasoningPolicy
 from recert.records import Chat, Outcome, Prompt, Verdict
 
 Progress = Callable[[int, int, str], None]
-"""Called with pairs judged so far, pairs that may be needed at most, and what happens now."""
+"""
+Called with pairs judged so far, pairs that may be needed at most, and what happens now.
+
+One that is a `RulesProgress` is told of each rule too.
+"""
 
 
 Wanted = dict[Key, tuple[Track, Prompt, int]]
@@ -103,6 +108,8 @@ class Runner:
             self._decide(open_tracks)
             if self._sinks.progress:
                 self._sinks.progress(len(self._seen), self._most(), f"{len(self._open())} rules open")
+            if isinstance(self._sinks.progress, RulesProgress):
+                self._sinks.progress.rules(self._tracks, self._policy)
 
     def _feed(self, track: Track, block: Sequence[Prompt]) -> None:
         seen = [self._seen[track.key(p)] for p in block]

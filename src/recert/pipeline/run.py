@@ -17,7 +17,8 @@ from recert.errors import InputError, RecertError, RowsError, VerificationError
 from recert.evaluation.stage import OUTCOMES_FILE, Evaluation, evaluate
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
-from recert.pipeline.progress import Progress, Silent
+from recert.pipeline.progress import Progress
+from recert.pipeline.progress_file import ProgressFile
 from recert.pipeline.signers import Signers
 from recert.pipeline.story import ModelPage
 from recert.policy import Policy, moderation_checks
@@ -119,7 +120,19 @@ def run(
         RecertError: a stage could not answer; what earlier stages wrote stays, and is used again.
     """
     _must_be_served(plan)
-    tell = progress or Silent()
+    with ProgressFile(plan.output, plan.name, "run", progress) as tell:
+        return _run(plan, suites, signers, status, arms, cache, tell)
+
+
+def _run(
+    plan: Plan,
+    suites: Mapping[str, Suite],
+    signers: Signers,
+    status: bytes,
+    arms: Callable[[Path], tuple[Model, Model]],
+    cache: GenerationCache | None,
+    tell: ProgressFile,
+) -> Run:
     clock = time.monotonic()
     tell.start(f"{plan.name}: screen")
     screened = screen(
@@ -234,7 +247,7 @@ def _evaluate(
     suites: Mapping[str, Suite],
     arms: Callable[[Path], tuple[Model, Model]],
     cache: GenerationCache | None,
-    tell: Progress,
+    tell: ProgressFile,
 ) -> Evaluation:
     tell.start(f"{plan.name}: evaluate against the base")
     base, model = arms(tuned_folder(plan.output / "tune"))
@@ -249,7 +262,7 @@ def _evaluate(
         rows=_rows(plan, screened),
         secret=secret,
         cache=cache,
-        progress=tell.at,
+        progress=tell,
     )
     evaluation.write(plan.output / "evaluation")
     report = evaluation.report

@@ -93,6 +93,7 @@ from recert.records.model_signature import ModelSignature
 from recert.records.orders import Order, OrderNote, StandingOrders
 from recert.records.policy_diff import Answer, CertificateImpact, FieldChange, PolicyDiff, Reuse, RuleReuse
 from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
+from recert.records.progress import EvidencePoint, RuleProgress, RunProgress, StageProgress
 from recert.records.reasoning import (
     ReasoningFormat,
     ReplyPart,
@@ -164,6 +165,7 @@ RECORDS: tuple[type[Record], ...] = (
     OrderNote,
     AuditCheckpoint,
     ConsoleAct,
+    RunProgress,
     WatchReport,
     HistoryStart,
     WatchedRun,
@@ -259,6 +261,7 @@ __all__ = [
     "EvalReport",
     "EvidenceBundle",
     "EvidenceNote",
+    "EvidencePoint",
     "Exchange",
     "ExchangeDrift",
     "FieldChange",
@@ -321,8 +324,10 @@ __all__ = [
     "RowFinding",
     "RowVerdict",
     "RuleException",
+    "RuleProgress",
     "RuleResult",
     "RuleReuse",
+    "RunProgress",
     "SafeguardEffect",
     "Sample",
     "SampledGroup",
@@ -334,6 +339,7 @@ __all__ = [
     "SignoffSheet",
     "Slice",
     "SpokenClip",
+    "StageProgress",
     "StandingOrders",
     "State",
     "StatusEntry",

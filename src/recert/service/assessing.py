@@ -13,6 +13,8 @@ from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE, evaluate
 from recert.models.engines import folder_arms
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
+from recert.pipeline.progress import Silent
+from recert.pipeline.progress_file import ProgressFile
 from recert.policy import Policy, moderation_checks
 from recert.records import (
     Chat,
@@ -80,6 +82,17 @@ class Assessed:
         return bool(self.reasons)
 
 
+class Checked(Silent):
+    """Progress that asks, at each step, whether the job is still ours. Raises Lost where it is not."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+
+    def at(self, done: int, total: int, note: str = "") -> None:
+        """Ask."""
+        self._claim.check(done, total, note)
+
+
 def assess(
     work: Work,
     claim: Claim,
@@ -105,7 +118,11 @@ def assess(
     secret = SecretPrefix.read(secret_path) if tuned_with else None
     base, model = folder_arms(work.settings.base_dir, candidate.folder)
     claim.check()
-    with GenerationCache(work.settings.replies) as cache:
+    with (
+        GenerationCache(work.settings.replies) as cache,
+        ProgressFile(candidate.place, candidate.name, "service", Checked(claim)) as tell,
+    ):
+        tell.start("evaluate against the base")
         evaluation = evaluate(
             base,
             model,
@@ -116,9 +133,9 @@ def assess(
             rows=[row for row in rows if isinstance(row, ChatRow)] or None,
             secret=secret,
             cache=cache,
-            progress=claim.check,
+            progress=tell,
         )
-    evaluation.write(candidate.place)
+        evaluation.write(candidate.place)
     report = evaluation.report
     checks = moderation_checks(report, work.policy)
     reasons = _certified(work, claim, candidate, report, checks, screened)

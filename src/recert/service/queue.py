@@ -120,7 +120,7 @@ class JobQueue:
         query = sql.select(JOBS).where(JOBS.c.project == project, JOBS.c.repeat_key == key)
         with failing("read the queue", self._place.where), self._place.engine.connect() as link:
             row = link.execute(query).one_or_none()
-        return None if row is None else (_job(row), str(row.repeat_sha256))
+        return None if row is None else (job_of(row), str(row.repeat_sha256))
 
     def find(self, job: str, project: str | None = None) -> Job | None:
         """
@@ -134,18 +134,18 @@ class JobQueue:
             query = query.where(JOBS.c.project == project)
         with failing("read the queue", self._place.where), self._place.engine.connect() as link:
             row = link.execute(query).one_or_none()
-        return None if row is None else _job(row)
+        return None if row is None else job_of(row)
 
     def page(self, project: str, *, after: str | None, limit: int) -> tuple[list[Job], bool]:
         """Return jobs of a project, the newest first, and whether there are more. Raises as `read_page`."""
         rows, more = read_page(self._place, JOBS, [JOBS.c.project == project], after=after, limit=limit)
-        return [_job(row) for row in rows], more
+        return [job_of(row) for row in rows], more
 
     def open_jobs(self, project: str) -> list[Job]:
         """Return the jobs of a project that have not ended."""
         query = sql.select(JOBS).where(JOBS.c.project == project, JOBS.c.status.in_(OPEN))
         with failing("read the queue", self._place.where), self._place.engine.connect() as link:
-            return [_job(row) for row in link.execute(query)]
+            return [job_of(row) for row in link.execute(query)]
 
     def claim(self, worker: str, *, lease_ms: int) -> Job | None:
         """
@@ -244,10 +244,11 @@ class JobQueue:
 
     def _one(self, condition: Any) -> Job:
         with failing("read the queue", self._place.where), self._place.engine.connect() as link:
-            return _job(link.execute(sql.select(JOBS).where(condition)).one())
+            return job_of(link.execute(sql.select(JOBS).where(condition)).one())
 
 
-def _job(row: Any) -> Job:
+def job_of(row: Any) -> Job:
+    """Return a job from its row."""
     return Job(
         number=row.number,
         id=row.id,

@@ -32,6 +32,7 @@ from recert.web.console.answering import Asked, answered, problem, read_form, re
 from recert.web.console.gateways import Gateways
 from recert.web.console.pages import Page, sharable_in
 from recert.web.console.people import People
+from recert.web.console.runs import Runs, ServiceRuns
 from recert.web.console.visiting import SEE_OTHER, PageError, Visit, Visitor
 
 ROOT: Final = "/console"
@@ -86,6 +87,10 @@ class Console:
     """Accounts, sessions and shared links; None where others sign in, as in tests of pages."""
     gateways: Gateways = field(default_factory=Gateways)
     """Gateways that are shown, and stopped where they are of this machine."""
+    runs: Runs = field(default_factory=Runs)
+    """Runs below the folders whose records are shown."""
+    jobs: ServiceRuns = field(default_factory=ServiceRuns)
+    """Jobs of the tuning service."""
 
 
 def make_console(console: Console, pages: Sequence[Page]) -> list[BaseRoute]:

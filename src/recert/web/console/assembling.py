@@ -33,6 +33,7 @@ from recert.web.console.password_pages import password_routes
 from recert.web.console.people import People
 from recert.web.console.provider import Provider
 from recert.web.console.provider_pages import provider_routes
+from recert.web.console.runs import Runs, ServiceRuns
 from recert.web.console.settings import ConsoleSettings
 from recert.web.console.signing_in import PeopleSignIn
 
@@ -184,6 +185,8 @@ def assemble(
         service_folder=options.service_folder,
         people=people,
         gateways=Gateways(settings.gateways, logs=options.logs, service_folder=options.service_folder),
+        runs=Runs(options.roots),
+        jobs=ServiceRuns(options.service_folder),
     )
     indexing = _indexing(console, settings)
 
@@ -195,6 +198,8 @@ def assemble(
         if indexing is not None:
             indexing.end()
         console.gateways.close()
+        console.runs.close()
+        console.jobs.close()
         acts.close()
         place.close()
 
