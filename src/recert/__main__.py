@@ -10,8 +10,9 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from recert.errors import RecertError, VerificationError
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from recert.pipeline.exports.sign_off import SignOff
     from recert.pipeline.story import Story
     from recert.records import HuntReport, StressReport
+    from recert.service.stage import Beside
+    from recert.web.console.serving import ConsoleServer
 
 NO = 1
 NO_ANSWER = 2
@@ -68,32 +71,52 @@ def _run() -> int:
     return 0
 
 
-def _draw(path: Path, what: Story | HuntReport | StressReport | Attacked | SignOff) -> None:
+class _Pages:
     """Commands and pages are side by side and import nothing of each other: commands are handed this."""
-    from recert.pipeline.attacking import Attacked
-    from recert.pipeline.exports.sign_off import SignOff
-    from recert.records import HuntReport, StressReport
 
-    if isinstance(what, StressReport):
-        from recert.web.stress_page import write_stress_page
+    def __call__(self, path: Path, what: Story | HuntReport | StressReport | Attacked | SignOff) -> None:
+        """Write the page of something."""
+        from recert.pipeline.attacking import Attacked
+        from recert.pipeline.exports.sign_off import SignOff
+        from recert.records import HuntReport, StressReport
 
-        write_stress_page(path, what)
-    elif isinstance(what, HuntReport):
-        from recert.web.hunt_page import write_hunt_page
+        if isinstance(what, StressReport):
+            from recert.web.stress_page import write_stress_page
 
-        write_hunt_page(path, what)
-    elif isinstance(what, Attacked):
-        from recert.web.attack_page import write_attack_page
+            write_stress_page(path, what)
+        elif isinstance(what, HuntReport):
+            from recert.web.hunt_page import write_hunt_page
 
-        write_attack_page(path, what.report, what.conversations)
-    elif isinstance(what, SignOff):
-        from recert.web.sign_off_page import write_sign_off
+            write_hunt_page(path, what)
+        elif isinstance(what, Attacked):
+            from recert.web.attack_page import write_attack_page
 
-        write_sign_off(path, what)
-    else:
-        from recert.web.report import write_report
+            write_attack_page(path, what.report, what.conversations)
+        elif isinstance(what, SignOff):
+            from recert.web.sign_off_page import write_sign_off
 
-        write_report(path, what)
+            write_sign_off(path, what)
+        else:
+            from recert.web.report import write_report
+
+            write_report(path, what)
+
+    def console(self, options: Mapping[str, Any], **where: Any) -> ConsoleServer:
+        """Return a console that is ready to run."""
+        from recert.web.console.assembling import ConsoleOptions
+        from recert.web.console.serving import ConsoleServer
+
+        return ConsoleServer(ConsoleOptions(**options), **where)
+
+    def beside(self, options: Mapping[str, Any], **where: Any) -> Callable[[str], Beside]:
+        """Return what makes a console that a tuning service answers beside its own paths."""
+        from recert.web.console.assembling import ConsoleOptions
+        from recert.web.console.beside import console_beside
+
+        return console_beside(ConsoleOptions(**options), **where)
+
+
+_draw = _Pages()
 
 
 def _tell(error: RecertError, code: int, *, reason: str = "") -> int:

@@ -174,3 +174,8 @@ def smtp_password() -> str:
 def mail_from() -> str:
     """Return the address that e-mails come from: `RECERT_MAIL_FROM`, or `recert` at this host."""
     return os.environ.get("RECERT_MAIL_FROM", "") or f"recert@{socket.gethostname()}"
+
+
+def oidc_secret() -> str:
+    """Return the secret with which the console asks its sign-in provider: `RECERT_OIDC_SECRET`, or nothing."""
+    return os.environ.get("RECERT_OIDC_SECRET", "")

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from recert import __version__
-from recert.cli import audit, database, keys, log, policy, service
+from recert.cli import audit, console, database, keys, log, policy, service
 from recert.cli.approve import approve
 from recert.cli.attack import attack
 from recert.cli.attest import attest, attest_storage
@@ -159,6 +159,7 @@ for panel, commands in (
     for verb, command in commands.items():
         app.command(verb, rich_help_panel=panel)(command)
 app.add_typer(audit.app, name="audit", rich_help_panel="Around them")
+app.add_typer(console.app, name="console", rich_help_panel="All of it")
 app.add_typer(database.app, name="db", rich_help_panel="Around them")
 app.add_typer(keys.app, name="keys", rich_help_panel="Around them")
 app.add_typer(log.app, name="log", rich_help_panel="Around them")

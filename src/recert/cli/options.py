@@ -159,4 +159,11 @@ KeepTexts = Annotated[
         "`recert audit show --texts`, until `recert audit forget`. By default their digests alone are kept.",
     ),
 ]
+BehindProxy = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Address of the proxy that speaks https with browsers of the console; what it says of them is believed.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recert.cli import serve_options as only
-from recert.cli.options import DEFAULT_BASE, Base, PolicyName, Suites
+from recert.cli.options import DEFAULT_BASE, Base, BehindProxy, PolicyName, Suites
 
 if TYPE_CHECKING:
     from recert.service.settings import ServiceSettings
@@ -61,6 +61,11 @@ _FreeMib = Annotated[
 ]
 _ServedModels = Annotated[int, typer.Option(min=1, help="Tuned models that are served at once.")]
 
+_WithConsole = Annotated[
+    bool,
+    typer.Option("--console", help="Also show the console, on `/console`, over this service's jobs."),
+]
+
 
 @app.callback()
 def service(
@@ -87,6 +92,8 @@ def service(
     keys: only.Keys = None,
     host: only.Host = "127.0.0.1",
     port: only.Port = 8000,
+    console: _WithConsole = False,
+    behind_proxy: BehindProxy = "",
 ) -> None:
     """
     Serve `/v1/files` and `/v1/fine_tuning/jobs`; what is certified and signed answers on `/v1/chat/completions`.
@@ -101,8 +108,6 @@ def service(
     from recert.service.settings import ServiceSettings
 
     _require_extra()
-    from recert.service.stage import prepare_service
-
     log_to_stderr()
     if called and called != _name(called):
         raise InputError(
@@ -134,7 +139,14 @@ def service(
         free_bytes=free_mib * _MIB,
         served_models=served_models,
     )
-    server = prepare_service(settings, keys_file=keys, host=host, port=port, workers=bool(workers))
+    beside = _console(context, settings, host, behind_proxy) if console else None
+    _serve(settings, keys_file=keys, host=host, port=port, workers=bool(workers), beside=beside)
+
+
+def _serve(settings: ServiceSettings, **how: Any) -> None:
+    from recert.service.stage import prepare_service
+
+    server = prepare_service(settings, **how)
     typer.echo(server.url)
     server.run()
 
@@ -161,6 +173,23 @@ def worker(
     log_to_stderr()
     settings: ServiceSettings = ServiceSettings.read(folder.absolute())
     run_worker(settings, load_suites(settings.suites), name=name, with_parent=with_parent)
+
+
+def _console(context: typer.Context, settings: ServiceSettings, host: str, behind_proxy: str) -> Any:
+    """What makes the console of a service: its accounts and log are in a folder of the service's."""
+    from recert.cli.console import require_console
+
+    require_console()
+    options = {
+        "folder": settings.folder / "console",
+        "roots": (settings.folder / "jobs",),
+        "policy": settings.policy,
+        "trust": settings.signers,
+        "status": settings.status,
+        "database": settings.database,
+        "service_folder": settings.folder,
+    }
+    return context.obj.beside(options, host=host, behind_proxy=behind_proxy)
 
 
 def _own_signers(folder: Path) -> Path:

@@ -17,11 +17,13 @@ import logging
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from recert.errors import GatewayError, RecertError
 from recert.gateway.budgets import Budgets
@@ -45,6 +47,28 @@ _BACKLOG: Final = 256
 _LAST_WORDS_S: Final = 10
 _REFRESHES: Final = 4
 """Times that the status list is signed anew while one holds."""
+
+
+class Beside(Protocol):
+    """What answers paths of its own in this process, such as a console."""
+
+    @property
+    def path(self) -> str:
+        """Where its paths begin."""
+
+    @property
+    def app(self) -> ASGIApp:
+        """What answers them. Its own lifespan is not run."""
+
+    @property
+    def behind_proxy(self) -> str:
+        """Address of a proxy whose word about clients is believed; empty for none."""
+
+    def begin(self) -> None:
+        """Start what runs beside its answers. Called in a thread."""
+
+    def end(self) -> None:
+        """End it. Called in a thread."""
 
 
 @dataclass
@@ -76,19 +100,31 @@ class ServiceServer:
 class _Around:
     """What runs beside the answers: the worker, and whoever signs the status list anew."""
 
-    def __init__(self, desk: Desk, signers: ServiceSigners, place: Place, worker: OwnWorker | None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        signers: ServiceSigners,
+        place: Place,
+        worker: OwnWorker | None,
+        beside: Beside | None,
+    ) -> None:
         self._desk, self._signers, self._place, self._worker = desk, signers, place, worker
+        self._beside = beside
         self._ended = threading.Event()
 
     def begin(self) -> None:
         """Start both."""
         if self._worker is not None:
             self._worker.start()
+        if self._beside is not None:
+            self._beside.begin()
         threading.Thread(target=self._refresh, name="status-list", daemon=True).start()
 
     def end(self) -> None:
         """End both, every gateway, and let go of the database."""
         self._ended.set()
+        if self._beside is not None:
+            self._beside.end()
         if self._worker is not None:
             self._worker.stop()
         self._desk.gates.close()
@@ -111,6 +147,7 @@ def prepare_service(
     host: str = "127.0.0.1",
     port: int = 0,
     workers: bool = True,
+    beside: Callable[[str], Beside] | None = None,
 ) -> ServiceServer:
     """
     Return a service that is ready to run.
@@ -121,6 +158,7 @@ def prepare_service(
         host: where to listen. Beyond this machine keys are needed.
         port: 0 for a free one.
         workers: start one worker as a child process. Without it start `recert service worker` elsewhere.
+        beside: makes what answers paths of its own here, given where the service listens.
 
     Raises:
         GatewayError: it cannot listen, or would be open to a network without keys.
@@ -150,11 +188,19 @@ def prepare_service(
         gates=Gates(settings, policy, signers),
         started_s=now_s(),
     )
-    around = _Around(desk, signers, place, OwnWorker(settings.folder, queue) if workers else None)
     listening = _listen(host, port)
     shown = f"[{host.strip('[]')}]" if ":" in host else host
+    url = f"http://{shown}:{listening.getsockname()[1]}"
+    try:
+        more = beside(url) if beside is not None else None
+    except BaseException:
+        listening.close()
+        raise
+    around = _Around(desk, signers, place, OwnWorker(settings.folder, queue) if workers else None, more)
+    app: ASGIApp = make_app(desk, begin=around.begin, end=around.end)
+    proxy = more.behind_proxy if more is not None else ""
     config = uvicorn.Config(
-        make_app(desk, begin=around.begin, end=around.end),
+        app if more is None else _Split(app, more),
         http="httptools",
         ws="none",
         loop="uvloop",
@@ -162,12 +208,24 @@ def prepare_service(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(proxy),
+        forwarded_allow_ips=proxy or None,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_LAST_WORDS_S,
     )
-    url = f"http://{shown}:{listening.getsockname()[1]}"
     return ServiceServer(desk, url, listening, uvicorn.Server(config))
+
+
+class _Split:
+    """Paths that begin as those of what is beside go there, all others to the service."""
+
+    def __init__(self, app: ASGIApp, beside: Beside) -> None:
+        self._app, self._beside, self._path = app, beside.app, beside.path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = str(scope.get("path", ""))
+        theirs = scope["type"] == "http" and (path == self._path or path.startswith(f"{self._path}/"))
+        await (self._beside if theirs else self._app)(scope, receive, send)
 
 
 def _listen(host: str, port: int) -> socket.socket:

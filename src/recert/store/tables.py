@@ -152,3 +152,153 @@ SERVICE_MODELS: Final = sql.Table(
     sql.Column("value", sql.Text, nullable=False),
 )
 """Tuned models and their checkpoints, each a system of its own."""
+
+CONSOLE_ACCOUNTS: Final = sql.Table(
+    "console_accounts",
+    META,
+    sql.Column("name", sql.String(160), primary_key=True),
+    sql.Column("password", sql.Text, nullable=False),
+    sql.Column("must_change", sql.Boolean, nullable=False),
+    sql.Column("roles", sql.Text, nullable=False),
+    sql.Column("disabled", sql.Boolean, nullable=False),
+    sql.Column("issuer", sql.String(255)),
+    sql.Column("subject", sql.String(255)),
+    sql.Column("created_s", _BIG, nullable=False),
+    sql.Column("signed_in_s", _BIG),
+    sql.UniqueConstraint("issuer", "subject"),
+)
+"""People of the console. `password` is an Argon2id hash, or empty for those who sign in elsewhere; `roles` is JSON."""
+
+CONSOLE_SESSIONS: Final = sql.Table(
+    "console_sessions",
+    META,
+    sql.Column("sha256", sql.String(64), primary_key=True),
+    sql.Column("account", sql.String(160), nullable=False, index=True),
+    sql.Column("address", sql.String(64), nullable=False),
+    sql.Column("program", sql.String(200), nullable=False),
+    sql.Column("created_s", _BIG, nullable=False),
+    sql.Column("seen_s", _BIG, nullable=False),
+    sql.Column("ends_s", _BIG, nullable=False, index=True),
+)
+"""Who is signed in, by the digest of the id that a browser keeps: reading this table signs nobody in."""
+
+CONSOLE_FAILURES: Final = sql.Table(
+    "console_failures",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("key", sql.String(64), nullable=False, index=True),
+    sql.Column("at_s", _BIG, nullable=False, index=True),
+)
+"""Sign-ins that failed lately, by digests of accounts and addresses."""
+
+CONSOLE_PENDING: Final = sql.Table(
+    "console_pending",
+    META,
+    sql.Column("sha256", sql.String(64), primary_key=True),
+    sql.Column("value", sql.Text, nullable=False),
+    sql.Column("ends_s", _BIG, nullable=False, index=True),
+)
+"""Sign-ins that a provider elsewhere was asked about, by the digest of what the browser keeps; `value` is JSON."""
+
+CONSOLE_SHARES: Final = sql.Table(
+    "console_shares",
+    META,
+    sql.Column("id", sql.String(16), primary_key=True),
+    sql.Column("sha256", sql.String(64), nullable=False, unique=True),
+    sql.Column("path", sql.String(1024), nullable=False),
+    sql.Column("made_by", sql.String(160), nullable=False),
+    sql.Column("made_s", _BIG, nullable=False),
+    sql.Column("ends_s", _BIG, nullable=False),
+    sql.Column("withdrawn_s", _BIG),
+    sql.Column("opened", _BIG, nullable=False),
+)
+"""Links that open one page for people without an account, by the digest of what stands in the link."""
+
+_LONG: Final = sql.String(255)
+
+SYSTEMS: Final = sql.Table(
+    "systems",
+    META,
+    sql.Column("id", sql.String(64), primary_key=True),
+    sql.Column("name", _LONG, nullable=False),
+    sql.Column("folded", sql.Text, nullable=False),
+    sql.Column("kind", sql.String(16), nullable=False),
+    sql.Column("base", _LONG, nullable=False),
+    sql.Column("parent", sql.String(64), nullable=False, index=True),
+    sql.Column("verdict", sql.String(32), nullable=False),
+    sql.Column("state", sql.String(16), nullable=False),
+    sql.Column("reason", sql.Text, nullable=False),
+    sql.Column("waits_for", sql.Text, nullable=False),
+    sql.Column("changes_s", _BIG, nullable=False, index=True),
+    sql.Column("becomes", sql.String(16), nullable=False),
+    sql.Column("serial", sql.String(64), nullable=False, index=True),
+    sql.Column("expires_s", _BIG, nullable=False),
+    sql.Column("updated_s", _BIG, nullable=False),
+    sql.Column("place", sql.LargeBinary, nullable=False),
+    sql.Column("depth", sql.Integer, nullable=False),
+    sql.Column("judged_by", sql.String(64), nullable=False),
+    sql.Column("folder", sql.Text, nullable=False),
+    sql.Column("records", sql.Text, nullable=False),
+    sql.Index("ix_systems_by_place", "place", "id"),
+    sql.Index("ix_systems_by_name", "name", "id"),
+    sql.Index("ix_systems_by_update", "updated_s", "id"),
+    sql.Index("ix_systems_by_expiry", "expires_s", "id"),
+    sql.Index("ix_systems_by_state", "state", "place", "id"),
+    sql.Index("ix_systems_by_verdict", "verdict", "place", "id"),
+    sql.Index("ix_systems_by_kind", "kind", "place", "id"),
+    sql.Index("ix_systems_by_base", "base", "place", "id"),
+    sql.Index("ix_systems_ending", "state", "expires_s"),
+)
+"""
+The console's list of systems, made anew from their records at any time. `place` sorts each behind what it was made
+from; `changes_s` is when `state` becomes `becomes` by itself; a time that there is none of is 2**62.
+"""
+
+SYSTEM_FILES: Final = sql.Table(
+    "system_files",
+    META,
+    sql.Column("key", sql.String(64), primary_key=True),
+    sql.Column("path", sql.Text, nullable=False),
+    sql.Column("mtime_ns", _BIG, nullable=False),
+    sql.Column("size", _BIG, nullable=False),
+    sql.Column("facts", sql.Text, nullable=False),
+)
+"""Records that were read for that list, by the sha256 of their paths; `facts` is JSON."""
+
+SYSTEM_OUTCOMES: Final = sql.Table(
+    "system_outcomes",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("system", sql.String(64), nullable=False),
+    sql.Column("suite", _LONG, nullable=False),
+    sql.Column("prompt_id", _LONG, nullable=False),
+    sql.Column("category", _LONG, nullable=False),
+    sql.Column("condition", _LONG, nullable=False),
+    sql.Column("arm", sql.String(16), nullable=False),
+    sql.Column("label", sql.String(32), nullable=False),
+    sql.Column("sample", sql.Integer, nullable=False),
+    sql.Column("safeguards", _LONG, nullable=False),
+    sql.Column("scores", sql.Text, nullable=False),
+    sql.Column("stop_reason", sql.String(32), nullable=False),
+    sql.Column("reply_sha256", sql.String(64), nullable=False),
+    sql.Index("ix_system_outcomes_by_system", "system", "number"),
+    sql.Index("ix_system_outcomes_by_suite", "suite", "number"),
+    sql.Index("ix_system_outcomes_by_category", "category", "number"),
+    sql.Index("ix_system_outcomes_by_condition", "condition", "number"),
+    sql.Index("ix_system_outcomes_by_label", "label", "number"),
+)
+"""Replies of evaluations as they were judged. No text is here, only digests."""
+
+SYSTEM_COUNTS: Final = sql.Table(
+    "system_counts",
+    META,
+    sql.Column("number", _BIG, primary_key=True),
+    sql.Column("system", sql.String(64), nullable=False, index=True),
+    sql.Column("suite", _LONG, nullable=False),
+    sql.Column("category", _LONG, nullable=False),
+    sql.Column("condition", _LONG, nullable=False),
+    sql.Column("arm", sql.String(16), nullable=False),
+    sql.Column("label", sql.String(32), nullable=False),
+    sql.Column("outcomes", _BIG, nullable=False),
+)
+"""How many outcomes of a kind a system has, so that nobody counts rows to fill a page."""

@@ -8,10 +8,8 @@ elsewhere.
 
 from __future__ import annotations
 
-import hmac
-import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -22,19 +20,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from recert.errors import RecertError
 from recert.policy import Policy
-from recert.store.systems_index import IndexedSystem
+from recert.store.systems_index import SystemsIndex
 from recert.web.console.acts import Acts
-from recert.web.console.pages import Page
+from recert.web.console.answering import Asked, answered, problem, read_form, require_token
+from recert.web.console.pages import Page, sharable_in
+from recert.web.console.people import People
 from recert.web.console.visiting import SEE_OTHER, PageError, Visit, Visitor
-
-log = logging.getLogger("recert.console")
 
 ROOT: Final = "/console"
 HEADERS: Final = {
@@ -46,8 +43,6 @@ HEADERS: Final = {
     "cache-control": "no-store",
 }
 """Of every answer: no inline script or style, nothing from elsewhere, in no frame, kept by no cache."""
-MOST_FORM_BYTES: Final = 2**20
-"""Of a form; a certificate that was signed elsewhere is the largest thing that is sent."""
 _SAFE: Final = ("GET", "HEAD")
 
 
@@ -61,28 +56,6 @@ class SignIn(Protocol):
         """Return routes that answer without a visitor, such as `/console/sign-in`."""
 
 
-class Systems(Protocol):
-    """The systems that pages are about."""
-
-    def find(self, id_: str, /) -> IndexedSystem | None:
-        """Return one by its id."""
-
-    def page(self, *, after: str = "", limit: int = 50) -> SomeSystems:
-        """Return some of them, and what `after` is to be for those behind them."""
-
-
-class SomeSystems(Protocol):
-    """A page of systems."""
-
-    @property
-    def systems(self) -> tuple[IndexedSystem, ...]:
-        """Those on it."""
-
-    @property
-    def next(self) -> str:
-        """What `after` is to be for those behind them; empty where these are the last."""
-
-
 @dataclass(frozen=True)
 class Console:
     """Everything that pages are made from."""
@@ -94,8 +67,10 @@ class Console:
     acts: Acts
     sign_in: SignIn
     templates: jinja2.Environment
-    systems: Systems | None = None
-    """Every system whose records lie in the folders that are indexed."""
+    systems: SystemsIndex = field(default_factory=SystemsIndex)
+    """Every system that is listed, with its outcomes; by default none."""
+    roots: tuple[Path, ...] = ()
+    """Folders whose records are shown."""
     trust: Path | None = None
     """Trusted keys, as `recert verify --trust` takes them; without them nothing is verified or signed here."""
     status: Path | None = None
@@ -104,12 +79,17 @@ class Console:
     """Folder of `recert log init`: what is signed here is appended to it, and proven from it."""
     logs: tuple[Path, ...] = ()
     """Audit logs of gateways."""
+    service_folder: Path | None = None
+    """Of the tuning service whose jobs are shown."""
+    people: People | None = None
+    """Accounts, sessions and shared links; None where others sign in, as in tests of pages."""
 
 
 def make_console(console: Console, pages: Sequence[Page]) -> list[BaseRoute]:
     """Return the routes of these pages, of the sign-in and of the static files, for an app to hold."""
     tabs = [page for page in pages if page.tab]
     console.templates.globals["tabs"] = [(ROOT + page.path, page.tab, page.right) for page in tabs]
+    console.templates.globals["sharable"] = sharable_in(pages, ROOT)
     routes: list[BaseRoute] = [*console.sign_in.routes()]
     routes += [Route(ROOT + page.path, _endpoint(console, page), methods=[page.method]) for page in pages]
     routes.append(Mount(ROOT + "/static", StaticFiles(packages=[("recert.web", "static")])))
@@ -132,67 +112,72 @@ class _Guarded:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("strict-transport-security", "max-age=31536000")
             await send(message)
 
         await self._app(scope, receive, sent)
 
 
-def make_app(console: Console, pages: Sequence[Page]) -> Starlette:
-    """Return the console as an ASGI application of its own, with `/` leading to it."""
+def make_app(
+    console: Console, pages: Sequence[Page], *, lifespan: Lifespan[Starlette] | None = None
+) -> Starlette:
+    """
+    Return the console as an ASGI application of its own, with `/` leading to it.
+
+    Args:
+        console: what pages are made from.
+        pages: all of them.
+        lifespan: what runs beside the answers.
+    """
 
     async def missing(request: Request, _: Exception) -> Response:
-        return problem(console, None, PageError("there is no such page", status=404), request.url.path)
+        words = PageError("there is no such page", status=404)
+        return problem(console.templates, None, words, request.url.path)
 
     async def home(_: Request) -> Response:
         return RedirectResponse(ROOT + "/", SEE_OTHER)
 
-    return Starlette(
-        routes=[Route("/", home, methods=["GET"]), *make_console(console, pages)],
+    first = [Route(path, home, methods=["GET"]) for path in ("/", ROOT)]
+    app = Starlette(
+        routes=[*first, *make_console(console, pages)],
         middleware=[Middleware(_Guarded)],
         exception_handlers={404: missing, 405: missing},
+        lifespan=lifespan,
     )
-
-
-def problem(console: Console, visitor: Visitor | None, error: PageError, url: str) -> Response:
-    """Return the page that says what is wrong, and the way out."""
-    made = console.templates.get_template("console/problem.html.j2").render(
-        title=error.told, visitor=visitor, url=url, said="", error=error
-    )
-    return HTMLResponse(made, error.status)
+    app.router.redirect_slashes = False  # it would lead to whatever host a request names
+    return app
 
 
 def _endpoint(console: Console, page: Page) -> Callable[[Request], Any]:
-    async def called(request: Request) -> Response:
-        visitor = await run_in_threadpool(console.sign_in.visitor, request)
+    async def answer(asked: Asked) -> Response:
+        request = asked.request
+        asked.visitor = visitor = await run_in_threadpool(console.sign_in.visitor, request)
         if visitor is None:
             return _to_sign_in(request)
-        try:
-            _require(page, visitor, request)
-            form = {} if request.method in _SAFE else await _form(request, visitor)
-            visit = Visit(
-                console,
-                visitor,
-                request.path_params,
-                request.query_params,
-                form,
-                request.client.host if request.client else "",
-                request.url.path,
-            )
-            return await run_in_threadpool(page.answer, visit)
-        except PageError as exc:
-            return problem(console, visitor, exc, request.url.path)
-        except RecertError as exc:
-            log.error("%s", exc)
-            words = PageError(
-                str(exc).splitlines()[0], status=500, hint="nothing was changed by this request"
-            )
-            return problem(console, visitor, words, request.url.path)
-        except Exception:
-            log.exception("a page failed")
-            words = PageError("this page could not be made", status=500, hint="the server's log says why")
-            return problem(console, visitor, words, request.url.path)
+        _require(page, visitor, request)
+        form = {} if request.method in _SAFE else await _form(request, visitor)
+        visit = Visit(
+            console,
+            visitor,
+            request.path_params,
+            _query(request),
+            form,
+            asked.address,
+            request.url.path,
+        )
+        return await run_in_threadpool(page.answer, visit)
+
+    async def called(request: Request) -> Response:
+        return await answered(console.templates, request, answer)
 
     return called
+
+
+def _query(request: Request) -> Mapping[str, str]:
+    """The query; without what a page would say of an act, where a link from elsewhere says so."""
+    ours = request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+    return {name: value for name, value in request.query_params.items() if ours or name != "said"}
 
 
 def _require(page: Page, visitor: Visitor, request: Request) -> None:
@@ -217,18 +202,6 @@ def _to_sign_in(request: Request) -> Response:
 
 async def _form(request: Request, visitor: Visitor) -> dict[str, Any]:
     """The fields of a form that this visitor was given, and no other site made."""
-    size = request.headers.get("content-length", "")
-    if not size.isdigit() or int(size) > MOST_FORM_BYTES:
-        raise PageError("this form is too large", status=413)
-    fields: dict[str, Any] = {}
-    async with request.form(max_files=4, max_fields=64, max_part_size=MOST_FORM_BYTES) as form:
-        for name, value in form.multi_items():
-            fields[name] = value if isinstance(value, str) else await value.read()
-    given = fields.pop("csrf", "")
-    if not (
-        visitor.csrf and isinstance(given, str) and hmac.compare_digest(given.encode(), visitor.csrf.encode())
-    ):
-        raise PageError(
-            "this form is not from this sign-in", status=403, hint="open the page again, and send it anew"
-        )
+    fields = await read_form(request)
+    require_token(fields, visitor.csrf)
     return fields

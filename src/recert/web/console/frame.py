@@ -22,4 +22,9 @@ def console_environment() -> jinja2.Environment:
         "size": words.size,
     } | sign_off_page.filters()
     environment.globals["tabs"] = []
+    environment.globals["sharable"] = _nothing
     return environment
+
+
+def _nothing(_: str) -> bool:
+    return False

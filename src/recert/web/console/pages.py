@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from recert.web.console.rights import Right
 from recert.web.console.visiting import Visit
@@ -25,3 +26,17 @@ class Page(NamedTuple):
     """What the navigation calls it; empty for pages that are reached from others."""
     sharable: bool = False
     """Whether a link may be made that opens this very page for people without an account."""
+
+
+Sharable = Callable[[str], bool]
+"""Says whether a path is one of a page that a link may open."""
+
+
+def sharable_in(pages: Sequence[Page], root: str) -> Sharable:
+    """Return what says whether a path is one of a page that a link may open."""
+    patterns = [compile_path(root + page.path)[0] for page in pages if page.sharable and page.method == "GET"]
+
+    def sharable(path: str) -> bool:
+        return any(pattern.match(path) for pattern in patterns)
+
+    return sharable

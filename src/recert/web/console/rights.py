@@ -6,6 +6,21 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
+from recert.policy import Policy
+from recert.store.console.accounts import ADMINISTRATOR, OWN_ROLES
+
+__all__ = [
+    "ADMINISTRATOR",
+    "AUDITOR",
+    "OPERATOR",
+    "OWN_ROLES",
+    "READER",
+    "Right",
+    "apart",
+    "rights_of",
+    "signing_roles_at_odds",
+]
+
 
 class Right(StrEnum):
     """One thing that somebody may do."""
@@ -29,9 +44,6 @@ class Right(StrEnum):
 READER: Final = "reader"
 AUDITOR: Final = "auditor"
 OPERATOR: Final = "operator"
-ADMINISTRATOR: Final = "administrator"
-OWN_ROLES: Final = (READER, AUDITOR, OPERATOR, ADMINISTRATOR)
-"""Roles of the console. Any other role is one of the policy: whoever has it may read, reveal and sign."""
 
 _OF: Final = {
     READER: frozenset({Right.READ}),
@@ -45,3 +57,21 @@ _SIGNERS: Final = frozenset({Right.READ, Right.REVEAL, Right.SIGN})
 def rights_of(roles: Iterable[str]) -> frozenset[Right]:
     """Return what roles allow together. A role that is none of the console's is one of the policy's."""
     return frozenset(right for role in roles for right in _OF.get(role, _SIGNERS))
+
+
+def signing_roles_at_odds(roles: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:
+    """
+    Return the roles of one person who would sign for several, where a policy asks different people.
+
+    Args:
+        roles: the person's.
+        asked: in which the policy asks for a signature, and `trainer` where the evaluator must be another.
+    """
+    both = sorted(set(roles) & set(asked))
+    return tuple(both) if len(both) > 1 else ()
+
+
+def apart(policy: Policy) -> tuple[str, ...]:
+    """Return the roles that a policy wants to be held by different people."""
+    asked = tuple(dict.fromkeys(rule.role for rule in policy.certification.roles))
+    return (*asked, "trainer") if policy.certification.evaluator_differs_from_trainer else asked

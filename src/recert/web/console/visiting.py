@@ -27,6 +27,8 @@ class Visitor:
     """What every form of theirs must send back."""
     shared: str = ""
     """The one path that a shared link opens; empty for people who signed in."""
+    session: str = ""
+    """Digest of their session's id; safe to show."""
 
     @property
     def rights(self) -> frozenset[Right]:
@@ -89,6 +91,18 @@ class Visit:
     def missing(self, what: str, hint: str = "") -> NoReturn:
         """Raise the page that says that something is not there."""
         raise PageError(what, status=404, hint=hint)
+
+    def text(self, name: str) -> str:
+        """
+        Return a field of the form as text; nothing where it is missing.
+
+        Raises:
+            PageError: it is a file, or no text that can be kept.
+        """
+        given = self.form.get(name, "")
+        if not isinstance(given, str) or "\x00" in given:
+            raise PageError("this form cannot be read", status=400)
+        return given
 
     def number(self, name: str, default: int, *, most: int) -> int:
         """Return a number of the query, such as a page; anything that is none is the default."""
