@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -14,7 +14,7 @@ from certified_folders import Certified
 from console_world import OneVisitor
 from recert.certification import Envelope
 from recert.records import now
-from recert.store.systems_index import IndexedSystem
+from recert.store.systems_index import IndexedSystem, SystemsIndex
 from recert.web.console import certificate_pages, log_pages, policy_pages, sign_off_pages
 from recert.web.console.acts import Acts
 from recert.web.console.app import Console, make_app
@@ -24,32 +24,6 @@ from recert.web.console.visiting import Visitor
 PAGES = (*certificate_pages.PAGES, *sign_off_pages.PAGES, *policy_pages.PAGES, *log_pages.PAGES)
 CSRF = "a token"
 ID = "abc123"
-
-
-@dataclass(frozen=True)
-class OneSystem:
-    """An index of one system."""
-
-    one: IndexedSystem
-
-    def find(self, id: str) -> IndexedSystem | None:
-        """Return it by its id."""
-        return self.one if id == self.one.id else None
-
-    def page(self, *, after: str = "", limit: int = 50) -> OneSystem:
-        """Return the one page of them."""
-        assert (after, limit > 0) == ("", True)
-        return self
-
-    @property
-    def systems(self) -> tuple[IndexedSystem, ...]:
-        """The one."""
-        return (self.one,)
-
-    @property
-    def next(self) -> str:
-        """Nothing comes behind it."""
-        return ""
 
 
 def _records(certified: Certified) -> dict[str, Path]:
@@ -78,6 +52,8 @@ def console_of(
         folder=certified.folder,
         records=_records(certified),
     )
+    systems = SystemsIndex()
+    systems.put([system])
     who = Visitor("Ada", frozenset(roles or ("reader",)), csrf=CSRF, shared=shared)
     made = Console(
         folder=folder,
@@ -85,7 +61,7 @@ def console_of(
         acts=Acts(folder / "acts.jsonl"),
         sign_in=OneVisitor(who),
         templates=console_environment(),
-        systems=OneSystem(system),
+        systems=systems,
         trust=certified.trust,
         status=certified.status,
     )

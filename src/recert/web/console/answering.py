@@ -75,7 +75,7 @@ async def read_form(request: Request) -> dict[str, Any]:
         raise PageError("this form is too large", status=413)
     fields: dict[str, Any] = {}
     try:
-        async with request.form(max_files=4, max_fields=64, max_part_size=MOST_FORM_BYTES) as form:
+        async with request.form(max_files=4, max_fields=512, max_part_size=MOST_FORM_BYTES) as form:
             for name, value in form.multi_items():
                 fields[name] = value if isinstance(value, str) else await value.read()
     except (HTTPException, LookupError, ValueError) as exc:  # no form, too many fields, an unknown charset

@@ -45,8 +45,7 @@ class Held:
 
 def find_system(visit: Visit) -> IndexedSystem:
     """Return the system that the path names, or raise the page that says that there is none."""
-    systems = visit.console.systems
-    found = systems.find(str(visit.path["id"])) if systems is not None else None
+    found = visit.console.systems.find(str(visit.path["id"]))
     if found is None:
         visit.missing(
             "there is no such system", "its records may have been moved; the list is made from them"

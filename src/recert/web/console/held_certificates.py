@@ -57,7 +57,7 @@ def held_page(console: Console, *, after: str, policy: str, version: str) -> Hel
     known: dict[str, IndexedSystem] = {}
     unreadable: list[IndexedSystem] = []
     looked = 0
-    while console.systems is not None:
+    while True:
         some = console.systems.page(after=after, limit=MOST_CERTIFICATES)
         after, looked = some.next, looked + len(some.systems)
         for system in some.systems:
