@@ -16,6 +16,7 @@ from builders import SOME_SHA, make_policy, make_watch_report
 from indexed_folders import Office
 from recert.certification import read_unverified, refuse
 from recert.certification.refusals import keep_refusal
+from recert.errors import StoreError
 from recert.pipeline.indexing import Indexer
 from recert.pipeline.standing import Standing, certificate_state
 from recert.records import StatusEntry, Verdict, now
@@ -253,6 +254,54 @@ def test_a_watch_and_a_base_s_name_are_found_where_they_are(office):
     assert found["model"].records["watch"] == office.runs / "elsewhere" / "watch-report.json"
     assert found["model"].base == "house-base"
     assert found["house-base"].kind == "base"
+
+
+class Failing(SystemsIndex):
+    """A list whose database breaks down at one of its writes."""
+
+    fails_at = 0
+
+    def _count(self) -> None:
+        self.fails_at -= 1
+        if self.fails_at == 0:
+            raise StoreError("the database is away")
+
+    def put(self, systems):
+        """Write systems, or break down."""
+        self._count()
+        super().put(systems)
+
+    def put_outcomes(self, system, outcomes):
+        """Write outcomes, or break down."""
+        self._count()
+        return super().put_outcomes(system, outcomes)
+
+    def drop(self, ids):
+        """Take systems out, or break down."""
+        self._count()
+        super().drop(ids)
+
+
+@pytest.mark.parametrize("at", range(1, 4))
+def test_a_refresh_that_breaks_down_is_made_up_for_by_the_next(office, at):
+    """
+    Wherever it ends, nothing is half there for good: the next one makes the list as the folders are.
+    """
+    index = Failing(office.folder / "console.sqlite")
+    made = Indexer(index, [office.runs], office.standing)
+    office.run("a")
+    made.refresh()
+    shutil.rmtree(office.runs / "a")
+    office.run("b")
+    index.fails_at = at
+    with pytest.raises(StoreError):
+        made.refresh()
+    made.refresh()
+    found = {one.name: one for one in index.page().systems if one.kind == "tune"}
+
+    assert [*found] == ["b"]
+    assert found["b"].state == "signed"
+    assert index.outcomes().total == index.outcomes(system=found["b"].id).total == 8
 
 
 @settings(max_examples=60, deadline=None)

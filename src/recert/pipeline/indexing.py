@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +35,7 @@ log = logging.getLogger("recert.console")
 
 _WORSE: Final = ("revoked", "suspended", "refused")
 """States that a record which cannot be read beside the certificate does not hide."""
+_AT_ONCE: Final = 100
 _NOBODY: Final[Mapping[str, Any]] = {}
 
 
@@ -76,12 +79,19 @@ class Indexer:
     )
     names: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def _known(self) -> dict[str, dict[str, str]]:
+        """Categories of prompts by their ids, of each suite by its digest."""
+        return {
+            one.digest: {prompt.id: prompt.category for prompt in one.prompts} for one in self.suites.values()
+        }
+
     def refresh(self, *, now: datetime | None = None) -> Refreshed:
         """
         Make the list as the folders are.
 
         Raises:
-            StoreError: the list cannot be written. It stays as it was, or is made up to a part of the systems.
+            StoreError: the list cannot be written. What was written before stays; the next refresh goes on from there.
         """
         began, at = time.monotonic(), now or datetime.now(UTC)
         known = FilesIndex(self.index.engine)
@@ -91,69 +101,42 @@ class Indexer:
         facts = {path: before[path].facts for path in seen if path not in changed} | {
             path: one.facts for path, one in changed.items()
         }
-        members = systems_of(_records(facts), names=self.names)
-        outcomes = self._outcomes(members, seen, facts, changed)
-        old = self.index.all()
-        rows, judged = self._rows(members, seen, old, at)
-        new = [one for one in rows if one.id not in old or system_row(one) != system_row(old[one.id])]
-        gone = old.keys() - {one.id for one in rows}
-        for path in before.keys() - seen.keys():
-            if (system := before[path].facts.get("system", "")) and system not in gone:
-                self.index.put_outcomes(system, ())
-        self.index.put(new)
-        self.index.drop(sorted(gone))
         known.put(changed.values())
-        known.drop(before.keys() - seen.keys())
+        members = systems_of(_records(facts), names=self.names)
+        old, standing, counts = self.index.all(), self.standing(), Counter[str]()
+        named = standing.named(at)
+        members.sort(key=lambda one: one.facts.get("certificate", _NOBODY).get("serial") not in named)
+        for start in range(0, len(members), _AT_ONCE):  # so that what is done can be seen
+            some = members[start : start + _AT_ONCE]
+            read = self._outcomes(some, seen, facts)
+            rows, judged = _rows(some, seen, old, standing, at)
+            new = [one for one in rows if one.id not in old or system_row(one) != system_row(old[one.id])]
+            self.index.put(new)
+            known.put(read)
+            counts.update(
+                read=sum(one.facts["count"] for one in read), judged=judged, written=len(new), rows=len(rows)
+            )
+        lost, gone = before.keys() - seen.keys(), old.keys() - {one.id for one in members}
+        for system in {before[path].facts.get("system", "") for path in lost} - gone - {""}:
+            self.index.put_outcomes(system, ())
+        self.index.drop(sorted(gone))
+        known.drop(lost)
         return Refreshed(
             files=len(seen),
             read=len(changed),
-            systems=len(rows),
-            written=len(new),
+            systems=counts["rows"],
+            written=counts["written"],
             dropped=len(gone),
-            judged=judged,
-            outcomes=outcomes,
+            judged=counts["judged"],
+            outcomes=counts["read"],
             seconds=round(time.monotonic() - began, 3),
         )
 
-    def _rows(
-        self,
-        members: Sequence[Member],
-        seen: Mapping[Path, SeenFile],
-        old: Mapping[str, IndexedSystem],
-        now: datetime,
-    ) -> tuple[list[IndexedSystem], int]:
-        """Every system as it is listed, and how many certificates were judged for it."""
-        standing = self.standing()
-        by, judged, rows = standing.digest, 0, []
-        for one in members:
-            path = one.records.get("certificate")
-            state, key = CertificateState("none"), ""
-            if path is not None:
-                file = seen[path]
-                key = sha256_bytes(
-                    canonical_json([by, str(path), str(file.mtime_ns), file.size, _flat(file)])
-                )
-                was = old.get(one.id)
-                if was is not None and _still(was, key, now):
-                    state = CertificateState(
-                        was.state, was.reason, was.waits_for, was.changes_at, was.becomes
-                    )
-                else:
-                    state, judged = certificate_state(path, standing, now=now), judged + 1
-            if one.troubles and state.state not in _WORSE:
-                state, key = CertificateState("unreadable", "; ".join(one.troubles)[:2000]), ""
-            rows.append(_listed(one, state, key))
-        return rows, judged
-
     def _outcomes(
-        self,
-        members: Sequence[Member],
-        seen: Mapping[Path, SeenFile],
-        facts: Mapping[Path, Facts],
-        changed: dict[Path, KnownFile],
-    ) -> int:
+        self, members: Sequence[Member], seen: Mapping[Path, SeenFile], facts: Mapping[Path, Facts]
+    ) -> list[KnownFile]:
         """Read outcomes of evaluations that are new or changed; those that do not fit their report are a trouble."""
-        total = 0
+        found = []
         for one in members:
             report = one.records.get("evaluation")
             path = report.parent / OUTCOMES_FILE if report is not None else None
@@ -163,15 +146,13 @@ class Indexer:
             if said.get("system") != one.id or said.get("evaluation") != evaluation["digest"]:
                 said = {"kind": "outcomes", "system": one.id, "evaluation": evaluation["digest"]}
                 said |= self._read(path, one, evaluation)
-                total += said.get("count", 0)
-                file = seen[path]
-                changed[path] = KnownFile(path, file.mtime_ns, file.size, said)
+                found.append(KnownFile(path, seen[path].mtime_ns, seen[path].size, said))
             if said.get("trouble"):
                 one.troubles.append(f"{OUTCOMES_FILE}: {said['trouble']}")
-        return total
+        return found
 
     def _read(self, path: Path, one: Member, evaluation: Facts) -> Facts:
-        categories = category_of(evaluation["suites"], self.suites, evaluation["categories"])
+        categories = category_of(evaluation["suites"], self._known, evaluation["categories"])
         rows = outcome_rows(path, one.id, sha256=evaluation["outcomes"], categories=categories)
         try:
             return {"count": self.index.put_outcomes(one.id, rows)}
@@ -199,6 +180,31 @@ def _changed(seen: Mapping[Path, SeenFile], before: Mapping[Path, KnownFile]) ->
 
 def _records(facts: Mapping[Path, Facts]) -> dict[Path, Facts]:
     return {path: said for path, said in facts.items() if said.get("kind") not in ("", "outcomes", None)}
+
+
+def _rows(
+    members: Sequence[Member],
+    seen: Mapping[Path, SeenFile],
+    old: Mapping[str, IndexedSystem],
+    standing: Standing,
+    now: datetime,
+) -> tuple[list[IndexedSystem], int]:
+    """Systems as they are listed, and how many certificates were judged for it."""
+    by, judged, rows = standing.digest, 0, []
+    for one in members:
+        path = one.records.get("certificate")
+        state, key = CertificateState("none"), ""
+        if path is not None:
+            file, was = seen[path], old.get(one.id)
+            key = sha256_bytes(canonical_json([by, str(path), str(file.mtime_ns), file.size, _flat(file)]))
+            if was is not None and _still(was, key, now):
+                state = CertificateState(was.state, was.reason, was.waits_for, was.changes_at, was.becomes)
+            else:
+                state, judged = certificate_state(path, standing, now=now), judged + 1
+        if one.troubles and state.state not in _WORSE:
+            state, key = CertificateState("unreadable", "; ".join(one.troubles)[:2000]), ""
+        rows.append(_listed(one, state, key))
+    return rows, judged
 
 
 def _still(was: IndexedSystem, key: str, now: datetime) -> bool:

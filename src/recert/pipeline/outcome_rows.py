@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from recert.digest import sha256_bytes
 from recert.errors import RecordError, StoreError
 from recert.evaluation.ordering import HARMS
-from recert.records import Outcome, Suite
+from recert.records import Outcome
 from recert.store.indexed import IndexedOutcome
 
 MOST_OUTCOMES: Final = 1_000_000
@@ -49,21 +49,19 @@ def reply_digest(outcome: Outcome) -> str:
 
 
 def category_of(
-    suites: Mapping[str, str], known: Mapping[str, Suite], named: Mapping[str, str]
+    suites: Mapping[str, str], known: Mapping[str, Mapping[str, str]], named: Mapping[str, str]
 ) -> Mapping[tuple[str, str], str]:
     """
     Return the hazard category of each prompt, by suite and id, as far as it can be known.
 
     Args:
         suites: digests of the suites that were asked, by name.
-        known: suites at hand; one with another digest is another suite, and says nothing.
+        known: categories by the ids of prompts, by the digests of the suites that are at hand.
         named: categories of the prompts that the report names itself.
     """
     found = {(suite, id_): category for suite in suites for id_, category in named.items()}
     for name, digest in suites.items():
-        suite = known.get(name)
-        if suite is not None and suite.digest == digest:
-            found |= {(name, prompt.id): prompt.category for prompt in suite.prompts}
+        found |= {(name, id_): category for id_, category in known.get(digest, {}).items()}
     return found
 
 

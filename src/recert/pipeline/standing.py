@@ -76,6 +76,16 @@ class Standing:
         parts = [self.policy.digest, self.trusted, known, sha256_bytes(self.status or b"")]
         return sha256_bytes(canonical_json(parts))
 
+    def named(self, now: datetime) -> frozenset[str]:
+        """Return the serials that the status list names, as far as it can be read: to be looked at first."""
+        if self.trust is None:
+            return frozenset()
+        try:
+            listed = read_status(self.status, trust=self.trust, now=now)
+        except VerificationError:
+            return frozenset()
+        return frozenset(entry.serial for entry in listed.entries)
+
 
 @dataclass(frozen=True)
 class CertificateState:
@@ -155,15 +165,13 @@ def _judged(
     """A certificate that nothing has ended: signed and in force, waiting for somebody, or neither."""
     assert standing.trust is not None
     trust, policy = standing.trust, standing.policy
-    sheet = signoff_sheet(envelope, policy=policy, trust=trust, refusals=refusals, now=now)
-    states = {item.state for item in sheet.checklist}
-    if "waiting" in states and states <= {"done", "waiting"} and not sheet.unshown:
-        waiting = _waiting(certificate, Envelope.from_json(envelope))
-        return CertificateState(
-            "awaiting", f"not signed yet: {', '.join(waiting)}", waiting, certificate.expires_at, "expired"
-        )
     try:
-        read_signed(envelope, trust=trust, policy=policy, now=now)
+        try:
+            read_signed(envelope, trust=trust, policy=policy, now=now)
+        except VerificationError:
+            if (waiting := _draft(envelope, certificate, standing, refusals, now)) is not None:
+                return waiting
+            raise
         listed, memory = in_force(
             certificate,
             trust=trust,
@@ -184,6 +192,23 @@ def _judged(
         return CertificateState(_ENDS.get(exc.reason, _UNREADABLE), _words(exc))
     at, becomes = min(_ends(certificate, trust, listed))
     return CertificateState("signed", "", (), at, becomes)
+
+
+def _draft(
+    envelope: bytes,
+    certificate: Certificate,
+    standing: Standing,
+    refusals: tuple[bytes, ...],
+    now: datetime,
+) -> CertificateState | None:
+    """The state of a certificate that lacks signatures and nothing else."""
+    sheet = signoff_sheet(envelope, policy=standing.policy, trust=standing.trust, refusals=refusals, now=now)
+    states = {item.state for item in sheet.checklist}
+    if "waiting" not in states or not states <= {"done", "waiting"} or sheet.unshown:
+        return None
+    roles = _waiting(certificate, Envelope.from_json(envelope))
+    said = f"not signed yet: {', '.join(roles)}"
+    return CertificateState("awaiting", said, roles, certificate.expires_at, "expired")
 
 
 def _ends(certificate: Certificate, trust: TrustStore, listed: StatusList) -> Iterator[tuple[datetime, str]]:

@@ -22,6 +22,7 @@ STATES: Final = (
 NEVER: Final = 2**62
 """In a table, a time that there is none of: later than any."""
 _LONGEST: Final = 255
+_LONGEST_WORDS: Final = 600
 _LONGEST_NAME: Final = 60
 _LONGEST_PLACE: Final = 2000
 
@@ -116,7 +117,7 @@ def system_row(system: IndexedSystem) -> dict[str, Any]:
     return {
         "id": system.id,
         "name": name,
-        "folded": _cut(f"{system.name}\n{system.base}\n{system.serial}", 3 * _LONGEST).casefold(),
+        "folded": _cut(f"{name}\n{system.serial}\n{system.base}".casefold(), _LONGEST_WORDS),
         "kind": system.kind,
         "base": _cut(system.base),
         "parent": system.parent,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ GROUPED: Final = ("suite", "category", "condition", "arm", "label")
 """By what outcomes are counted, and may be asked for."""
 _AT_ONCE: Final = 5000
 _DIGITS: Final = 19
+_COUNTED_S: Final = 5.0
+"""For so long the counts of all outcomes hold that other processes may have changed."""
+_NOT_COUNTED: Final = (float("-inf"), ())
 _COUNT: Final = sql.func.sum(SYSTEM_COUNTS.c.outcomes)
 
 
@@ -40,6 +44,7 @@ class OutcomesIndex:
 
     def __init__(self, engine: sql.Engine, where: Path | str) -> None:
         self._engine, self._where = engine, where
+        self._of_all: tuple[float, Sequence[Any]] = _NOT_COUNTED
 
     def page(self, asked: Mapping[str, str], after: str, limit: int) -> OutcomesPage:
         """
@@ -51,18 +56,26 @@ class OutcomesIndex:
         rows = sql.select(SYSTEM_OUTCOMES).where(*(SYSTEM_OUTCOMES.c[k] == v for k, v in asked.items()))
         if after.isascii() and after.isdigit() and len(after) < _DIGITS:
             rows = rows.where(SYSTEM_OUTCOMES.c.number > int(after))
-        kinds = sql.select(*(SYSTEM_COUNTS.c[name] for name in GROUPED), _COUNT).group_by(
-            *(SYSTEM_COUNTS.c[name] for name in GROUPED)
-        )
-        if "system" in asked:
-            kinds = kinds.where(SYSTEM_COUNTS.c.system == asked["system"])
         with failing("read the outcomes", self._where), self._engine.connect() as link:
             found = link.execute(rows.order_by(SYSTEM_OUTCOMES.c.number).limit(limit + 1)).all()
-            counted = link.execute(kinds).all()
+            counted = self._kinds(link, asked.get("system", ""))
         shown = found[:limit]
         total, values = _counted(counted, asked)
         following = str(shown[-1].number) if len(found) > len(shown) else ""
         return OutcomesPage(tuple(outcome_of(row) for row in shown), total, following, values)
+
+    def _kinds(self, link: sql.Connection, system: str) -> Sequence[Any]:
+        """How many there are of each kind: of one system, or of all, as they were a few seconds ago at most."""
+        counted_at, counted = self._of_all
+        if not system and time.monotonic() - counted_at < _COUNTED_S:
+            return counted
+        columns = [SYSTEM_COUNTS.c[name] for name in GROUPED]
+        query = sql.select(*columns, _COUNT).group_by(*columns)
+        if system:
+            return link.execute(query.where(SYSTEM_COUNTS.c.system == system)).all()
+        began = time.monotonic()
+        self._of_all = began, (found := link.execute(query).all())
+        return found
 
     def put(self, system: str, outcomes: Iterable[IndexedOutcome]) -> int:
         """Write outcomes in place of those of a system; all or none. Raises StoreError."""
@@ -81,12 +94,14 @@ class OutcomesIndex:
                         for key, number in sorted(counts.items())
                     ],
                 )
+        self._of_all = _NOT_COUNTED
         return counts.total()
 
     def drop(self, link: sql.Connection, systems: Sequence[str]) -> None:
         """Take out what systems have."""
         for table in (SYSTEM_OUTCOMES, SYSTEM_COUNTS):
             link.execute(sql.delete(table).where(table.c.system.in_(systems)))
+        self._of_all = _NOT_COUNTED
 
 
 def _counted(counted: Iterable[Any], asked: Mapping[str, str]) -> tuple[int, dict[str, dict[str, int]]]:

@@ -36,6 +36,7 @@ SORTS: Final = {"made-of": "place", "name": "name", "updated": "-updated_s", "ex
 MOST: Final = 200
 """Rows of a page at most."""
 _AT_ONCE: Final = 500
+_DROPPED_AT_ONCE: Final = 20
 _TYPES: Final[dict[str, Any]] = {"place": bytes, "name": str, "updated_s": int, "expires_s": int}
 
 
@@ -144,8 +145,8 @@ class SystemsIndex:
         )
         return SystemsPage(tuple(system_of(row) for row in shown), count, following)
 
-    def family(self, system: IndexedSystem) -> tuple[IndexedSystem, ...]:
-        """Return what a system was made of, the first of all first, then what was made of it (the first MOST)."""
+    def family(self, system: IndexedSystem, *, limit: int = MOST) -> tuple[IndexedSystem, ...]:
+        """Return what a system was made of, the first of all first, then what was made of it, up to `limit`."""
         above: list[IndexedSystem] = []
         parent = system.parent
         while parent and len(above) < MOST and parent not in {one.id for one in above} | {system.id}:
@@ -154,7 +155,9 @@ class SystemsIndex:
                 break
             above.insert(0, found)
             parent = found.parent
-        below = sql.select(SYSTEMS).where(SYSTEMS.c.parent == system.id).order_by(SYSTEMS.c.place).limit(MOST)
+        below = (
+            sql.select(SYSTEMS).where(SYSTEMS.c.parent == system.id).order_by(SYSTEMS.c.place).limit(limit)
+        )
         with failing("read the list of systems", self._where), self.engine.connect() as link:
             rows = link.execute(below).all()
         at = datetime.now(UTC)
@@ -237,13 +240,13 @@ class SystemsIndex:
                 link.execute(sql.insert(SYSTEMS), some)
 
     def drop(self, ids: Iterable[str]) -> None:
-        """Take systems out, with their outcomes. Raises StoreError."""
+        """Take systems out, outcomes first, a few at a time: what is left can be dropped again. Raises StoreError."""
         gone = list(ids)
-        with failing("write the list of systems", self._where), self.engine.begin() as link:
-            for start in range(0, len(gone), _AT_ONCE):
-                some = gone[start : start + _AT_ONCE]
-                link.execute(sql.delete(SYSTEMS).where(SYSTEMS.c.id.in_(some)))
+        for start in range(0, len(gone), _DROPPED_AT_ONCE):
+            some = gone[start : start + _DROPPED_AT_ONCE]
+            with failing("write the list of systems", self._where), self.engine.begin() as link:
                 self._outcomes.drop(link, some)
+                link.execute(sql.delete(SYSTEMS).where(SYSTEMS.c.id.in_(some)))
 
     def all(self) -> dict[str, IndexedSystem]:
         """Return every system by id, as it was written: for whoever makes the list anew. Raises StoreError."""

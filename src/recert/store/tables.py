@@ -241,6 +241,7 @@ SYSTEMS: Final = sql.Table(
     sql.Column("records", sql.Text, nullable=False),
     sql.Index("ix_systems_by_place", "place", "id"),
     sql.Index("ix_systems_by_name", "name", "id"),
+    sql.Index("ix_systems_by_words", "folded"),
     sql.Index("ix_systems_by_update", "updated_s", "id"),
     sql.Index("ix_systems_by_expiry", "expires_s", "id"),
     sql.Index("ix_systems_by_state", "state", "place", "id"),

@@ -65,7 +65,7 @@ def shown_system(visit: Visit) -> Response:
     """One system: what was screened, trained, evaluated and certified, in words."""
     system = system_of(visit)
     now = datetime.now(UTC)
-    family = visit.console.systems.family(system)
+    family = visit.console.systems.family(system, limit=_FAMILY + 1)
     above = [one for one in family if one.depth < system.depth]
     below = [one for one in family if one not in above]
     told, page = words.next_step(system, visit.visitor.roles, now)

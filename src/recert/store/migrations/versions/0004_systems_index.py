@@ -37,6 +37,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_systems_by_place", "systems", ["place", "id"])
     op.create_index("ix_systems_by_name", "systems", ["name", "id"])
+    op.create_index("ix_systems_by_words", "systems", ["folded"])
     op.create_index("ix_systems_by_update", "systems", ["updated_s", "id"])
     op.create_index("ix_systems_by_expiry", "systems", ["expires_s", "id"])
     op.create_index("ix_systems_by_state", "systems", ["state", "place", "id"])
