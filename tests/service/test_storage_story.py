@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -21,6 +22,7 @@ from s3_server import CREDENTIALS, S3Server, s3_server
 from tiny_models import make_base
 from tuning_services import GOOD, Service, ended, events, running
 
+SLOWLY: Any = {"n_epochs": 8, "batch_size": 4, "learning_rate_multiplier": 0.1}
 pytestmark = pytest.mark.xdist_group("torch")
 
 
@@ -78,12 +80,12 @@ def working_apart(service: Service, folder: Path) -> Iterator[None]:
         process.wait()
 
 
-def told(client: openai.OpenAI, job: str, words: str) -> int:
-    """Return how many events of a job have these words, once there is one."""
+def told(client: openai.OpenAI, job: str, words: str, least: int = 1) -> int:
+    """Return how many events of a job have these words, once there are so many."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
         found = sum(words in event.message for event in events(client, job))
-        if found:
+        if found >= least:
             return found
         time.sleep(0.1)
     raise AssertionError(f"no event says {words!r}: {events(client, job)}")
@@ -91,7 +93,8 @@ def told(client: openai.OpenAI, job: str, words: str) -> int:
 
 def test_a_job_goes_from_machine_to_machine(service: Service, bucket: S3Server) -> None:
     """
-    While the storage is down uploads are 503 and jobs wait; then the job ends, is signed elsewhere, and answers.
+    While the storage is down uploads are 503 and jobs wait, and what was trained meanwhile is not trained again; then
+    the job ends, is signed elsewhere, and answers.
 
     A copy that is gone is fetched again; an object that was changed behind our back is not served.
     """
@@ -102,17 +105,23 @@ def test_a_job_goes_from_machine_to_machine(service: Service, bucket: S3Server) 
     shutil.rmtree(service.folder / "worker" / "files")
     with pytest.raises(openai.InternalServerError) as down:
         client.files.create(file=("other.jsonl", GOOD), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(model="tiny", training_file=file.id, hyperparameters={"n_epochs": 1})
+    job = client.fine_tuning.jobs.create(model="tiny", training_file=file.id, hyperparameters=SLOWLY)
     told(client, job.id, "does not answer")
     time.sleep(6)
     during = client.fine_tuning.jobs.retrieve(job.id).status, told(client, job.id, "does not answer")
     bucket.wire.plug()
+    told(client, job.id, "Step 1/")
+    bucket.wire.unplug()
+    told(client, job.id, "does not answer", 2)
+    bucket.wire.plug()
     done = ended(client, job.id)
+    said = [event.message for event in events(client, job.id)]
 
     assert (down.value.status_code, down.value.code) == (503, "storage_unavailable")
     assert [one.id for one in client.files.list(purpose="fine-tune")] == [file.id]
     assert during == ("validating_files", 1)
     assert done.status == "succeeded", (done.error, events(client, job.id))
+    assert sum("trained before" in words for words in said) == sum("Step 1/" in words for words in said) == 1
     assert client.files.content(done.result_files[1]).read().startswith(b"{")
     until = time.monotonic() + 10
     copies = service.folder / "worker" / "jobs" / job.id

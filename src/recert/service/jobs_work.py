@@ -214,7 +214,11 @@ def end_job(work: Work, claim: Claim, last: Candidate, done: Assessed, **value: 
     work.events.add(
         job.id,
         f"New fine-tuned model created: {name}; it answers once its certificate is signed by {still}",
-        data={"fine_tuned_model": name, "certificate": f"jobs/{job.id}/systems/final/{CERTIFICATE_FILE}"},
+        data={
+            "fine_tuned_model": name,
+            "certificate": f"jobs/{job.id}/systems/final/{CERTIFICATE_FILE}",
+            "sign_at": f"/v1/recert/certificates/{name}",
+        },
     )
     if work.queue.finish(job, "succeeded", fine_tuned_model=name, **value):
         work.events.add(job.id, "The job has successfully completed")

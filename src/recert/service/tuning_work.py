@@ -214,6 +214,7 @@ def tuned(
     before = finished_tune(folder / "tune")
     if before is not None and _same(before, work, rows, how, defence, screened, grader):
         work.events.add(claim.job.id, "The model was trained before; going on from there")
+        work.files.storage.keep(folder, claimed=claim.job)  # whoever trained it may have failed at just that
         return before
     steps = Steps(work, claim, "train_mean_reward" if grader else "train_loss")
     report = tune(

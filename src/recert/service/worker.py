@@ -16,7 +16,7 @@ from recert.records import Suite
 from recert.service.claim import LEASE_MS
 from recert.service.connect_work import connect
 from recert.service.jobs_work import attempt, work_on
-from recert.service.queue import Job
+from recert.service.queue import ENDED, Job
 from recert.service.screening_work import screen_next
 from recert.service.settings import ServiceSettings
 from recert.service.work import Work
@@ -80,7 +80,10 @@ def run_worker(
 
 
 def _tidy(work: Work, job: Job) -> None:
-    """Let go of the copies of a job, and of the files that it learned from."""
+    """Let go of the copies of a job that has ended, and of the files that it learned from."""
+    found = work.queue.find(job.id)
+    if found is not None and found.status not in ENDED:
+        return
     for file in (job.request.get("training_file"), job.request.get("validation_file")):
         if file:
             work.files.storage.release(work.settings.file_folder(str(file)))
