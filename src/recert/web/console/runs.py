@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -50,14 +51,38 @@ class FolderRun:
         return self.seen.state if self.seen else "unreadable"
 
 
+_READ: OrderedDict[tuple[Path, int, int, int], FolderRun] = OrderedDict()
+_LOCK: Final = threading.Lock()
+_KEPT: Final = 4 * MOST_RUNS
+
+
 def run_in(folder: Path) -> FolderRun | None:
-    """Return the run of a folder; None where none left its progress there."""
-    id_ = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+    """Return the run of a folder; None where none left its progress there. What has not changed is not read again."""
+    path = folder / FILE
     try:
-        seen = read_progress(folder / FILE)
+        about = path.stat()
+    except OSError:
+        return None
+    key = (path, about.st_ino, about.st_mtime_ns, about.st_size)
+    with _LOCK:
+        if key in _READ:
+            _READ.move_to_end(key)
+            return _READ[key]
+    try:
+        seen = read_progress(path)
     except RecertError as exc:
-        return FolderRun(id_, folder, None, exc.message)
-    return FolderRun(id_, folder, seen) if seen is not None else None
+        return FolderRun(_id_of(folder), folder, None, exc.message)
+    if seen is None:
+        return None
+    with _LOCK:
+        run = _READ[key] = FolderRun(_id_of(folder), folder, seen)
+        while len(_READ) > _KEPT:
+            _READ.popitem(last=False)
+    return run
+
+
+def _id_of(folder: Path) -> str:
+    return hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
 
 
 class Runs:
@@ -110,9 +135,9 @@ class Runs:
 
     def _look(self) -> None:
         found: dict[str, Path] = {}
-        for folder in _folders(self._roots):
-            id_ = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
-            found[id_] = folder
+        for folder in sorted(_folders(self._roots), key=_touched, reverse=True)[: 2 * MOST_RUNS]:
+            found[_id_of(folder)] = folder
+            run_in(folder)  # so that no page waits for all of them
         self._folders = found
         self._looked_at = time.monotonic()
 
@@ -200,6 +225,13 @@ class ServiceRuns:
                 if settings.database or Path(str(settings.store)).exists():
                     self._place = open_place(settings.store)
             return self._place
+
+
+def _touched(folder: Path) -> float:
+    try:
+        return (folder / FILE).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _newest(run: FolderRun) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -104,10 +105,18 @@ def outlook(canary: CanaryResult) -> str:
         return "There was enough evidence of a rise to suspend, and that stays: a person has to look."
     bound, ceiling = f"{100 * found.bound:.1f} %", f"{100 * found.ceiling:.1f} %"
     return (
-        f"It suspends once evidence of a rate above {bound} is {found.suspend_at:,.0f}; the most so far was "
-        f"{found.rise:.3g}. It warns at {found.warn_at:,.0f} of a recent rise, now {found.recent_rise:.3g}. A renewal "
-        f"needs {found.renew_at:.3g} that it is below {ceiling}, now {found.within:.3g}."
+        f"It suspends once evidence of a rate above {bound} is {_figure(found.suspend_at)}; the most so far was "
+        f"{_figure(found.rise)}. It warns at {_figure(found.warn_at)} of a recent rise, now "
+        f"{_figure(found.recent_rise)}. A renewal needs {_figure(found.renew_at)} that it is below {ceiling}, now "
+        f"{_figure(found.within)}."
     )
+
+
+def _figure(evidence: float) -> str:
+    """Evidence as people read it."""
+    if evidence >= 1e6:
+        return f"10^{math.log10(evidence):.0f}"
+    return f"{evidence:,.0f}" if evidence >= 100 else f"{evidence:.3g}"
 
 
 PAGES: Final = (Page("GET", "/systems/{id}/watch", Right.READ, shown_watch, sharable=True),)

@@ -11,8 +11,8 @@ from typing import Final
 from recert.records import OverTime
 from recert.web.console.watch_history import EvidenceAt
 
-WIDTH, HEIGHT = 560, 190
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 548, 14, 156
+WIDTH, HEIGHT = 440, 180
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 432, 14, 150
 _LOWEST: Final = -1.0
 _ROOM: Final = 1.2
 _MOST_POINTS: Final = 200
