@@ -385,6 +385,7 @@ def test_a_refusal_that_was_signed_elsewhere_is_taken(certified: Certified) -> N
     other = client_of(console_of(certified, "evaluator"))
     client = client_of(console_of(certified, "approver"))
     shown = fields(client)
+    assert 'id="refusal" name="signed"' in client.get(AT).text
     no = other.post(AT, data={"csrf": CSRF, "shown": shown["shown"]}, files={"signed": refusal})
     kept = read_refusals(certified.folder / "refusals")
 
