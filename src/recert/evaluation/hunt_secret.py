@@ -27,6 +27,8 @@ class BehindSecret:
         self.engine = f"{model.engine} behind {secret.sha256}"
         """Part of every cache key: replies behind another secret are others."""
         self.manifest = model.manifest
+        self.ears = getattr(model, "ears", None)
+        """What listens before a model that reads; None where nothing does."""
 
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
