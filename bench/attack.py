@@ -2,7 +2,7 @@
 How many conversations a minute the batched runner has, beside a loop over the same conversations one by one.
 
     python bench/attack.py               # a random model of about 1M parameters: a minute
-    python bench/attack.py --embedded    # SmolLM2-135M-Instruct: about a quarter of an hour on one core
+    python bench/attack.py --embedded    # SmolLM2-135M-Instruct: about ten CPU minutes on one core
 
 The loop is what one would write by hand: for each conversation, for each turn, one message, one reply, one mark, one
 synced line. Both sides have the same attackers, turns and judge, and one model in memory; they take turns, and what
@@ -201,9 +201,9 @@ def main() -> int:
     """Print a JSON line a claim."""
     said = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     said.add_argument("--embedded", action="store_true")
-    said.add_argument("--items", type=int, default=21)
-    said.add_argument("--loop-items", type=int, default=2, help="how many of them the loop goes over")
-    said.add_argument("--turns", type=int, default=10)
+    said.add_argument("--items", type=int, default=12)
+    said.add_argument("--loop-items", type=int, default=1, help="how many of them the loop goes over")
+    said.add_argument("--turns", type=int, default=6)
     said.add_argument("--new-tokens", type=int, default=0)
     said.add_argument("--rounds", type=int, default=3)
     said.add_argument("--write", action="store_true", help="write the figures into the docs")
