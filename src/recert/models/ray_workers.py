@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import pickle
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,7 @@ def open_ray(address: str | None = None, *, logs: bool = False) -> tuple[Any, bo
         raise MissingExtraError("Ray is not installed", hint="run `pip install 'recert[ray]'`") from exc
     if ray.is_initialized():
         return ray, False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is begun here tells nobody
     begun = {} if address not in (None, "local") else {"include_dashboard": False}
     try:
         ray.init(address=address, log_to_driver=logs, logging_level="ERROR", **begun)
