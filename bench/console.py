@@ -35,17 +35,13 @@ from indexed_folders import Office
 from indexed_many import fill
 from recert.pipeline.indexing import Indexer
 from recert.store.systems_index import IndexedSystem, SystemsIndex
-from recert.web.console import outcomes_pages, systems_pages
 from recert.web.console.acts import Acts
 from recert.web.console.app import Console, make_app
+from recert.web.console.assembling import all_pages
 from recert.web.console.frame import console_environment
-from recert.web.console.pages import Page
 from recert.web.console.visiting import Visitor
 
 SYSTEMS, OUTCOMES, FOLDERS, ROUNDS, AIM_MS = 10_000, 100_000, 200, 100, 300.0
-MODULES: Sequence[Sequence[Page]] = (systems_pages.PAGES, outcomes_pages.PAGES)
-"""The pages that the measured console has; a module's are added here, and their addresses below."""
-
 Addresses = Callable[[IndexedSystem, IndexedSystem, SystemsIndex], str]
 PAGES: Mapping[str, Addresses] = {
     "systems": lambda *_: "/console/",
@@ -65,6 +61,15 @@ PAGES: Mapping[str, Addresses] = {
         "/console/outcomes?suite=harmful&category=hate&condition=plain&arm=base&label=harm"
     ),
     "outcomes of a system": lambda tune, *_: f"/console/systems/{tune.id}/outcomes",
+    "evaluation": lambda a, real, _: f"/console/systems/{real.id}/evaluation",
+    "screening": lambda a, real, _: f"/console/systems/{real.id}/screening",
+    "certificate": lambda a, real, _: f"/console/systems/{real.id}/certificate",
+    "sign-off": lambda a, real, _: f"/console/systems/{real.id}/sign-off",
+    "policy": lambda *_: "/console/policy",
+    "policy, beside another": lambda *_: "/console/policy?against=strict",
+    "log": lambda *_: "/console/log",
+    "runs": lambda *_: "/console/runs",
+    "gateways": lambda *_: "/console/gateways",
 }
 """What is asked, by name: given a tune among the many, one with real records, and the index."""
 
@@ -77,8 +82,8 @@ def _far(index: SystemsIndex) -> str:
     return after
 
 
-def indexed(folder: Path, folders: int) -> tuple[SystemsIndex, dict[str, float]]:
-    """Return a list of real folders, and the processor's seconds of three looks at them."""
+def indexed(folder: Path, folders: int) -> tuple[SystemsIndex, Office, dict[str, float]]:
+    """Return a list of real folders, who made them, and the processor's seconds of three looks at them."""
     office = Office(folder)
     for number in range(folders):
         steps = (2,) if number % 4 == 0 else ()
@@ -95,15 +100,24 @@ def indexed(folder: Path, folders: int) -> tuple[SystemsIndex, dict[str, float]]
     first, again, judged = looks
     assert first.systems == folders + -(-folders // 4) + 1, first
     assert (again.read, again.judged, judged.judged) == (0, 0, folders)
-    return index, dict(spent)
+    return index, office, dict(spent)
 
 
-def console(index: SystemsIndex, office: Office | None, folder: Path) -> ASGIApp:
-    """Return the application over a list."""
-    who = OneVisitor(Visitor("Mara", frozenset({"approver", "reader"}), "token"))
-    policy = (office or Office(folder / "office")).policy
-    made = Console(folder, policy, Acts(folder / "acts"), who, console_environment(), systems=index)
-    return make_app(made, [page for module in MODULES for page in module])
+def console(index: SystemsIndex, office: Office, folder: Path) -> ASGIApp:
+    """Return the application over a list, with every page that needs no account."""
+    who = OneVisitor(Visitor("Mara", frozenset({"approver", "operator", "reader"}), "token"))
+    made = Console(
+        folder,
+        office.policy,
+        Acts(folder / "acts"),
+        who,
+        console_environment(),
+        systems=index,
+        roots=(office.runs,),
+        trust=office.folder / "keys",
+        status=office.status,
+    )
+    return make_app(made, all_pages())
 
 
 async def in_process(app: ASGIApp, address: str, rounds: int) -> tuple[list[float], list[float]]:
@@ -173,12 +187,12 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="console-") as made:
         folder = Path(made)
-        index, indexer = indexed(folder / "real", given.folders)
+        index, office, indexer = indexed(folder / "real", given.folders)
         real = index.page(query="run-0000", kind="tune").systems[0]
         tunes = fill(index, systems=given.systems, outcomes=given.outcomes)
         tune = index.find(tunes[0])
         assert tune is not None
-        app = console(index, None, folder)
+        app = console(index, office, folder)
         rows: dict[str, dict[str, Any]] = {}
         with served(app) as root:
             for name, address in PAGES.items():
