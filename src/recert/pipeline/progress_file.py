@@ -76,8 +76,10 @@ class ProgressFile:
         self._pause_s = BEAT_S
         self._writable = True
         self._thread = threading.Thread(target=self._beat, name="progress", daemon=True)
+        self._made_folder = False
 
     def __enter__(self) -> Self:
+        self._made_folder = not self.path.parent.exists()
         self._write()
         self._thread.start()
         return self
@@ -93,6 +95,8 @@ class ProgressFile:
             self._state.state = "failed" if error is not None and not said_no else "ended"
             self._state.reason = "" if said_no else _why(error)
             self._changed = True
+        if self._state.state == "failed" and self._made_folder and self._alone():
+            return  # of work that came to nothing nothing is left
         self._write()
 
     def start(self, what: str) -> None:
@@ -131,6 +135,17 @@ class ProgressFile:
             self._state.rules, self._changed = told, True
         self._told_at = time.monotonic()
         self._pause_s = max(BEAT_S, (self._told_at - began) / _SHARE)
+
+    def _alone(self) -> bool:
+        """Take the file and its folder away where nothing else lies there; say whether that was so."""
+        try:
+            if {one.name for one in self.path.parent.iterdir()} != {FILE}:
+                return False
+            self.path.unlink()
+            self.path.parent.rmdir()
+        except OSError:
+            return False
+        return True
 
     def _end_stage(self) -> None:
         if self._state.stages:

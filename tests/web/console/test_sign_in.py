@@ -155,6 +155,18 @@ def test_a_session_ends_when_nobody_asks_and_after_some_hours(world: People) -> 
     assert seen == [200] * 47 + [303]
 
 
+def test_a_tab_that_stays_open_keeps_nobody_signed_in(world: People) -> None:
+    """What a page fetches by itself is answered, and is no sign that somebody is there."""
+    browser = world.browser()
+    browser.sign_in("ada", ADA)
+    seen = []
+    for _ in range(4):
+        world.clock.at += 600
+        seen.append(browser.get("/console/runs/live").status_code)
+
+    assert seen == [200, 200, 303, 303]
+
+
 def test_signing_out_ends_the_session_itself(world: People) -> None:
     """Who kept the cookie is not signed in any more."""
     browser = world.browser()

@@ -68,8 +68,17 @@ class Sessions:
             link.execute(table.insert().values(row))
         return made
 
-    def find(self, given: str) -> tuple[Session, Account] | None:
-        """Return the session of an id and whose it is, while both hold. Raises StoreError where it cannot be read."""
+    def find(self, given: str, *, by_hand: bool = True) -> tuple[Session, Account] | None:
+        """
+        Return the session of an id and whose it is, while both hold.
+
+        Args:
+            given: the id that the browser keeps.
+            by_hand: whether somebody did something; what a page fetches by itself keeps no session alive.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
         table, now = CONSOLE_SESSIONS, self._place.now_s()
         with self._place.reading() as link:
             row = link.execute(sql.select(table).where(table.c.sha256 == digest_of(given))).one_or_none()
@@ -79,7 +88,7 @@ class Sessions:
         account = self._accounts.find(found.account)
         if account is None or account.disabled:
             return None
-        if found.seen_s + min(_SEEN_EVERY_S, self._idle_s // 4) <= now:
+        if by_hand and found.seen_s + min(_SEEN_EVERY_S, self._idle_s // 4) <= now:
             with self._place.writing() as link:
                 link.execute(table.update().where(table.c.sha256 == found.sha256).values(seen_s=now))
         return found, account

@@ -2,7 +2,7 @@
 Who a request comes from, and how people sign in and out.
 
 A browser keeps a random id of its session; requests are known by it (`visitor`). It is made anew at each sign-in, ends
-with sign-out, after some time without requests and after some hours in any case. Without an account a browser may keep
+with sign-out, after some time in which nobody did anything and after some hours in any case. Without an account a browser may keep
 what a shared link gave it, which opens one page.
 """
 
@@ -28,6 +28,8 @@ from recert.web.console.redirects import HOME, safe_path
 from recert.web.console.visiting import SEE_OTHER, PageError, Visitor
 
 SIGN_IN_PATH: Final = "/console/sign-in"
+LIVE: Final = "/live"
+"""Ends the paths of parts that pages fetch by themselves: a tab that stays open keeps nobody signed in."""
 _TOO_MANY: Final = 429
 _SHARED_S: Final = 8 * 3600
 
@@ -60,7 +62,8 @@ class PeopleSignIn:
         """
         people = self.people
         given = people.cookies.read(request, SESSION)
-        found = people.sessions.find(given) if given else None
+        by_hand = not request.url.path.endswith(LIVE)
+        found = people.sessions.find(given, by_hand=by_hand) if given else None
         if found is not None:
             session, account = found
             if not people.pace.may(session.sha256):
