@@ -2,8 +2,8 @@
 Who a request comes from, and how people sign in and out.
 
 A browser keeps a random id of its session; requests are known by it (`visitor`). It is made anew at each sign-in, ends
-with sign-out, after some time in which nobody did anything and after some hours in any case. Without an account a browser may keep
-what a shared link gave it, which opens one page.
+with sign-out, after some time in which nobody did anything and after some hours in any case. Without an account a
+browser may keep what a shared link gave it, which opens one page.
 """
 
 from __future__ import annotations
