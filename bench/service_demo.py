@@ -36,6 +36,7 @@ from recert.pipeline.demo_data import PLACEHOLDER, demo_tunes, write_rows
 from recert.pipeline.sql_task import SYSTEM, sql_rows, sql_suite
 from recert.records import RowVerdict, ScreenReport
 from recert.store.files import write_atomic
+from service_calls import calls_of_the_client
 from service_console import Person, browser_page
 
 MARK = ".service-demo"
@@ -351,6 +352,7 @@ def _claims(story: Story, found: dict[str, Any]) -> int:
             n=1, versions=versions,
         ),
         *_of_the_console(found, versions),
+        calls_of_the_client(story.folder, versions),
         claim("seconds of the whole story", found["seconds"], LONGEST_S, least=False, n=1, versions=versions),
     ]  # fmt: skip
     return 0 if all(line["met"] is not False for line in lines) else 1
