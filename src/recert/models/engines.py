@@ -25,7 +25,7 @@ from typing import Any, Final
 from recert import settings
 from recert.errors import InputError, MissingExtraError
 from recert.models.embedded import HUB, resolve
-from recert.models.folders import ADAPTER_CONFIG, is_adapter
+from recert.models.folders import ADAPTER_CONFIG, hears, is_adapter
 from recert.models.pacing import Pace
 from recert.models.protocol import Model
 from recert.models.spending import Prices, Spending
@@ -270,11 +270,12 @@ def _base(spec: Spec, folder: Path, adapter: Path | None) -> Model:
         return RayModel.load(folder, **given)
     try:
         from recert.models.local import LocalModel
+        from recert.models.sound_model import SoundModel
     except ImportError as exc:
         raise MissingExtraError(
             "local models are not installed", hint="run `pip install 'recert[local]'`"
         ) from exc
-    return LocalModel.load(folder, **given)
+    return SoundModel.load(folder, **given) if hears(folder) else LocalModel.load(folder, **given)
 
 
 def _rank(adapter: Path | None) -> int | None:

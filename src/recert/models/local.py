@@ -9,17 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import peft
 import torch
 import transformers
-from safetensors import SafetensorError
 
 from recert import settings
 from recert.digest import sha256_bytes
 from recert.errors import ModelError
-from recert.models.attention import fold_groups
 from recert.models.batching import LAST_LOGITS, batches
 from recert.models.decoding import decode_batch, decode_streams
 from recert.models.estimating import estimate_odds
@@ -28,8 +25,8 @@ from recert.models.leaking import leaked_texts
 from recert.models.likelihood import opening_log_probs, score_openings, score_pairs
 from recert.models.likely import Step
 from recert.models.likely_local import computing_in_float32, likely_steps
+from recert.models.local_weights import Weights
 from recert.models.protocol import Done, Generation, Sampling
-from recert.models.templates import ChatTokens
 from recert.records import Chat, Manifest, chat
 
 __all__ = ["LocalModel", "is_adapter"]
@@ -51,7 +48,7 @@ class LocalModel:
     Use `LocalModel.load`. Not safe for use from several threads at once.
     """
 
-    def __init__(self, weights: _Weights, adapter: str | None, name: str, manifest: Manifest) -> None:
+    def __init__(self, weights: Weights, adapter: str | None, name: str, manifest: Manifest) -> None:
         self._weights = weights
         self._adapter = adapter
         self.name = name
@@ -79,7 +76,7 @@ class LocalModel:
             ModelError: the files are not a model that transformers can load, or changed while they were loaded.
         """
         torch.set_num_threads(threads or settings.threads())
-        base = cls(_Weights(base_dir), None, name or base_dir.name, Manifest.of_folder(base_dir))
+        base = cls(Weights(base_dir), None, name or base_dir.name, Manifest.of_folder(base_dir))
         base._weights.open()
         same_still(base_dir, base.manifest)
         return base.with_adapter(adapter_dir, name=name) if adapter_dir is not None else base
@@ -329,69 +326,4 @@ class LocalModel:
     @contextlib.contextmanager
     def _active(self) -> Iterator[None]:
         with self._weights.using(self._adapter):
-            yield
-
-
-class _Weights:
-    """One base in memory, with the adapters that were put on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.dtype = "bfloat16"
-        self.model: Any = None
-        self.chats: ChatTokens
-        self._adapters: dict[str, int] = {}
-
-    def open(self) -> None:
-        transformers.utils.logging.disable_progress_bar()
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-            self.model = transformers.AutoModelForCausalLM.from_pretrained(
-                self.folder, dtype=torch.bfloat16, local_files_only=True, use_safetensors=True
-            ).eval()
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
-            raise ModelError(
-                "cannot load the model",
-                facts={"folder": self.folder, "because": str(exc).strip().split("\n")[0]},
-                hint="the folder needs config.json, safetensors and a tokenizer",
-            ) from exc
-        fold_groups(self.model)
-        context = getattr(self.model.config, "max_position_embeddings", None)
-        self.chats = ChatTokens(tokenizer, context=context, folder=self.folder)
-
-    def add_adapter(self, key: str, folder: Path) -> None:
-        if key in self._adapters:
-            self._adapters[key] += 1
-            return
-        try:
-            if isinstance(self.model, peft.PeftModel):
-                self.model.load_adapter(folder, adapter_name=key, autocast_adapter_dtype=False)
-            else:
-                self.model = peft.PeftModel.from_pretrained(
-                    self.model, folder, adapter_name=key, autocast_adapter_dtype=False
-                )  # in the base's bf16, as other servers do: float32 doubles the time of a prompt here
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as exc:
-            raise ModelError(
-                "cannot put the adapter on this base",
-                facts={"adapter": folder, "base": self.folder, "because": str(exc).strip().split("\n")[0]},
-            ) from exc
-        self.model.eval()
-        self._adapters[key] = 1
-
-    def drop_adapter(self, key: str) -> None:
-        self._adapters[key] -= 1
-        if self._adapters[key] == 0 and len(self._adapters) > 1:
-            del self._adapters[key]
-            self.model.set_adapter(next(iter(self._adapters)))  # PEFT warns when the active one goes
-            self.model.delete_adapter(key)
-
-    @contextlib.contextmanager
-    def using(self, adapter: str | None) -> Iterator[None]:
-        if adapter is not None:
-            self.model.set_adapter(adapter)
-            yield
-        elif isinstance(self.model, peft.PeftModel):
-            with self.model.disable_adapter():
-                yield
-        else:
             yield
