@@ -54,6 +54,10 @@ class StopsAfter(ProgressFile):
         if self.left == 0:
             raise Killed
 
+    def _take_away(self) -> None:
+        """What is killed takes nothing away."""
+        self._write()
+
 
 def model(name: str, says: Callable[[Chat], str] = lambda _: REFUSE) -> ScriptedModel:
     """A scripted model of a name."""

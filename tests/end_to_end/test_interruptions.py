@@ -188,7 +188,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tiny: Path, run: Run) -> None:
     again = run(tiny, COMMANDS["run"])
 
     assert was_interrupted(ended)
-    assert (left, scratch) == (["screen", "status.json"], [])
+    assert (left, scratch) == ([".progress.json", "screen", "status.json"], [])
     assert again.code in (0, 1)
     assert (tiny / "out" / "screen" / "screen-report.json").read_bytes() == screened
     assert finished_tune(tiny / "out" / "tune") is not None

@@ -55,10 +55,22 @@ def test_work_that_could_not_answer_says_why(tmp_path: Path) -> None:
     told = []
     for error in (InputError("no rows are left"), ValueError("a secret")):
         with pytest.raises(type(error)), ProgressFile(tmp_path, "sql", "run"):
+            (tmp_path / f"{type(error).__name__}.json").touch()
             raise error
         told.append((seen(tmp_path).state, seen(tmp_path).told.reason))
 
     assert told == [("failed", "no rows are left"), ("failed", "ValueError")]
+
+
+def test_work_that_came_to_nothing_leaves_nothing(tmp_path: Path) -> None:
+    """Where no step wrote anything the file goes, with a folder that was made for it; what lay there stays."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "status.json").touch()
+    for name in ("there", "new"):
+        with pytest.raises(InputError), ProgressFile(tmp_path / name, "sql", "run"):
+            raise InputError("no such engine")
+
+    assert [one.name for one in sorted(tmp_path.rglob("*"))] == ["there", "status.json"]
 
 
 def test_work_that_was_killed_is_told_from_work_that_is_slow(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -76,10 +77,10 @@ class ProgressFile:
         self._pause_s = BEAT_S
         self._writable = True
         self._thread = threading.Thread(target=self._beat, name="progress", daemon=True)
-        self._made_folder = False
+        self._before: set[str] | None = None
 
     def __enter__(self) -> Self:
-        self._made_folder = not self.path.parent.exists()
+        self._before = self._beside()
         self._write()
         self._thread.start()
         return self
@@ -95,9 +96,10 @@ class ProgressFile:
             self._state.state = "failed" if error is not None and not said_no else "ended"
             self._state.reason = "" if said_no else _why(error)
             self._changed = True
-        if self._state.state == "failed" and self._made_folder and self._alone():
-            return  # of work that came to nothing nothing is left
-        self._write()
+        if self._state.state == "failed" and self._beside() == (self._before or set()):
+            self._take_away()
+        else:
+            self._write()
 
     def start(self, what: str) -> None:
         """Begin a step."""
@@ -136,16 +138,19 @@ class ProgressFile:
         self._told_at = time.monotonic()
         self._pause_s = max(BEAT_S, (self._told_at - began) / _SHARE)
 
-    def _alone(self) -> bool:
-        """Take the file and its folder away where nothing else lies there; say whether that was so."""
+    def _beside(self) -> set[str] | None:
+        """What lies in the folder, this file aside; None where there is no folder."""
         try:
-            if {one.name for one in self.path.parent.iterdir()} != {FILE}:
-                return False
-            self.path.unlink()
-            self.path.parent.rmdir()
+            return {one.name for one in self.path.parent.iterdir()} - {FILE}
         except OSError:
-            return False
-        return True
+            return None
+
+    def _take_away(self) -> None:
+        """Leave nothing of work that came to nothing: neither the file, nor a folder that was made for it."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+            if self._before is None:
+                self.path.parent.rmdir()
 
     def _end_stage(self) -> None:
         if self._state.stages:
