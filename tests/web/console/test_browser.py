@@ -50,6 +50,7 @@ def test_a_person_signs_in_and_out_by_the_keyboard(browser: Any, console: Consol
     """Name, password and Enter; the skip link is the first stop; the back button shows nothing after signing out."""
     page = opened(browser)
     page.goto(console.url + "/console/accounts")
+    page.wait_for_function("document.activeElement.id === 'name'")
     page.keyboard.type("ada")
     page.keyboard.press("Tab")
     page.keyboard.type(ADA)
