@@ -102,7 +102,6 @@ def console(
     if missing:
         raise InputError("no such folder", facts={"--root": ", ".join(missing)})
     log_to_stderr()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = {
         "folder": folder.absolute(),
         "roots": tuple(root.absolute() for root in roots or ()),

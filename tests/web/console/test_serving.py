@@ -84,3 +84,11 @@ def test_only_the_proxy_says_who_asks(tmp_path: Path, proxy: str, address: str, 
     assert done.status_code == 303
     assert [one.address for one in sessions] == [address]
     assert ("strict-transport-security" in done.headers) == (scheme == "https")
+
+
+def test_a_console_that_may_not_listen_leaves_nothing(tmp_path: Path) -> None:
+    """Beyond this machine it takes https or a proxy; without either there is an error, and no folder."""
+    with pytest.raises(GatewayError, match="beyond this machine"):
+        ConsoleServer(ConsoleOptions(tmp_path / "c"), host="0.0.0.0")
+
+    assert list(tmp_path.iterdir()) == []

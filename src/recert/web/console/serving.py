@@ -58,6 +58,8 @@ class ConsoleServer:
         self.url = f"{scheme}://{shown}:{self._socket.getsockname()[1]}"
         """Where it listens."""
         try:
+            # made only now: nothing is left of a console that cannot begin
+            options.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.assembled = assemble(options, public_url=self.url, passwords=passwords)
             require_public_url(self.assembled.console.people, self.url, behind_proxy=behind_proxy)
         except BaseException:
