@@ -44,6 +44,42 @@ class BaseCertificate(Part):
     """Of the payload of its envelope."""
 
 
+class SuiteNote(Part):
+    """A set of prompts that was asked, named by the digest of all its prompts."""
+
+    name: str
+    sha256: Sha256
+    prompts: int = Field(ge=1)
+
+
+class RootChange(Part):
+    """One result, added up over a chain of bases: how much worse than the first base the model can be."""
+
+    rule_id: str
+    condition: str
+    category: str = ""
+    high: float
+    """Sum of the upper ends of the changes along the chain, this certificate's included."""
+    links: int = Field(ge=2)
+    """Tunes in the chain, this one included."""
+
+
+Step = Literal["screen", "tune", "evaluate", "watch", "stress", "attack"]
+"""A step of the chain that somebody ran and signed for."""
+
+
+class StepEvidence(Part):
+    """A step of the chain: which record it made, and who signed that they ran it."""
+
+    step: Step
+    key_id: Sha256
+    name: str = ""
+    record_sha256: Sha256
+    """Of the report that the step made."""
+    link_sha256: Sha256
+    """Of the payload of the signed attestation."""
+
+
 class RuleException(Part):
     """One result that is no pass and is accepted all the same: by whom, why, until when."""
 
@@ -141,6 +177,22 @@ class Certificate(Record):
     """How controls score the requests that are expected, in bins; None where nobody gave a sample of them."""
     ears: EarsManifest | None = None
     """What listened where requests were spoken; None where none was, or the model hears by itself."""
+    suites: tuple[SuiteNote, ...] | None = None
+    """Every set of prompts that was asked. None in certificates of before they were named, which `verify` refuses."""
+    engine: str | None = None
+    """What ran both models, with version and precision."""
+    sampling: dict[str, str | int | float] | None = None
+    """How replies were drawn: tokens, temperature, samples, seed."""
+    templates: dict[Literal["base", "tuned"], Sha256] | None = None
+    """The chat template that each arm was asked with; None where the engine does not show it."""
+    replies: dict[str, int] | None = None
+    """Replies made, taken from the cache, and asked again to check the cache, per arm."""
+    steps: tuple[StepEvidence, ...] | None = None
+    """The signed steps that this certificate follows from."""
+    status_list_id: str | None = None
+    """The status list that can end it; another list says nothing about it."""
+    from_root: tuple[RootChange, ...] | None = None
+    """Of a tune of a certified tune: changes added up along the chain of bases, against the first of them."""
 
 
 class StatusEntry(Part):

@@ -250,6 +250,10 @@ class EvalReport(Record):
     policy_version: str
     policy_sha256: Sha256
     suites: dict[str, Sha256]
+    suite_sizes: dict[str, int] | None = None
+    """Prompts of each suite; None in reports of before they were counted, which are not certified."""
+    templates: dict[Literal["base", "tuned"], Sha256] | None = None
+    """Digest of the chat template that each arm was asked with; None where an engine does not show it."""
     suites_alike: tuple[tuple[str, str], ...] | None = None
     """Pairs of harmful suites that share too many prompts to count as two; None where nobody looked."""
     engine: str
@@ -283,7 +287,10 @@ class EvalReport(Record):
     outcomes_sha256: Sha256
     """Digest of every outcome, in order; the outcomes lie in the evidence file."""
     prompts_asked: dict[str, int]
-    """Replies made and replies taken from the cache, per arm."""
+    """
+    Per arm: replies made (`base_made`), taken from the cache (`base_cached`), asked again to check the cache
+    (`base_rechecked`), and those of them that were judged otherwise (`base_differed`).
+    """
     limitations: tuple[str, ...]
     seconds: float
     versions: dict[str, str]
