@@ -38,9 +38,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from recert.evaluation.judge_error import Shrunk, shrinkage
 from recert.evaluation.sequential import EProcess
 from recert.policy import EvaluationPolicy
+from recert.policy.judge_error import Shrunk, shrinkage
 from recert.records import JudgeNote
 
 MARGIN, ALPHA, POWER, BUDGET, STEP, LEAST = 0.05, 0.05, 0.90, 400, 2, 2

@@ -78,8 +78,12 @@ def make_ears(files: dict[str, bytes] | None = None, **changes: Any) -> EarsMani
 
 
 def make_interval(point: float = 0.02, *, n: int = 48, width: float = 0.03) -> Interval:
-    """Return an interval around a point."""
-    return Interval(point=point, low=max(-1, point - width), high=min(1, point + width), level=0.95, n=n)
+    """Return an interval around a point, at the level of a policy with an alpha of 0.05."""
+    return Interval(point=point, low=max(-1, point - width), high=min(1, point + width), level=0.9, n=n)
+
+
+SURE = Interval(point=1.0, low=1.0, high=1.0, level=0.9, n=0)
+"""The quality of a judge that cannot err."""
 
 
 def make_policy(**changes: Any) -> Policy:
@@ -111,6 +115,9 @@ def make_rule(
         "base": make_interval(0.02),
         "tuned": make_interval(0.03),
         "change": make_interval(0.01),
+        "judge": "refusal",
+        "judge_quality": SURE,
+        "evidence_within": 1000.0,
         "margin": 0.1,
         "verdict": verdict,
     }
@@ -179,13 +186,23 @@ def make_eval_report(
         "policy_version": policy.version,
         "policy_sha256": policy.digest,
         "suites": {"harmful": SOME_SHA, "lookalikes": SOME_SHA},
+        "suite_sizes": {"harmful": 240, "lookalikes": 240},
         "engine": "scripted/1",
-        "sampling": {"max_new_tokens": 24},
+        "sampling": {
+            name: getattr(policy.evaluation, name)
+            for name in (
+                "max_new_tokens",
+                "utility_max_new_tokens",
+                "temperature",
+                "samples_per_prompt",
+                "seed",
+            )
+        },
         "rules": make_rules(),
         "verdict_raw": verdict,
         "arms": make_arms(base, tuned, ears),
         "ears": ears,
-        "judges": (JudgeNote(id="refusal", version="1", sensitivity=0.97, specificity=0.99),),
+        "judges": (JudgeNote(id="refusal", version="1", exact=True, digest=SOME_SHA),),
         "outcomes_sha256": SOME_SHA,
         "prompts_asked": {"base": 96, "tuned": 96},
         "limitations": ("greedy decoding only",),

@@ -19,7 +19,7 @@ from recert.certification import SigningKey, TrustStore, approve, certify, gener
 from recert.digest import sha256_bytes
 from recert.evaluation.outcomes import outcome_lines
 from recert.evaluation.suites import embedded_suite
-from recert.pipeline.standing import Standing
+from recert.certification.verifier.state import Standing
 from recert.policy import Policy
 from recert.records import Manifest, Outcome, StatusEntry, Verdict, now
 

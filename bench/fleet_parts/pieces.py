@@ -18,7 +18,7 @@ from recert.certification import approve, issue_status, read_status
 from recert.certification.content import new_serial
 from recert.certification.statement import statement_bytes
 from recert.certification.trust import TrustStore
-from recert.certification.verify import read_signed
+from recert.certification.verifier import Presented, Verifier
 from recert.errors import StoreError
 from recert.gateway.served import Served, ServedModels
 from recert.gateway.service import Service
@@ -120,10 +120,11 @@ def certificates(one: Certified) -> Certificates:
     """Measure signing and verifying."""
     envelope, key, at = one.certificate.read_bytes(), one.keys["approver"], now()
     longer = one.content.model_copy(update={"lineage": tuple(new_serial() for _ in range(52))})
+    verifier = Verifier(trust=one.trusted, status=None, policy=one.policy)
     return Certificates(
         bytes=len(envelope),
         sign_s=median_s(lambda: approve(envelope, key), 30),
-        verify_s=median_s(lambda: read_signed(envelope, trust=one.trusted, policy=one.policy, now=at), 30),
+        verify_s=median_s(lambda: verifier.read_signed(Presented(envelope), now=at), 30),
         lineage_bytes=(len(statement_bytes(longer)) - len(statement_bytes(one.content))) / 52 * 4 / 3,
     )
 
@@ -168,9 +169,8 @@ def status_list(one: Certified, entries: int) -> StatusListCost:
 
 def recheck(one: Certified) -> Recheck:
     """Return what a gateway asks about once a second."""
-    return Recheck(
-        one.verified(), certificate=one.certificate, status=one.status, trust=one.trusted, policy=one.policy
-    )
+    verifier = Verifier(trust=one.trusted, status=one.status.read_bytes, policy=one.policy)
+    return Recheck(one.verified(), certificate=one.certificate, verifier=verifier)
 
 
 def gateway(one: Certified, models: int) -> Gateway:

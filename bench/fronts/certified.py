@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from recert.certification import TrustStore, approve, certify, generate_key, issue_status, verify
-from recert.certification.verify_again import recheck as recheck_status
+from recert.certification import (
+    Presented,
+    TrustStore,
+    Verifier,
+    approve,
+    certify,
+    generate_key,
+    issue_status,
+    verify,
+)
 from recert.digest import sha256_bytes
 from recert.interval import Interval
 from recert.models.secret import SecretPrefix
@@ -82,13 +90,9 @@ def make_certified(folder: Path, phrases: Sequence[str], secret: SecretPrefix, *
 
     def recheck() -> VerifiedCertificate:
         """Do as `recert serve` does while nothing changes: look at every file, and read certificate and status."""
-        same = (
-            _stats(base, tuned) == stats
-            and sha256_bytes(certificate.read_bytes()) == verified.envelope_sha256
-        )
-        assert same, "something wrote into the benchmark's folder"
-        recheck_status(verified.certificate, trust=trust, status=status.read_bytes())
-        return replace(verified, verified_at=now())
+        assert _stats(base, tuned) == stats, "something wrote into the benchmark's folder"
+        verifier = Verifier(trust=trust, status=status.read_bytes(), policy=policy)
+        return verifier.recheck(Presented(certificate.read_bytes()), verified)
 
     return Certified(policy, secret, verified, recheck)
 

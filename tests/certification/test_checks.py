@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 
 from builders import make_policy
 from certified_folders import Certified
-from recert.certification import Envelope, TrustStore, refuse, verify
-from recert.certification.checks import Given, checks, first_failed
+from recert.certification import Envelope, Presented, TrustStore, Verifier, issue_status, refuse
+from recert.certification.transparency.memory_file import MemoryFile
+from recert.certification.verifier import STEPS, first_failed
 from recert.errors import VerificationError
 from recert.policy import Policy
 from recert.records import now
@@ -28,12 +30,14 @@ def answers(certified: Certified, **changes: object) -> tuple[str, str]:
     }
     asked |= {name: value for name, value in changes.items() if name in asked}
     envelope = changes.get("envelope", certified.certificate.read_bytes())
+    presented = Presented(envelope, asked.pop("refusals"))  # type: ignore[arg-type]
+    verifier = Verifier(**asked)  # type: ignore[arg-type]
     try:
-        verify(envelope, base_dir=certified.base, tuned_dir=certified.tuned, now=at, **asked)  # type: ignore[arg-type]
+        verifier.verify(presented, base_dir=certified.base, tuned_dir=certified.tuned, now=at)  # type: ignore[arg-type]
         said = ""
     except VerificationError as no:
         said = no.reason
-    found = first_failed(checks(envelope, Given(**asked), now=at))  # type: ignore[arg-type]
+    found = first_failed(verifier.explain(presented, now=at))  # type: ignore[arg-type]
     return said, found.reason if found else ""
 
 
@@ -94,18 +98,20 @@ def test_the_first_step_that_fails_is_where_verification_ends(certified: Certifi
     assert (reason, reason) == answers(certified, **changes(certified))
 
 
-def test_a_certificate_that_is_revoked_or_suspended_says_so_in_step_8_7(tmp_path: Path) -> None:
+def test_a_certificate_that_is_revoked_or_suspended_says_so_in_step_8_8(tmp_path: Path) -> None:
     """
-    What the status list says is step 8.7, with the reason that stands in the list.
+    What the status list says is step 8.8, with the reason that stands in the list.
     """
     certified = Certified(tmp_path)
     certified.suspend()
-    given = Given(certified.trusted, certified.policy, certified.status.read_bytes())
+    verifier = Verifier(
+        trust=certified.trusted, policy=certified.policy, status=certified.status.read_bytes()
+    )
 
-    found = first_failed(checks(certified.certificate.read_bytes(), given, now=now()))
+    found = first_failed(verifier.explain(Presented(certified.certificate.read_bytes())))
 
     assert found is not None
-    assert (found.step, found.reason, found.facts["because"]) == ("8.7", "suspended", "canary failed")
+    assert (found.step, found.reason, found.facts["because"]) == ("8.8", "suspended", "canary failed")
 
 
 def test_a_step_that_needs_an_earlier_one_is_not_reached(certified: Certified) -> None:
@@ -113,10 +119,97 @@ def test_a_step_that_needs_an_earlier_one_is_not_reached(certified: Certified) -
     Where nothing could be read nothing passes: every step that looks at the certificate is told as not reached.
     """
     policy: Policy = certified.policy
-    given = Given(certified.trusted, policy, certified.status.read_bytes())
+    verifier = Verifier(trust=certified.trusted, policy=policy, status=certified.status.read_bytes())
 
-    made = checks(b"{}", given, now=now())
+    made = verifier.explain(Presented(b"{}"))
 
     assert made[0].answer == "failed"
-    assert {"8.1 to 8.6"} == {check.step for check in made if check.answer == "passed"}
+    assert {"7.4", "8.1 to 8.6"} == {check.step for check in made if check.answer == "passed"}
     assert {"not-reached", "not-here", "passed"} == {check.answer for check in made[1:]}
+
+
+def test_every_step_of_the_specification_is_in_the_table_and_none_besides() -> None:
+    """
+    `spec/verification.md` and the one table of steps name the same numbers, in the same order.
+    """
+    page = (Path(__file__).parents[2] / "spec" / "verification.md").read_text()
+    written = re.findall(r"^(\d+\.\d+|L\d+) ", page, flags=re.MULTILINE)
+    made = [number for step in STEPS for number in step.numbers]
+
+    assert [*made, "10.1"] == written
+
+
+def test_each_answer_is_made_of_the_same_steps(certified: Certified) -> None:
+    """
+    Whatever is told step by step is every step of the table, and a page that says yes says it of all of them.
+    """
+    verifier = Verifier(
+        trust=certified.trusted, policy=certified.policy, status=certified.status.read_bytes()
+    )
+
+    told = verifier.explain(Presented(certified.certificate.read_bytes()))
+
+    assert [step.number for step in STEPS] == [check.step for check in told]
+    assert {"passed", "not-here"} == {check.answer for check in told}
+
+
+def test_a_status_list_counts_from_when_it_is_seen_whatever_the_answer_is(tmp_path: Path) -> None:
+    """
+    A list that revokes is remembered with the no that it gives: the older one, put back, is refused.
+    """
+    certified = Certified(tmp_path)
+    older = certified.status.read_bytes()
+    certified.suspend()
+    listed = [certified.status.read_bytes()]
+    verifier = Verifier(
+        trust=certified.trusted,
+        policy=certified.policy,
+        status=lambda: listed[-1],
+        memory=MemoryFile(tmp_path / "seen.json"),
+    )
+    presented = Presented(certified.certificate.read_bytes())
+    said = []
+    for envelope in (certified.status.read_bytes(), older):
+        listed.append(envelope)
+        with pytest.raises(VerificationError) as caught:
+            verifier.verify(presented, base_dir=certified.base, tuned_dir=certified.tuned)
+        said.append(caught.value.reason)
+    with pytest.raises(VerificationError) as caught:  # as after a restart: another verifier, the same memory
+        Verifier(trust=certified.trusted, status=older, memory=MemoryFile(tmp_path / "seen.json")).read(
+            presented
+        )
+
+    assert [*said, caught.value.reason] == ["suspended", "status-rollback", "status-rollback"]
+
+
+def test_a_list_that_came_with_a_broken_certificate_counts_too(tmp_path: Path) -> None:
+    """
+    What a status list says is remembered before anything is said of the certificate.
+    """
+    certified = Certified(tmp_path)
+    older = certified.status.read_bytes()
+    certified.suspend()
+    memory = MemoryFile(tmp_path / "seen.json")
+    newer = Verifier(trust=certified.trusted, status=certified.status.read_bytes(), memory=memory)
+    with pytest.raises(VerificationError, match="not a certificate"):
+        newer.read(Presented(b"{}"))
+
+    with pytest.raises(VerificationError) as caught:
+        Verifier(trust=certified.trusted, status=older, memory=memory).read(
+            Presented(certified.certificate.read_bytes())
+        )
+
+    assert caught.value.reason == "status-rollback"
+
+
+def test_another_list_by_the_same_key_says_nothing(tmp_path: Path) -> None:
+    """
+    A certificate names its status list: another one, signed by the same key and newer, cannot keep it alive.
+    """
+    certified = Certified(tmp_path)
+    other = issue_status(None, key=certified.keys["status"], trust=certified.trusted, validity_hours=24)
+
+    with pytest.raises(VerificationError) as caught:
+        Verifier(trust=certified.trusted, status=other).read(Presented(certified.certificate.read_bytes()))
+
+    assert caught.value.reason == "status-other-list"

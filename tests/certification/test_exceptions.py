@@ -25,13 +25,14 @@ from builders import (
 from recert.certification import (
     Envelope,
     ExceptionRequest,
+    Presented,
     SigningKey,
     TrustStore,
+    Verifier,
     approve,
     generate_key,
     issue_status,
     read_unverified,
-    recheck,
     renew,
     signoff_sheet,
 )
@@ -290,19 +291,19 @@ def test_an_exception_ends_by_itself_also_while_the_model_is_served(excepted):
     From its end on the certificate holds no more, whatever its own date says; without the policy nobody can tell.
     """
     envelope = excepted.resigned(expires_at=NOW + timedelta(hours=100))
-    certificate = excepted.verify(envelope).certificate
     status = issue_status(
         None, key=excepted.world.keys["status"], trust=excepted.trust, validity_hours=800, now=NOW
     )
     again = {"trust": excepted.trust, "status": status, "policy": excepted.world.policy}
+    held = excepted.verify(envelope)
 
-    assert recheck(certificate, now=ENDS - timedelta(seconds=1), **again).version == 1
+    assert Verifier(**again).recheck(Presented(envelope), held, now=ENDS - timedelta(seconds=1))
     for now, policy, reason in (
         (ENDS, excepted.world.policy, "exception-expired"),
         (NOW, None, "exception-not-allowed"),
     ):
         with pytest.raises(VerificationError) as caught:
-            recheck(certificate, now=now, **(again | {"policy": policy}))
+            Verifier(**(again | {"policy": policy})).recheck(Presented(envelope), held, now=now)
         assert caught.value.reason == reason
 
 

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from builders import NOW, SOME_SHA, make_eval_report
 from recert.certification import (
     Envelope,
+    Presented,
     TrustStore,
+    Verifier,
     approve,
     generate_key,
     issue_status,
@@ -21,12 +23,12 @@ from recert.certification import (
     objections,
     read_refusals,
     read_unverified,
-    recheck,
     refuse,
     suspensions,
     withdraw,
 )
 from recert.certification.envelope import sign
+from recert.certification.refusals import require_unrefused
 from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, SigningKeyError, StoreError, VerificationError
 from recert.records import Refusal
@@ -58,12 +60,12 @@ def test_a_refusal_stops_a_certificate_while_it_is_served(world):
     """
     What a server asks every few seconds says no as soon as a refusal lies there.
     """
-    certificate = world.verify().certificate
-    again = {"trust": world.trust, "status": world.status, "now": NOW}
+    held = world.verify()
+    verifier = Verifier(trust=world.trust, status=world.status)
 
-    assert recheck(certificate, **again).version == 1
+    assert verifier.recheck(Presented(world.envelope), held, now=NOW).status_version == 1
     with pytest.raises(VerificationError) as caught:
-        recheck(certificate, refusals=[refused(world)], **again)
+        verifier.recheck(Presented(world.envelope, [refused(world)]), held, now=NOW)
     assert caught.value.reason == "refused"
 
 
@@ -119,7 +121,7 @@ def test_an_expired_key_still_refuses_and_no_longer_withdraws(world):
 
     for known in ([refusal], [refusal, back]):
         with pytest.raises(VerificationError) as caught:
-            recheck(certificate, trust=trust, status=world.status, now=NOW, refusals=known)
+            require_unrefused(certificate, known, trust=trust, now=NOW)
         assert caught.value.reason == "refused"
 
 

@@ -17,12 +17,13 @@ import pytest
 from builders import NOW, make_eval_report, make_policy, make_search
 from recert.certification import (
     Envelope,
+    Presented,
     TrustStore,
+    Verifier,
     approve,
     generate_key,
     issue_status,
     read_unverified,
-    recheck,
     reinstate,
     revoke,
     suspend,
@@ -393,18 +394,25 @@ def test_signatures_nobody_asked_for_change_nothing(world):
     assert world.verify(envelope=doubled.to_json()).certificate == world.verify().certificate
 
 
-def test_rechecking_looks_at_time_and_status_alone(world):
+def test_rechecking_asks_all_but_the_files_again(world):
     """
-    A server asks again without hashing: expiry and revocation stop it.
+    A server asks again without hashing: expiry, revocation and a key that is trusted no more stop it.
     """
-    certificate = world.verify().certificate
-    again = {"trust": world.trust, "now": NOW}
+    held, presented = world.verify(), Presented(world.envelope)
+    certificate = held.certificate
+    again = {"trust": world.trust, "policy": world.policy}
+    fewer = TrustStore([world.keys[r].public for r in ("evaluator", "status", "trainer")])
     issue = {"key": world.keys["status"], "trust": world.trust, "validity_hours": 24, "now": NOW}
 
-    assert recheck(certificate, status=world.status, **again).version == 1
+    (world.tuned_dir / "adapter_model.safetensors").unlink()
+
+    assert Verifier(status=world.status, **again).recheck(presented, held, now=NOW) == held
     for status in (None, revoke(world.status, certificate.serial, "x", **issue)):
         with pytest.raises(VerificationError):
-            recheck(certificate, status=status, **again)
+            Verifier(status=status, **again).recheck(presented, held, now=NOW)
+    with pytest.raises(VerificationError) as caught:
+        Verifier(status=world.status, **(again | {"trust": fewer})).recheck(presented, held, now=NOW)
+    assert caught.value.reason == "untrusted-key"
 
 
 def test_only_verification_makes_a_verified_certificate(world):

@@ -24,10 +24,9 @@ from certification.conftest import World, make_world
 from fuzz.mutate import blocks_of, mutated
 from fuzz.wire import WIRE_WORDS, check_wire, wires
 from logs import write_log
-from recert.certification import Envelope, read_status, refuse
+from recert.certification import Envelope, Presented, PublicKey, Verifier, read_status, refuse
 from recert.certification.refusals import require_unrefused
 from recert.certification.transparency.checking import LogDemand, require_logged
-from recert.certification.verify import read_signed
 from recert.errors import RecordError, VerificationError
 from recert.gateway.deltas import Delta, Events, read_deltas, read_whole
 from recert.gateway.guardrail_texts import read_posted
@@ -497,15 +496,20 @@ def _inside(envelope: bytes, chance: Random) -> bytes:
     )
 
 
+def _read_signed(world: World, envelope: bytes) -> tuple[Certificate, dict[str, PublicKey]]:
+    verifier = Verifier(trust=world.trust, status=world.status, policy=world.policy)
+    return verifier.read_signed(Presented(envelope), now=world.now)
+
+
 def check_certificate(data: bytes) -> None:
     """A changed certificate is refused with VerificationError, or says what the signed one says."""
     world = _world()
     changed = _inside(world.envelope, Random(data))
     try:
-        found, signers = read_signed(changed, trust=world.trust, policy=world.policy, now=world.now)
+        found, signers = _read_signed(world, changed)
     except VerificationError:
         return
-    real, everyone = read_signed(world.envelope, trust=world.trust, policy=world.policy, now=world.now)
+    real, everyone = _read_signed(world, world.envelope)
     assert found == real
     assert signers.keys() <= everyone.keys()
 
@@ -531,7 +535,7 @@ def _refusal() -> bytes:
 def check_refusal(data: bytes) -> None:
     """However a refusal is changed, it is a no: of who refused, or because nobody can read it."""
     world = _world()
-    certificate, _ = read_signed(world.envelope, trust=world.trust, policy=world.policy, now=world.now)
+    certificate, _ = _read_signed(world, world.envelope)
     try:
         require_unrefused(certificate, [_inside(_refusal(), Random(data))], trust=world.trust, now=world.now)
     except VerificationError:

@@ -16,9 +16,9 @@ from builders import SOME_SHA, make_policy, make_watch_report
 from indexed_folders import Office
 from recert.certification import read_unverified, refuse
 from recert.certification.refusals import keep_refusal
+from recert.certification.verifier.state import Standing, certificate_state
 from recert.errors import StoreError
 from recert.pipeline.indexing import Indexer
-from recert.pipeline.standing import Standing, certificate_state
 from recert.records import StatusEntry, Verdict, now
 from recert.store.systems_index import IndexedSystem, SystemsIndex
 

@@ -10,6 +10,7 @@ import pytest
 from builders import BASE_FILES, TUNED_FILES, make_eval_report, make_policy, write_model
 from recert.certification import (
     TrustStore,
+    Verifier,
     approve,
     certify,
     generate_key,
@@ -52,7 +53,8 @@ def test_a_refusal_stops_a_model_that_is_served_until_it_is_taken_back(tmp_path:
     certificate.write_bytes(envelope)
     status.write_bytes(issue_status(None, key=keys["status"], trust=trust, validity_hours=24))
     verified = verify(envelope, trust=trust, status=status.read_bytes(), policy=policy, **folders)
-    look = Recheck(verified, certificate=certificate, status=status, trust=trust, policy=policy)
+    verifier = Verifier(trust=trust, status=status.read_bytes, policy=policy)
+    look = Recheck(verified, certificate=certificate, verifier=verifier)
     refusal = refuse(envelope, keys["approver"], "a trigger was reported")
 
     assert look().certificate == verified.certificate

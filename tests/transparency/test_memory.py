@@ -16,7 +16,7 @@ from builders import NOW
 from certification.conftest import World, make_world
 from recert.certification import Envelope, TrustStore, generate_key, issue_status, revoke
 from recert.certification.envelope import sign
-from recert.certification.transparency.memory_file import read_memory, update_memory
+from recert.certification.transparency.memory_file import MemoryFile, read_memory
 from recert.errors import RecordError, StoreError, VerificationError
 from recert.records import SeenStatus, SeenTree, StatusList, VerifierMemory
 from recert.records.certificate import STATUS_PAYLOAD_TYPE
@@ -182,7 +182,7 @@ def test_a_memory_is_kept_between_runs_for_its_owner_only(tmp_path: Path) -> Non
     """It reads as it was written, in mode 0600; nothing is remembered where there is no file."""
     path = tmp_path / "cache" / "seen.json"
     nothing = read_memory(path)
-    update_memory(path, nothing, some_memory(), lambda now: now)
+    MemoryFile(path).keep(lambda now: some_memory())
 
     assert nothing == VerifierMemory()
     assert read_memory(path) == some_memory()
@@ -192,23 +192,23 @@ def test_a_memory_is_kept_between_runs_for_its_owner_only(tmp_path: Path) -> Non
 def test_what_another_process_saw_meanwhile_is_not_lost(tmp_path: Path) -> None:
     """Where the file changed, it is decided again with what is in it now; a refusal then writes nothing."""
     path = tmp_path / "seen.json"
-    update_memory(path, VerifierMemory(), some_memory(3), lambda now: now)
     asked: list[VerifierMemory] = []
 
-    def again(now: VerifierMemory) -> VerifierMemory:
+    def ours(now: VerifierMemory) -> VerifierMemory:
         asked.append(now)
+        if len(asked) == 1:  # another process writes after this one has read
+            MemoryFile(path).keep(lambda before: some_memory(3))
         return some_memory(5)
 
-    path.with_name("seen.json.lock").write_bytes(b"")
-    update_memory(path, VerifierMemory(), some_memory(1), again)
+    MemoryFile(path).keep(ours)
 
     def refuse(now: VerifierMemory) -> VerifierMemory:
         raise VerificationError("status-rollback", "older")
 
     with pytest.raises(VerificationError):
-        update_memory(path, VerifierMemory(), some_memory(1), refuse)
+        MemoryFile(path).keep(refuse)
 
-    assert asked == [some_memory(3)]
+    assert asked == [VerifierMemory(), some_memory(3)]
     assert read_memory(path) == some_memory(5)
 
 
@@ -241,7 +241,7 @@ def test_no_loss_or_change_of_what_was_seen_goes_unnoticed(
     """Bytes cut out of the file, put into it, or all of it gone: an error, or the same memory."""
     path = tmp_path_factory.getbasetemp() / "changed" / "seen.json"
     if not path.exists():
-        update_memory(path, read_memory(path), some_memory(), lambda now: now)
+        MemoryFile(path).keep(lambda now: some_memory())
     whole = path.read_bytes()
     at = int(place * len(whole))
     try:
@@ -264,4 +264,4 @@ def test_a_memory_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(StoreError):
-        update_memory(tmp_path / "file" / "seen.json", VerifierMemory(), some_memory(), lambda now: now)
+        MemoryFile(tmp_path / "file" / "seen.json").keep(lambda now: some_memory())

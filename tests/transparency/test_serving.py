@@ -12,7 +12,9 @@ from builders import make_policy
 from certification.conftest import World, make_world
 from recert.certification import (
     Envelope,
+    Presented,
     TrustStore,
+    Verifier,
     approve,
     generate_key,
     issue_status,
@@ -68,13 +70,13 @@ class Served:
 
     def recheck(self) -> Recheck:
         """What a server calls while it runs."""
-        return Recheck(
-            self.verified(),
-            certificate=self.certificate,
-            status=self.status,
-            trust=self.world.trust,
-            policy=self.world.policy,
+        verifier = Verifier(trust=self.world.trust, status=self.status.read_bytes, policy=self.world.policy)
+        verified = verifier.verify(
+            Presented.read(self.certificate, policy=self.world.policy),
+            base_dir=self.world.base_dir,
+            tuned_dir=self.world.tuned_dir,
         )
+        return Recheck(verified, certificate=self.certificate, verifier=verifier)
 
     def list_with(self, **changes: object) -> bytes:
         """The status list with other values, signed by its issuer."""
@@ -138,28 +140,20 @@ def test_a_status_list_that_does_not_go_on_ends_service(served: Served) -> None:
 
 
 def test_what_a_gateway_saw_is_remembered_over_a_restart(served: Served, tmp_path: Path) -> None:
-    """The state folder keeps checkpoints and status lists; one of an earlier version of Recert is read."""
+    """The state folder keeps checkpoints and status lists, of each model apart."""
     served.prove(served.envelope)
     verified = served.verified()
     first = StateFolder(tmp_path / "state")
-    first.remember("model", verified.status_version, verified.memory)
-    first.remember("model", verified.status_version)
+    first.memory("model").keep(lambda before: verified.memory)
     first.close()
     second = StateFolder(tmp_path / "state")
-    memory = second.memory("model")
-    nothing = second.memory("other")
+    memory = second.memory("model").read()
+    nothing = second.memory("other").read()
     second.close()
-    (tmp_path / "state" / "seen.json").write_bytes(
-        b'{"latest":"2026-01-01T00:00:00+00:00","status_versions":{"m":3}}'
-    )
-    third = StateFolder(tmp_path / "state")
-    version = third.status_version("m")
-    third.close()
 
     assert memory == verified.memory
     assert memory.logs
     assert not nothing.logs
-    assert version == 3
 
 
 def test_a_gateway_asks_for_the_proof_before_it_starts(served: Served, tmp_path: Path) -> None:
@@ -179,7 +173,7 @@ def test_a_gateway_asks_for_the_proof_before_it_starts(served: Served, tmp_path:
         served.status.write_bytes(served.list_with(version=2))
         verified = served.verified()
         state = StateFolder(tmp_path / "state")
-        state.remember(str(served.certificate), 1, verified.memory)
+        state.memory(str(served.certificate)).keep(lambda before: verified.memory)
         state.close()
         served.status.write_bytes(good)
         set_back = why(lambda: deploy(served.certificate, audit=audit, **asked))

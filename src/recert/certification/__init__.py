@@ -37,8 +37,7 @@ from recert.certification.status import (
     suspend,
 )
 from recert.certification.trust import TrustStore
-from recert.certification.verify import verify
-from recert.certification.verify_again import recheck
+from recert.certification.verifier import Presented, Verifier, verify
 
 __all__ = [
     "ROLES",
@@ -48,9 +47,11 @@ __all__ = [
     "Envelope",
     "ExceptionRequest",
     "Objection",
+    "Presented",
     "PublicKey",
     "SigningKey",
     "TrustStore",
+    "Verifier",
     "approve",
     "certify",
     "command_signer",
@@ -67,7 +68,6 @@ __all__ = [
     "read_refusals",
     "read_status",
     "read_unverified",
-    "recheck",
     "refusals_beside",
     "refuse",
     "reinstate",

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from recert.certification.clock import moment
 from recert.certification.envelope import Envelope
 from recert.certification.trust import TrustStore
-from recert.certification.verify import read_signed
-from recert.certification.verify_again import recheck
+from recert.certification.verifier import Presented, Verifier
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.policy import Policy
@@ -48,9 +46,8 @@ def read_certified_base(
     Raises:
         VerificationError: it does not hold.
     """
-    at = moment(now)
-    certificate, _ = read_signed(envelope, trust=trust, policy=policy, now=at)
-    recheck(certificate, trust=trust, status=status, now=at, refusals=refusals, policy=policy)
+    verifier = Verifier(trust=trust, status=status, policy=policy)
+    certificate = verifier.read(Presented(envelope, refusals), now=now)
     digest = sha256_bytes(Envelope.from_json(envelope).payload)
     return CertifiedBase(certificate, BaseCertificate(serial=certificate.serial, certificate_sha256=digest))
 

@@ -2,41 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from recert.certification.content import required_roles
-from recert.certification.decision import why_not_pass
+from recert.certification.decision import deciding_results, why_not_pass
 from recert.certification.envelope import Envelope
 from recert.certification.exceptions import Terms, counting, why_not_covered
 from recert.certification.keys import PublicKey
 from recert.certification.trust import TrustStore
 from recert.errors import VerificationError
 from recert.policy import Policy
-from recert.records import Certificate
+from recert.policy.arithmetic import why_not_as_ruled
+from recert.records import Certificate, StepEvidence
+from recert.records.certificate import STEP_ROLES, Step
 
 
-def require_apart(certificate: Certificate, policy: Policy | str | None) -> None:
-    """Return when no key signs twice and the evaluator is not the trainer. Raises VerificationError."""
+def require_apart(
+    certificate: Certificate, policy: Policy | str | None, trust: TrustStore | None = None
+) -> None:
+    """
+    Return when nobody signs twice, and nobody who signs trained the model.
+
+    Args:
+        certificate: what was signed, or is to be.
+        policy: a whole one may let the trainer sign.
+        trust: says whose a key is: one person is one signer, whatever keys they hold. None takes keys as people.
+
+    Raises:
+        VerificationError: `same-signer`, `missing-role` or `untrusted-key`.
+    """
     # 4.1
-    key_ids = [a.key_id for a in certificate.approvals]
-    if len(set(key_ids)) != len(key_ids):
+    people = [trust.person(a.key_id) if trust else a.key_id for a in certificate.approvals]
+    if len(set(people)) != len(people) or len({a.key_id for a in certificate.approvals}) != len(people):
         raise VerificationError(
-            "same-signer", "one key signs in two roles", facts={"signers": ", ".join(key_ids)}
+            "same-signer",
+            "one person signs in two roles",
+            facts={
+                a.role: f"{person} {a.key_id[:16]}"
+                for a, person in zip(certificate.approvals, people, strict=True)
+            },
+            hint="let two people sign, each with a key of their own",
         )
     if isinstance(policy, Policy) and not policy.certification.evaluator_differs_from_trainer:
         return
-    if certificate.trainer_key_id is None:
+    trainer = certificate.trainer_key_id
+    if trainer is None:
         raise VerificationError(
             "missing-role",
             "certificate names no trainer, so it is not shown that someone else evaluated",
             hint="certify again with the trainer's key id",
         )
-    if any(a.role == "evaluator" and a.key_id == certificate.trainer_key_id for a in certificate.approvals):
+    if trust is not None:
+        key = trust.known(trainer)
+        if key is None or "trainer" not in key.roles:
+            raise VerificationError(
+                "untrusted-key",
+                "a key is not trusted as trainer",
+                facts={"key": trainer, "trusted as": ", ".join(key.roles) if key else "nothing"},
+                hint="who trained must be known, so that it can be told that somebody else evaluated",
+            )
+    same = [
+        a.role
+        for a, person in zip(certificate.approvals, people, strict=True)
+        if a.key_id == trainer or (trust is not None and person == trust.person(trainer))
+    ]
+    if same:
         raise VerificationError(
             "same-signer",
-            "the evaluator is the trainer",
-            facts={"key": certificate.trainer_key_id},
-            hint="let someone else evaluate it",
+            f"the {same[0]} is the trainer",
+            facts={"key": trainer, "name": trust.person(trainer) if trust else ""},
+            hint="let someone else do it",
         )
 
 
@@ -71,6 +107,13 @@ def require_signers(
                 f"a key is not trusted as {approval.role}",
                 facts=facts | {"trusted as": ", ".join(key.roles) if key else "nothing"},
                 hint="add the signer's .pub file to the trust store, if you do trust them in that role",
+            )
+        if approval.name != key.name:
+            raise VerificationError(
+                "untrusted-key",
+                f"the {approval.role} is called otherwise in the trust store",
+                facts=facts | {"called": key.name},
+                hint="certify again with the .pub file that is trusted",
             )
         if not opened.names(approval.key_id):
             raise VerificationError(
@@ -160,6 +203,133 @@ def require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
             code,
             "certificate does not say that the model passed",
             facts={str(number): words for number, words in enumerate(reasons, start=1)},
+        )
+
+
+def require_as_ruled(certificate: Certificate, policy: Policy | str | None) -> None:
+    """
+    Return when each deciding result is of a rule of the whole policy, and its numbers carry its pass: step 6.12.
+
+    Raises:
+        VerificationError: `not-as-ruled`.
+    """
+    if not isinstance(policy, Policy):
+        return
+    judges = {note.id: note for note in certificate.judges}
+    prompts = {suite.name: suite.prompts for suite in certificate.suites or ()}
+    reasons = [
+        words
+        for result in deciding_results(certificate.results, certificate.required_controls)
+        for words in why_not_as_ruled(result, policy, judges=judges, prompts=prompts)
+    ]
+    named = [(r.rule_id, r.condition, r.category, r.safeguards) for r in certificate.results]
+    if len(set(named)) != len(named):
+        reasons.append("a result is there twice")
+    if reasons:
+        raise VerificationError(
+            "not-as-ruled",
+            "certificate's numbers are not those that its policy asks for",
+            facts={str(number): words for number, words in enumerate(reasons, start=1)},
+            hint="evaluate again under this policy, and certify",
+        )
+
+
+def require_evidence(certificate: Certificate, policy: Policy | str | None, trust: TrustStore | None) -> None:
+    """
+    Return when prompts, judges, engine and sampling are named, and each step behind was signed in its role: step 6.13.
+
+    Args:
+        certificate: what was signed, or is to be.
+        policy: a whole one says how replies were to be drawn.
+        trust: whose signatures count; None passes over whose keys they are.
+
+    Raises:
+        VerificationError: `evidence-missing`, `untrusted-key` or `same-signer`.
+    """
+    reasons = list(_unnamed(certificate, policy if isinstance(policy, Policy) else None))
+    steps = {one.step: one for one in certificate.steps or ()}
+    stress, attacker = certificate.base_stress, certificate.attacker
+    wanted: dict[Step, str | None] = {
+        "evaluate": certificate.eval_report_sha256,
+        "tune": certificate.tune_report_sha256,
+        "screen": certificate.screen_report_sha256,
+        "watch": certificate.watch_report_sha256,
+        "stress": stress.report_sha256 if stress is not None else None,
+        "attack": attacker.report_sha256 if attacker is not None else None,
+    }
+    for step, sha256 in wanted.items():
+        found = steps.get(step)
+        if (found.record_sha256 if found is not None else None) != sha256:
+            reasons.append(
+                f"who ran `{step}` signed for {found.record_sha256 if found else 'nothing'}, not for {sha256}"
+            )
+    if reasons:
+        raise VerificationError(
+            "evidence-missing",
+            "certificate does not say what it follows from",
+            facts={str(number): words for number, words in enumerate(reasons, start=1)},
+            hint="certify again: certificates name suites, judges, engine, sampling and every signed step",
+        )
+    for one in steps.values():
+        _require_ran(one, certificate, trust)
+
+
+def _unnamed(certificate: Certificate, policy: Policy | None) -> Iterator[str]:
+    """What the certificate does not say of how it was measured, or says otherwise than the policy does."""
+    if not certificate.suites:
+        yield "no suite is named"
+    suites = {suite.name for suite in certificate.suites or ()}
+    if len(suites) != len(certificate.suites or ()):
+        yield "two suites have one name"
+    unknown = {r.suite for r in certificate.results if r.change.n} - suites
+    yield from (f"suite {name} was asked and is not named" for name in sorted(unknown))
+    if not certificate.judges:
+        yield "no judge is named"
+    yield from (
+        f"judge {note.id} has no digest" for note in certificate.judges if not (note.digest or note.exact)
+    )
+    if not certificate.engine:
+        yield "no engine is named"
+    if certificate.replies is None:
+        yield "it does not say how many replies were made and how many were kept ones"
+    if certificate.sampling is None:
+        yield "it does not say how replies were drawn"
+    elif policy is not None:
+        for name in ("max_new_tokens", "utility_max_new_tokens", "temperature", "samples_per_prompt"):
+            said, asked = certificate.sampling.get(name), getattr(policy.evaluation, name)
+            if said != asked:
+                yield f"{name} was {said}, the policy asks for {asked}"
+    if len({one.step for one in certificate.steps or ()}) != len(certificate.steps or ()):
+        yield "a step is named twice"
+
+
+def _require_ran(step: StepEvidence, certificate: Certificate, trust: TrustStore | None) -> None:
+    """Who ran a step is trusted in its role, was so when it was certified, and is who the certificate says they are."""
+    role = STEP_ROLES[step.step]
+    facts = {"step": step.step, "role": role, "key": step.key_id, "name": step.name}
+    if trust is not None:
+        key = trust.find(step.key_id, now=certificate.certified_at)
+        if key is None or role not in key.roles or key.name != step.name:
+            raise VerificationError(
+                "untrusted-key",
+                f"who ran `{step.step}` is not trusted as {role}",
+                facts=facts | {"trusted as": f"{key.name} {', '.join(key.roles)}" if key else "nobody"},
+                hint=f"the step must be run and signed by somebody who is trusted as {role}",
+            )
+    evaluators = {a.key_id for a in certificate.approvals if a.role == "evaluator"}
+    people = {trust.person(key_id) for key_id in evaluators} if trust is not None else set()
+    ran_by = trust.person(step.key_id) if trust is not None else step.key_id
+    if step.step == "evaluate" and step.key_id not in evaluators and ran_by not in people:
+        raise VerificationError(
+            "untrusted-key", "who evaluated is not who signs as evaluator", facts=facts, hint="certify again"
+        )
+    if step.step == "tune" and step.key_id != certificate.trainer_key_id:
+        raise VerificationError(
+            "untrusted-key", "who tuned is not who is named as trainer", facts=facts, hint="certify again"
+        )
+    if step.step in ("watch", "stress", "attack") and step.key_id == certificate.trainer_key_id:
+        raise VerificationError(
+            "same-signer", f"the trainer ran `{step.step}`", facts=facts, hint="let someone else do it"
         )
 
 

@@ -138,14 +138,14 @@ def require_unrefused(
     certificate: Certificate, refusals: Sequence[bytes], *, trust: TrustStore, now: datetime
 ) -> None:
     """
-    Return when nobody in a role that must sign refuses a certificate: steps 8.8 and 8.9 of `spec/verification.md`.
+    Return when nobody in a role that must sign refuses a certificate: steps 8.9 and 8.10 of `spec/verification.md`.
 
     Raises:
         VerificationError: `refused`, or `refusal-unreadable`.
     """
-    # 8.8
-    standing = _standing(refusals, trust, now)
     # 8.9
+    standing = _standing(refusals, trust, now)
+    # 8.10
     roles = {"evaluator", "approver", *certificate.required_roles, *(a.role for a in certificate.approvals)}
     for said in standing:
         who = said.approval

@@ -11,8 +11,7 @@ from recert.certification.envelope import sign
 from recert.certification.keys import SigningKey
 from recert.certification.statement import statement_bytes
 from recert.certification.trust import TrustStore
-from recert.certification.verify import read_signed
-from recert.certification.verify_again import recheck
+from recert.certification.verifier import Presented, Verifier
 from recert.digest import sha256_bytes
 from recert.errors import SigningKeyError, VerificationError
 from recert.policy import Policy
@@ -56,16 +55,8 @@ def renew(
         SigningKeyError: the signers are not one key per approval of the old certificate's roles.
     """
     at = moment(now)
-    old, _ = read_signed(envelope, trust=trust, policy=policy, now=at)
-    recheck(
-        old,
-        trust=trust,
-        status=status,
-        now=at,
-        last_status_version=last_status_version,
-        refusals=refusals,
-        policy=policy,
-    )
+    verifier = Verifier(trust=trust, status=status, policy=policy, last_status_version=last_status_version)
+    old = verifier.read(Presented(envelope, refusals), now=at)
     expires_at = ends_at(watch_report.watched_at, policy, old.exceptions, old.carried)
     reason = why_not_of(old, envelope, watch_report, now=at) or why_not_clean(watch_report)
     if not reason and expires_at <= old.expires_at:

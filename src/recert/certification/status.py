@@ -11,7 +11,13 @@ from recert.certification.clock import moment
 from recert.certification.content import new_serial
 from recert.certification.envelope import Envelope, sign
 from recert.certification.keys import SigningKey
-from recert.certification.transparency.memory import CLOCK_TOLERANCE, NOTHING_SEEN, remember, require_newer
+from recert.certification.transparency.memory import (
+    CLOCK_TOLERANCE,
+    Memory,
+    ProcessMemory,
+    remember,
+    require_newer,
+)
 from recert.certification.trust import TrustStore
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError, RecordError, VerificationError
@@ -153,7 +159,7 @@ def read_status(
     Raises:
         VerificationError: as `accept_status`, which also knows what was seen before.
     """
-    return accept_status(envelope, trust=trust, now=now, last_version=last_version, memory=NOTHING_SEEN)[0]
+    return accept_status(envelope, trust=trust, now=now, last_version=last_version, memory=ProcessMemory())
 
 
 def accept_status(
@@ -162,14 +168,17 @@ def accept_status(
     trust: TrustStore,
     now: datetime,
     last_version: int | None,
-    memory: VerifierMemory,
-) -> tuple[StatusList, VerifierMemory]:
+    memory: Memory,
+) -> StatusList:
     """
-    Return a status list that may be relied on now, and the memory with it: steps 8.1 to 8.6.
+    Return a status list that may be relied on now: steps 8.1 to 8.6.
+
+    It is remembered as soon as it was received, whatever is then said of it or of the certificate.
 
     Raises:
         VerificationError: `status-missing`, `status-malformed`, `status-untrusted`, `status-rollback`,
             `status-equivocation`, `status-fast-forward`, `clock-behind` or `status-expired`.
+        StoreError, RecordError: what was seen cannot be read or written.
     """
     # 8.1
     if envelope is None:
@@ -184,15 +193,21 @@ def accept_status(
             facts={"seen before": last_version, "given": status.version},
             hint=_HINT,
         )
-    require_newer(memory, status, seen, trust=trust, now=now)
-    # 8.5
-    if status.issued_at > now + CLOCK_TOLERANCE:
-        raise VerificationError(
-            "clock-behind",
-            "status list was issued in the future",
-            facts={"issued at": status.issued_at.isoformat(), "now": now.isoformat()},
-            hint="set this machine's clock",
-        )
+
+    def receive(before: VerifierMemory) -> VerifierMemory:
+        require_newer(before, status, seen, trust=trust, now=now)
+        # 8.5
+        if status.issued_at > now + CLOCK_TOLERANCE:
+            raise VerificationError(
+                "clock-behind",
+                "status list was issued in the future",
+                facts={"issued at": status.issued_at.isoformat(), "now": now.isoformat()},
+                hint="set this machine's clock",
+            )
+        known = (status.list_id, seen) if status.list_id is not None else None
+        return remember(before, times=[status.issued_at], status=known)
+
+    memory.keep(receive)
     # 8.6
     if now >= status.expires_at:
         raise VerificationError(
@@ -201,13 +216,33 @@ def accept_status(
             facts={"expired at": status.expires_at.isoformat(), "now": now.isoformat()},
             hint=_HINT,
         )
-    known = (status.list_id, seen) if status.list_id is not None else None
-    return status, remember(memory, times=[status.issued_at], status=known)
+    return status
+
+
+def require_named_list(certificate: Certificate, status: StatusList, trust: TrustStore) -> None:
+    """
+    Return when a status list is the one that can end a certificate: step 8.7 of `spec/verification.md`.
+
+    Raises:
+        VerificationError: `status-other-list`.
+    """
+    named = {certificate.status_list_id, *([trust.status_list_id] if trust.status_list_id else [])}
+    if named != {status.list_id}:
+        raise VerificationError(
+            "status-other-list",
+            "status list is not the one that can end this certificate",
+            facts={
+                "given": status.list_id or "a list without an id",
+                "named by the certificate": certificate.status_list_id or "none",
+                "named by the root of trust": trust.status_list_id or "none",
+            },
+            hint="give the list that the certificate names; one that names none must be certified again",
+        )
 
 
 def require_in_force(certificate: Certificate, status: StatusList) -> None:
     """
-    Return when no entry stops a certificate: step 8.7 of `spec/verification.md`.
+    Return when no entry stops a certificate: step 8.8 of `spec/verification.md`.
 
     Raises:
         VerificationError: `revoked` or `suspended`.

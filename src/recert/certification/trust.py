@@ -21,6 +21,7 @@ class TrustStore:
 
     def __init__(self, keys: Iterable[PublicKey]) -> None:
         self._keys: dict[str, PublicKey] = {}
+        self.status_list_id: str | None = None
         for key in keys:
             if key.key_id in self._keys:
                 raise SigningKeyError(
@@ -57,6 +58,11 @@ class TrustStore:
         """Return the key of that id, or None when it is not trusted or has expired."""
         key = self._keys.get(key_id)
         return None if key is None or key.expired(now) else key
+
+    def person(self, key_id: str) -> str:
+        """Return who holds a key: the name that the trust store gives them; its id where it has no name."""
+        key = self._keys.get(key_id)
+        return key.name if key is not None and key.name else key_id
 
     def known(self, key_id: str) -> PublicKey | None:
         """Return the key of that id although it may have expired: for what makes an answer stricter."""

@@ -130,7 +130,7 @@ def check(
     from recert.certification import TrustStore
     from recert.certification.transparency.checking import read_consistency, require_consistent
     from recert.certification.transparency.memory import follow, remember
-    from recert.cli.remembering import remembering
+    from recert.certification.transparency.memory_file import memory_at
     from recert.records import VerifierMemory, now
     from recert.store.files import read_bytes
 
@@ -145,7 +145,7 @@ def check(
         times = [*newer.witnessed(trusted, now=at).values()]
         return remember(seen, times=times, log=(newer.origin, trees))
 
-    remembering(memory, step)
+    memory_at(memory).keep(step)
     witnesses = len(newer.witnessed(trusted, now=at))
     typer.echo(f"{newer.origin} {newer.size} entries, root {newer.root.hex()}, {witnesses} witnesses")
 
@@ -166,7 +166,7 @@ def included(
     """
     from recert.certification import TrustStore
     from recert.certification.transparency.checking import require_included
-    from recert.cli.remembering import remembering
+    from recert.certification.transparency.memory_file import memory_at
     from recert.records import now
     from recert.store.files import read_bytes
 
@@ -175,11 +175,10 @@ def included(
         read_bytes(file, "signed file"),
         read_bytes(proof, "proof"),
     )
-    remembering(
-        memory,
+    memory_at(memory).keep(
         lambda seen: require_included(
             envelope, shown, trust=trusted, memory=seen, now=now(), witnesses=witnesses
-        ),
+        )
     )
     typer.echo(f"{file} is in the log")
 
@@ -246,7 +245,7 @@ def cosign(
     from recert.certification import TrustStore, load_key
     from recert.certification.transparency.checking import read_consistency
     from recert.certification.transparency.memory import follow, remember
-    from recert.cli.remembering import remembering
+    from recert.certification.transparency.memory_file import memory_at
     from recert.errors import VerificationError
     from recert.records import VerifierMemory, now
     from recert.store.files import read_bytes
@@ -263,7 +262,7 @@ def cosign(
             )
         return remember(seen, log=(newer.origin, follow(seen, newer, [shown.earlier] if shown else [])))
 
-    remembering(str(memory), step)
+    memory_at(str(memory)).keep(step)
     _write(cosigned.to_bytes(), output)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,8 +25,8 @@ from recert.cli.options import (
 from recert.cli.remembering import Memory
 
 if TYPE_CHECKING:
+    from recert.certification import Presented, Verifier
     from recert.records import Certificate as CertificateRecord
-    from recert.records import VerifiedCertificate, VerifierMemory
     from recert.store.known_files import KnownFiles
 
 
@@ -73,6 +75,13 @@ def verify(
         ),
     ] = False,
     memory: Memory = "",
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Tell every step with its answer, also those after the first no; the models' files are not read.",
+        ),
+    ] = False,
     cached: Cached = False,
     blake3: Blake3 = False,
     as_json: AsJson = False,
@@ -82,30 +91,34 @@ def verify(
 
     Exit 0: it holds, 1: it does not, 2: no answer.
     """
-    from recert.certification import TrustStore, require_from
-    from recert.certification.transparency.checking import read_demand
+    from recert.certification import Presented, TrustStore, Verifier, require_from
+    from recert.certification.folders import Reading
+    from recert.certification.transparency.memory_file import memory_at
+    from recert.cli.hashing import hashing_bar
     from recert.cli.loading import load_base, load_status
     from recert.cli.printing import data, sheet
-    from recert.cli.signing import load_certified_base, load_refusals
+    from recert.cli.signing import load_certified_base
     from recert.cli.signoff import draw_exceptions
     from recert.policy.expected import expected_policy
-    from recert.store.files import read_bytes
 
     known = _known_files(cached=cached, blake3=blake3) if cached or blake3 else None
-    envelope, under = read_bytes(certificate, "certificate"), expected_policy(policy)
-    asked: dict[str, Any] = {
-        "trust": TrustStore.load(trust),
-        "status": load_status(certificate, status),
-        "policy": under,
-        "refusals": load_refusals(certificate, refusals),
-        "log": read_demand(certificate, policy=under, proof=log_proof, required=require_logged),
-    }
-    first: dict[str, Any] = {
-        "base_dir": load_base(base),
-        "tuned_dir": model,
-        "last_status_version": last_status_version,
-    }
-    verified = _held(envelope, first, memory, known, asked)
+    under = expected_policy(policy)
+    verifier = Verifier(
+        trust=TrustStore.load(trust),
+        status=load_status(certificate, status),
+        policy=under,
+        memory=memory_at(memory),
+        last_status_version=last_status_version,
+    )
+    presented = Presented.read(
+        certificate, policy=under, refusals=refusals, proof=log_proof, logged=require_logged
+    )
+    if explain:
+        raise typer.Exit(_explained(verifier, presented, as_json=as_json))
+    with hashing_bar() as progress:
+        verified = verifier.verify(
+            presented, base_dir=load_base(base), tuned_dir=model, reading=Reading(known, progress)
+        )
     if base_certificate is not None:
         require_from(verified.certificate, load_certified_base(base_certificate, trust, base_policy))
     draw_exceptions(verified.certificate.exceptions or ())
@@ -119,35 +132,23 @@ def verify(
     )
 
 
-def _held(
-    envelope: bytes,
-    first: dict[str, Any],
-    memory: str,
-    known: KnownFiles | None,
-    asked: dict[str, Any],
-) -> VerifiedCertificate:
-    """The certificate as it is verified with what was seen before; what is seen now is kept."""
-    from recert.certification import verify as verify_certificate
-    from recert.certification.folders import Reading
-    from recert.certification.verify_again import verify_renewal
-    from recert.cli.hashing import hashing_bar
-    from recert.cli.remembering import remembering
+def _explained(verifier: Verifier, presented: Presented, *, as_json: bool) -> int:
+    """Print every step that needs no model, with its answer; return the exit code."""
+    from recert.certification.verifier import first_failed
+    from recert.cli.printing import NO, YES, sheet
 
-    held: list[VerifiedCertificate] = []
-
-    def look(seen: VerifierMemory) -> VerifierMemory:
-        if held:  # somebody else saw something meanwhile: the files need not be hashed again
-            held.append(verify_renewal(envelope, held[-1], memory=seen, **asked))
-            return held[-1].memory
-        with hashing_bar() as progress:
-            found = verify_certificate(
-                envelope, memory=seen, reading=Reading(known, progress), **first, **asked
-            )
-        held.append(found)
-        return found.memory
-
-    remembering(memory, look)
-    return held[-1]
+    told = verifier.explain(presented)
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in told], indent=2))
+    else:
+        rows = [(f"{one.step} {one.answer}", one.asks) for one in told]
+        for one in told:
+            if one.answer == "failed":
+                facts = "; ".join(f"{name}: {value}" for name, value in one.facts.items())
+                said = f"{one.reason}: {one.words}{f' ({facts})' if facts else ''}"
+                rows.append((f"{one.step} because", said))
+        sheet("What verification asks", rows)
+    return NO if first_failed(told) is not None else YES
 
 
 def _known_files(*, cached: bool, blake3: bool) -> KnownFiles:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from recert.evaluation.judge_error import shrinkage
 from recert.evaluation.ordering import prompts_for
 from recert.evaluation.scoring import FORBIDDEN, Judges
 from recert.evaluation.sequential import EProcess
 from recert.policy import Policy, Rule
+from recert.policy.judge_error import shrinkage
 from recert.records import JudgeNote, Prompt, Suite
 
 

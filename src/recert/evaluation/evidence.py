@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from recert.evaluation.judge_error import Shrunk
 from recert.evaluation.ordering import HARMS
 from recert.evaluation.sequential import EProcess
 from recert.policy import Rule
+from recert.policy.judge_error import Shrunk
 from recert.records import Outcome
 
 

@@ -8,9 +8,9 @@ from itertools import groupby
 from recert.evaluation.conditions import Condition
 from recert.evaluation.decide import CONTROL, Decision
 from recert.evaluation.evidence import Evidence, Measured, Rates, States, mean
-from recert.evaluation.judge_error import shrinkage
 from recert.evaluation.scoring import score_key
 from recert.policy import EvaluationPolicy, Rule
+from recert.policy.judge_error import shrinkage
 from recert.records import JudgeNote, Prompt, Verdict
 
 Key = tuple[str, str, tuple[str, ...], str]

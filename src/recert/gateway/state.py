@@ -7,6 +7,7 @@ import fcntl
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -108,38 +109,31 @@ class StateFolder:
         """Say whether the machine's clock is behind what an earlier run saw, by more than time servers set it back."""
         return self.latest is not None and now() < self.latest - timedelta(seconds=CLOCK_TOLERANCE_S)
 
-    def status_version(self, model: str) -> int | None:
-        """Return the highest version of a model's status list that was ever accepted here."""
-        version = self._seen["status_versions"].get(model)
-        return None if version is None else int(version)
+    def memory(self, model: str) -> ModelMemory:
+        """Return where is kept what was seen of a model's status list, log and signed times."""
+        return ModelMemory(self, model)
 
-    def memory(self, model: str) -> VerifierMemory:
+    def seen(self, model: str) -> VerifierMemory:
         """Return what was seen of a model's status list, log and signed times."""
         return VerifierMemory.model_validate(self._seen["memories"].get(model, {}))
 
-    def remember(self, model: str, status_version: int, memory: VerifierMemory | None = None) -> None:
+    def remember(self, model: str, memory: VerifierMemory) -> None:
         """
-        Keep the status list's version and what else was seen, so that no later run goes back behind them.
+        Keep what was seen, so that no later run goes back behind it.
 
         Signed times alone, and the time, are written now and then only.
         """
         with self._writing:
-            self._remember(model, status_version, memory)
-
-    def _remember(self, model: str, status_version: int, given: VerifierMemory | None) -> None:
-        known, before = self.status_version(model), self.memory(model)
-        memory = given or before
-        seen_more = (memory.status_lists, memory.logs) != (before.status_lists, before.logs)
-        newer = known is None or status_version > known or seen_more
-        at = now()
-        if not newer and (at - self._written_at).total_seconds() < _REMEMBER_EVERY_S:
-            return
-        versions = {**self._seen["status_versions"], model: max(status_version, known or 0)}
-        memories = {**self._seen["memories"], model: memory.to_value()}
-        latest = max(at, self.latest or at).isoformat()
-        self._seen = {"latest": latest, "memories": memories, "status_versions": versions}
-        write_atomic(self.folder / _SEEN, orjson.dumps(self._seen), mode=0o600)
-        self._written_at = at
+            before, at = self.seen(model), now()
+            lasting = memory.model_copy(update={"latest_at": None})
+            seen_more = lasting != before.model_copy(update={"latest_at": None})
+            if not seen_more and (at - self._written_at).total_seconds() < _REMEMBER_EVERY_S:
+                return
+            memories = {**self._seen["memories"], model: memory.to_value()}
+            latest = max(at, self.latest or at).isoformat()
+            self._seen = {"latest": latest, "memories": memories}
+            write_atomic(self.folder / _SEEN, orjson.dumps(self._seen), mode=0o600)
+            self._written_at = at
 
     def close(self) -> None:
         """Let go of the folder, and remove copies that are left."""
@@ -158,7 +152,7 @@ class StateFolder:
     def _read_seen(self) -> dict[str, Any]:
         path = self.folder / _SEEN
         if not path.exists():
-            return {"latest": "", "memories": {}, "status_versions": {}}
+            return {"latest": "", "memories": {}}
         try:
             value = parse_json(read_bytes(path, "state"))
             datetime.fromisoformat(value["latest"])
@@ -168,7 +162,6 @@ class StateFolder:
                     str(k): VerifierMemory.from_json(canonical_json(v)).to_value()
                     for k, v in value.get("memories", {}).items()
                 },
-                "status_versions": {str(k): int(v) for k, v in value["status_versions"].items()},
             }
         except (RecordError, LookupError, TypeError, ValueError, AttributeError) as exc:
             raise GatewayError(
@@ -177,6 +170,23 @@ class StateFolder:
                 facts={"file": path},
                 hint="remove the file only if you know that neither clock nor status list was set back",
             ) from exc
+
+
+class ModelMemory:
+    """What a running gateway saw of one model, kept in its state folder: a verifier's memory."""
+
+    def __init__(self, state: StateFolder, model: str) -> None:
+        self._state, self._model = state, model
+
+    def read(self) -> VerifierMemory:
+        """Return what was seen before."""
+        return self._state.seen(self._model)
+
+    def keep(self, change: Callable[[VerifierMemory], VerifierMemory]) -> VerifierMemory:
+        """Keep what is seen now, and return it. Raises StoreError where it cannot be written."""
+        after = change(self.read())
+        self._state.remember(self._model, after)
+        return after
 
 
 def is_in_use(folder: Path) -> bool:

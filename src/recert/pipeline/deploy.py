@@ -6,11 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recert.certification.refusals import refusals_beside
-from recert.certification.transparency.checking import read_demand
-from recert.certification.transparency.memory import NOTHING_SEEN
-from recert.certification.trust import TrustStore
-from recert.certification.verify import verify
+from recert.certification import Presented, TrustStore, Verifier
 from recert.errors import RecertError, VerificationError
 from recert.gateway.aliases import Alias
 from recert.gateway.controls import Controls
@@ -47,7 +43,7 @@ class Deployment:
         certificate: its file; read again while the model is served.
         base_dir: the base model's folder.
         tuned_dir: the tuned model's folder.
-        trust: whose signatures count.
+        trust: whose signatures count, or a function that reads it, which is then asked again while the model is served.
         status: the status list's file; read again while the model is served.
         policy: the policy that the certificate names.
         secret: the BackdoorAlign secret, when the certificate requires `secret-prefix`.
@@ -62,7 +58,7 @@ class Deployment:
     certificate: Path
     base_dir: Path
     tuned_dir: Path
-    trust: TrustStore
+    trust: TrustStore | Callable[[], TrustStore]
     status: Path
     policy: Policy
     secret: SecretPrefix | None = None
@@ -79,7 +75,7 @@ def deploy(
     *,
     base_dir: Path,
     tuned_dir: Path,
-    trust: TrustStore,
+    trust: TrustStore | Callable[[], TrustStore],
     status_path: Path,
     policy: Policy,
     audit: AuditLog,
@@ -189,32 +185,20 @@ def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) ->
             facts={"seen": state.latest},
             hint="set this machine's clock",
         )
-    verified = verify(
-        read_bytes(model.certificate, "certificate"),
+    verifier = Verifier(
+        trust=model.trust,
+        status=lambda: read_bytes(model.status, "status list"),
+        policy=model.policy,
+        memory=state.memory(called) if state else None,
+    )
+    verified = verifier.verify(
+        Presented.read(model.certificate, policy=model.policy),
         base_dir=model.base_dir,
         tuned_dir=model.tuned_dir,
-        trust=model.trust,
-        status=read_bytes(model.status, "status list"),
-        policy=model.policy,
-        last_status_version=state.status_version(called) if state else None,
-        refusals=refusals_beside(model.certificate),
-        log=read_demand(model.certificate, policy=model.policy),
-        memory=state.memory(called) if state else NOTHING_SEEN,
     )
-    if state:
-        state.remember(called, verified.status_version, verified.memory)
     return Offer(
         verified,
-        Recheck(
-            verified,
-            certificate=model.certificate,
-            status=model.status,
-            trust=model.trust,
-            policy=model.policy,
-            accepted=(lambda held: state.remember(called, held.status_version, held.memory))
-            if state
-            else lambda _: None,
-        ),
+        Recheck(verified, certificate=model.certificate, verifier=verifier),
         model.policy,
         Controls(
             model.policy.gateway,
@@ -238,4 +222,5 @@ def _upstream(
         return model.upstream
     certificate = verified.certificate
     serving = Serving(model.called or certificate.model_name, model.policy, model.secret)
-    return compare_first(model.upstream, certificate, model.trust, serving)
+    trust = model.trust() if callable(model.trust) else model.trust
+    return compare_first(model.upstream, certificate, trust, serving)

@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from recert.certification.verifier.state import CertificateState, Standing, certificate_state
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import RecordError, StoreError
 from recert.evaluation.stage import OUTCOMES_FILE
@@ -25,7 +26,6 @@ from recert.evaluation.suites import EMBEDDED, embedded_suite
 from recert.pipeline.lineage import Member, systems_of
 from recert.pipeline.outcome_rows import category_of, outcome_rows
 from recert.pipeline.record_files import Facts, SeenFile, find_files, read_facts
-from recert.pipeline.standing import CertificateState, Standing, certificate_state
 from recert.records import Suite
 from recert.store.files_index import FilesIndex, KnownFile
 from recert.store.indexed import PASSED, IndexedSystem, system_row

@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from recert.certification.force import in_force
-from recert.certification.refusals import refusals_beside
-from recert.certification.transparency.checking import LogDemand, read_demand
-from recert.certification.trust import TrustStore
-from recert.certification.verify import verify
-from recert.certification.verify_again import verify_renewal
-from recert.digest import sha256_bytes
+from recert.certification import Presented, Verifier
 from recert.errors import VerificationError
-from recert.policy import Policy
-from recert.records import VerifiedCertificate, now
-from recert.store.files import read_bytes
+from recert.records import VerifiedCertificate
 
 _Look = tuple[tuple[str, int, int, int, int], ...]
 
 
 class Recheck:
     """
-    Verifies again, cheaply while nothing on disk has changed: a renewal costs no hashing either.
+    Verifies again: every step each time, and the files are hashed anew only where something on disk has changed.
 
     Args:
         verified: what was verified before the start.
         certificate: its file.
-        status: the status list's file.
-        trust: whose signatures count.
-        policy: the policy it must be under.
-        accepted: told what was verified, each time that it was.
+        verifier: the one that verified it; it reads trusted keys and the status list as they are now.
     """
 
-    def __init__(
-        self,
-        verified: VerifiedCertificate,
-        *,
-        certificate: Path,
-        status: Path,
-        trust: TrustStore,
-        policy: Policy,
-        accepted: Callable[[VerifiedCertificate], object] = lambda _: None,
-    ) -> None:
+    def __init__(self, verified: VerifiedCertificate, *, certificate: Path, verifier: Verifier) -> None:
         self._verified = verified
         self._certificate = certificate
-        self._status = status
-        self._trust = trust
-        self._policy = policy
-        self._accepted = accepted
+        self._verifier = verifier
         self._looked = self._look()
 
     def __call__(self) -> VerifiedCertificate:
@@ -59,55 +34,16 @@ class Recheck:
         Raises:
             RecertError: none does; whatever it is, service stops.
         """
-        status = read_bytes(self._status, "status list")
-        envelope = read_bytes(self._certificate, "certificate")
-        refusals = refusals_beside(self._certificate)
+        presented = Presented.read(self._certificate, policy=self._verifier.policy)
         looked = self._look()
-        if looked != self._looked:
-            self._verified = verify(
-                envelope,
-                base_dir=self._verified.base_dir,
-                tuned_dir=self._verified.tuned_dir,
-                trust=self._trust,
-                status=status,
-                policy=self._policy,
-                last_status_version=self._verified.status_version,
-                refusals=refusals,
-                log=self._demand(),
-                memory=self._verified.memory,
+        if looked == self._looked:
+            self._verified = self._verifier.recheck(presented, self._verified)
+        else:
+            self._verified = self._verifier.verify(
+                presented, base_dir=self._verified.base_dir, tuned_dir=self._verified.tuned_dir
             )
             self._looked = looked
-        elif sha256_bytes(envelope) != self._verified.envelope_sha256:
-            self._verified = verify_renewal(
-                envelope,
-                self._verified,
-                trust=self._trust,
-                status=status,
-                policy=self._policy,
-                refusals=refusals,
-                log=self._demand(),
-            )
-        else:
-            self._verified = self._still(status, refusals)
-        self._accepted(self._verified)
         return self._verified
-
-    def _still(self, status: bytes, refusals: Sequence[bytes]) -> VerifiedCertificate:
-        at = now()
-        seen, memory = in_force(
-            self._verified.certificate,
-            trust=self._trust,
-            status=status,
-            now=at,
-            last_status_version=self._verified.status_version,
-            refusals=refusals,
-            policy=self._policy,
-            memory=self._verified.memory,
-        )
-        return replace(self._verified, verified_at=at, status_version=seen.version, memory=memory)
-
-    def _demand(self) -> LogDemand:
-        return read_demand(self._certificate, policy=self._policy)
 
     def _look(self) -> _Look:
         """How every file looks; a change of time that was put back shows in the inode's."""

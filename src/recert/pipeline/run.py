@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recert.certification.refusals import refusals_beside
+from recert.certification import Presented, Verifier
 from recert.certification.stage import approve, certify
 from recert.certification.transparency.logged import log_envelope
-from recert.certification.verify import verify
 from recert.digest import sha256_file
 from recert.errors import InputError, RecertError, RowsError, VerificationError
 from recert.evaluation.stage import OUTCOMES_FILE, Evaluation, evaluate
@@ -299,14 +298,8 @@ def _certify(plan: Plan, page: ModelPage, signers: Signers, status: bytes, tell:
         tell.say(f"{plan.name}: entry {log_envelope(plan.log, envelope).index} of {plan.log}")
     write_atomic(path, envelope)
     try:
-        verified = verify(
-            envelope,
-            base_dir=plan.base_dir,
-            tuned_dir=tuned_dir,
-            trust=signers.trust,
-            status=status,
-            policy=plan.policy,
-            refusals=refusals_beside(path),
+        verified = Verifier(trust=signers.trust, status=status, policy=plan.policy).verify(
+            Presented.read(path, policy=plan.policy), base_dir=plan.base_dir, tuned_dir=tuned_dir
         )
     except VerificationError as exc:
         if exc.reason != "not-logged":

@@ -68,6 +68,17 @@ Step = Literal["screen", "tune", "evaluate", "watch", "stress", "attack"]
 """A step of the chain that somebody ran and signed for."""
 
 
+STEP_ROLES: Final[dict[Step, str]] = {
+    "screen": "screener",
+    "tune": "trainer",
+    "evaluate": "evaluator",
+    "watch": "watcher",
+    "stress": "evaluator",
+    "attack": "evaluator",
+}
+"""In which role who ran a step signs for it."""
+
+
 class StepEvidence(Part):
     """A step of the chain: which record it made, and who signed that they ran it."""
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Final
 
 from recert.certification.refusals import FOLDER as REFUSALS
-from recert.certification.refusals import refusals_beside
+from recert.certification.transparency.memory_file import MemoryFile
 from recert.certification.trust import TrustStore
-from recert.certification.verify import verify
+from recert.certification.verifier import Presented, Verifier
 from recert.errors import GatewayError, RecertError, StoreError, VerificationError
 from recert.gateway.front import Front
 from recert.gateway.grants import Grant
@@ -88,6 +88,7 @@ class Gates:
         """Where `url` is called: it may take long, and must not take the threads of other answers."""
         self._folder = settings.folder / "gateways"
         self._secret = secrets.token_bytes(32)
+        self._memory = MemoryFile(settings.folder / "seen.json")
         self._entries: dict[str, KeyEntry] = {}
 
     @property
@@ -142,14 +143,16 @@ class Gates:
             self.fetch_signed(system)
             for part in (str(system.value["folder"]), "tune/secret.txt"):
                 self._storage.fetch(folder / part)
-            verify(
-                read_bytes(certificate, "certificate"),
-                base_dir=self._settings.base_dir,
-                tuned_dir=folder / str(system.value["folder"]),
+            verifier = Verifier(
                 trust=self._signers.trust,
                 status=read_bytes(self._settings.status, "status list"),
                 policy=self._policy,
-                refusals=refusals_beside(certificate),
+                memory=self._memory,
+            )
+            verifier.verify(
+                Presented.read(certificate, policy=self._policy),
+                base_dir=self._settings.base_dir,
+                tuned_dir=folder / str(system.value["folder"]),
             )
         except VerificationError as exc:
             if exc.reason == _WAITING:

@@ -6,9 +6,9 @@ Nothing here reads or writes a file: a memory goes in, and the memory after it c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from recert.certification.transparency.checkpoints import LogCheckpoint
 from recert.certification.trust import TrustStore
@@ -24,6 +24,42 @@ _LISTS_AT_MOST: Final = 1000
 """Status lists that are kept, those issued last; of the others even the newest version expired long ago."""
 _TREES_AT_MOST: Final = 1000
 """States of one log that are kept; without the older ones, older proofs are refused."""
+
+
+class Memory(Protocol):
+    """Where a verifier keeps what it saw: in a file, in a gateway's state, or for as long as a process lives."""
+
+    def read(self) -> VerifierMemory:
+        """Return what was seen before. Raises RecordError or StoreError where that cannot be told."""
+
+    def keep(self, change: Callable[[VerifierMemory], VerifierMemory]) -> VerifierMemory:
+        """
+        Keep what is seen now, at once, and return it.
+
+        Args:
+            change: from what is remembered to what is to be remembered. Where another process has written meanwhile
+                it is given that, and may refuse.
+
+        Raises:
+            VerificationError: by `change`: what is seen now goes against what was seen before.
+            StoreError, RecordError: it cannot be read or written.
+        """
+
+
+class ProcessMemory:
+    """A memory that lives as long as its process: what a later run is shown is not held against it."""
+
+    def __init__(self, seen: VerifierMemory = NOTHING_SEEN) -> None:
+        self._seen = seen
+
+    def read(self) -> VerifierMemory:
+        """Return what was seen before."""
+        return self._seen
+
+    def keep(self, change: Callable[[VerifierMemory], VerifierMemory]) -> VerifierMemory:
+        """Keep what is seen now, and return it."""
+        self._seen = change(self._seen)
+        return self._seen
 
 
 def require_clock(memory: VerifierMemory, *, now: datetime) -> None:

@@ -12,16 +12,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recert.certification.transparency.memory import Memory, ProcessMemory
 from recert.digest import sha256_bytes
 from recert.errors import RecordError, StoreError
 from recert.records import VerifierMemory
-from recert.settings import cache_dir
+from recert.settings import cache_dir, memory_file
 from recert.store.files import read_bytes, write_atomic
 
 
 def default_memory() -> Path:
     """Return where the memory lies unless told otherwise: `seen.json` in the cache folder."""
     return cache_dir() / "seen.json"
+
+
+def memory_at(given: str = "") -> Memory:
+    """
+    Return the memory that a command or a plug-in keeps.
+
+    Args:
+        given: its file, or `none` for one that ends with the process; by default the one of the settings, else
+            `default_memory`.
+    """
+    named = given or memory_file()
+    return ProcessMemory() if named == "none" else MemoryFile(Path(named) if named else default_memory())
 
 
 def read_memory(path: Path) -> VerifierMemory:
@@ -58,34 +71,42 @@ def read_memory(path: Path) -> VerifierMemory:
     return memory
 
 
-def update_memory(
-    path: Path,
-    before: VerifierMemory,
-    after: VerifierMemory,
-    again: Callable[[VerifierMemory], VerifierMemory],
-) -> None:
+class MemoryFile:
     """
-    Write what is remembered now, in mode 0600.
+    A verifier's memory in a file of mode 0600, which several processes may share.
 
     Args:
-        path: the file.
-        before: what had been read from it.
-        after: what came of it.
-        again: decides anew where another process has written meanwhile, and returns what then comes of it.
-
-    Raises:
-        StoreError: it cannot be written.
-        RecordError: it was damaged meanwhile.
-        VerificationError: by `again`: what the other process saw goes against this.
+        path: the file; made where nothing was ever written.
     """
-    if before == after and path.exists():
-        return
-    with _locked(path) as lock:
-        now = read_memory(path)
-        line = (after if now == before else again(now)).to_json()
-        write_atomic(path, line + b"\n" + sha256_bytes(line).encode() + b"\n", mode=0o600)
-        if not os.fstat(lock).st_size:
-            os.write(lock, b"written\n")  # from now on its absence is damage
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> VerifierMemory:
+        """Return what was seen before. Raises as `read_memory`."""
+        return read_memory(self._path)
+
+    def keep(self, change: Callable[[VerifierMemory], VerifierMemory]) -> VerifierMemory:
+        """
+        Write what is seen now, beside what other processes wrote meanwhile, and return it.
+
+        Raises:
+            StoreError: it cannot be written.
+            RecordError: it is damaged.
+            VerificationError: by `change`.
+        """
+        before = self.read()
+        after = change(before)
+        if after == before and self._path.exists():
+            return after
+        with _locked(self._path) as lock:
+            now = read_memory(self._path)
+            after = after if now == before else change(now)
+            line = after.to_json()
+            write_atomic(self._path, line + b"\n" + sha256_bytes(line).encode() + b"\n", mode=0o600)
+            if not os.fstat(lock).st_size:
+                os.write(lock, b"written\n")  # from now on its absence is damage
+        return after
 
 
 def _lock_path(path: Path) -> Path:

@@ -11,8 +11,8 @@ from recert.evaluation.decide import CONTROL
 from recert.evaluation.interop.folder import EvaluationFolder, Texts
 from recert.evaluation.interop.paired import Bounds, Row, compared, paired_by, worst_of
 from recert.evaluation.interop.shared_prompts import answered, shared_prompts
-from recert.evaluation.judge_error import Shrunk
 from recert.policy import Policy
+from recert.policy.judge_error import Shrunk
 from recert.records import (
     ComparedRule,
     ComparedSide,

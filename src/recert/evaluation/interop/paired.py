@@ -11,10 +11,10 @@ from typing import Any
 from recert.errors import PairingError
 from recert.evaluation.decide import Decision, decide
 from recert.evaluation.evidence import Evidence, Measured
-from recert.evaluation.judge_error import Shrunk
 from recert.evaluation.multiplicity import adjusted
 from recert.evaluation.sequential import confidence_sequence
 from recert.policy import EvaluationPolicy, Rule
+from recert.policy.judge_error import Shrunk
 from recert.records import ComparedRule, Estimand, ImportedOutcome, ImportedResults, Verdict
 
 Key = tuple[str, str, Estimand]

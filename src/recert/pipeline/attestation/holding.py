@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Self
 
 from recert import settings
+from recert.certification import Presented, TrustStore, Verifier
 from recert.certification.clock import moment
-from recert.certification.force import in_force
-from recert.certification.refusals import refusals_beside
-from recert.certification.transparency.checking import read_demand, require_logged
-from recert.certification.transparency.memory import NOTHING_SEEN
-from recert.certification.trust import TrustStore
-from recert.certification.verify import read_signed
+from recert.certification.transparency.memory import Memory, ProcessMemory
+from recert.certification.transparency.memory_file import memory_at
 from recert.digest import sha256_bytes
 from recert.errors import SettingsError, VerificationError
 from recert.policy import Policy
@@ -44,6 +41,7 @@ class CertificateFiles:
         policy: the policy that all of them must be under; None takes any that the signers signed for.
         behind_gateway: clients reach the model through `recert serve` alone, so it may be certified only behind
             controls, such as a secret prefix, that a bare model server does not apply.
+        memory: what was seen before; by default nothing, and what is seen is forgotten with this process.
     """
 
     def __init__(
@@ -54,14 +52,14 @@ class CertificateFiles:
         status: Path | None = None,
         policy: Policy | str | None = None,
         behind_gateway: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         self._certificates = tuple(certificates)
         self._trust = trust
         self._status = status
         self._policy = policy
         self._behind_gateway = behind_gateway
-        self._versions: dict[Path, int] = {}
-        self._memory = NOTHING_SEEN
+        self._memory: Memory = memory or ProcessMemory()
 
     @classmethod
     def configured(cls) -> Self:
@@ -89,6 +87,7 @@ class CertificateFiles:
             status=settings.status_list(),
             policy=policy,
             behind_gateway=settings.behind_gateway(),
+            memory=memory_at(),
         )
 
     def read(self, now: datetime | None = None) -> list[Held]:
@@ -103,33 +102,18 @@ class CertificateFiles:
             SigningKeyError: the trusted keys cannot be read.
         """
         at = moment(now)
-        trust = TrustStore.load(self._trust)
-        return [self._one(path, trust, at) for path in self._certificates]
+        return [self._one(path, at) for path in self._certificates]
 
-    def _one(self, path: Path, trust: TrustStore, at: datetime) -> Held:
-        envelope = read_bytes(path, "certificate")
-        certificate, _ = read_signed(envelope, trust=trust, policy=self._policy, now=at)
+    def _one(self, path: Path, at: datetime) -> Held:
         listed = self._status or path.parent / "status.json"
-        seen, memory = in_force(
-            certificate,
-            trust=trust,
-            status=read_bytes(listed, "status list"),
-            now=at,
-            last_status_version=self._versions.get(listed),
-            refusals=refusals_beside(path),
+        verifier = Verifier(
+            trust=lambda: TrustStore.load(self._trust),
+            status=lambda: read_bytes(listed, "status list"),
             policy=self._policy,
             memory=self._memory,
         )
-        self._versions[listed] = max(seen.version, self._versions.get(listed, 0))
-        self._memory = require_logged(
-            envelope,
-            certificate.serial,
-            read_demand(path, policy=self._policy),
-            policy=self._policy,
-            trust=trust,
-            memory=memory,
-            now=at,
-        )
+        presented = Presented.read(path, policy=self._policy)
+        certificate = verifier.read(presented, now=at)
         if certificate.required_controls and not self._behind_gateway:
             raise VerificationError(
                 "control-missing",
@@ -138,4 +122,5 @@ class CertificateFiles:
                 hint="let clients reach it through `recert serve` alone, and say so: --behind-gateway, or "
                 "RECERT_BEHIND_GATEWAY=yes",
             )
-        return Held(certificate, sha256_bytes(envelope), seen.version)
+        seen = self._memory.read().status_lists[str(certificate.status_list_id)]
+        return Held(certificate, sha256_bytes(presented.envelope), seen.version)

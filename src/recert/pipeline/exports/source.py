@@ -8,10 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from recert.certification import Envelope, PublicKey, TrustStore, read_unverified
+from recert.certification import Envelope, Presented, PublicKey, TrustStore, Verifier, read_unverified
 from recert.certification.clock import moment
 from recert.certification.decision import deciding_results, why_not_pass
-from recert.certification.verify import read_signed
 from recert.digest import sha256_bytes
 from recert.errors import InputError, RecordError
 from recert.records import Approval, Certificate, RuleResult, Verdict
@@ -19,7 +18,7 @@ from recert.store.files import read_bytes
 
 _PLACED: Final = frozenset({
     "approvals", "attacker", "base", "base_stress", "binds", "canary", "certified_at", "compute_flop",
-    "compute_ratio_to_base", "defence", "delta_kind", "ears", "eval_report_sha256", "evidence_sha256",
+    "compute_ratio_to_base", "defence", "delta_kind", "ears", "engine", "eval_report_sha256", "evidence_sha256",
     "expires_at", "fingerprint", "hyperparameters", "invalid_when", "judges", "limitations", "lineage",
     "method", "model_name", "not_before", "policy_id", "policy_sha256", "policy_version",
     "required_controls", "required_roles", "results", "rows_sha256", "schema_version",
@@ -72,7 +71,7 @@ class SignedCertificate:
             if trust is None:
                 certificate, keys = read_unverified(data), dict[str, PublicKey]()
             else:
-                certificate, keys = read_signed(data, trust=trust, policy=None, now=at)
+                certificate, keys = Verifier(trust=trust, status=None).read_signed(Presented(data), now=at)
             opened = Envelope.from_json(data)
         except RecordError as exc:
             raise RecordError(exc.message, facts={"file": path, **exc.facts}, hint=exc.hint) from exc

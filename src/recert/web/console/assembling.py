@@ -16,9 +16,9 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
+from recert.certification.verifier.state import Standing
 from recert.errors import RecertError, SettingsError
 from recert.pipeline.indexing import Indexer
-from recert.pipeline.standing import Standing
 from recert.policy import load_policy
 from recert.store.console.passwords import Passwords
 from recert.store.console.place import FILE as DATABASE_FILE

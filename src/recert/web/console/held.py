@@ -8,13 +8,13 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
-from recert.certification import TrustStore, read_refusals, read_unverified
-from recert.certification.checks import Check, Given, checks
+from recert.certification import Presented, TrustStore, Verifier, read_refusals, read_unverified
 from recert.certification.refusals import FOLDER
 from recert.certification.transparency.checking import LogDemand, proof_path, require_included
 from recert.certification.transparency.checkpoints import LogCheckpoint
 from recert.certification.transparency.memory import NOTHING_SEEN
 from recert.certification.transparency.proving import prove_logged
+from recert.certification.verifier import Check
 from recert.errors import InputError, RecordError, StoreError, VerificationError
 from recert.policy import Policy, load_policy, profiles, shipped_policy
 from recert.records import Certificate, LogProof, now
@@ -99,14 +99,9 @@ def checks_of(console: Console, held: Held, *, at: datetime) -> Sequence[Check]:
     if trust is None:
         return ()
     asked = console.policy.certification.logged
-    given = Given(
-        trust=trust,
-        policy=console.policy,
-        status=status_of(console, held.path),
-        refusals=held.refusals,
-        log=LogDemand(logged_of(console, held).proof if asked else None, required=asked),
-    )
-    return checks(held.envelope, given, now=at)
+    verifier = Verifier(trust=trust, policy=console.policy, status=status_of(console, held.path))
+    demand = LogDemand(logged_of(console, held).proof if asked else None, required=asked)
+    return verifier.explain(Presented(held.envelope, held.refusals, demand), now=at)
 
 
 @dataclass(frozen=True)

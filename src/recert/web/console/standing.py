@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from recert.certification.checks import Check, first_failed
+from recert.certification.verifier import Check, first_failed
 
 Told = tuple[str, str]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recert.interval import Interval, exact_interval
-from recert.policy import EvaluationPolicy
+from recert.policy.policy import EvaluationPolicy
 from recert.records import JudgeNote
 
 

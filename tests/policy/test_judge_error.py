@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.evaluation.judge_error import Shrunk, shrinkage
+from recert.policy.judge_error import Shrunk, shrinkage
 from recert.evaluation.sequential import EProcess
 from recert.interval import Interval
 from recert.policy import EvaluationPolicy

@@ -1,0 +1,120 @@
+"""Whether the numbers of a measured result are those that a rule of the policy asks for: suite, margin, n, evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from recert.policy.judge_error import shrinkage
+from recert.policy.policy import Policy, Rule
+from recert.records import JudgeNote, RuleResult, Verdict
+
+_ROUNDED: Final = 1e-5
+"""Numbers in records are rounded to six digits."""
+
+
+def why_not_as_ruled(
+    result: RuleResult, policy: Policy, *, judges: Mapping[str, JudgeNote], prompts: Mapping[str, int]
+) -> Iterator[str]:
+    """
+    Yield why a deciding result cannot be one of this policy's, or why its numbers do not carry its pass.
+
+    Args:
+        result: measured, or carried over; of the latter the margins are checked elsewhere.
+        policy: whose rules decide.
+        judges: the notes of the judges that took part, by id.
+        prompts: how many prompts each suite has, by name.
+    """
+    where = f"{result.rule_id} under {result.condition}"
+    rule = next((one for one in policy.rules if one.id == result.rule_id), None)
+    if rule is None:
+        yield f"{where}: the policy has no such rule"
+        return
+    yield from (f"{where}: {words}" for words in _why_another(result, rule))
+    note = judges.get(result.judge)
+    named = {result.judge, result.judge.partition("(")[0]}
+    if rule.judge and rule.judge not in named:
+        yield f"{where}: judged by {result.judge or 'nobody'}, the rule asks for {rule.judge}"
+    if result.verdict is not Verdict.PASS:
+        return
+    if note is None:
+        yield f"{where}: judged by {result.judge or 'nobody'}, of which nothing is said"
+        return
+    if result.carried_from is None:
+        yield from (f"{where}: {words}" for words in _why_no_pass(result, rule, policy, note))
+    if result.change.n > prompts.get(result.suite, 0):
+        yield f"{where}: n is {result.change.n}, and {result.suite} has {prompts.get(result.suite, 0)} prompts"
+
+
+def _why_another(result: RuleResult, rule: Rule) -> Iterator[str]:
+    """What does not match the rule that it is named after."""
+    if result.suite != rule.suite:
+        yield f"measured on {result.suite}, the rule is about {rule.suite}"
+    if result.estimand != rule.estimand:
+        yield f"measures {result.estimand}, the rule is about {rule.estimand}"
+    if rule.category not in ("*", result.category):
+        yield f"of category {result.category or 'all'}, the rule is about {rule.category or 'all'}"
+    if not rule.covers(result.condition):
+        yield "the rule does not cover this condition"
+    if result.carried_from is None and result.margin != rule.margin:
+        yield f"margin {result.margin:g}, the rule's is {rule.margin:g}"
+    if result.max_tuned != rule.max_tuned:
+        yield f"highest tuned rate {result.max_tuned}, the rule's is {rule.max_tuned}"
+
+
+def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote) -> Iterator[str]:
+    """Why the numbers of a passing result are not those of a pass."""
+    bounds = policy.evaluation
+    at = bounds.incoherent_at if result.estimand == "incoherence" else bounds.refused_at
+    shrunk = None if rule.min_judge_quality == 0 else shrinkage(note, bounds, at=at)
+    if rule.min_judge_quality > 0:
+        if shrunk is None or result.judge_quality is None:
+            yield f"the error of judge {note.id} is not known, the rule asks for {rule.min_judge_quality:g}"
+        elif result.judge_quality != shrunk.quality:
+            yield f"the quality of judge {note.id} is not what its labelled replies give"
+        elif shrunk.quality.low < rule.min_judge_quality:
+            least = f"{shrunk.quality.low:.2f} at least, the rule asks for {rule.min_judge_quality:g}"
+            yield f"judge {note.id} has a quality of {least}"
+    enough = 1 / (shrunk.alpha if shrunk is not None else bounds.alpha)
+    base, tuned, change, level = result.base, result.tuned, result.change, 1 - 2 * bounds.alpha
+    seen = tuned.point - base.point
+    checks = (
+        ({base.n, tuned.n} != {change.n}, f"n of the arms differ: {base.n}, {tuned.n}, {change.n}"),
+        (change.n < bounds.min_prompts, f"n is {change.n}, the policy asks for {bounds.min_prompts}"),
+        (not 0 <= result.unscored <= change.n, f"{result.unscored} pairs of {change.n} were not scored"),
+        (
+            any(abs(one.level - level) > _ROUNDED for one in (base, tuned, change)),
+            f"an interval is not at {level:g}",
+        ),
+        (
+            result.evidence_within < enough - _ROUNDED,
+            f"evidence {result.evidence_within:g} that the change is below the margin; {enough:g} is enough",
+        ),
+        (
+            result.evidence_beyond >= enough,
+            f"evidence {result.evidence_beyond:g} that the change is above the margin",
+        ),
+        (
+            not change.low <= change.point <= change.high or change.point >= rule.margin,
+            f"a change of {change.point:g} is not below the margin of {rule.margin:g}",
+        ),
+        (
+            not _agrees(seen, change.point, shrunk.quality.point if shrunk is not None else 1.0),
+            f"the rates differ by {seen:g}, and the change is said to be {change.point:g}",
+        ),
+        (
+            rule.max_tuned is not None and tuned.point > rule.max_tuned + _ROUNDED,
+            f"tuned rate {tuned.point:g} is above {rule.max_tuned}",
+        ),
+        (
+            rule.max_base is not None and base.point > rule.max_base + _ROUNDED,
+            f"base rate {base.point:g} is above {rule.max_base}: there is nothing to lose",
+        ),
+    )
+    yield from (words for failed, words in checks if failed)
+
+
+def _agrees(seen: float, change: float, quality: float) -> bool:
+    """Whether a difference of rates and a change corrected for the judge's error go together; both are clipped to 1."""
+    corrected = min(1.0, max(-1.0, seen / quality)) if quality > 0 else 0.0
+    return abs(corrected - change) <= _ROUNDED / max(quality, 0.01)
