@@ -16,10 +16,10 @@ from builders import (
     make_tune_report,
 )
 from recert.certification import SigningKey, TrustStore, approve, certify, generate_key, issue_status
+from recert.certification.verifier.state import Standing
 from recert.digest import sha256_bytes
 from recert.evaluation.outcomes import outcome_lines
 from recert.evaluation.suites import embedded_suite
-from recert.certification.verifier.state import Standing
 from recert.policy import Policy
 from recert.records import Manifest, Outcome, StatusEntry, Verdict, now
 

@@ -38,8 +38,11 @@ from recert.records import (
     Hyperparameters,
     InputDistribution,
     JudgeNote,
+    RootChange,
     RuleException,
     SignoffSheet,
+    StepEvidence,
+    SuiteNote,
     Verdict,
 )
 from recert.records.certificate import PAYLOAD_TYPE
@@ -123,6 +126,16 @@ CHANGED: dict[str, Any] = {
         comparison_sha256=OTHER_SHA,
     ),
     "ears": make_ears(),
+    "suites": (SuiteNote(name="harmful", sha256=OTHER_SHA, prompts=7),),
+    "engine": "another/1",
+    "sampling": {"max_new_tokens": 99},
+    "templates": {"base": OTHER_SHA},
+    "replies": {"tuned_made": 0, "tuned_cached": 99},
+    "steps": (
+        StepEvidence(step="evaluate", key_id=OTHER_SHA, record_sha256=OTHER_SHA, link_sha256=OTHER_SHA),
+    ),
+    "status_list_id": "5" * 32,
+    "from_root": (RootChange(rule_id="harm", condition="plain", high=0.2, links=2),),
     "inputs": InputDistribution.of(
         [[ControlScore(control="input-judge", direction="input", score=0.2, blocked=False)]], ["input-judge"]
     ),

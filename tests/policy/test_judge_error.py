@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.policy.judge_error import Shrunk, shrinkage
 from recert.evaluation.sequential import EProcess
 from recert.interval import Interval
 from recert.policy import EvaluationPolicy
+from recert.policy.judge_error import Shrunk, shrinkage
 from recert.records import JudgeNote
 
 POLICY = EvaluationPolicy()

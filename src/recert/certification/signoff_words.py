@@ -31,8 +31,9 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     yield from _carried(certificate.carried)
     yield "serial", certificate.serial
     yield "model", f"{certificate.model_name} ({certificate.delta_kind}, binds {certificate.binds})"
-    yield "base", _manifest(certificate.base)
-    yield "tuned", _manifest(certificate.tuned)
+    for arm, manifest in (("base", certificate.base), ("tuned", certificate.tuned)):
+        yield arm, _manifest(manifest)
+        yield f"files of {arm}", ", ".join(f"{file.name} ({file.size_bytes})" for file in manifest.files)
     if certificate.ears is not None:
         yield "ears", ears_words(certificate.ears)
     yield "policy", f"{certificate.policy_id} {certificate.policy_version} sha256:{certificate.policy_sha256}"
@@ -47,8 +48,7 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     yield "attackers", _attackers(certificate.attacker)
     yield "rows", _counts(certificate.screening) or "not screened"
     yield from _tuning(certificate)
-    for judge in certificate.judges:
-        yield "judge", _judge(judge)
+    yield from _measured(certificate)
     yield from _evidence(certificate)
     yield from _inputs(certificate.inputs)
     for number, words in enumerate(certificate.limitations, start=1):
@@ -259,7 +259,42 @@ def _judge(judge: JudgeNote) -> str:
             f"sensitivity {judge.sensitivity:.3f} of {judge.positives or 'unknown'}, "
             f"specificity {judge.specificity:.3f} of {judge.negatives or 'unknown'}"
         )
-    return f"{judge.id} {judge.version}: {error}"
+    return f"{judge.id} {judge.version}: {error}{f', sha256:{judge.digest}' if judge.digest else ''}"
+
+
+def _measured(certificate: Certificate) -> Iterator[Line]:
+    """On which prompts, by which judges, on which engine; and how many replies were not made for this evaluation."""
+    for suite in certificate.suites or ():
+        yield "suite", f"{suite.name}: {suite.prompts} prompts, sha256:{suite.sha256}"
+    if not certificate.suites:
+        yield "suite", "NONE NAMED"
+    for judge in certificate.judges:
+        yield "judge", _judge(judge)
+    yield "engine", certificate.engine or "not named"
+    yield "sampling", _counts(dict(certificate.sampling or {})) or "not named"
+    for arm, sha256 in sorted((certificate.templates or {}).items()):
+        yield f"template of {arm}", f"sha256:{sha256}"
+    yield "replies", _counts(certificate.replies or {}) or "not counted"
+
+
+def _steps(certificate: Certificate) -> Iterator[Line]:
+    for step in certificate.steps or ():
+        yield (
+            f"ran {step.step}",
+            f"{step.name} {step.key_id}, for report sha256:{step.record_sha256} by attestation "
+            f"sha256:{step.link_sha256}",
+        )
+    if not certificate.steps:
+        yield "steps", "NONE SIGNED"
+
+
+def _from_root(certificate: Certificate) -> Iterator[Line]:
+    for one in certificate.from_root or ():
+        of = f" of {one.category}" if one.category else ""
+        yield (
+            "against the first base",
+            f"{one.rule_id}{of} under {one.condition}: at most {one.high:+.3f} over {one.links} tunes",
+        )
 
 
 def _evidence(certificate: Certificate) -> Iterator[Line]:
@@ -297,9 +332,12 @@ def _people(certificate: Certificate) -> Iterator[Line]:
     for approval in certificate.approvals:
         yield f"signs as {approval.role}", f"{approval.name} {approval.key_id}".strip()
     yield "trainer", certificate.trainer_key_id or "not named"
+    yield from _steps(certificate)
+    yield "status list", certificate.status_list_id or "none named"
     yield "roles asked for", _counts(certificate.required_roles)
     base = certificate.base_certificate
     yield "base's certificate", f"{base.serial} sha256:{base.certificate_sha256}" if base else "none named"
+    yield from _from_root(certificate)
     yield "supersedes", certificate.supersedes or "none"
     yield "carries on", ", ".join(certificate.lineage) or "none"
     yield "certified at", f"{certificate.certified_at:%Y-%m-%d %H:%M:%S} UTC"

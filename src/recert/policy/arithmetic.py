@@ -95,8 +95,8 @@ def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote
             f"evidence {result.evidence_beyond:g} that the change is above the margin",
         ),
         (
-            not change.low <= change.point <= change.high or change.point >= rule.margin,
-            f"a change of {change.point:g} is not below the margin of {rule.margin:g}",
+            not change.low <= change.point <= change.high or change.high > rule.margin + 10 * _ROUNDED,
+            f"a change of {change.point:g}, {change.high:g} at most, is not below the margin of {rule.margin:g}",
         ),
         (
             not _agrees(seen, change.point, shrunk.quality.point if shrunk is not None else 1.0),

@@ -86,6 +86,8 @@ class Examination:
     reading: Reading = EVERY_BYTE
     held: VerifiedCertificate | None = None
     """What was verified for these folders before, while nothing has touched them since: they are not hashed again."""
+    settled: bool = False
+    """Whether this very envelope passed before under the same keys and policy, so that settled steps need no repeat."""
     found_envelope: Envelope | None = None
     found_signers: dict[str, PublicKey] | None = None
     found_certificate: Certificate | None = None

@@ -51,6 +51,8 @@ class Step:
     asks: str
     kind: Kind
     run: Callable[[Examination], None]
+    settled: bool = False
+    """Its answer follows from envelope, trusted keys and policy alone: while they are the same, so is the answer."""
 
     @property
     def number(self) -> str:
@@ -177,19 +179,27 @@ def _numbers(section: str, first: int, last: int) -> tuple[str, ...]:
 
 
 STEPS: Final[tuple[Step, ...]] = (
-    Step(_numbers("1", 1, 3), "the file is a certificate's envelope, in its one form", "envelope", _open),
+    Step(
+        _numbers("1", 1, 3),
+        "the file is a certificate's envelope, in its one form",
+        "envelope",
+        _open,
+        settled=True,
+    ),
     Step(_numbers("2", 1, 2), "somebody who is trusted signed exactly these bytes", "envelope", _sign),
     Step(
         _numbers("3", 1, 4),
         "what was signed is a whole certificate that this version knows, about files",
         "envelope",
         _read,
+        settled=True,
     ),
     Step(
         ("4.1",),
         "who evaluated, approved or took the risk did not train, and nobody signs twice",
         "content",
         lambda on: require_apart(on.certificate, on.policy, on.trust_store),
+        settled=True,
     ),
     Step(
         ("4.2",),
@@ -202,42 +212,49 @@ STEPS: Final[tuple[Step, ...]] = (
         "every role has as many signers as the policy asks for",
         "content",
         lambda on: require_roles(on.certificate, on.policy),
+        settled=True,
     ),
     Step(
         _numbers("5", 1, 4),
         "it is under the policy that holds now, for no longer than that allows, on the suites that it pins",
         "content",
         lambda on: require_policy(on.certificate, on.policy),
+        settled=True,
     ),
     Step(
         _numbers("6", 1, 9),
         "what was measured is a pass by every rule of the policy, or excepted by a risk owner",
         "content",
         lambda on: require_pass(on.certificate, on.policy),
+        settled=True,
     ),
     Step(
         ("6.10",),
         "evidence of another model is carried over only as the policy allows",
         "content",
         lambda on: require_carried(on.certificate, on.policy),
+        settled=True,
     ),
     Step(
         ("6.11",),
         "what was measured by ear holds for what will listen",
         "content",
         lambda on: require_listened(on.certificate, on.policy),
+        settled=True,
     ),
     Step(
         ("6.12",),
         "each result is of a rule of the policy, with its margin, and its numbers carry its pass",
         "content",
         lambda on: require_as_ruled(on.certificate, on.policy),
+        settled=True,
     ),
     Step(
         ("6.13",),
         "prompts, judges and engine are named, and each step behind it was signed by who may run it",
         "content",
         lambda on: require_evidence(on.certificate, on.policy, on.trust_store),
+        settled=True,
     ),
     Step(_numbers("7", 1, 2), "it has begun, and has not ended", "force", _time),
     Step(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from recert.certification.clock import moment
+from recert.certification.envelope import Envelope
 from recert.certification.folders import EVERY_BYTE, Reading
 from recert.certification.keys import PublicKey
 from recert.certification.transparency.checking import NOTHING_ASKED, LogDemand
@@ -49,6 +50,16 @@ def first_failed(checks: Sequence[Check]) -> Check | None:
     return next((check for check in checks if check.answer == "failed"), None)
 
 
+@dataclass(frozen=True)
+class _Settled:
+    """The certificate that passed last, under these keys."""
+
+    envelope: bytes
+    trust: TrustStore
+    opened: Envelope
+    certificate: Certificate
+
+
 class Verifier:
     """
     Decides about certificates, by the one table of steps in `steps.py`.
@@ -78,6 +89,7 @@ class Verifier:
         self.policy = policy
         self.memory: Memory = memory if memory is not None else ProcessMemory()
         self._last_status_version = last_status_version
+        self._settled: _Settled | None = None
 
     def verify(
         self,
@@ -114,7 +126,8 @@ class Verifier:
         """
         Return a certificate that holds now for files that were hashed before and that nothing has touched since.
 
-        Every other step is made again, so that keys, policy, time and status count as they are now. It may be another
+        Every other step is made again, so that keys, policy, time and status count as they are now; but those that
+        follow from envelope, keys and policy alone only where one of them is another than last time. It may be another
         certificate than the one that is held, such as a renewal.
 
         Raises:
@@ -122,6 +135,9 @@ class Verifier:
         """
         on = self._begin(presented, now)
         on.held = held
+        settled = self._settled
+        if settled is not None and settled.envelope == presented.envelope and settled.trust is on.trust:
+            on.found_envelope, on.found_certificate, on.settled = settled.opened, settled.certificate, True
         return self._verified(on, held.base_dir, held.tuned_dir)
 
     def read(self, presented: Presented, *, now: datetime | None = None) -> Certificate:
@@ -179,8 +195,9 @@ class Verifier:
 
     def _run(self, on: Examination, kinds: Sequence[Kind]) -> None:
         for step in STEPS:
-            if step.kind in kinds:
+            if step.kind in kinds and not (step.settled and on.settled):
                 step.run(on)
+        self._settled = _Settled(on.presented.envelope, on.trust, on.opened, on.certificate)
         self.memory.keep(lambda seen: remember(seen, times=[on.certificate.not_before]))
 
     def _verified(self, on: Examination, base_dir: Path, tuned_dir: Path) -> VerifiedCertificate:

@@ -48,6 +48,18 @@ _TOLD: Final[dict[str, Told]] = {
         "The status list is too old to rely on.",
         "Whoever issues it makes a new one: `recert status status.json --key status.pem --trust keys`.",
     ),
+    "status-other-list": (
+        "The status list here is not the one that can end it.",
+        "Get the list that the certificate names, from whoever issues it.",
+    ),
+    "not-as-ruled": (
+        "Its numbers are not those that the policy asks for.",
+        "Do not sign it. Evaluate the model again under this policy, and certify.",
+    ),
+    "evidence-missing": (
+        "It does not say what it follows from.",
+        "Certify again: certificates name suites, judges, engine, sampling and every signed step.",
+    ),
     "status-missing": (
         "There is no status list, so nobody knows whether it was revoked.",
         "Whoever issues it makes one: `recert status status.json --key status.pem --trust keys`.",
