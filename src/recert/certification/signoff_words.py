@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from recert.certification.decision import deciding_results
 from recert.interval import Interval, exact_interval
@@ -271,7 +271,7 @@ def _measured(certificate: Certificate) -> Iterator[Line]:
     for judge in certificate.judges:
         yield "judge", _judge(judge)
     yield "engine", certificate.engine or "not named"
-    yield "sampling", _counts(dict(certificate.sampling or {})) or "not named"
+    yield "sampling", _counts(certificate.sampling or {}) or "not named"
     for arm, sha256 in sorted((certificate.templates or {}).items()):
         yield f"template of {arm}", f"sha256:{sha256}"
     yield "replies", _counts(certificate.replies or {}) or "not counted"
@@ -345,5 +345,5 @@ def _people(certificate: Certificate) -> Iterator[Line]:
     yield "EXPIRES", f"{certificate.expires_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _counts(values: dict[str, int] | dict[str, object]) -> str:
+def _counts(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
