@@ -45,13 +45,13 @@ def approve(
 
     Exit 0: signed, or the refusal is recorded, 1: you said no, or the policy does, 2: could not.
     """
-    from recert.certification import TrustStore, keep_refusal, read_unverified, require_named
+    from recert.certification import keep_refusal, read_unverified, require_named
     from recert.certification import refuse as refuse_to_sign
     from recert.certification.approving import approve_file, require_agreed
     from recert.certification.refusals import withdrawals
     from recert.certification.signoff import own_refusals, signoff_sheet
-    from recert.cli.printing import data
-    from recert.cli.signing import load_policy_of, load_refusals, load_signer, refusals_path
+    from recert.cli.printing import agree, data
+    from recert.cli.signing import load_policy_of, load_refusals, load_signer, load_trust, refusals_path
     from recert.cli.signoff import draw
     from recert.errors import InputError, RecordError
     from recert.store.files import read_bytes
@@ -67,7 +67,7 @@ def approve(
     sheet = signoff_sheet(
         envelope,
         policy=load_policy_of(said, policy),
-        trust=TrustStore.load(trust) if trust else None,
+        trust=load_trust(trust) if trust else None,
         refusals=known,
     )
     signer = load_signer(key, signer_command)
@@ -76,7 +76,7 @@ def approve(
     if as_json:
         data(sheet)
     if refuse is not None:
-        _agree("Record that you refuse?", yes=yes)
+        agree("Record that you refuse?", yes=yes)
         typer.echo(keep_refusal(folder, refuse_to_sign(envelope, signer, refuse)), err=as_json)
         return
     own = own_refusals(sheet, said, signer.key_id)
@@ -85,7 +85,7 @@ def approve(
     if signs:
         require_named(said, signer)
         _require_ready(sheet)
-    _agree("Sign it?" if signs else "Take your refusal back?", yes=yes)
+    agree("Sign it?" if signs else "Take your refusal back?", yes=yes)
     if withdraw is not None:
         for back in withdrawals(known, own, signer, withdraw):
             typer.echo(keep_refusal(folder, back), err=as_json)
@@ -104,17 +104,4 @@ def _require_ready(sheet: SignoffSheet) -> None:
         talk().print("not signed: the policy asks for what is not there", style="bold")
         for item in sheet.missing:
             typer.echo(f"{item.asked}: {item.words}")
-        raise typer.Exit(NO)
-
-
-def _agree(question: str, *, yes: bool) -> None:
-    """Return when somebody said yes; who says no ends the command with 1, who says nothing with 2."""
-    from recert.cli.printing import NO
-    from recert.errors import InputError
-
-    try:
-        agreed = yes or typer.confirm(question, err=True)
-    except typer.Abort as exc:  # Ctrl-C, or nobody there to ask
-        raise InputError("nobody said yes or no", hint="answer y or n, or give --yes") from exc
-    if not agreed:
         raise typer.Exit(NO)

@@ -117,8 +117,8 @@ def _deployment(
     reply_judge: str,
     **more: Any,
 ) -> Deployment:
-    from recert.certification import TrustStore
     from recert.cli.loading import load_base, load_guards, load_secret, status_path
+    from recert.cli.signing import load_trust
     from recert.errors import InputError
     from recert.pipeline.deploy import Deployment
     from recert.pipeline.models_file import reply_judge_at
@@ -131,7 +131,7 @@ def _deployment(
         certificate,
         base_dir=load_base(base),
         tuned_dir=model,
-        trust=TrustStore.load(trust),
+        trust=load_trust(trust),
         status=status_path(certificate, status),
         policy=bounds,
         secret=load_secret(secret),

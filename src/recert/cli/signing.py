@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from recert.certification import CertifiedBase, SigningKey
+    from recert.certification import CertifiedBase, SigningKey, TrustStore
     from recert.policy import Policy
     from recert.records import Certificate
 
@@ -24,6 +24,23 @@ def load_refusals(certificate: Path, given: Path | None) -> tuple[bytes, ...]:
     from recert.certification.refusals import read_refusals
 
     return read_refusals(refusals_path(certificate, given), required=given is not None)
+
+
+def load_trust(path: Path) -> TrustStore:
+    """
+    Return the trust store, and say on stderr where it is an unsafe one.
+
+    Raises:
+        SigningKeyError, VerificationError: as `TrustStore.load`.
+    """
+    from recert.certification import TrustStore
+    from recert.certification.trust import unsafe_words
+    from recert.cli.printing import talk
+
+    trust = TrustStore.load(path)
+    if trust.unsafe:
+        talk().print(f"warning: {unsafe_words(trust)}", soft_wrap=True)
+    return trust
 
 
 def load_signer(key: Path, command: str | None) -> SigningKey:
