@@ -45,13 +45,13 @@ def approve(
 
     Exit 0: signed, or the refusal is recorded, 1: you said no, or the policy does, 2: could not.
     """
-    from recert.certification import keep_refusal, read_unverified, require_named
+    from recert.certification import TrustStore, keep_refusal, read_unverified, require_named
     from recert.certification import refuse as refuse_to_sign
     from recert.certification.approving import approve_file, require_agreed
     from recert.certification.refusals import withdrawals
     from recert.certification.signoff import own_refusals, signoff_sheet
     from recert.cli.printing import agree, data
-    from recert.cli.signing import load_policy_of, load_refusals, load_signer, load_trust, refusals_path
+    from recert.cli.signing import load_policy_of, load_refusals, load_signer, refusals_path, say_unsafe
     from recert.cli.signoff import draw
     from recert.errors import InputError, RecordError
     from recert.store.files import read_bytes
@@ -64,15 +64,18 @@ def approve(
     except RecordError as exc:
         raise RecordError(exc.message, facts={"file": certificate, **exc.facts}, hint=exc.hint) from exc
     known = load_refusals(certificate, refusals)
+    trusted = TrustStore.load(trust) if trust else None
     sheet = signoff_sheet(
         envelope,
         policy=load_policy_of(said, policy),
-        trust=load_trust(trust) if trust else None,
+        trust=trusted,
         refusals=known,
     )
     signer = load_signer(key, signer_command)
     folder = refusals_path(certificate, refusals)
     draw(sheet, title="You are about to sign" if refuse is None else "You refuse")
+    if trusted is not None:
+        say_unsafe(trusted)
     if as_json:
         data(sheet)
     if refuse is not None:

@@ -26,21 +26,13 @@ def load_refusals(certificate: Path, given: Path | None) -> tuple[bytes, ...]:
     return read_refusals(refusals_path(certificate, given), required=given is not None)
 
 
-def load_trust(path: Path) -> TrustStore:
-    """
-    Return the trust store, and say on stderr where it is an unsafe one.
-
-    Raises:
-        SigningKeyError, VerificationError: as `TrustStore.load`.
-    """
-    from recert.certification import TrustStore
+def say_unsafe(trust: TrustStore) -> None:
+    """Say on stderr where a trust store is an unsafe one, and what the way out is."""
     from recert.certification.trust import unsafe_words
     from recert.cli.printing import talk
 
-    trust = TrustStore.load(path)
     if trust.unsafe:
         talk().print(f"warning: {unsafe_words(trust)}", soft_wrap=True)
-    return trust
 
 
 def load_signer(key: Path, command: str | None) -> SigningKey:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -227,11 +228,14 @@ def sign(
     from recert.cli.printing import agree
     from recert.cli.signing import load_signers
 
-    shown = read_pending(folder)
     signers = load_signers(key, signer_command or [])
+    with _could_not_go_on():
+        shown = read_pending(folder)
     _say_changes(shown)
     agree("Sign it?", yes=yes)
-    _say(folder, sign_root(folder, signers=signers, shown=shown), changes=False)
+    with _could_not_go_on():
+        signed = sign_root(folder, signers=signers, shown=shown)
+    _say(folder, signed, changes=False)
 
 
 def _change(
@@ -245,7 +249,20 @@ def _change(
     from recert.records import now
 
     signers = load_signers(key, signer_command or [])
-    _say(folder, change_root(folder, change, signers=signers, now=now()))
+    with _could_not_go_on():
+        proposed = change_root(folder, change, signers=signers, now=now())
+    _say(folder, proposed)
+
+
+@contextmanager
+def _could_not_go_on() -> Iterator[None]:
+    """A root that is refused is no answer here: nothing was asked of it but to go on from it."""
+    from recert.errors import RecordError, VerificationError
+
+    try:
+        yield
+    except VerificationError as exc:
+        raise RecordError(exc.message, facts={"reason": exc.reason, **exc.facts}, hint=exc.hint) from exc
 
 
 def _say(folder: Path, proposed: ProposedRoot, *, changes: bool = True) -> None:

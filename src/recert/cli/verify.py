@@ -82,11 +82,11 @@ def verify(
 
     Exit 0: it holds, 1: it does not, 2: no answer.
     """
-    from recert.certification import require_from
+    from recert.certification import TrustStore, require_from
     from recert.certification.transparency.checking import read_demand
     from recert.cli.loading import load_base, load_status
     from recert.cli.printing import data, sheet
-    from recert.cli.signing import load_certified_base, load_refusals, load_trust
+    from recert.cli.signing import load_certified_base, load_refusals, say_unsafe
     from recert.cli.signoff import draw_exceptions
     from recert.policy.expected import expected_policy
     from recert.store.files import read_bytes
@@ -94,7 +94,7 @@ def verify(
     known = _known_files(cached=cached, blake3=blake3) if cached or blake3 else None
     envelope, under = read_bytes(certificate, "certificate"), expected_policy(policy)
     asked: dict[str, Any] = {
-        "trust": load_trust(trust),
+        "trust": TrustStore.load(trust),
         "status": load_status(certificate, status),
         "policy": under,
         "refusals": load_refusals(certificate, refusals),
@@ -109,6 +109,7 @@ def verify(
     if base_certificate is not None:
         require_from(verified.certificate, load_certified_base(base_certificate, trust, base_policy))
     draw_exceptions(verified.certificate.exceptions or ())
+    say_unsafe(asked["trust"])
     if as_json:
         data(verified.certificate)
         return
