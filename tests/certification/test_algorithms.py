@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
@@ -26,7 +27,7 @@ from recert.certification import (
     load_public_key,
     public_path,
 )
-from recert.certification.algorithms import _ORDER, in_one_form
+from recert.certification.algorithms import _ORDER, in_one_form, is_public
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import SigningKeyError
 
@@ -191,3 +192,89 @@ def _signers() -> list[SigningKey]:
 
 SIGNERS = _signers()
 KEYS = [key.public for key in SIGNERS]
+
+
+P = 2**255 - 19
+D = -121665 * pow(121666, -1, P) % P
+LOW_ORDER = (
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "0100000000000000000000000000000000000000000000000000000000000080",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+)
+"""The eight points of order 1, 2, 4 and 8, and their encodings that are not canonical: all fourteen there are."""
+
+
+def _added(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    """Return the sum of two points of the curve, by RFC 8032's formulas."""
+    product = D * a[0] * b[0] * a[1] * b[1]
+    x = (a[0] * b[1] + b[0] * a[1]) * pow(1 + product, -1, P)
+    y = (a[1] * b[1] + a[0] * b[0]) * pow(1 - product, -1, P)
+    return x % P, y % P
+
+
+def _point_of(raw: bytes) -> tuple[int, int]:
+    """Return the point that an encoding stands for, read as leniently as libraries do."""
+    whole = int.from_bytes(raw, "little")
+    y, sign = whole % 2**255 % P, whole >> 255
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if x * x % P != square:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    assert x * x % P == square
+    return (x if x & 1 == sign else -x % P), y
+
+
+def test_the_list_of_points_of_low_order_is_whole():
+    """
+    Each of the fourteen encodings is of a point that is nothing after eight additions, and they are all eight points.
+    """
+    points = set()
+    for text in LOW_ORDER:
+        point = _point_of(bytes.fromhex(text))
+        total = (0, 1)
+        for _ in range(8):
+            total = _added(total, point)
+        points.add(point)
+
+        assert total == (0, 1)
+
+    assert len(set(LOW_ORDER)) == 14
+    assert len(points) == 8
+
+
+@pytest.mark.parametrize("text", LOW_ORDER)
+def test_a_point_of_low_order_is_no_key(text):
+    """
+    No encoding of a point of low order, for which anybody can sign, is taken for a public key.
+    """
+    raw = bytes.fromhex(text)
+
+    assert not is_public("ed25519", raw)
+    with pytest.raises(ValueError, match="raw key of ed25519"):
+        PublicKey(key_id=sha256_bytes(raw), public_key=base64.b64encode(raw).decode(), roles=("approver",))
+
+
+def test_an_ed25519_key_has_one_encoding():
+    """
+    A y of p or above is no key, whatever point it would be; nor is a y without a point. One key has one id.
+    """
+    beyond = [(P + y) | (sign << 255) for y in range(19) for sign in (0, 1)]
+    nowhere = [y for y in range(2, 60) if pow((y * y - 1) * (D * y * y + 1), (P - 1) // 2, P) != 1]
+
+    assert nowhere
+    assert not any(is_public("ed25519", n.to_bytes(32, "little")) for n in (*beyond, *nowhere))
+    assert not is_public("ed25519", bytes([9]) * 31)
+    assert all(
+        is_public("ed25519", Ed25519PrivateKey.generate().public_key().public_bytes_raw()) for _ in range(200)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import stat
 import subprocess
@@ -169,3 +170,83 @@ def test_verification_loads_neither_torch_nor_numpy():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert out.stdout.strip() == "[]"
+
+
+MAKE_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from recert.certification import generate_key
+
+path, left = Path(sys.argv[1]), int(sys.argv[2])
+WRITES = {"os.link", "os.rename", "os.remove", "os.chmod", "fcntl.flock"}
+
+def die(event, arguments):
+    global left
+    if event in WRITES or (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(die)
+generate_key(path, "approver", "Ada")
+"""
+"""Makes a key, and is killed before the given write: of an opening, a lock, a link, a renaming or a removal."""
+
+
+def test_a_key_whose_making_was_killed_is_whole_or_counts_for_nothing(tmp_path):
+    """
+    Wherever the process was killed: there is a pair that signs, or the next run makes or finishes one, and no
+    other copy of the private half is left under another name.
+    """
+    killed = 0
+    for at in range(20):
+        path = tmp_path / str(at) / "ada.pem"
+        path.parent.mkdir()
+        done = subprocess.run([sys.executable, "-c", MAKE_AND_DIE, str(path), str(at)], check=False)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -9
+        killed += 1
+        before = path.read_bytes() if path.exists() else None
+        whole = path.exists() and public_path(path).exists()
+        if not whole:
+            with pytest.raises(SigningKeyError):
+                load_key(path)
+            assert not public_path(path).exists()
+            made = generate_key(path, "approver", "Ada")
+            assert load_key(path) == made
+        else:
+            with pytest.raises(SigningKeyError, match="there already"):
+                generate_key(path, "approver", "Ada")
+        assert load_key(path).public.roles == ("approver",)
+        assert before in (None, path.read_bytes())
+        assert path.stat().st_nlink == 1
+    else:
+        pytest.fail("the last run was killed too")
+
+    assert killed >= 6
+
+
+def test_what_no_killed_run_left_is_never_taken_for_a_key(tmp_path):
+    """
+    A private half that is a link, that others may read, or of another algorithm stays as it is: an error.
+    """
+    path = tmp_path / "ada.pem"
+    generate_key(path, "approver", "Ada")
+    public_path(path).unlink()
+    with pytest.raises(SigningKeyError, match=r"no \.pub file"):
+        generate_key(path, "approver", "Ada", algorithm="ecdsa-p256")
+    path.chmod(0o640)
+    with pytest.raises(SigningKeyError, match=r"no \.pub file"):
+        generate_key(path, "approver", "Ada")
+    path.chmod(0o600)
+    (tmp_path / "linked.pem").symlink_to(path)
+    with pytest.raises(SigningKeyError, match=r"no \.pub file"):
+        generate_key(tmp_path / "linked.pem", "approver", "Ada")
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(SigningKeyError, match=r"no \.pub file"):
+            generate_key(path, "approver", "Ada")
+
+    assert not public_path(path).exists()
+    assert generate_key(path, "approver", "Ada").public.name == "Ada"

@@ -139,6 +139,23 @@ def test_whatever_verification_needs_and_lacks_is_no_yes(tmp_path: Path, option:
     assert "Traceback" not in done.stderr
 
 
+def test_keygen_knows_its_roles(tmp_path: Path) -> None:
+    """A role that nothing asks for is refused with those that are known, unless it is said to be a policy's own."""
+    key = tmp_path / "king.pem"
+    refused = run("keygen", key, "--role", "king")
+    left = list(tmp_path.iterdir())
+    made = run("keygen", key, "--role", "king", "--custom-role")
+    key.with_suffix(".pub").unlink()
+    again = run("keygen", key, "--role", "watcher")
+
+    assert (refused.returncode, refused.stdout, left) == (2, "", [])
+    assert "screener, trainer, watcher, audit" in refused.stderr
+    assert "--custom-role" in refused.stderr
+    assert (made.returncode, made.stdout.split()[1]) == (0, "king")
+    assert (again.returncode, again.stdout.split()[0]) == (0, made.stdout.split()[0])
+    assert "finishing the key" in again.stderr
+
+
 def test_a_key_is_never_overwritten_nor_read_when_open(tmp_path: Path) -> None:
     """`keygen` refuses to write over a key; a key that others can read is refused."""
     key = tmp_path / "status.pem"

@@ -24,9 +24,10 @@ class Step:
     shown: list[str] = field(default_factory=list)
 
 
-def _steps(*, model: bool) -> list[Step]:
+def commands_of(page: Path, *, model: bool = False) -> list[Step]:
+    """Return a page's commands; `model` takes those that need the embedded one."""
     steps: list[Step] = []
-    for kind, block in re.findall(r"^```console( model)?\n(.*?)^```$", PAGE.read_text(), re.M | re.S):
+    for kind, block in re.findall(r"^```console( model)?\n(.*?)^```$", page.read_text(), re.M | re.S):
         if bool(kind) != model:
             continue
         for line in block.splitlines():
@@ -40,7 +41,8 @@ def _steps(*, model: bool) -> list[Step]:
     return steps
 
 
-def _run(steps: list[Step], folder: Path) -> None:
+def run_commands(steps: list[Step], folder: Path) -> None:
+    """Run commands in a folder; each must exit as the page announces and print the lines that it shows."""
     bin_folder = folder / ".bin"
     bin_folder.mkdir(exist_ok=True)
     for name, arguments in (("recert", "-m recert"), ("python", "")):
@@ -74,17 +76,17 @@ def _run(steps: list[Step], folder: Path) -> None:
 
 def test_the_page_shows_commands() -> None:
     """The page has commands to run, with and without a model."""
-    assert len(_steps(model=False)) > 15
-    assert _steps(model=True)
+    assert len(commands_of(PAGE)) > 15
+    assert commands_of(PAGE, model=True)
 
 
 def test_the_tutorial_works(tmp_path: Path) -> None:
     """Every command that needs no model exits as announced and prints the lines that are shown."""
-    _run(_steps(model=False), tmp_path)
+    run_commands(commands_of(PAGE), tmp_path)
 
 
 @pytest.mark.model
 def test_the_tutorial_works_on_the_embedded_model(tmp_path: Path) -> None:
     """The same for the commands on the embedded model, after those they build on."""
-    _run([step for step in _steps(model=False) if "rows.jsonl" in step.command], tmp_path)
-    _run(_steps(model=True), tmp_path)
+    run_commands([step for step in commands_of(PAGE) if "rows.jsonl" in step.command], tmp_path)
+    run_commands(commands_of(PAGE, model=True), tmp_path)

@@ -21,6 +21,21 @@ PrivateKey = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 RAW_BYTES: Final[dict[Algorithm, int]] = {"ed25519": 32, "ecdsa-p256": 65}
 """Length of a raw public key: an Ed25519 key, or an uncompressed point of P-256."""
 
+_FIELD: Final = 2**255 - 19
+_CURVE_D: Final = 37095705934669439343138083508754565189542113879843219016388785533085940283555
+"""Of Curve25519 as Ed25519 uses it: -x² + y² = 1 + d·x²·y². Source: RFC 8032, section 5.1."""
+
+_LOW_ORDER_Y: Final = frozenset(
+    {
+        0,
+        1,
+        _FIELD - 1,
+        0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+        _FIELD - 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+    }
+)
+"""Of the eight points of order 1, 2, 4 and 8: with one of them as the key, a signature is good for many messages."""
+
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of the group of P-256. Source: SEC 2, section 2.4.2."""
 
@@ -42,11 +57,17 @@ def raw_public(public: object) -> tuple[Algorithm, bytes] | None:
 
 
 def is_public(algorithm: Algorithm, raw: bytes) -> bool:
-    """Say whether raw bytes are a public key of an algorithm, in its one form; a point must lie on the curve."""
+    """
+    Say whether raw bytes are a public key of an algorithm, in its one form.
+
+    A point must lie on the curve; of Ed25519 it must not be of low order, for which anybody can sign.
+    """
     if len(raw) != RAW_BYTES[algorithm]:
         return False
+    if algorithm == "ed25519":
+        return _is_ed25519_point(raw)
     try:
-        _point(raw) if algorithm == "ecdsa-p256" else Ed25519PublicKey.from_public_bytes(raw)
+        _point(raw)
     except ValueError:
         return False
     return True
@@ -104,6 +125,16 @@ def readings(algorithm: Algorithm, given: bytes) -> list[bytes]:
     with suppress(ValueError):
         found.append(in_one_form(given))
     return found
+
+
+def _is_ed25519_point(raw: bytes) -> bool:
+    """Say whether 32 bytes are the canonical encoding of a point of the curve that is not of low order."""
+    y = int.from_bytes(raw, "little") & (2**255 - 1)
+    if y >= _FIELD or y in _LOW_ORDER_Y:
+        return False
+    # x² = u/v has a root when u·v is a square; only for y = 1 and -1 it is 0, and those are of low order
+    u, v = y * y - 1, _CURVE_D * y * y + 1
+    return pow(u * v, (_FIELD - 1) // 2, _FIELD) == 1
 
 
 def _point(raw: bytes) -> ec.EllipticCurvePublicKey:

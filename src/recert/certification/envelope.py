@@ -6,13 +6,15 @@ import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from recert.certification.keys import PublicKey, SigningKey, decode_base64
-from recert.certification.trust import TrustStore
 from recert.digest import canonical_json
 from recert.errors import RecordError
 from recert.records import parse_json
+
+if TYPE_CHECKING:
+    from recert.certification.trust import TrustStore
 
 MAX_ENVELOPE_BYTES: Final = 16 * 1024 * 1024
 

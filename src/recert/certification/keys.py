@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
+import glob
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +30,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from recert.certification.algorithms import (
     Algorithm,
+    PrivateKey,
     is_public,
     is_signature,
     new_private,
@@ -39,7 +43,19 @@ from recert.records import Moment, Part, parse_json
 from recert.records.manifest import Sha256
 from recert.store.files import write_atomic
 
-ROLES: Final = ("evaluator", "approver", "risk-owner", "status", "trainer", "audit", "log", "witness")
+ROLES: Final = (
+    "evaluator",
+    "approver",
+    "risk-owner",
+    "status",
+    "screener",
+    "trainer",
+    "watcher",
+    "audit",
+    "log",
+    "witness",
+    "root",
+)
 """Roles that Recert itself asks for; a policy may ask for others."""
 
 
@@ -132,9 +148,12 @@ def generate_key(
     """
     Make a key: the private half in `path` (mode 0600), the public half beside it as `.pub`.
 
+    The private half is written first: without its `.pub` file nothing that it signs counts. Where a run was killed
+    between the two, the next one finishes that pair.
+
     Raises:
-        SigningKeyError: one of the two files is there already (no key is ever overwritten), the role is
-            empty, or the folder cannot be written.
+        SigningKeyError: such a key is there already (no key is ever overwritten), what is there is no private half
+            that an earlier run left, the role is empty, or the folder cannot be written.
         StoreError: the public half cannot be written; then the private one is removed again.
     """
     shown = public_path(path)
@@ -142,22 +161,82 @@ def generate_key(
         raise SigningKeyError(
             "a private key needs a role and a file that does not end in .pub", facts={"file": path}
         )
-    for there in (path, shown):
-        if there.exists() or there.is_symlink():
-            raise SigningKeyError(
-                "a key is there already",
-                facts={"file": there},
-                hint="keys are never overwritten; give another name",
-            )
-    private = new_private(algorithm)
-    public = _public_half(private.public_key(), role, name, path, expires_at)
-    _write_private(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    try:
+    _remove_links(path)
+    if shown.exists() or shown.is_symlink():
+        raise SigningKeyError(
+            "a key is there already",
+            facts={"file": shown},
+            hint="keys are never overwritten; give another name",
+        )
+    making = _begun_private if os.path.lexists(path) else _new_private
+    with making(path, algorithm) as private:
+        public = _public_half(private.public_key(), role, name, path, expires_at)
         write_atomic(shown, public.to_json())
-    except BaseException:
-        path.unlink(missing_ok=True)  # half a pair looks like a whole key
-        raise
     return SigningKey(public=public, sign=signing(private))
+
+
+def is_begun(path: Path) -> bool:
+    """Say whether there is a private half without its `.pub` file, as a run leaves it that was killed."""
+    return path.is_file() and not path.is_symlink() and not os.path.lexists(public_path(path))
+
+
+@contextmanager
+def _begun_private(path: Path, algorithm: Algorithm) -> Iterator[PrivateKey]:
+    """Give the private half that a killed run left; anybody else's file is none, nor one that a run is at work on."""
+    try:
+        if not is_begun(path):
+            raise SigningKeyError("it is no file")
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not is_begun(path) or os.fstat(file.fileno()).st_uid != os.geteuid():
+                raise SigningKeyError("it is a link, or somebody else's")
+            private = _read_private(path)
+            if _known(private.public_key(), path)[0] != algorithm:
+                raise SigningKeyError("it is of another algorithm")
+            yield private
+    except (OSError, SigningKeyError) as exc:
+        raise SigningKeyError(
+            "a key is there already, and has no .pub file",
+            facts={"file": path, "because": getattr(exc, "message", exc)},
+            hint="keys are never overwritten; give another name, or remove the file if nobody needs it",
+        ) from exc
+
+
+@contextmanager
+def _new_private(path: Path, algorithm: Algorithm) -> Iterator[PrivateKey]:
+    """Write a private half that only its owner can read, in one step and never over another file, and give it."""
+    private = new_private(algorithm)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    except OSError as exc:
+        raise SigningKeyError("cannot write the key", facts={"file": path, "because": exc.strerror}) from exc
+    with os.fdopen(handle, "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)  # so that no other run finishes this pair meanwhile
+            file.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            file.flush()
+            os.fsync(file.fileno())
+            os.link(temporary, path)  # fails when something is there
+        except OSError as exc:
+            raise SigningKeyError(
+                "cannot write the key", facts={"file": path, "because": exc.strerror}
+            ) from exc
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        try:
+            yield private
+        except BaseException:
+            path.unlink(missing_ok=True)  # half a pair looks like a whole key
+            raise
+
+
+def _remove_links(path: Path) -> None:
+    """Remove other names of a private key that a run left which was killed while it gave the key its name."""
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with suppress(OSError):
+            if path.samefile(other) and not other.is_symlink():
+                other.unlink()
 
 
 def import_public_key(
@@ -222,25 +301,6 @@ def _known(public: object, source: Path) -> tuple[Algorithm, bytes]:
     return known
 
 
-def _write_private(path: Path, pem: bytes) -> None:
-    """Write a file that only its owner can read, in one step, and never over another one."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    except OSError as exc:
-        raise SigningKeyError("cannot write the key", facts={"file": path, "because": exc.strerror}) from exc
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)  # fails when something is there
-    except OSError as exc:
-        raise SigningKeyError("cannot write the key", facts={"file": path, "because": exc.strerror}) from exc
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
 def load_key(path: Path) -> SigningKey:
     """
     Read a private key and the `.pub` file beside it, which says its role and name.
@@ -249,6 +309,18 @@ def load_key(path: Path) -> SigningKey:
         SigningKeyError: a file is missing or unreadable, others may read the private one, it is not an
             Ed25519 or P-256 key in unencrypted PEM, or the two halves do not belong together.
     """
+    private = _read_private(path)
+    algorithm, raw = _known(private.public_key(), path)
+    public = load_public_key(public_path(path))
+    if (algorithm, sha256_bytes(raw)) != (public.algorithm, public.key_id):
+        raise SigningKeyError(
+            "the public file belongs to another key",
+            facts={"private": path, "expected": sha256_bytes(raw), "actual": public.key_id},
+        )
+    return SigningKey(public=public, sign=signing(private))
+
+
+def _read_private(path: Path) -> PrivateKey:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -263,17 +335,9 @@ def load_key(path: Path) -> SigningKey:
         raise SigningKeyError("cannot read the key", facts={"file": path, "because": exc.strerror}) from exc
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise SigningKeyError("not an unencrypted private key in PEM", facts={"file": path}) from exc
-    algorithm, raw = _known(private.public_key(), path)
-    assert isinstance(
-        private, Ed25519PrivateKey | EllipticCurvePrivateKey
-    )  # or its public half were not known
-    public = load_public_key(public_path(path))
-    if (algorithm, sha256_bytes(raw)) != (public.algorithm, public.key_id):
-        raise SigningKeyError(
-            "the public file belongs to another key",
-            facts={"private": path, "expected": sha256_bytes(raw), "actual": public.key_id},
-        )
-    return SigningKey(public=public, sign=signing(private))
+    _known(private.public_key(), path)
+    assert isinstance(private, Ed25519PrivateKey | EllipticCurvePrivateKey)
+    return private
 
 
 def load_public_key(path: Path) -> PublicKey:

@@ -50,8 +50,8 @@ def approve(
     from recert.certification.approving import approve_file, require_agreed
     from recert.certification.refusals import withdrawals
     from recert.certification.signoff import own_refusals, signoff_sheet
-    from recert.cli.printing import data
-    from recert.cli.signing import load_policy_of, load_refusals, load_signer, refusals_path
+    from recert.cli.printing import agree, data
+    from recert.cli.signing import load_policy_of, load_refusals, load_signer, refusals_path, say_unsafe
     from recert.cli.signoff import draw
     from recert.errors import InputError, RecordError
     from recert.store.files import read_bytes
@@ -64,19 +64,22 @@ def approve(
     except RecordError as exc:
         raise RecordError(exc.message, facts={"file": certificate, **exc.facts}, hint=exc.hint) from exc
     known = load_refusals(certificate, refusals)
+    trusted = TrustStore.load(trust) if trust else None
     sheet = signoff_sheet(
         envelope,
         policy=load_policy_of(said, policy),
-        trust=TrustStore.load(trust) if trust else None,
+        trust=trusted,
         refusals=known,
     )
     signer = load_signer(key, signer_command)
     folder = refusals_path(certificate, refusals)
     draw(sheet, title="You are about to sign" if refuse is None else "You refuse")
+    if trusted is not None:
+        say_unsafe(trusted)
     if as_json:
         data(sheet)
     if refuse is not None:
-        _agree("Record that you refuse?", yes=yes)
+        agree("Record that you refuse?", yes=yes)
         typer.echo(keep_refusal(folder, refuse_to_sign(envelope, signer, refuse)), err=as_json)
         return
     own = own_refusals(sheet, said, signer.key_id)
@@ -85,7 +88,7 @@ def approve(
     if signs:
         require_named(said, signer)
         _require_ready(sheet)
-    _agree("Sign it?" if signs else "Take your refusal back?", yes=yes)
+    agree("Sign it?" if signs else "Take your refusal back?", yes=yes)
     if withdraw is not None:
         for back in withdrawals(known, own, signer, withdraw):
             typer.echo(keep_refusal(folder, back), err=as_json)
@@ -104,17 +107,4 @@ def _require_ready(sheet: SignoffSheet) -> None:
         talk().print("not signed: the policy asks for what is not there", style="bold")
         for item in sheet.missing:
             typer.echo(f"{item.asked}: {item.words}")
-        raise typer.Exit(NO)
-
-
-def _agree(question: str, *, yes: bool) -> None:
-    """Return when somebody said yes; who says no ends the command with 1, who says nothing with 2."""
-    from recert.cli.printing import NO
-    from recert.errors import InputError
-
-    try:
-        agreed = yes or typer.confirm(question, err=True)
-    except typer.Abort as exc:  # Ctrl-C, or nobody there to ask
-        raise InputError("nobody said yes or no", hint="answer y or n, or give --yes") from exc
-    if not agreed:
         raise typer.Exit(NO)

@@ -22,7 +22,12 @@ PolicyName = Annotated[
     ),
 ]
 Certificate = Annotated[Path, typer.Argument(help="The certificate's file.")]
-Trust = Annotated[Path, typer.Option(help="Trusted keys: a `.pub` file, a folder of them, or a JSON list.")]
+Trust = Annotated[
+    Path,
+    typer.Option(
+        help="Root of trust, of `recert trust init`; or, to try things, `.pub` files: one, a folder, a JSON list."
+    ),
+]
 Status = Annotated[
     Path | None,
     typer.Option(help="Newest status list; by default `status.json` beside the certificate."),

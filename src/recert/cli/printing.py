@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -59,3 +61,21 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for row in rows:
         drawn.add_row(*(Text(plain(cell)) for cell in row))
     talk().print(drawn)
+
+
+def agree(question: str, *, yes: bool) -> None:
+    """
+    Return when somebody said yes.
+
+    Raises:
+        Exit: they said no: with 1.
+        InputError: nobody was there to ask.
+    """
+    from recert.errors import InputError
+
+    try:
+        agreed = yes or typer.confirm(question, err=True)
+    except typer.Abort as exc:  # Ctrl-C, or nobody there to ask
+        raise InputError("nobody said yes or no", hint="answer y or n, or give --yes") from exc
+    if not agreed:
+        raise typer.Exit(NO)

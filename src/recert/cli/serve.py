@@ -119,6 +119,7 @@ def _deployment(
 ) -> Deployment:
     from recert.certification import TrustStore
     from recert.cli.loading import load_base, load_guards, load_secret, status_path
+    from recert.cli.signing import say_unsafe
     from recert.errors import InputError
     from recert.pipeline.deploy import Deployment
     from recert.pipeline.models_file import reply_judge_at
@@ -126,12 +127,13 @@ def _deployment(
 
     if certificate is None or model is None or trust is None:
         raise InputError("say what to serve", hint="CERTIFICATE, --model and --trust; or --models FILE")
-    bounds = load_policy(policy)
+    bounds, trusted = load_policy(policy), TrustStore.load(trust)
+    say_unsafe(trusted)
     return Deployment(
         certificate,
         base_dir=load_base(base),
         tuned_dir=model,
-        trust=TrustStore.load(trust),
+        trust=trusted,
         status=status_path(certificate, status),
         policy=bounds,
         secret=load_secret(secret),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from recert.certification import CertifiedBase, SigningKey
+    from recert.certification import CertifiedBase, SigningKey, TrustStore
     from recert.policy import Policy
     from recert.records import Certificate
 
@@ -24,6 +24,15 @@ def load_refusals(certificate: Path, given: Path | None) -> tuple[bytes, ...]:
     from recert.certification.refusals import read_refusals
 
     return read_refusals(refusals_path(certificate, given), required=given is not None)
+
+
+def say_unsafe(trust: TrustStore) -> None:
+    """Say on stderr where a trust store is an unsafe one, and what the way out is."""
+    from recert.certification.trust import unsafe_words
+    from recert.cli.printing import talk
+
+    if trust.unsafe:
+        talk().print(f"warning: {unsafe_words(trust)}", soft_wrap=True)
 
 
 def load_signer(key: Path, command: str | None) -> SigningKey:

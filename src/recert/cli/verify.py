@@ -97,7 +97,7 @@ def verify(
     from recert.cli.hashing import hashing_bar
     from recert.cli.loading import load_base, load_status
     from recert.cli.printing import data, sheet
-    from recert.cli.signing import load_certified_base
+    from recert.cli.signing import load_certified_base, say_unsafe
     from recert.cli.signoff import draw_exceptions
     from recert.policy.expected import expected_policy
 
@@ -110,6 +110,7 @@ def verify(
         memory=memory_at(memory),
         last_status_version=last_status_version,
     )
+    say_unsafe(verifier.trust)
     presented = Presented.read(
         certificate, policy=under, refusals=refusals, proof=log_proof, logged=require_logged
     )

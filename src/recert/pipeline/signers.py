@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from recert.certification.keys import SigningKey, generate_key, load_key
+from recert.certification.keys import SigningKey, generate_key, is_begun, load_key
 from recert.certification.trust import TrustStore
 
 
@@ -30,7 +30,9 @@ def signers_of(folder: Path) -> Signers:
     keys = {}
     for role in ("trainer", "evaluator", "approver", "status"):
         path = folder / f"{role}.pem"
-        keys[role] = load_key(path) if path.exists() else generate_key(path, role, role)
+        keys[role] = (
+            load_key(path) if path.exists() and not is_begun(path) else generate_key(path, role, role)
+        )
     return Signers(
         evaluator=keys["evaluator"],
         approver=keys["approver"],

@@ -134,11 +134,13 @@ from recert.records.transparency import (
     EarlierTree,
     LogEntry,
     LogProof,
+    SeenRoot,
     SeenStatus,
     SeenTree,
     VerifierMemory,
 )
 from recert.records.trigger_search import FoundTrigger, TriggerSearch
+from recert.records.trust_root import RootKey, TrustRoot
 from recert.records.tuning import USUAL_LEARNING_RATES, Checkpoint, Hyperparameters, Rewarded, TuneReport
 from recert.records.watching import (
     AskedSample,
@@ -192,6 +194,7 @@ RECORDS: tuple[type[Record], ...] = (
     LogProof,
     ConsistencyProof,
     VerifierMemory,
+    TrustRoot,
     HostedJob,
     ConnectedTune,
 )
@@ -324,6 +327,7 @@ __all__ = [
     "Reuse",
     "Rewarded",
     "RootChange",
+    "RootKey",
     "RowDecision",
     "RowFinding",
     "RowVerdict",
@@ -336,6 +340,7 @@ __all__ = [
     "Sample",
     "SampledGroup",
     "ScreenReport",
+    "SeenRoot",
     "SeenStatus",
     "SeenTree",
     "SheetLine",
@@ -368,6 +373,7 @@ __all__ = [
     "TriggerSearch",
     "TriggerTried",
     "TriggerVariant",
+    "TrustRoot",
     "TuneReport",
     "UnreadEntry",
     "Verdict",

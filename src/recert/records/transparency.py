@@ -86,6 +86,15 @@ class SeenStatus(Part):
     """Keys that signed it: once none of them is trusted any more, it is forgotten."""
 
 
+class SeenRoot(Part):
+    """The newest version of a root of trust that was seen."""
+
+    root_id: str
+    version: int = Field(ge=1)
+    sha256: Sha256
+    """Digest of what was signed."""
+
+
 class VerifierMemory(Record):
     """What a verifier keeps of what it saw, so that nobody shows it an older or another world later."""
 
@@ -97,3 +106,5 @@ class VerifierMemory(Record):
     """By the list's id."""
     logs: dict[str, tuple[SeenTree, ...]] = Field(default_factory=dict)
     """By the log's origin: states that were seen, smallest first."""
+    roots: dict[str, SeenRoot] = Field(default_factory=dict)
+    """By the root's id: the highest version that was seen."""

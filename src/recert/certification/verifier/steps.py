@@ -6,6 +6,7 @@ The numbers are those of `spec/verification.md`, which came first; a test walks 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -30,6 +31,7 @@ from recert.certification.statement import read_statement
 from recert.certification.status import accept_status, require_in_force, require_named_list
 from recert.certification.transparency.checking import require_logged
 from recert.certification.transparency.memory import require_clock
+from recert.certification.trust import note_root, require_newest
 from recert.certification.verifier.examination import Examination
 from recert.errors import RecordError, VerificationError
 from recert.records import StatusList
@@ -119,12 +121,14 @@ def _time(on: Examination) -> None:
         )
 
 
-def receive_status(on: Examination) -> None:
+def receive(on: Examination) -> None:
     """
-    Look at the status list before anything else, so that what it says is remembered whatever the answer will be.
+    Look at the root of trust and the status list before all else: what they say counts whatever the answer will be.
 
-    What is wrong with it is kept for step 8.
+    What is wrong with them is said in steps T1 and 8.
     """
+    with contextlib.suppress(VerificationError):
+        on.memory.keep(lambda seen: note_root(on.trust, seen))
     try:
         on.found_status = accept_status(
             on.status, trust=on.trust, now=on.now, last_version=on.last_status_version, memory=on.memory
@@ -178,7 +182,17 @@ def _numbers(section: str, first: int, last: int) -> tuple[str, ...]:
     return tuple(f"{section}{joint}{number}" for number in range(first, last + 1))
 
 
+def _trusted(on: Examination) -> None:
+    require_newest(on.trust, on.memory.read(), now=on.now)
+
+
 STEPS: Final[tuple[Step, ...]] = (
+    Step(
+        ("T1",),
+        "the root of trust is in force, and the newest that was seen",
+        "envelope",
+        _trusted,
+    ),
     Step(
         _numbers("1", 1, 3),
         "the file is a certificate's envelope, in its one form",

@@ -16,7 +16,7 @@ from recert.certification.transparency.checking import NOTHING_ASKED, LogDemand
 from recert.certification.transparency.memory import NOTHING_SEEN, Memory, ProcessMemory, remember
 from recert.certification.trust import TrustStore
 from recert.certification.verifier.examination import Examination, NotReachedError, Presented
-from recert.certification.verifier.steps import STEPS, Kind, receive_status
+from recert.certification.verifier.steps import STEPS, Kind, receive
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.policy import Policy
@@ -190,7 +190,7 @@ class Verifier:
             moment(now),
             self._last_status_version,
         )
-        receive_status(on)
+        receive(on)
         return on
 
     def _run(self, on: Examination, kinds: Sequence[Kind]) -> None:
