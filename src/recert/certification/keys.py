@@ -39,7 +39,9 @@ from recert.records import Moment, Part, parse_json
 from recert.records.manifest import Sha256
 from recert.store.files import write_atomic
 
-ROLES: Final = ("evaluator", "approver", "risk-owner", "status", "trainer", "audit", "log", "witness")
+ROLES: Final = (
+    "evaluator", "approver", "risk-owner", "status", "trainer", "screener", "watcher", "audit", "log", "witness",
+)  # fmt: skip
 """Roles that Recert itself asks for; a policy may ask for others."""
 
 

@@ -62,6 +62,11 @@ class TrustStore:
         """Return the key of that id although it may have expired: for what makes an answer stricter."""
         return self._keys.get(key_id)
 
+    def person(self, key_id: str) -> str:
+        """Return who holds a key, by name; the key's id where it is unnamed or unknown."""
+        key = self._keys.get(key_id)
+        return (key.name if key is not None else "") or key_id
+
     def holders(self, role: str, *, now: datetime) -> list[PublicKey]:
         """Return the keys that are trusted in a role and have not expired."""
         return [key for key in self._keys.values() if role in key.roles and not key.expired(now)]

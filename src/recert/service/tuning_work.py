@@ -26,6 +26,7 @@ from recert.records import (
     PromptRow,
     ScreenReport,
     TuneReport,
+    rows_digest,
 )
 from recert.screening.grader_audit import REPORT_FILE as GRADER_REPORT
 from recert.screening.grader_audit import audit_grader
@@ -36,7 +37,7 @@ from recert.service.uploads import StoredFile
 from recert.service.work import Work
 from recert.store.files import read_bytes, write_atomic
 from recert.tuning.defences import defend
-from recert.tuning.stage import answers, finished_tune, rows_digest, tune
+from recert.tuning.stage import answers, finished_tune, tune
 
 OBJECTIVES: Final = {"supervised": "sft", "dpo": "dpo", "reinforcement": "rft"}
 METRICS_FILE: Final = "metrics.csv"

@@ -1,0 +1,382 @@
+"""
+Links: who ran a step of the chain, on what, with which result. Nothing unsigned is evidence.
+
+A link is an in-toto Statement with the link predicate, in a DSSE envelope of one signature. What went in are its
+materials, what came out its products, each by name and sha256: `spec/links.md`.
+Source: in-toto Attestation Framework, predicate link v0.3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from recert import __version__
+from recert.certification.clock import moment
+from recert.certification.envelope import Envelope, sign
+from recert.certification.keys import SigningKey
+from recert.certification.trust import TrustStore
+from recert.digest import canonical_json, sha256_bytes, sha256_json
+from recert.errors import InputError, RecordError, VerificationError
+from recert.records import (
+    AttackReport,
+    EvalReport,
+    JudgeNote,
+    Manifest,
+    Record,
+    ScreenReport,
+    StressReport,
+    TuneReport,
+    WatchReport,
+    parse_json,
+)
+from recert.records.certificate import PAYLOAD_TYPE, STATEMENT_TYPE, Step, StepEvidence
+from recert.store.files import write_atomic
+
+LINK_TYPE: Final = "https://in-toto.io/attestation/link/v0.3"
+STEP_ROLES: Final[Mapping[Step, str]] = {
+    "screen": "screener",
+    "tune": "trainer",
+    "evaluate": "evaluator",
+    "watch": "watcher",
+    "stress": "evaluator",
+    "attack": "evaluator",
+}
+"""Who may sign which step."""
+
+_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_HINT: Final = "run the step again with --key"
+
+Digests = dict[str, str]
+"""The sha256 of materials or products, by name."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link that somebody trusted in the step's role signed."""
+
+    step: Step
+    materials: Digests
+    products: Digests
+    record_sha256: str
+    """Of the report that the step made."""
+    finished_at: datetime
+    recert: str
+    """Version of Recert that ran the step."""
+    key_id: str
+    name: str
+    """Who signed, by the trust store."""
+    sha256: str
+    """Of the signed payload."""
+
+    @property
+    def evidence(self) -> StepEvidence:
+        """The step as a certificate names it."""
+        return StepEvidence(
+            step=self.step,
+            key_id=self.key_id,
+            name=self.name,
+            record_sha256=self.record_sha256,
+            link_sha256=self.sha256,
+        )
+
+
+def link_file(step: Step) -> str:
+    """Return the name of a step's link, beside its report."""
+    return f"{step}.link.json"
+
+
+def sign_link(
+    step: Step,
+    *,
+    materials: Mapping[str, str],
+    products: Mapping[str, str],
+    record_sha256: str,
+    key: SigningKey,
+    now: datetime | None = None,
+) -> bytes:
+    """
+    Return the signed link of a step.
+
+    Args:
+        step: what was run.
+        materials, products: the sha256 of what went in, and of what came out, by name.
+        record_sha256: digest of the report that the step made.
+        key: of who ran it, with the step's role.
+        now: when it ended; the present by default.
+
+    Raises:
+        SigningKeyError: the key has another role.
+        RecordError: a name is empty, or a digest is none.
+    """
+    key.require_role(STEP_ROLES[step])
+    finished_at = moment(now).astimezone(UTC).strftime(_TIME)
+    payload = _payload(step, dict(materials), dict(products), record_sha256, finished_at, __version__)
+    _read(payload)
+    return sign(PAYLOAD_TYPE, payload, [key]).to_json()
+
+
+def sign_link_of(report: Record, key: SigningKey, *, now: datetime | None = None) -> bytes:
+    """
+    Return the signed link of the step that made a report.
+
+    Raises:
+        SigningKeyError: the key has another role.
+        InputError: no step makes such a record.
+    """
+    materials, products = what_went_in(report)
+    step, record = step_of(report), report.digest
+    return sign_link(step, materials=materials, products=products, record_sha256=record, key=key, now=now)
+
+
+def write_link(folder: Path, report: Record, key: SigningKey | None) -> None:
+    """
+    Write the link of a report into the folder where it lies, last of all; without a key remove an earlier one.
+
+    Raises:
+        SigningKeyError: the key has another role, or did not sign.
+        StoreError: the folder cannot be written.
+    """
+    path = folder / link_file(step_of(report))
+    path.unlink(missing_ok=True)  # of an earlier report, whatever comes
+    if key is not None:
+        write_atomic(path, sign_link_of(report, key))
+
+
+def read_link(envelope: bytes, *, step: Step, trust: TrustStore, now: datetime) -> Link:
+    """
+    Return what a link says, which somebody trusted in the step's role signed.
+
+    Args:
+        envelope: the link.
+        step: the one that it must be of.
+        trust: whose signatures count.
+        now: the time.
+
+    Raises:
+        VerificationError: `link-malformed`, or `link-untrusted`.
+    """
+    try:
+        opened = Envelope.from_json(envelope)
+        if opened.payload_type != PAYLOAD_TYPE:
+            raise RecordError("not a statement", facts={"actual": opened.payload_type})
+        if len(opened.signatures) != 1:
+            raise RecordError("one signature is expected", facts={"actual": len(opened.signatures)})
+        said = _read(opened.payload)
+        if said["step"] != step:
+            raise RecordError("it is of another step", facts={"expected": step, "actual": said["step"]})
+    except RecordError as exc:
+        because = "; ".join([exc.message, *(f"{name}: {fact}" for name, fact in exc.facts.items())])
+        raise VerificationError(
+            "link-malformed",
+            f"not the link of the step {step}",
+            facts={"step": step, "because": because},
+            hint=_HINT,
+        ) from exc
+    role = STEP_ROLES[step]
+    proven = opened.proven_signers(trust, now=now)
+    signer = next((key for key in proven.values() if role in key.roles), None)
+    if signer is None:
+        raise VerificationError(
+            "link-untrusted",
+            f"nobody trusted in the role {role} signed that they ran the step {step}",
+            facts={"step": step, "role": role, "signed by": ", ".join(s.key_id for s in opened.signatures)},
+            hint="add the .pub file of who ran it to the trust store, if you do trust them",
+        )
+    return Link(**said, key_id=signer.key_id, name=signer.name, sha256=sha256_bytes(opened.payload))
+
+
+def why_not_link_of(link: Link, report: Record) -> str:
+    """Return why a link is not of a report, in words, or an empty text."""
+    if link.step != step_of(report):
+        return f"the link is of the step {link.step}"
+    if link.record_sha256 != report.digest:
+        return f"the link is of another report, {link.record_sha256}"
+    for kind, expected, found in zip(
+        ("materials", "products"), what_went_in(report), (link.materials, link.products), strict=True
+    ):
+        other = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+        if other:
+            return f"the link names other {kind} than the report: {', '.join(other)}"
+    return ""
+
+
+def step_of(report: Record) -> Step:
+    """
+    Return the step that makes a report of this kind.
+
+    Raises:
+        InputError: none does.
+    """
+    return _kind_of(report)[0]
+
+
+def what_went_in(report: Record) -> tuple[Digests, Digests]:
+    """
+    Return the materials and the products of the step that made a report, by the rules of `spec/links.md`.
+
+    Raises:
+        InputError: no step makes such a record.
+    """
+    _, name, gather = _kind_of(report)
+    materials, products = gather(report)
+    return materials, {name: report.digest, **products}
+
+
+def _screen(report: ScreenReport) -> tuple[Digests, Digests]:
+    made = {"accepted.jsonl": report.accepted_sha256}
+    if report.accepted_rows_sha256 is not None:
+        made["accepted-rows"] = report.accepted_rows_sha256
+    return {"rows": report.source_sha256, "policy": report.policy_sha256}, made
+
+
+def _tune(report: TuneReport) -> tuple[Digests, Digests]:
+    given = _files("base", report.base)
+    if report.accepted_sha256 is not None:
+        given["accepted-rows"] = report.accepted_sha256
+    if report.screen_report_sha256 is not None:
+        given["screen-report.json"] = report.screen_report_sha256
+    return given, _files("tuned", report.tuned)
+
+
+def _evaluate(report: EvalReport) -> tuple[Digests, Digests]:
+    given = {"policy": report.policy_sha256, "judges": _judges(report.judges)}
+    given |= _suites(report.suites)
+    for arm, manifest in (("base", report.base), ("tuned", report.tuned)):
+        given |= _files(arm, manifest)
+    given |= {
+        f"endpoint/{one.arm}": sha256_bytes(one.endpoint.encode()) for one in report.arms if one.endpoint
+    }
+    made = {"outcomes.jsonl": report.outcomes_sha256}
+    if report.trigger_search is not None:
+        made["hunt-report.json"] = report.trigger_search.report_sha256
+    return given, made
+
+
+def _watch(report: WatchReport) -> tuple[Digests, Digests]:
+    return {"certificate": report.certificate_sha256}, {}
+
+
+def _stress(report: StressReport) -> tuple[Digests, Digests]:
+    given = {"policy": report.policy_sha256, "judges": _judges(report.judges)}
+    given |= _suites(report.suites) | _files("base", report.base)
+    if report.payload_sha256 is not None:
+        given["payload"] = report.payload_sha256
+    return given, {"trials": report.trials_sha256}
+
+
+def _attack(report: AttackReport) -> tuple[Digests, Digests]:
+    given = {"policy": report.policy_sha256, "judges": _judges(report.judges), "items": report.items_sha256}
+    given |= _files("base", report.base) | _files("tuned", report.tuned)
+    return given, {"conversations": report.conversations_sha256}
+
+
+_KINDS: Final[Mapping[type[Record], tuple[Step, str, Callable[[Any], tuple[Digests, Digests]]]]] = {
+    ScreenReport: ("screen", "screen-report.json", _screen),
+    TuneReport: ("tune", "tune-report.json", _tune),
+    EvalReport: ("evaluate", "eval-report.json", _evaluate),
+    WatchReport: ("watch", "watch-report.json", _watch),
+    StressReport: ("stress", "stress-report.json", _stress),
+    AttackReport: ("attack", "attack-report.json", _attack),
+}
+
+
+def _kind_of(report: Record) -> tuple[Step, str, Callable[[Any], tuple[Digests, Digests]]]:
+    kind = _KINDS.get(type(report))
+    if kind is None:
+        raise InputError("no step makes such a record", facts={"record": type(report).__name__})
+    return kind
+
+
+def _files(arm: str, manifest: Manifest | None) -> Digests:
+    return {f"{arm}/{file.name}": file.sha256 for file in manifest.files} if manifest is not None else {}
+
+
+def _suites(suites: Mapping[str, str]) -> Digests:
+    return {f"suites/{name}": sha256 for name, sha256 in suites.items()}
+
+
+def _judges(notes: tuple[JudgeNote, ...]) -> str:
+    return sha256_json([note.model_dump(mode="json", exclude_none=True) for note in notes])
+
+
+def _payload(
+    step: str, materials: Digests, products: Digests, record_sha256: str, finished_at: str, recert: str
+) -> bytes:
+    def listed(digests: Digests) -> list[dict[str, Any]]:
+        return [{"name": name, "digest": {"sha256": digests[name]}} for name in sorted(digests)]
+
+    return canonical_json(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": listed(products),
+            "predicateType": LINK_TYPE,
+            "predicate": {
+                "name": step,
+                "command": [],
+                "materials": listed(materials),
+                "byproducts": {
+                    "finished_at": finished_at,
+                    "recert": recert,
+                    "record_sha256": record_sha256,
+                },
+                "environment": {},
+            },
+        }
+    )
+
+
+def _read(payload: bytes) -> dict[str, Any]:
+    """The fields of a link. The only payload accepted is the one that `_payload` makes of them."""
+    match parse_json(payload):
+        case {
+            "subject": [_, *_] as subjects,
+            "predicateType": str(kind),
+            "predicate": {
+                "name": str(step),
+                "materials": [*materials],
+                "byproducts": {
+                    "finished_at": str(finished_at),
+                    "recert": str(recert),
+                    "record_sha256": str(record_sha256),
+                },
+            },
+        } if kind == LINK_TYPE and step in STEP_ROLES and _SHA256.fullmatch(record_sha256):
+            made, given = _digests(subjects), _digests(materials)
+            if _payload(step, given, made, record_sha256, finished_at, recert) != payload:
+                raise RecordError("link lacks a field, or holds one too many or in another form")
+            return {
+                "step": step,
+                "materials": given,
+                "products": made,
+                "record_sha256": record_sha256,
+                "finished_at": _time(finished_at),
+                "recert": recert,
+            }
+    raise RecordError("not a link", hint="expected an in-toto Statement with the predicate link v0.3")
+
+
+def _digests(listed: list[Any]) -> Digests:
+    found: Digests = {}
+    for item in listed:
+        match item:
+            case {"name": str(name), "digest": {"sha256": str(sha256)}} if name and _SHA256.fullmatch(sha256):
+                found[name] = sha256
+            case _:
+                raise RecordError("a material or product must be exactly a name and its sha256")
+    return found
+
+
+def _time(text: str) -> datetime:
+    try:
+        found = datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+    except ValueError as exc:
+        raise RecordError("not a time", facts={"given": text}) from exc
+    if found.strftime(_TIME) != text:
+        raise RecordError("not a time", facts={"given": text})
+    return found
