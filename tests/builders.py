@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from recert.certification.keys import SigningKey
+from recert.certification.links import STEP_ROLES, sign_link_of, step_of
+from recert.certification.status import status_list_id
+from recert.certification.trust import TrustStore
 from recert.digest import sha256_bytes
 from recert.interval import Interval
 from recert.policy import Policy, Rule
@@ -19,6 +24,7 @@ from recert.records import (
     Hyperparameters,
     JudgeNote,
     Manifest,
+    Record,
     RuleResult,
     ScreenReport,
     TriggerSearch,
@@ -33,6 +39,9 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 SOME_SHA = sha256_bytes(b"something")
 """A digest for fields whose content does not matter."""
+
+ROLES = ("evaluator", "approver", "status", "trainer", "screener", "watcher")
+"""Of the keys that a certificate of built records needs."""
 
 BASE_FILES = {
     "config.json": b'{"model_type": "llama"}',
@@ -209,6 +218,7 @@ def make_screen_report(**changes: Any) -> ScreenReport:
         "quarantined": 0,
         "malformed": 0,
         "accepted_sha256": SOME_SHA,
+        "accepted_rows_sha256": SOME_SHA,
         "quarantined_sha256": sha256_bytes(b""),
         "findings": (),
         "reason_counts": {},
@@ -225,11 +235,15 @@ def make_tune_report(
     **changes: Any,
 ) -> TuneReport:
     """Return a tuning of `base` into `tuned` on the screened rows, without a defence."""
+    tuned = tuned or make_manifest(TUNED_FILES)
+    adapter = any(file.name == "adapter_config.json" for file in tuned.files)
     fields: dict[str, Any] = {
         "base": base or make_manifest(BASE_FILES),
-        "tuned": tuned or make_manifest(TUNED_FILES),
+        "tuned": tuned,
+        "delta_kind": "lora-adapter" if adapter else "merged-weights",
         "rows_sha256": SOME_SHA,
         "rows": 10,
+        "accepted_sha256": SOME_SHA,
         "screen_report_sha256": screen_report.digest if screen_report else None,
         "defence": "none",
         "hyperparameters": Hyperparameters(),
@@ -269,3 +283,28 @@ def make_watch_report(
         "watched_at": NOW,
     }
     return WatchReport.model_validate(fields | changes)
+
+
+def make_links(keys: Mapping[str, SigningKey], *reports: Record | None, now: datetime | None = None) -> Any:
+    """Return the signed link of each report, by step, from keys by role."""
+    made = [report for report in reports if report is not None]
+    return {
+        step_of(one): sign_link_of(one, keys[STEP_ROLES[step_of(one)]], now=now or NOW) for one in made
+    }
+
+
+def signed_evidence(
+    keys: Mapping[str, SigningKey], trust: TrustStore, asked: Mapping[str, Any], status: bytes | None
+) -> dict[str, Any]:
+    """
+    Return what `certify` is asked beside reports that were built by hand: their links, who is trusted, which list.
+
+    Nothing is derived: such reports have no outcomes.
+    """
+    reports = (value for name, value in asked.items() if name.endswith("_report"))
+    return {
+        "links": make_links(keys, *reports),
+        "trust": trust,
+        "derive": lambda report: (),
+        "status_list_id": status_list_id(status, trust=trust, now=NOW),
+    }

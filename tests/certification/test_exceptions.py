@@ -161,6 +161,7 @@ def test_what_is_undecided_can_be_excepted_and_what_was_not_measured_cannot(exce
         assert decided == (verdict in (Verdict.FAIL, Verdict.UNDECIDED)), verdict
 
 
+ELSEWHERE = {"tune_report": None, "screen_report": None}
 CASES: list[tuple[str, Callable[[Excepted], dict[str, Any]]]] = [
     ("exception-not-allowed: harm", lambda e: {"policy": make_policy()}),
     ("exception-not-allowed: harm", lambda e: {"policy": lenient(exceptions={"rules": ("over-refusal",)})}),
@@ -171,7 +172,7 @@ CASES: list[tuple[str, Callable[[Excepted], dict[str, Any]]]] = [
     ),
     ("exception-not-allowed: no result", lambda e: {"exceptions": [replace(REQUEST, condition="plain")]}),
     ("exception-unsigned: harm", lambda e: {"approvers": [e.world.keys["approver"].public]}),
-    ("exception-unsigned: harm", lambda e: {"trainer_key_id": e.owner.key_id}),
+    ("exception-unsigned: harm", lambda e: {"trainer_key_id": e.owner.key_id} | ELSEWHERE),
     ("exception-expired: the exception", lambda e: {"exceptions": [replace(REQUEST, expires_at=NOW)]}),
     ("verdict-not-pass: the verdict is fail", lambda e: {"exceptions": []}),
 ]

@@ -91,7 +91,7 @@ def make_world(folder: Path) -> Path:
     policy = load_policy(folder / "policy.toml")
     keys = {
         role: generate_key(folder / "keys" / f"{role}.pem", role, role)
-        for role in ("trainer", "evaluator", "approver", "status")
+        for role in ROLES
     }
     trust = TrustStore.load(folder / "keys")
     report = make_eval_report(

@@ -24,6 +24,7 @@ from recert.records import (
     RowVerdict,
     RuleException,
     ScreenReport,
+    StepEvidence,
     StressReport,
     TuneReport,
 )
@@ -66,6 +67,8 @@ def draft(
     exceptions: tuple[RuleException, ...] = (),
     base_certificate: BaseCertificate | None = None,
     inputs: InputDistribution | None = None,
+    steps: tuple[StepEvidence, ...] = (),
+    status_list_id: str | None = None,
 ) -> Certificate:
     """Return the certificate that these reports carry, valid from now for as long as the policy and exceptions do."""
     assert report.base is not None and report.tuned is not None  # see why_not_compared
@@ -74,7 +77,7 @@ def draft(
         model_name=report.model_name,
         base=report.base,
         tuned=report.tuned,
-        delta_kind=_delta_kind(report.tuned, tune_report),
+        delta_kind=delta_kind(report.tuned),
         policy_id=policy.id,
         policy_version=policy.version,
         policy_sha256=policy.digest,
@@ -128,6 +131,8 @@ def draft(
         carried=report.carried,
         inputs=inputs,
         ears=report.ears,
+        steps=steps or None,
+        status_list_id=status_list_id,
     )
 
 
@@ -194,9 +199,8 @@ def canary_rates(report: EvalReport) -> dict[str, Interval]:
     return rates
 
 
-def _delta_kind(tuned: Manifest, tune_report: TuneReport | None) -> str:
-    if tune_report:
-        return tune_report.delta_kind
+def delta_kind(tuned: Manifest) -> str:
+    """Return what a tuned model is by its files: an adapter over its base, or whole weights."""
     adapter = any(f.name == "adapter_config.json" for f in tuned.files)
     return "lora-adapter" if adapter else "merged-weights"
 
