@@ -64,8 +64,8 @@ def read_steps(
         try:
             link = read_link(links[step], step=step, trust=trust, now=now)
         except VerificationError as exc:
-            because = exc.facts.get("because") or exc.facts.get("signed by")
-            reasons.append(f"{exc.reason}: {exc.message}: {because}")
+            facts = "; ".join(f"{name}: {fact}" for name, fact in exc.facts.items())
+            reasons.append(f"{exc.reason}: of the step {step}: {exc.message}: {facts}")
             continue
         if words := why_not_link_of(link, report):
             reasons.append(f"link-differs: of the step {step}: {words}")

@@ -21,7 +21,7 @@ from recert.certification.envelope import Envelope, sign
 from recert.certification.keys import SigningKey
 from recert.certification.trust import TrustStore
 from recert.digest import canonical_json, sha256_bytes, sha256_json
-from recert.errors import InputError, RecordError, VerificationError
+from recert.errors import InputError, RecordError, StoreError, VerificationError
 from recert.records import (
     AttackReport,
     EvalReport,
@@ -35,7 +35,7 @@ from recert.records import (
     parse_json,
 )
 from recert.records.certificate import PAYLOAD_TYPE, STATEMENT_TYPE, Step, StepEvidence
-from recert.store.files import write_atomic
+from recert.store.files import read_bytes, write_atomic
 
 LINK_TYPE: Final = "https://in-toto.io/attestation/link/v0.3"
 STEP_ROLES: Final[Mapping[Step, str]] = {
@@ -86,9 +86,11 @@ class Link:
         )
 
 
-def link_file(step: Step) -> str:
-    """Return the name of a step's link, beside its report."""
-    return f"{step}.link.json"
+def link_path(report: Path, step: Step) -> Path:
+    """Return where the link of a report lies: `STEP.link.json` beside it, or `X-STEP.link.json` for `X-STEP-report`."""
+    usual = _USUAL[step]
+    before = report.name.removesuffix(usual) if report.name.endswith(usual) else ""
+    return report.parent / f"{before}{step}.link.json"
 
 
 def sign_link(
@@ -134,18 +136,37 @@ def sign_link_of(report: Record, key: SigningKey, *, now: datetime | None = None
     return sign_link(step, materials=materials, products=products, record_sha256=record, key=key, now=now)
 
 
-def write_link(folder: Path, report: Record, key: SigningKey | None) -> None:
+def write_link(path: Path, report: Record, key: SigningKey | None) -> None:
     """
-    Write the link of a report into the folder where it lies, last of all; without a key remove an earlier one.
+    Write the link of a report beside it, last of all; without a key remove an earlier one.
+
+    Args:
+        path: where the report was written.
+        report: what was written.
+        key: of who ran the step.
 
     Raises:
         SigningKeyError: the key has another role, or did not sign.
         StoreError: the folder cannot be written.
     """
-    path = folder / link_file(step_of(report))
-    path.unlink(missing_ok=True)  # of an earlier report, whatever comes
+    beside = link_path(path, step_of(report))
+    try:
+        beside.unlink(missing_ok=True)  # of an earlier report, whatever comes
+    except OSError as exc:
+        raise StoreError("cannot write file", facts={"file": beside, "because": exc.strerror}) from exc
     if key is not None:
-        write_atomic(path, sign_link_of(report, key))
+        write_atomic(beside, sign_link_of(report, key))
+
+
+def read_links(reports: Mapping[Step, Path]) -> dict[Step, bytes]:
+    """
+    Return the links that lie beside reports, by step; none for a report without one.
+
+    Raises:
+        StoreError: one is there and cannot be read.
+    """
+    beside = {step: link_path(path, step) for step, path in reports.items()}
+    return {step: read_bytes(path, "link") for step, path in beside.items() if path.exists()}
 
 
 def read_link(envelope: bytes, *, step: Step, trust: TrustStore, now: datetime) -> Link:
@@ -161,23 +182,14 @@ def read_link(envelope: bytes, *, step: Step, trust: TrustStore, now: datetime) 
     Raises:
         VerificationError: `link-malformed`, or `link-untrusted`.
     """
-    try:
-        opened = Envelope.from_json(envelope)
-        if opened.payload_type != PAYLOAD_TYPE:
-            raise RecordError("not a statement", facts={"actual": opened.payload_type})
-        if len(opened.signatures) != 1:
-            raise RecordError("one signature is expected", facts={"actual": len(opened.signatures)})
-        said = _read(opened.payload)
-        if said["step"] != step:
-            raise RecordError("it is of another step", facts={"expected": step, "actual": said["step"]})
-    except RecordError as exc:
-        because = "; ".join([exc.message, *(f"{name}: {fact}" for name, fact in exc.facts.items())])
+    opened, said = _opened(envelope)
+    if said["step"] != step:
         raise VerificationError(
             "link-malformed",
-            f"not the link of the step {step}",
-            facts={"step": step, "because": because},
+            "this is the link of another step",
+            facts={"expected": step, "actual": said["step"]},
             hint=_HINT,
-        ) from exc
+        )
     role = STEP_ROLES[step]
     proven = opened.proven_signers(trust, now=now)
     signer = next((key for key in proven.values() if role in key.roles), None)
@@ -189,6 +201,32 @@ def read_link(envelope: bytes, *, step: Step, trust: TrustStore, now: datetime) 
             hint="add the .pub file of who ran it to the trust store, if you do trust them",
         )
     return Link(**said, key_id=signer.key_id, name=signer.name, sha256=sha256_bytes(opened.payload))
+
+
+def step_named(envelope: bytes) -> Step:
+    """
+    Return the step that a link says it is of. Nothing about it is proven: only `read_link` does that.
+
+    Raises:
+        VerificationError: `link-malformed`.
+    """
+    step: Step = _opened(envelope)[1]["step"]
+    return step
+
+
+def _opened(envelope: bytes) -> tuple[Envelope, dict[str, Any]]:
+    try:
+        opened = Envelope.from_json(envelope)
+        if opened.payload_type != PAYLOAD_TYPE:
+            raise RecordError("not a statement", facts={"actual": opened.payload_type})
+        if len(opened.signatures) != 1:
+            raise RecordError("one signature is expected", facts={"actual": len(opened.signatures)})
+        return opened, _read(opened.payload)
+    except RecordError as exc:
+        because = "; ".join([exc.message, *(f"{name}: {fact}" for name, fact in exc.facts.items())])
+        raise VerificationError(
+            "link-malformed", "not the link of a step", facts={"because": because}, hint=_HINT
+        ) from exc
 
 
 def why_not_link_of(link: Link, report: Record) -> str:
@@ -284,6 +322,10 @@ _KINDS: Final[Mapping[type[Record], tuple[Step, str, Callable[[Any], tuple[Diges
     StressReport: ("stress", "stress-report.json", _stress),
     AttackReport: ("attack", "attack-report.json", _attack),
 }
+
+
+_USUAL: Final = {step: name for step, name, _ in _KINDS.values()}
+"""What a step calls its report."""
 
 
 def _kind_of(report: Record) -> tuple[Step, str, Callable[[Any], tuple[Digests, Digests]]]:

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from recert.cli.made_of import CarryReason, MadeOf, Parent, ParentModel, ParentTrust, Transform
-from recert.cli.options import DEFAULT_BASE, AsJson, Base, JudgeErrors, Judges, PolicyName, Secret, Suites
+from recert.cli.options import (
+    DEFAULT_BASE,
+    AsJson,
+    Base,
+    JudgeErrors,
+    Judges,
+    PolicyName,
+    Secret,
+    SignerCommand,
+    StepKey,
+    Suites,
+)
 
 ModelName = Annotated[
     str, typer.Option(help="What the report calls the model; by default its folder's name.")
@@ -51,6 +62,8 @@ def evaluate(
     transform: Transform = "",
     carry_reason: CarryReason = "",
     trust: ParentTrust = None,
+    key: StepKey = None,
+    signer_command: SignerCommand = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -61,12 +74,14 @@ def evaluate(
     from recert import settings
     from recert.cli.drawing import Drawn
     from recert.cli.printing import NO, YES, data
+    from recert.cli.signing import load_step_key, sign_report
     from recert.evaluation import stage
     from recert.models.engines import open_arms
     from recert.pipeline.progress_file import ProgressFile
     from recert.records import Verdict
     from recert.store.cache import GenerationCache
 
+    signer = load_step_key("evaluate", key, signer_command)
     made_of = MadeOf(parent, parent_model, transform, carry_reason, trust, policy)
     asked = _asked(suites, policy, secret, judges, judge_errors, rows, evidence)
     asked["training_context"] = [one for one in context if one != "none"] if context else None
@@ -87,7 +102,8 @@ def evaluate(
             asked["model_name"] = name or tuned_model.name
             evaluation = stage.evaluate(base_model, tuned_model, progress=tell, **asked)
         evaluation.write(output)
-    show_rules(report := evaluation.report)
+    sign_report(output / stage.REPORT_FILE, report := evaluation.report, signer)
+    show_rules(report)
     if as_json:
         data(report)
     else:

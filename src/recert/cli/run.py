@@ -80,6 +80,7 @@ def run(
         pairs_of,
     )
     from recert.cli.printing import NO, YES
+    from recert.cli.signing import load_links
     from recert.pipeline.run import CERTIFICATE_FILE, Plan, passed
     from recert.pipeline.run import run as run_plan
     from recert.pipeline.signers import signers_of
@@ -101,6 +102,7 @@ def run(
         hyperparameters=load_hyperparameters(method, adapter, learning_rate),
         stress_report=load_record(StressReport, stress_report) if stress_report else None,
         attack_report=load_record(AttackReport, attack) if attack else None,
+        links=load_links({"stress": stress_report, "attack": attack}),
         log=log,
     )
     status = _renewed_status(output / "status.json", signers, bounds, log)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from recert.certification import CertifiedBase, SigningKey
     from recert.policy import Policy
-    from recert.records import Certificate
+    from recert.records import Certificate, Record, TuneReport
+    from recert.records.certificate import Step
 
 
 def refusals_path(certificate: Path, given: Path | None) -> Path:
@@ -36,6 +37,76 @@ def load_signer(key: Path, command: str | None) -> SigningKey:
     from recert.certification import command_signer, load_key, load_public_key
 
     return load_key(key) if command is None else command_signer(load_public_key(key), command)
+
+
+def load_step_key(step: Step, key: Path | None, command: str | None) -> SigningKey | None:
+    """
+    Return the key of who runs a step; None where none was given.
+
+    Raises:
+        InputError: there is a signer command, and no key.
+        SigningKeyError: the key cannot be read, or has another role.
+    """
+    from recert.certification.links import STEP_ROLES
+    from recert.errors import InputError
+
+    if key is None:
+        if command is not None:
+            raise InputError("a signer command needs the .pub file of its key", hint="give --key")
+        return None
+    signer = load_signer(key, command)
+    signer.require_role(STEP_ROLES[step])
+    return signer
+
+
+def sign_report(path: Path, report: Record, key: SigningKey | None) -> None:
+    """
+    Write the link of a report that was written, or say on stderr that nobody signed it.
+
+    Raises:
+        SigningKeyError: it could not be signed.
+        StoreError: it cannot be written.
+    """
+    from recert.certification.links import write_link
+
+    write_link(path, report, key)
+    _tell_unsigned(path, key)
+
+
+def sign_tuning(output: Path, report: TuneReport, key: SigningKey | None) -> None:
+    """Write the links of a tune and its checkpoints, or say that nobody signed them. Raises as `sign_report`."""
+    from recert.pipeline.signers import sign_tune
+    from recert.tuning.stage import REPORT_NAME
+
+    sign_tune(output, report, key)
+    _tell_unsigned(output / REPORT_NAME, key)
+
+
+def _tell_unsigned(path: Path, key: SigningKey | None) -> None:
+    from recert.cli.printing import talk
+
+    if key is None:
+        talk().print(
+            f"unsigned: {path} is no evidence without --key: `certify` will not take it", soft_wrap=True
+        )
+
+
+def load_links(reports: dict[Step, Path | None], given: Sequence[Path] = ()) -> dict[Step, bytes]:
+    """
+    Return the links that lie beside reports, and those that are given in their place.
+
+    Raises:
+        StoreError: one cannot be read.
+        VerificationError: a given one is no link.
+    """
+    from recert.certification.links import read_links, step_named
+    from recert.store.files import read_bytes
+
+    links = read_links({step: path for step, path in reports.items() if path is not None})
+    for path in given:
+        link = read_bytes(path, "link")
+        links[step_named(link)] = link
+    return links
 
 
 def load_signers(keys: Sequence[Path], commands: Sequence[str]) -> list[SigningKey]:

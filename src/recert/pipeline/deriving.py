@@ -13,7 +13,7 @@ from recert.records import EvalReport, Suite
 
 
 def deriver(
-    folder: Path, *, policy: Policy, suites: Mapping[str, Suite]
+    folder: Path, *, policy: Policy, suites: Mapping[str, Suite] | None = None
 ) -> Callable[[EvalReport], Sequence[str]]:
     """
     Return what gives every reason why a report does not follow from the outcomes in its folder, as `code: words`.
