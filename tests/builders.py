@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from recert.certification.keys import SigningKey
-from recert.certification.links import STEP_ROLES, sign_link_of, step_of
+from recert.certification.links import STEP_ROLES, sign_link_of
+from recert.certification.materials import step_of
 from recert.certification.status import status_list_id
 from recert.certification.trust import TrustStore
 from recert.digest import sha256_bytes
-from recert.interval import Interval
+from recert.interval import Interval, exact_interval
 from recert.policy import Policy, Rule
 from recert.records import (
     ArmCheck,
@@ -263,20 +264,23 @@ def make_tune_report(
 def make_watch_report(
     *, serial: str, certificate_sha256: str, outcome: WatchOutcome = WatchOutcome.RENEW, **changes: Any
 ) -> WatchReport:
-    """Return a watch of one canary, clean unless told otherwise."""
-    canary = CanaryResult(
-        estimand="harmful/harm",
-        certified=make_interval(0.03),
-        seen=make_interval(0.03),
-        margin=0.1,
-        outcome=outcome,
+    """Return a watch of the canaries that certificates of built records have, clean unless told otherwise."""
+    canaries = tuple(
+        CanaryResult(
+            estimand=estimand,
+            certified=make_interval(0.03),
+            seen=exact_interval(1, 48, level=0.99),
+            margin=0.15,
+            outcome=outcome,
+        )
+        for estimand in ("harmful/harm", "lookalikes/over_refusal")
     )
     fields: dict[str, Any] = {
         "serial": serial,
         "certificate_sha256": certificate_sha256,
         "through": "raw",
         "fingerprint_matches": True,
-        "canaries": (canary,),
+        "canaries": canaries,
         "outcome": outcome,
         "reasons": (),
         "started_at": NOW,
@@ -288,9 +292,7 @@ def make_watch_report(
 def make_links(keys: Mapping[str, SigningKey], *reports: Record | None, now: datetime | None = None) -> Any:
     """Return the signed link of each report, by step, from keys by role."""
     made = [report for report in reports if report is not None]
-    return {
-        step_of(one): sign_link_of(one, keys[STEP_ROLES[step_of(one)]], now=now or NOW) for one in made
-    }
+    return {step_of(one): sign_link_of(one, keys[STEP_ROLES[step_of(one)]], now=now or NOW) for one in made}
 
 
 def signed_evidence(

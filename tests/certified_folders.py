@@ -62,8 +62,7 @@ class Certified:
         write_model(self.base, self.base_files)
         write_model(self.tuned, self.tuned_files)
         self.keys: dict[str, SigningKey] = {
-            role: generate_key(self.folder / "keys" / f"{role}.pem", role, role.title())
-            for role in ROLES
+            role: generate_key(self.folder / "keys" / f"{role}.pem", role, role.title()) for role in ROLES
         }
         self.trusted = TrustStore.load(self.trust)
         self.status.write_bytes(self._issue(None))
@@ -94,7 +93,9 @@ class Certified:
             "now": self.made_at,
         }
         asked |= self.changes
-        decision = certify(**(signed_evidence(self.keys, self.trusted, asked, self.status.read_bytes()) | asked))
+        decision = certify(
+            **(signed_evidence(self.keys, self.trusted, asked, self.status.read_bytes()) | asked)
+        )
         assert decision.envelope is not None, decision.reasons
         self.certificate.write_bytes(approve(decision.envelope, self.keys["approver"]))
 

@@ -36,6 +36,7 @@ from recert.certification import (
     signoff_sheet,
 )
 from recert.certification.envelope import sign
+from recert.certification.links import sign_link_of
 from recert.certification.statement import read_statement, statement_bytes
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
@@ -332,6 +333,7 @@ def test_a_renewal_does_not_lengthen_an_exception(excepted):
     renewed = renew(
         envelope,
         watch,
+        link=sign_link_of(watch, excepted.world.keys["watcher"]),
         signers=excepted.signers,
         policy=excepted.world.policy,
         trust=excepted.trust,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import BASE_FILES, TUNED_FILES, make_eval_report, make_watch_report, write_model
+from builders import BASE_FILES, ROLES, TUNED_FILES, make_eval_report, make_watch_report, write_model
 from recert.__main__ import main
 from recert.certification import TrustStore, approve, certify, generate_key, issue_status, read_unverified
 from recert.digest import sha256_bytes
@@ -89,10 +89,7 @@ def make_world(folder: Path) -> Path:
     (folder / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in sql_rows(24, seed=3)))
     (folder / "task.jsonl").write_text('{"prompt": "How many books are there?", "answer": "SELECT 1"}\n')
     policy = load_policy(folder / "policy.toml")
-    keys = {
-        role: generate_key(folder / "keys" / f"{role}.pem", role, role)
-        for role in ROLES
-    }
+    keys = {role: generate_key(folder / "keys" / f"{role}.pem", role, role) for role in ROLES}
     trust = TrustStore.load(folder / "keys")
     report = make_eval_report(
         base=Manifest.of_folder(base),

@@ -105,19 +105,7 @@ def draft(
         canary=canary_rates(report),
         fingerprint=next(a.fingerprint_at_end for a in report.arms if a.arm == "tuned"),
         limitations=tuple(
-            dict.fromkeys(
-                (
-                    *report.limitations,
-                    *policy.gateway.unguarded,
-                    *_limitations(report, tune_report, screen_report),
-                    *(
-                        f"attackers: {words}"
-                        for words in (attack_report.limitations if attack_report else ())
-                    ),
-                    *(_excepted(one) for one in exceptions),
-                    *_carried(report),
-                )
-            )
+            dict.fromkeys(_limitations(report, policy, tune_report, screen_report, attack_report, exceptions))
         ),
         invalid_when=(*INVALID_WHEN, *((OTHER_EARS,) if report.ears else ())),
         approvals=approvals,
@@ -221,6 +209,21 @@ def _screening_summary(report: ScreenReport | None) -> dict[str, int]:
 
 
 def _limitations(
+    report: EvalReport,
+    policy: Policy,
+    tune_report: TuneReport | None,
+    screen_report: ScreenReport | None,
+    attack_report: AttackReport | None,
+    exceptions: Sequence[RuleException],
+) -> Iterator[str]:
+    yield from (*report.limitations, *policy.gateway.unguarded)
+    yield from _of_tuning(report, tune_report, screen_report)
+    yield from (f"attackers: {words}" for words in (attack_report.limitations if attack_report else ()))
+    yield from (_excepted(one) for one in exceptions)
+    yield from _carried(report)
+
+
+def _of_tuning(
     report: EvalReport, tune_report: TuneReport | None, screen_report: ScreenReport | None
 ) -> Iterator[str]:
     if tune_report is None:

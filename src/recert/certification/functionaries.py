@@ -8,7 +8,8 @@ from datetime import datetime
 
 from recert.certification.content import required_roles
 from recert.certification.keys import PublicKey, SigningKey
-from recert.certification.links import STEP_ROLES, Link, read_link, step_of, why_not_link_of
+from recert.certification.links import STEP_ROLES, Link, read_link, why_not_link_of
+from recert.certification.materials import step_of
 from recert.certification.trust import TrustStore
 from recert.errors import SigningKeyError, VerificationError
 from recert.policy import Policy

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recert.certification import CarriedFrom, CertifiedBase, CertifyDecision, ExceptionRequest, TrustStore
-    from recert.records import EvalReport, InputDistribution
+    from recert.records import InputDistribution
     from recert.records.certificate import Step
 
 _OF_HOSTED = (
@@ -115,36 +115,26 @@ def certify(
     Exit 0: drafted, 1: refused with reasons, 2: no answer.
     """
     from recert.certification import TrustStore, load_public_key
-    from recert.cli.loading import load_record
-    from recert.cli.signing import load_links, load_signer
+    from recert.cli.signing import load_signed, load_signer
     from recert.evaluation.stage import REPORT_FILE
     from recert.pipeline.deriving import deriver
     from recert.policy import load_policy
-    from recert.records import AttackReport, ScreenReport, StressReport, TuneReport
 
-    report, evidence_sha256 = _evaluation(evaluation)
     bounds, trusted = load_policy(policy), TrustStore.load(trust)
-    reports: dict[Step, Path | None] = {
-        "screen": screen_report, "tune": tune_report, "evaluate": evaluation / REPORT_FILE, "stress": stress_report,
-        "attack": attack,
-    }  # fmt: skip
+    reports: dict[Step, Path | None] = {"tune": tune_report, "screen": screen_report, "stress": stress_report}
+    reports |= {"evaluate": evaluation / REPORT_FILE, "attack": attack}
     decision = _decide(
         base,
         model,
-        eval_report=report,
         policy=bounds,
-        evidence_sha256=evidence_sha256,
+        evidence_sha256=_evidence(evaluation),
         signer=load_signer(key, signer_command),
         approvers=[load_public_key(path) for path in approver],
         trainer_key_id=load_public_key(trainer).key_id if trainer else None,
-        links=load_links(reports, link or []),
         trust=trusted,
         derive=deriver(evaluation, policy=bounds),
         status_list_id=_status_list_id(output, status, trusted),
-        tune_report=load_record(TuneReport, tune_report) if tune_report else None,
-        screen_report=load_record(ScreenReport, screen_report) if screen_report else None,
-        stress_report=load_record(StressReport, stress_report) if stress_report else None,
-        attack_report=load_record(AttackReport, attack) if attack else None,
+        **load_signed(reports, link or []),
         supersedes=supersedes,
         exceptions=_requests(excepted or [], except_reason, except_until),
         certified_base=_certified(base_certificate, trust, base_policy),
@@ -244,8 +234,8 @@ def _certified(path: Path | None, trust: Path, policy: str | None) -> CertifiedB
     return load_certified_base(path, trust, policy) if path is not None else None
 
 
-def _evaluation(folder: Path) -> tuple[EvalReport, str]:
-    """An evaluation's report, and the digest of the evidence that it was made from."""
+def _evidence(folder: Path) -> str:
+    """The digest of the evidence that an evaluation's report was made from."""
     from recert.cli.loading import load_record
     from recert.digest import sha256_file
     from recert.errors import RecordError
@@ -260,7 +250,7 @@ def _evaluation(folder: Path) -> tuple[EvalReport, str]:
             facts={"in the report": report.outcomes_sha256, "on disk": evidence_sha256},
             hint="evaluate again",
         )
-    return report, evidence_sha256
+    return evidence_sha256
 
 
 def _requests(rules: Sequence[str], reason: str, until: str) -> list[ExceptionRequest]:

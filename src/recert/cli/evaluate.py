@@ -83,14 +83,11 @@ def evaluate(
 
     signer = load_step_key("evaluate", key, signer_command)
     made_of = MadeOf(parent, parent_model, transform, carry_reason, trust, policy)
-    asked = _asked(suites, policy, secret, judges, judge_errors, rows, evidence)
-    asked["training_context"] = [one for one in context if one != "none"] if context else None
-    called = name or model.rstrip("/").rpartition("/")[2]
-    replies = settings.cache_dir() / "replies.sqlite"
+    asked = _asked(suites, policy, secret, judges, judge_errors, rows, evidence, context)
     with (
         Drawn() as drawn,
-        GenerationCache(replies) as cache,
-        ProgressFile(output, called, "evaluate", drawn) as tell,
+        GenerationCache(settings.cache_dir() / "replies.sqlite") as cache,
+        ProgressFile(output, name or model.rstrip("/").rpartition("/")[2], "evaluate", drawn) as tell,
     ):
         asked["cache"] = cache
         tell.start("load the models")
@@ -99,8 +96,8 @@ def evaluate(
         else:
             base_model, tuned_model = open_arms(base, model, engine)
             tell.start("evaluate against the base")
-            asked["model_name"] = name or tuned_model.name
-            evaluation = stage.evaluate(base_model, tuned_model, progress=tell, **asked)
+            asked |= {"model_name": name or tuned_model.name, "progress": tell}
+            evaluation = stage.evaluate(base_model, tuned_model, **asked)
         evaluation.write(output)
     sign_report(output / stage.REPORT_FILE, report := evaluation.report, signer)
     show_rules(report)
@@ -119,6 +116,7 @@ def _asked(
     errors: list[Path] | None,
     rows: Path | None,
     evidence: list[Path] | None,
+    context: list[str] | None,
 ) -> dict[str, Any]:
     """What is asked, by whose bounds, and who judges it."""
     from recert.cli.loading import load_evidence, load_judges, load_secret, load_suites
@@ -132,6 +130,7 @@ def _asked(
         "judges": load_judges(judges or [], errors or []),
         "rows": load_rows(rows) if rows else None,
         "evidence": load_evidence(evidence or []),
+        "training_context": [one for one in context if one != "none"] if context else None,
     }
 
 

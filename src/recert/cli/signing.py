@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recert.certification import CertifiedBase, SigningKey
@@ -70,7 +70,7 @@ def sign_report(path: Path, report: Record, key: SigningKey | None) -> None:
     from recert.certification.links import write_link
 
     write_link(path, report, key)
-    _tell_unsigned(path, key)
+    tell_unsigned(path, key)
 
 
 def sign_tuning(output: Path, report: TuneReport, key: SigningKey | None) -> None:
@@ -79,10 +79,11 @@ def sign_tuning(output: Path, report: TuneReport, key: SigningKey | None) -> Non
     from recert.tuning.stage import REPORT_NAME
 
     sign_tune(output, report, key)
-    _tell_unsigned(output / REPORT_NAME, key)
+    tell_unsigned(output / REPORT_NAME, key)
 
 
-def _tell_unsigned(path: Path, key: SigningKey | None) -> None:
+def tell_unsigned(path: Path, key: SigningKey | None) -> None:
+    """Say on stderr that nobody signed for a report, where that is so."""
     from recert.cli.printing import talk
 
     if key is None:
@@ -91,22 +92,57 @@ def _tell_unsigned(path: Path, key: SigningKey | None) -> None:
         )
 
 
-def load_links(reports: dict[Step, Path | None], given: Sequence[Path] = ()) -> dict[Step, bytes]:
+def load_signed(reports: Mapping[Step, Path | None], given: Sequence[Path] = ()) -> dict[str, Any]:
     """
-    Return the links that lie beside reports, and those that are given in their place.
+    Return reports as `certify` takes them, and as `links` those that lie beside them, or are given in their place.
 
     Raises:
         StoreError: one cannot be read.
-        VerificationError: a given one is no link.
+        RecordError: a report is another kind of record.
+        VerificationError: a given link is none.
     """
     from recert.certification.links import read_links, step_named
+    from recert.cli.loading import load_record
+    from recert.records import AttackReport, EvalReport, ScreenReport, StressReport, TuneReport
     from recert.store.files import read_bytes
 
-    links = read_links({step: path for step, path in reports.items() if path is not None})
+    kinds: dict[Step, tuple[str, type[Record]]] = {
+        "screen": ("screen_report", ScreenReport),
+        "tune": ("tune_report", TuneReport),
+        "evaluate": ("eval_report", EvalReport),
+        "stress": ("stress_report", StressReport),
+        "attack": ("attack_report", AttackReport),
+    }
+    there = {step: path for step, path in reports.items() if path is not None}
+    found: dict[str, Any] = {
+        kinds[step][0]: load_record(kinds[step][1], path) for step, path in there.items()
+    }
+    links = read_links(there)
     for path in given:
         link = read_bytes(path, "link")
         links[step_named(link)] = link
-    return links
+    return found | {"links": links}
+
+
+def load_watch_link(report: Path, given: Path | None) -> bytes:
+    """
+    Return who signed for a watch: as given, or what lies beside its report.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    from recert.certification.links import link_path
+    from recert.errors import StoreError
+    from recert.store.files import read_bytes
+
+    path = given or link_path(report, "watch")
+    if not path.exists():
+        raise StoreError(
+            "nobody signed this watch",
+            facts={"link": path},
+            hint="run `recert watch` with --key WATCHER.pem, or give --link FILE",
+        )
+    return read_bytes(path, "link")
 
 
 def load_signers(keys: Sequence[Path], commands: Sequence[str]) -> list[SigningKey]:
