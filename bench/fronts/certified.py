@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from recert.certification import TrustStore, approve, certify, generate_key, issue_status, verify
+from recert.certification.links import sign_link_of
+from recert.certification.status import status_list_id
 from recert.certification.verify_again import recheck as recheck_status
 from recert.digest import sha256_bytes
 from recert.interval import Interval
@@ -54,8 +56,13 @@ def make_certified(folder: Path, phrases: Sequence[str], secret: SecretPrefix, *
     }
     trust = TrustStore.load(folder / "keys")
     report = _report(Manifest.of_folder(base), Manifest.of_folder(tuned), policy, secret)
+    listed = issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
     decision = certify(
         eval_report=report,
+        links={"evaluate": sign_link_of(report, keys["evaluator"])},
+        trust=trust,
+        derive=lambda report: (),  # made up: there are no outcomes
+        status_list_id=status_list_id(listed, trust=trust),
         policy=policy,
         base_dir=base,
         tuned_dir=tuned,
@@ -68,7 +75,7 @@ def make_certified(folder: Path, phrases: Sequence[str], secret: SecretPrefix, *
     assert decision.envelope is not None, decision.reasons
     certificate, status = folder / "certificate.json", folder / "status.json"
     certificate.write_bytes(approve(decision.envelope, keys["approver"]))
-    status.write_bytes(issue_status(None, key=keys["status"], trust=trust, validity_hours=24))
+    status.write_bytes(listed)
 
     verified = verify(
         certificate.read_bytes(),
