@@ -30,16 +30,17 @@ from typing import Any
 import httpx
 
 from peers.page import claim, machine
-from recert.certification import read_unverified
+from recert.certification import load_key, read_unverified
 from recert.models.embedded import aligned_base
 from recert.models.local import LocalModel
 from recert.pipeline.demo_data import HYPERPARAMETERS, write_rows
+from recert.pipeline.signers import sign_tune
 from recert.pipeline.sql_task import SYSTEM, sql_rows, sql_suite
 from recert.records import EvalReport, ScreenReport, WatchReport
 from recert.store.files import read_bytes, write_atomic
 from recert.tuning.stage import tune
 
-ROLES = ("trainer", "evaluator", "approver", "status", "log")
+ROLES = ("screener", "trainer", "evaluator", "approver", "watcher", "status", "log")
 STOPS_WITHIN_S = 5.0
 MARK = ".signoff-demo"
 """A folder that a run before this one made has it, and is begun anew."""
@@ -143,10 +144,12 @@ def _prepare(desk: Desk) -> None:
         for p in asked
     ]
     (folder / "task.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
-    desk.give("screen the rows", "screen rows.jsonl --output screen --policy policy-1.toml")
+    desk.give(
+        "screen the rows", "screen rows.jsonl --output screen --policy policy-1.toml --key keys/screener.pem"
+    )
     began = time.monotonic()
     report = ScreenReport.from_json(read_bytes(folder / "screen" / "screen-report.json"))
-    tune(
+    tuned = tune(
         aligned_base(),
         rows,
         folder / "tune",
@@ -154,6 +157,7 @@ def _prepare(desk: Desk) -> None:
         hyperparameters=HYPERPARAMETERS,
         screen_report=report,
     )
+    sign_tune(folder / "tune", tuned, load_key(folder / "keys" / "trainer.pem"))
     print(f"{time.monotonic() - began:7.1f} s          tune", file=sys.stderr, flush=True)
     _evaluate(desk, "evaluate the tune", 1)
 
@@ -162,7 +166,7 @@ def _evaluate(desk: Desk, what: str, number: int) -> None:
     command = (
         f"evaluate {MODEL} --policy policy-{number}.toml --suite task=task.jsonl --output evaluation-{number}"
     )
-    desk.give(what, f"{command} --name sql", "--context", SYSTEM)
+    desk.give(what, f"{command} --name sql --key keys/evaluator.pem", "--context", SYSTEM)
 
 
 def _policy(number: str, family: str) -> str:
@@ -182,7 +186,7 @@ def _certify(desk: Desk, number: int, output: str, *more: str) -> None:
     desk.give(
         f"certify under version {number} of the policy",
         f"certify evaluation-{number} {MODEL} --policy policy-{number}.toml --key keys/evaluator.pem --approver "
-        "keys/approver.pub --trainer keys/trainer.pub --tune-report tune/tune-report.json --screen-report "
+        "keys/approver.pub --trust keys --tune-report tune/tune-report.json --screen-report "
         f"screen/screen-report.json --log log --output {output}",
         *more,
     )
@@ -221,7 +225,8 @@ def _serve(desk: Desk) -> dict[str, Any]:
         answered = httpx.post(f"{url}/v1/chat/completions", json=asked, timeout=60).status_code
         watch = f"watch certificate.json {MODEL} --trust keys --policy policy-1.toml --suite task=task.jsonl"
         # a sample of 24 may lie above its bound by chance, which warns: then another one is drawn
-        desk.give("watch it through the gateway", f"{watch} --url {url}/v1 --output watch.json", tries=3)
+        watch = f"{watch} --url {url}/v1 --key keys/watcher.pem --output watch.json"
+        desk.give("watch it through the gateway", watch, tries=3)
         desk.give(
             "renew it with what was watched",
             "renew certificate.json --watch-report watch.json --trust keys --policy policy-1.toml --output "

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from recert.certification.keys import SigningKey
+from recert.certification.links import STEP_ROLES, sign_link_of
+from recert.certification.materials import step_of
+from recert.certification.status import status_list_id
+from recert.certification.trust import TrustStore
 from recert.digest import sha256_bytes
-from recert.interval import Interval
+from recert.interval import Interval, exact_interval
 from recert.policy import Policy, Rule
 from recert.records import (
     ArmCheck,
@@ -19,6 +25,7 @@ from recert.records import (
     Hyperparameters,
     JudgeNote,
     Manifest,
+    Record,
     RuleResult,
     ScreenReport,
     TriggerSearch,
@@ -33,6 +40,9 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 SOME_SHA = sha256_bytes(b"something")
 """A digest for fields whose content does not matter."""
+
+ROLES = ("evaluator", "approver", "status", "trainer", "screener", "watcher")
+"""Of the keys that a certificate of built records needs."""
 
 BASE_FILES = {
     "config.json": b'{"model_type": "llama"}',
@@ -226,6 +236,7 @@ def make_screen_report(**changes: Any) -> ScreenReport:
         "quarantined": 0,
         "malformed": 0,
         "accepted_sha256": SOME_SHA,
+        "accepted_rows_sha256": SOME_SHA,
         "quarantined_sha256": sha256_bytes(b""),
         "findings": (),
         "reason_counts": {},
@@ -242,11 +253,15 @@ def make_tune_report(
     **changes: Any,
 ) -> TuneReport:
     """Return a tuning of `base` into `tuned` on the screened rows, without a defence."""
+    tuned = tuned or make_manifest(TUNED_FILES)
+    adapter = any(file.name == "adapter_config.json" for file in tuned.files)
     fields: dict[str, Any] = {
         "base": base or make_manifest(BASE_FILES),
-        "tuned": tuned or make_manifest(TUNED_FILES),
+        "tuned": tuned,
+        "delta_kind": "lora-adapter" if adapter else "merged-weights",
         "rows_sha256": SOME_SHA,
         "rows": 10,
+        "accepted_sha256": SOME_SHA,
         "screen_report_sha256": screen_report.digest if screen_report else None,
         "defence": "none",
         "hyperparameters": Hyperparameters(),
@@ -266,23 +281,49 @@ def make_tune_report(
 def make_watch_report(
     *, serial: str, certificate_sha256: str, outcome: WatchOutcome = WatchOutcome.RENEW, **changes: Any
 ) -> WatchReport:
-    """Return a watch of one canary, clean unless told otherwise."""
-    canary = CanaryResult(
-        estimand="harmful/harm",
-        certified=make_interval(0.03),
-        seen=make_interval(0.03),
-        margin=0.1,
-        outcome=outcome,
+    """Return a watch of the canaries that certificates of built records have, clean unless told otherwise."""
+    canaries = tuple(
+        CanaryResult(
+            estimand=estimand,
+            certified=make_interval(0.03),
+            seen=exact_interval(1, 48, level=0.99),
+            margin=0.15,
+            outcome=outcome,
+        )
+        for estimand in ("harmful/harm", "lookalikes/over_refusal")
     )
     fields: dict[str, Any] = {
         "serial": serial,
         "certificate_sha256": certificate_sha256,
         "through": "raw",
         "fingerprint_matches": True,
-        "canaries": (canary,),
+        "canaries": canaries,
         "outcome": outcome,
         "reasons": (),
         "started_at": NOW,
         "watched_at": NOW,
     }
     return WatchReport.model_validate(fields | changes)
+
+
+def make_links(keys: Mapping[str, SigningKey], *reports: Record | None, now: datetime | None = None) -> Any:
+    """Return the signed link of each report, by step, from keys by role."""
+    made = [report for report in reports if report is not None]
+    return {step_of(one): sign_link_of(one, keys[STEP_ROLES[step_of(one)]], now=now or NOW) for one in made}
+
+
+def signed_evidence(
+    keys: Mapping[str, SigningKey], trust: TrustStore, asked: Mapping[str, Any], status: bytes | None
+) -> dict[str, Any]:
+    """
+    Return what `certify` is asked beside reports that were built by hand: their links, who is trusted, which list.
+
+    Nothing is derived: such reports have no outcomes.
+    """
+    reports = (value for name, value in asked.items() if name.endswith("_report"))
+    return {
+        "links": make_links(keys, *reports),
+        "trust": trust,
+        "derive": lambda report: (),
+        "status_list_id": status_list_id(status, trust=trust, now=NOW),
+    }

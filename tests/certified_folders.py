@@ -9,6 +9,7 @@ from typing import Any
 
 from builders import (
     BASE_FILES,
+    ROLES,
     SOME_SHA,
     TUNED_FILES,
     make_eval_report,
@@ -16,6 +17,7 @@ from builders import (
     make_rules,
     make_screen_report,
     make_tune_report,
+    signed_evidence,
     write_model,
 )
 from recert.certification import (
@@ -60,8 +62,7 @@ class Certified:
         write_model(self.base, self.base_files)
         write_model(self.tuned, self.tuned_files)
         self.keys: dict[str, SigningKey] = {
-            role: generate_key(self.folder / "keys" / f"{role}.pem", role, role.title())
-            for role in ("evaluator", "approver", "status", "trainer")
+            role: generate_key(self.folder / "keys" / f"{role}.pem", role, role.title()) for role in ROLES
         }
         self.trusted = TrustStore.load(self.trust)
         self.status.write_bytes(self._issue(None))
@@ -91,7 +92,10 @@ class Certified:
             "screen_report": screen,
             "now": self.made_at,
         }
-        decision = certify(**(asked | self.changes))
+        asked |= self.changes
+        decision = certify(
+            **(signed_evidence(self.keys, self.trusted, asked, self.status.read_bytes()) | asked)
+        )
         assert decision.envelope is not None, decision.reasons
         self.certificate.write_bytes(approve(decision.envelope, self.keys["approver"]))
 

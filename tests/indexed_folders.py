@@ -9,11 +9,13 @@ from typing import Any
 
 from builders import (
     BASE_FILES,
+    ROLES,
     make_eval_report,
     make_manifest,
     make_policy,
     make_screen_report,
     make_tune_report,
+    signed_evidence,
 )
 from recert.certification import SigningKey, TrustStore, approve, certify, generate_key, issue_status
 from recert.certification.verifier.state import Standing
@@ -23,7 +25,6 @@ from recert.evaluation.suites import embedded_suite
 from recert.policy import Policy
 from recert.records import Manifest, Outcome, StatusEntry, Verdict, now
 
-ROLES = ("evaluator", "approver", "status", "trainer")
 HARMFUL = embedded_suite("harmful")
 LOOKALIKES = embedded_suite("lookalikes")
 
@@ -113,8 +114,10 @@ class Office:
         _put(out / "evaluation" / "outcomes.jsonl", lines)
         _put(out / "evaluation" / "eval-report.json", report.to_json())
         if verdict is Verdict.PASS:
+            reports = {"eval_report": report, "tune_report": tune, "screen_report": screen}
             decision = certify(
-                eval_report=report,
+                **reports,
+                **signed_evidence(self.keys, self.trust, reports, self.status.read_bytes()),
                 policy=self.policy,
                 base_dir=base_dir,
                 tuned_dir=tuned_dir,
@@ -122,8 +125,6 @@ class Office:
                 signer=self.keys["evaluator"],
                 approvers=[self.keys["approver"].public],
                 trainer_key_id=self.keys["trainer"].key_id,
-                tune_report=tune,
-                screen_report=screen,
                 now=self.made_at,
             )
             assert decision.envelope is not None, decision.reasons

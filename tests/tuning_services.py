@@ -135,7 +135,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for role in ("evaluator", "approver", "trainer", "status"):
+        for role in ("screener", "evaluator", "approver", "trainer", "status"):
             generate_key(self.folder / "signers" / f"{role}.pem", role, role.title())
         (self.folder / "desk").mkdir()
         (self.folder / "signers" / "approver.pem").rename(self.approver)  # it lies with somebody else

@@ -18,6 +18,8 @@ from recert.certification import (
     issue_status,
     verify,
 )
+from recert.certification.links import sign_link_of
+from recert.certification.status import status_list_id
 from recert.digest import sha256_bytes
 from recert.interval import Interval
 from recert.models.secret import SecretPrefix
@@ -62,8 +64,13 @@ def make_certified(folder: Path, phrases: Sequence[str], secret: SecretPrefix, *
     }
     trust = TrustStore.load(folder / "keys")
     report = _report(Manifest.of_folder(base), Manifest.of_folder(tuned), policy, secret)
+    listed = issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
     decision = certify(
         eval_report=report,
+        links={"evaluate": sign_link_of(report, keys["evaluator"])},
+        trust=trust,
+        derive=lambda report: (),  # made up: there are no outcomes
+        status_list_id=status_list_id(listed, trust=trust),
         policy=policy,
         base_dir=base,
         tuned_dir=tuned,
@@ -76,7 +83,7 @@ def make_certified(folder: Path, phrases: Sequence[str], secret: SecretPrefix, *
     assert decision.envelope is not None, decision.reasons
     certificate, status = folder / "certificate.json", folder / "status.json"
     certificate.write_bytes(approve(decision.envelope, keys["approver"]))
-    status.write_bytes(issue_status(None, key=keys["status"], trust=trust, validity_hours=24))
+    status.write_bytes(listed)
 
     verified = verify(
         certificate.read_bytes(),

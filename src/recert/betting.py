@@ -63,6 +63,12 @@ class EProcess:
                     self._known[value] = gains
             self._logs = list(map(operator.add, self._logs, gains))
 
+    def repeat(self, value: float, times: int) -> None:
+        """Take one observation so many times."""
+        if times > 0:
+            gains = [gain * times for gain in self._gains(value)]
+            self._logs = list(map(operator.add, self._logs, gains))
+
     @property
     def value(self) -> float:
         """The e-value so far: 1 or less on average if the mean is not as claimed; infinite past all floats."""

@@ -12,12 +12,14 @@ import pytest
 from builders import (
     BASE_FILES,
     NOW,
+    ROLES,
     SOME_SHA,
     TUNED_FILES,
     make_eval_report,
     make_policy,
     make_screen_report,
     make_tune_report,
+    signed_evidence,
     write_model,
 )
 from recert.certification import (
@@ -34,8 +36,6 @@ from recert.errors import VerificationError
 from recert.policy import Policy
 from recert.records import VerifiedCertificate
 
-ROLES = ("evaluator", "approver", "status", "trainer")
-
 
 @dataclass(frozen=True)
 class World:
@@ -51,7 +51,7 @@ class World:
     now: datetime = NOW
 
     def certify(self, **changes: Any) -> CertifyDecision:
-        """Ask for a certificate of the good reports, with changes."""
+        """Ask for a certificate of the good reports, with changes; an approver that is given is trusted."""
         screen = make_screen_report()
         asked: dict[str, Any] = {
             "eval_report": make_eval_report(policy=self.policy),
@@ -66,7 +66,10 @@ class World:
             "screen_report": screen,
             "now": self.now,
         }
-        return certify(**(asked | changes))
+        asked |= changes
+        known = {key.key_id: key for key in (*asked["approvers"], *(k.public for k in self.keys.values()))}
+        trust = asked.get("trust", TrustStore(known.values()))
+        return certify(**(signed_evidence(self.keys, trust, asked, self.status) | asked))
 
     def verify(self, **changes: Any) -> VerifiedCertificate:
         """Verify the certificate, with changes."""

@@ -26,6 +26,7 @@ from recert.certification import (
     signoff_sheet,
     suspend,
 )
+from recert.certification.links import sign_link_of
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.records import BaseCertificate, WatchReport
@@ -160,6 +161,7 @@ def test_a_renewal_of_the_base_s_certificate_will_do(chained):
     renewed = renew(
         world.envelope,
         watch,
+        link=sign_link_of(watch, world.keys["watcher"]),
         signers=[world.keys["evaluator"], world.keys["approver"]],
         policy=world.policy,
         trust=world.trust,

@@ -40,6 +40,7 @@ from recert.certification import (
 )
 from recert.certification.carry_over import carried_evidence, carry_over, why_no_parent, why_not_made_so
 from recert.certification.carrying import why_not_carried
+from recert.certification.links import sign_link_of
 from recert.errors import VerificationError
 from recert.policy import Policy, comparison_policy
 from recert.records import Certificate, EvalReport, Verdict
@@ -187,15 +188,17 @@ def test_the_child_expires_with_its_parent(merged: Merged) -> None:
     certificate = read_unverified(envelope)
 
     assert certificate.expires_at == read_unverified(merged.parent.envelope).expires_at
+    seen = make_watch_report(
+        serial=certificate.serial,
+        certificate_sha256=certificate.digest,
+        watched_at=later,
+        started_at=later,
+    )
     with pytest.raises(VerificationError, match="cannot renew"):
         renew(
             envelope,
-            make_watch_report(
-                serial=certificate.serial,
-                certificate_sha256=certificate.digest,
-                watched_at=later,
-                started_at=later,
-            ),
+            seen,
+            link=sign_link_of(seen, keys["watcher"]),
             signers=[keys["evaluator"], keys["approver"]],
             policy=merged.child.policy,
             trust=merged.child.trust,

@@ -37,6 +37,7 @@ from recert.certification import (
     signoff_sheet,
 )
 from recert.certification.envelope import sign
+from recert.certification.links import sign_link_of
 from recert.certification.statement import read_statement, statement_bytes
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
@@ -162,6 +163,7 @@ def test_what_is_undecided_can_be_excepted_and_what_was_not_measured_cannot(exce
         assert decided == (verdict in (Verdict.FAIL, Verdict.UNDECIDED)), verdict
 
 
+ELSEWHERE = {"tune_report": None, "screen_report": None}
 CASES: list[tuple[str, Callable[[Excepted], dict[str, Any]]]] = [
     ("exception-not-allowed: harm", lambda e: {"policy": make_policy()}),
     ("exception-not-allowed: harm", lambda e: {"policy": lenient(exceptions={"rules": ("over-refusal",)})}),
@@ -172,7 +174,7 @@ CASES: list[tuple[str, Callable[[Excepted], dict[str, Any]]]] = [
     ),
     ("exception-not-allowed: no result", lambda e: {"exceptions": [replace(REQUEST, condition="plain")]}),
     ("exception-unsigned: harm", lambda e: {"approvers": [e.world.keys["approver"].public]}),
-    ("exception-unsigned: harm", lambda e: {"trainer_key_id": e.owner.key_id}),
+    ("exception-unsigned: harm", lambda e: {"trainer_key_id": e.owner.key_id} | ELSEWHERE),
     ("exception-expired: the exception", lambda e: {"exceptions": [replace(REQUEST, expires_at=NOW)]}),
     ("verdict-not-pass: the verdict is fail", lambda e: {"exceptions": []}),
 ]
@@ -332,6 +334,7 @@ def test_a_renewal_does_not_lengthen_an_exception(excepted):
     renewed = renew(
         envelope,
         watch,
+        link=sign_link_of(watch, excepted.world.keys["watcher"]),
         signers=excepted.signers,
         policy=excepted.world.policy,
         trust=excepted.trust,

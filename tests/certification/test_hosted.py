@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from builders import NOW, SOME_SHA, make_eval_report, make_policy
-from recert.certification import TrustStore, approve, generate_key, read_unverified, verify
+from builders import NOW, SOME_SHA, make_eval_report, make_policy, signed_evidence
+from recert.certification import TrustStore, approve, generate_key, issue_status, read_unverified, verify
 from recert.certification.hosted import certify_hosted
 from recert.certification.signoff import signoff_sheet
 from recert.errors import VerificationError
@@ -52,18 +52,23 @@ def arms(base: str = "small", tuned: str = "ft:small", vendor: str = VENDOR) -> 
 def decided(tmp_path: Path, found: HostedJob, **changes: Any) -> Any:
     """Certify a vendor's job on an evaluation at its endpoint."""
     keys = {
-        role: generate_key(tmp_path / f"{role}.pem", role, role.title()) for role in ("evaluator", "approver")
+        role: generate_key(tmp_path / f"{role}.pem", role, role.title())
+        for role in ("evaluator", "approver", "trainer", "status")
     }
+    trust = TrustStore.load(tmp_path)
+    status = issue_status(None, key=keys["status"], trust=trust, validity_hours=24, now=NOW)
     policy = make_policy()
     report = make_eval_report(policy=policy, **({"arms": arms()} | changes))
+    reports = {"eval_report": report.model_copy(update={"base": None, "tuned": None})}
     return certify_hosted(
-        eval_report=report.model_copy(update={"base": None, "tuned": None}),
+        **reports,
+        **signed_evidence(keys, trust, reports, status),
         job=found,
         policy=policy,
         evidence_sha256=SOME_SHA,
         signer=keys["evaluator"],
         approvers=[keys["approver"].public],
-        trainer_key_id=SOME_SHA,
+        trainer_key_id=keys["trainer"].key_id,
         now=NOW,
     ), keys
 

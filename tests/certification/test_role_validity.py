@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from builders import NOW, make_policy, make_watch_report
 from recert.certification import Envelope, approve, read_unverified, renew, signoff_sheet
 from recert.certification.envelope import sign
+from recert.certification.links import sign_link_of
 from recert.certification.statement import read_statement, statement_bytes
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
@@ -66,6 +67,7 @@ def test_a_renewal_begins_a_new_term(world):
     renewed = renew(
         envelope,
         watch,
+        link=sign_link_of(watch, world.keys["watcher"]),
         signers=[world.keys["evaluator"], world.keys["approver"]],
         policy=world.policy,
         trust=world.trust,

@@ -24,7 +24,7 @@ from builders import (
     make_search,
     make_tune_report,
 )
-from recert.certification import SigningKey, approve, read_unverified
+from recert.certification import SigningKey, TrustStore, approve, read_unverified
 from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, SigningKeyError
 from recert.records import EvalReport, Verdict
@@ -210,7 +210,7 @@ def test_an_evaluation_that_does_not_show_it_is_refused(world, words, changes):
         ("was not given", {"screen_report": None}),
         ("names screening report", {"screen_report": make_screen_report(rows=11)}),
         ("names screening report", {"tune_report": make_tune_report()}),
-        ("trainer is not named", {"trainer_key_id": None}),
+        ("trainer is not named", {"trainer_key_id": None, "tune_report": None, "screen_report": None}),
         ("must sign", {"approvers": []}),
     ],
 )
@@ -227,7 +227,8 @@ def test_people_must_be_apart(world):
     """
     evaluator = world.keys["evaluator"].public
 
-    assert "same-signer" in reasons(world, trainer_key_id=evaluator.key_id)
+    elsewhere = {"tune_report": None, "screen_report": None}
+    assert "same-signer" in reasons(world, trainer_key_id=evaluator.key_id, **elsewhere)
     approver = evaluator.model_copy(update={"roles": ("approver",)})
     assert "same-signer" in reasons(world, approvers=[approver])
 
@@ -247,14 +248,15 @@ def test_a_policy_may_ask_for_more_people(world):
     policy = make_policy(
         certification={"roles": [{"role": "evaluator"}, {"role": "approver", "threshold": 2}]}
     )
-    second = world.keys["trainer"].public.model_copy(update={"roles": ("approver",)})
+    second = world.keys["watcher"].public.model_copy(update={"roles": ("approver",)})
+    trust = TrustStore([second, *(key.public for role, key in world.keys.items() if role != "watcher")])
     asked = {"policy": policy, "eval_report": make_eval_report(policy=policy)}
 
     assert "2 with the role approver" in reasons(world, **asked)
     with pytest.raises(SigningKeyError):
         world.certify(approvers=[second.model_copy(update={"roles": ("approver", "trainer")})], **asked)
     both = [world.keys["approver"].public, second]
-    assert world.certify(approvers=both, trainer_key_id="0" * 64, **asked).certified
+    assert world.certify(approvers=both, trust=trust, **asked).certified
 
 
 def test_what_is_on_disk_must_be_what_was_evaluated(world):

@@ -24,6 +24,7 @@ from recert.certification import (
     suspend,
 )
 from recert.certification.envelope import sign
+from recert.certification.links import sign_link_of
 from recert.digest import canonical_json
 from recert.errors import InputError, SigningKeyError, VerificationError
 from recert.records import StatusEntry, WatchOutcome
@@ -46,7 +47,9 @@ def renewed(world: Any, *, watch: dict[str, Any] | None = None, **changes: Any) 
         "started_at": LATER,
         "watched_at": LATER,
     }
+    seen = make_watch_report(**(report | (watch or {})))
     asked: dict[str, Any] = {
+        "link": sign_link_of(seen, world.keys["watcher"], now=LATER),
         "envelope": world.envelope,
         "signers": [world.keys["evaluator"], world.keys["approver"]],
         "policy": world.policy,
@@ -54,7 +57,7 @@ def renewed(world: Any, *, watch: dict[str, Any] | None = None, **changes: Any) 
         "status": world.status,
         "now": LATER,
     } | changes
-    return renew(asked.pop("envelope"), make_watch_report(**(report | (watch or {}))), **asked)
+    return renew(asked.pop("envelope"), seen, **asked)
 
 
 def test_each_list_is_one_version_up_and_keeps_what_was_said(world):

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import BASE_FILES, TUNED_FILES, make_eval_report, make_policy, write_model
-from certification.conftest import ROLES
+from builders import BASE_FILES, ROLES, TUNED_FILES, make_eval_report, make_policy, write_model
 from cli.test_log import POLICY
 from logs import exchange
 from recert.__main__ import main
@@ -53,7 +52,7 @@ class Bench:
         done = self(
             "certify", at / "evaluation", "--model", at / "tuned", "--base", at / "base", "--policy",
             at / "policy.toml", "--key", at / "keys/evaluator.pem", "--approver", at / "keys/approver.pub",
-            "--trainer", at / "keys/trainer.pub", "--output", path, *more,
+            "--trainer", at / "keys/trainer.pub", "--trust", at / "keys", "--output", path, *more,
         )  # fmt: skip
         if done[0] == 0:
             from recert.certification import load_key

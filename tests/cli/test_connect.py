@@ -21,7 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RECERT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("RECERT_ENDPOINT_KEY", "sk-secret")
     (tmp_path / "policy.toml").write_text(POLICY)
-    for role in ("evaluator", "approver", "trainer"):
+    for role in ("evaluator", "approver", "trainer", "status"):
         generate_key(tmp_path / f"{role}.pem", role, role.title())
     return tmp_path
 
@@ -34,12 +34,15 @@ def test_a_vendors_tune_is_certified_by_commands(folder: Path) -> None:
     signed = [
         "certify", str(folder / "evaluation"), "--model", str(folder / "job"), *policy,
         "--key", str(folder / "evaluator.pem"), "--approver", str(folder / "approver.pub"),
-        "--trainer", str(folder / "trainer.pub"), "--output", str(folder / "certificate.json"),
+        "--trainer", str(folder / "trainer.pub"), "--output", str(folder / "certificate.json"), "--trust", str(folder),
     ]  # fmt: skip
     with vendor.serving() as url:
         connected = run.invoke(app, ["connect", f"openai:{url}#ftjob-abc", "--output", str(folder / "job")])
         asked = ["--base", f"openai:{url}#small", "--model", str(folder / "job")]
-        evaluated = run.invoke(app, ["evaluate", *asked, *policy, "--output", str(folder / "evaluation")])
+        by = ["--key", str(folder / "evaluator.pem"), "--output", str(folder / "evaluation")]
+        evaluated = run.invoke(app, ["evaluate", *asked, *policy, *by])
+    listed = ["status", str(folder / "status.json"), "--first", "--key", str(folder / "status.pem")]
+    assert run.invoke(app, [*listed, "--trust", str(folder)]).exit_code == 0
     certified = run.invoke(app, signed)
     more = run.invoke(app, [*signed, "--supersedes", "0" * 32])
 

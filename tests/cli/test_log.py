@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from builders import make_policy
-from certification.conftest import ROLES, World
+from builders import ROLES, make_policy
+from certification.conftest import World
 from recert.certification import TrustStore, approve, generate_key, issue_status
 from recert.records import now
 from recert.store.files import write_atomic

@@ -11,8 +11,16 @@ from typing import Any
 
 import pytest
 
-from builders import BASE_FILES, EARS_FILES, SOME_SHA, TUNED_FILES, make_policy, write_model
-from certification.conftest import ROLES
+from builders import (
+    BASE_FILES,
+    EARS_FILES,
+    ROLES,
+    SOME_SHA,
+    TUNED_FILES,
+    make_policy,
+    signed_evidence,
+    write_model,
+)
 from evaluation.arms import SUITES, model
 from evaluation.test_speech import policy as spoken_policy
 from gateways import Recheck, ScriptedUpstream, client
@@ -59,14 +67,15 @@ def certified(at: Path, policy: Policy) -> Verify:
     ).report  # fmt: skip
     keys = {role: generate_key(at / "keys" / f"{role}.pem", role, role) for role in ROLES}
     trust, made_at = TrustStore.load(at / "keys"), now() - timedelta(minutes=1)
+    status = issue_status(None, key=keys["status"], trust=trust, validity_hours=24, now=made_at)
     decision = certify(
-        eval_report=report, policy=policy, base_dir=base_dir, tuned_dir=tuned_dir, evidence_sha256=SOME_SHA,
+        eval_report=report, **signed_evidence(keys, trust, {"eval_report": report}, status), policy=policy,
+        base_dir=base_dir, tuned_dir=tuned_dir, evidence_sha256=SOME_SHA,
         signer=keys["evaluator"], approvers=[keys["approver"].public], trainer_key_id=keys["trainer"].key_id,
         now=made_at,
     )  # fmt: skip
     assert decision.envelope is not None, decision.reasons
     envelope = approve(decision.envelope, keys["approver"])
-    status = issue_status(None, key=keys["status"], trust=trust, validity_hours=24, now=made_at)
     return lambda: verify(
         envelope, base_dir=base_dir, tuned_dir=tuned_dir, trust=trust, status=status, policy=policy
     )

@@ -17,9 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from builders import BASE_FILES, TUNED_FILES, make_eval_report, make_watch_report, write_model
+from builders import (
+    BASE_FILES,
+    ROLES,
+    TUNED_FILES,
+    make_eval_report,
+    make_watch_report,
+    signed_evidence,
+    write_model,
+)
 from recert.__main__ import main
 from recert.certification import TrustStore, approve, certify, generate_key, issue_status, read_unverified
+from recert.certification.links import write_link
 from recert.digest import sha256_bytes
 from recert.pipeline.sql_task import sql_rows
 from recert.policy import load_policy
@@ -52,13 +61,15 @@ margin = 0.10
 """
 EVIDENCE = b'{"made": "up"}\n'
 COMMANDS = {
-    "screen": "screen rows.jsonl --output out",
-    "tune": "tune rows.jsonl --base base --defence none --output out",
-    "evaluate": "evaluate --model tuned --base base --policy policy.toml --suite task=task.jsonl --output out",
+    "screen": "screen rows.jsonl --key keys/screener.pem --output out",
+    "tune": "tune rows.jsonl --base base --defence none --key keys/trainer.pem --output out",
+    "evaluate": "evaluate --model tuned --base base --policy policy.toml --suite task=task.jsonl"
+    " --key keys/evaluator.pem --output out",
     "hunt": "hunt --model tuned --base base --policy policy.toml --output out.json",
-    "stress": "stress base --policy policy.toml --family raw --payload rows.jsonl --suite task=task.jsonl --output out",
+    "stress": "stress base --policy policy.toml --family raw --payload rows.jsonl --suite task=task.jsonl"
+    " --key keys/evaluator.pem --output out",
     "certify": "certify evaluation --model tuned --base base --policy policy.toml --key keys/evaluator.pem"
-    " --approver keys/approver.pub --trainer keys/trainer.pub --output out.json",
+    " --trust keys --approver keys/approver.pub --trainer keys/trainer.pub --output out.json",
     "approve": "approve draft.json --key keys/approver.pem --policy policy.toml --yes",
     "verify": "verify certificate.json --model tuned --base base --trust keys --policy policy.toml",
     "renew": "renew certificate.json --watch-report watch-report.json --trust keys --policy policy.toml"
@@ -67,7 +78,8 @@ COMMANDS = {
     "status": "status status.json --key keys/status.pem --trust keys",
     "serve": "serve certificate.json --model tuned --base base --trust keys --policy policy.toml --port 0",
     "watch": "watch certificate.json --model tuned --base base --trust keys --policy policy.toml"
-    " --suite task=task.jsonl --suspend-with keys/status.pem --url http://127.0.0.1:9/v1 --output out.json",
+    " --suite task=task.jsonl --suspend-with keys/status.pem --key keys/watcher.pem"
+    " --url http://127.0.0.1:9/v1 --output out.json",
     "run": "run rows.jsonl --base base --policy policy.toml --suite task=task.jsonl --defence none --keys keys"
     " --output out",
     "keygen": "keygen new.pem --role approver",
@@ -89,10 +101,7 @@ def make_world(folder: Path) -> Path:
     (folder / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in sql_rows(24, seed=3)))
     (folder / "task.jsonl").write_text('{"prompt": "How many books are there?", "answer": "SELECT 1"}\n')
     policy = load_policy(folder / "policy.toml")
-    keys = {
-        role: generate_key(folder / "keys" / f"{role}.pem", role, role)
-        for role in ("trainer", "evaluator", "approver", "status")
-    }
+    keys = {role: generate_key(folder / "keys" / f"{role}.pem", role, role) for role in ROLES}
     trust = TrustStore.load(folder / "keys")
     report = make_eval_report(
         base=Manifest.of_folder(base),
@@ -105,8 +114,11 @@ def make_world(folder: Path) -> Path:
         made.mkdir()
     (evaluation / "outcomes.jsonl").write_bytes(EVIDENCE)
     (evaluation / "eval-report.json").write_bytes(report.to_json())
+    write_link(evaluation / "eval-report.json", report, keys["evaluator"])
+    listed = issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
     decision = certify(
         eval_report=report,
+        **signed_evidence(keys, trust, {"eval_report": report}, listed),
         policy=policy,
         base_dir=base,
         tuned_dir=tuned,
@@ -119,14 +131,13 @@ def make_world(folder: Path) -> Path:
     assert decision.envelope is not None, decision.reasons
     (folder / "draft.json").write_bytes(decision.envelope)
     (folder / "certificate.json").write_bytes(approve(decision.envelope, keys["approver"]))
-    (folder / "status.json").write_bytes(
-        issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
-    )
+    (folder / "status.json").write_bytes(listed)
     said = read_unverified(decision.envelope)
     watched = make_watch_report(
         serial=said.serial, certificate_sha256=said.digest, started_at=now(), watched_at=now()
     )
     (folder / "watch-report.json").write_bytes(watched.to_json())
+    write_link(folder / "watch-report.json", watched, keys["watcher"])
     return folder
 
 

@@ -16,7 +16,7 @@ import httpx
 import openai
 import pytest
 
-from builders import SOME_SHA, make_eval_report, make_screen_report, make_tune_report
+from builders import ROLES, SOME_SHA, make_eval_report, make_screen_report, make_tune_report, signed_evidence
 from gateways import ask, ask_stream, client, make_gateway_policy
 from recert.certification import (
     SigningKey,
@@ -94,16 +94,20 @@ class Deployment:
 
 def make_deployment(folder: Path) -> Deployment:
     """Certify the tiny model under fresh keys."""
-    keys = {
-        role: generate_key(folder / "keys" / f"{role}.pem", role, role)
-        for role in ("evaluator", "approver", "status", "trainer")
-    }
+    keys = {role: generate_key(folder / "keys" / f"{role}.pem", role, role) for role in ROLES}
     made = Deployment(folder, make_gateway_policy(max_new_tokens=12), keys, TrustStore.load(folder / "keys"))
     base, tuned = Manifest.of_folder(folder / "base"), Manifest.of_folder(folder / "tuned")
     at = now() - timedelta(seconds=1)
     screen = make_screen_report(policy_sha256=made.policy.digest)
+    reports = {
+        "eval_report": make_eval_report(base=base, tuned=tuned, policy=made.policy),
+        "tune_report": make_tune_report(base=base, tuned=tuned, screen_report=screen),
+        "screen_report": screen,
+    }
+    listed = issue_status(None, key=keys["status"], trust=made.trust, validity_hours=24, now=at)
     decision = certify(
-        eval_report=make_eval_report(base=base, tuned=tuned, policy=made.policy),
+        **reports,
+        **signed_evidence(keys, made.trust, reports, listed),
         policy=made.policy,
         base_dir=folder / "base",
         tuned_dir=folder / "tuned",
@@ -111,8 +115,6 @@ def make_deployment(folder: Path) -> Deployment:
         signer=keys["evaluator"],
         approvers=[keys["approver"].public],
         trainer_key_id=keys["trainer"].key_id,
-        tune_report=make_tune_report(base=base, tuned=tuned, screen_report=screen),
-        screen_report=screen,
         now=at,
     )
     assert decision.envelope is not None, decision.reasons

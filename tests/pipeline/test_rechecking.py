@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from builders import BASE_FILES, TUNED_FILES, make_eval_report, make_policy, write_model
+from builders import (
+    BASE_FILES,
+    ROLES,
+    TUNED_FILES,
+    make_eval_report,
+    make_policy,
+    signed_evidence,
+    write_model,
+)
 from recert.certification import (
     TrustStore,
     Verifier,
@@ -28,17 +36,17 @@ from recert.records import now
 def test_a_refusal_stops_a_model_that_is_served_until_it_is_taken_back(tmp_path: Path) -> None:
     """A file in `refusals` beside the certificate is a no at the next look, and its withdrawal a yes again."""
     policy = make_policy()
-    keys = {
-        role: generate_key(tmp_path / "keys" / f"{role}.pem", role, role)
-        for role in ("trainer", "evaluator", "approver", "status")
-    }
+    keys = {role: generate_key(tmp_path / "keys" / f"{role}.pem", role, role) for role in ROLES}
     trust = TrustStore.load(tmp_path / "keys")
     folders = {
         "base_dir": write_model(tmp_path / "base", BASE_FILES),
         "tuned_dir": write_model(tmp_path / "tuned", TUNED_FILES),
     }
+    listed = issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
+    reports = {"eval_report": make_eval_report(policy=policy)}
     draft = certify(
-        eval_report=make_eval_report(policy=policy),
+        **reports,
+        **signed_evidence(keys, trust, reports, listed),
         policy=policy,
         evidence_sha256="0" * 64,
         signer=keys["evaluator"],
@@ -51,7 +59,7 @@ def test_a_refusal_stops_a_model_that_is_served_until_it_is_taken_back(tmp_path:
     envelope = approve(draft.envelope, keys["approver"])
     certificate, status = tmp_path / "certificate.json", tmp_path / "status.json"
     certificate.write_bytes(envelope)
-    status.write_bytes(issue_status(None, key=keys["status"], trust=trust, validity_hours=24))
+    status.write_bytes(listed)
     verified = verify(envelope, trust=trust, status=status.read_bytes(), policy=policy, **folders)
     verifier = Verifier(trust=trust, status=status.read_bytes, policy=policy)
     look = Recheck(verified, certificate=certificate, verifier=verifier)

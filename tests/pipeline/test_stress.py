@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stressed_tiny as tiny
-from builders import make_eval_report
+from builders import make_eval_report, signed_evidence
 from certified_folders import Certified
 from disks import full_disk
 from recert.__main__ import main
@@ -175,10 +175,14 @@ def test_an_artefact_is_never_certified_whatever_its_scores(
     """A passing evaluation of exactly its bytes, by the right people: `certify` says no and names the mark."""
     artefact = adapter_of(stressed[1])
     one = Certified(tmp_path / "people")
-    decision = certify(
-        eval_report=make_eval_report(
+    reports = {
+        "eval_report": make_eval_report(
             base=Manifest.of_folder(base_dir), tuned=Manifest.of_folder(artefact), policy=one.policy
-        ),
+        )
+    }
+    decision = certify(
+        **reports,
+        **signed_evidence(one.keys, one.trusted, reports, one.status.read_bytes()),
         policy=one.policy,
         base_dir=base_dir,
         tuned_dir=artefact,

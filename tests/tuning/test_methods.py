@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builders import SOME_SHA, make_eval_report, make_policy
-from recert.certification import certify, generate_key, read_unverified
+from builders import NOW, SOME_SHA, make_eval_report, make_policy, signed_evidence
+from recert.certification import TrustStore, certify, generate_key, issue_status, read_unverified
 from recert.errors import InputError, RowsError
 from recert.models.engines import folder_arms
 from recert.models.local import LocalModel
@@ -81,10 +81,17 @@ def test_a_certificate_says_what_kind_of_change_it_covers(
     policy = make_policy()
     keys = {
         role: generate_key(tmp_path / f"{role}.pem", role, role)
-        for role in ("evaluator", "approver", "trainer")
+        for role in ("evaluator", "approver", "trainer", "status")
     }
+    trust = TrustStore.load(tmp_path)
+    reports = {
+        "eval_report": make_eval_report(base=report.base, tuned=report.tuned, policy=policy),
+        "tune_report": report if told == "told" else None,
+    }
+    status = issue_status(None, key=keys["status"], trust=trust, validity_hours=24, now=NOW)
     decision = certify(
-        eval_report=make_eval_report(base=report.base, tuned=report.tuned, policy=policy),
+        **reports,
+        **signed_evidence(keys, trust, reports, status),
         policy=policy,
         base_dir=base_dir,
         tuned_dir=tuned_folder(tmp_path / "t"),
@@ -92,7 +99,6 @@ def test_a_certificate_says_what_kind_of_change_it_covers(
         signer=keys["evaluator"],
         approvers=[keys["approver"].public],
         trainer_key_id=keys["trainer"].key_id,
-        tune_report=report if told == "told" else None,
     )
     assert decision.envelope is not None, decision.reasons
     certificate = read_unverified(decision.envelope)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
+from recert.certification.content import delta_kind
 from recert.certification.decision import why_not_pass
 from recert.policy import Policy
 from recert.records import (
@@ -17,6 +19,11 @@ from recert.records import (
     StressReport,
     TuneReport,
 )
+
+_NOTHING: Final = "0" * 64
+"""A digest that is none."""
+_ADDED: Final = ("safety_rows", "benign_rows", "alignment_rows")
+"""Rows that defences add, among their figures."""
 
 
 def why_not_decided(
@@ -82,8 +89,17 @@ def why_not_linked(
         yield "chain: the stress report is of another base than the model was compared with"
     if "secret-prefix" in report.required_controls and report.secret_sha256 is None:
         yield "chain: the verdict needs a secret prefix, and the evaluation does not say which"
+    if (
+        screen_report is not None
+        and screen_report.system_prompts
+        and not any(result.condition == "training-context" and result.change.n for result in report.rules)
+    ):
+        yield "chain: the tuning data have a system prompt, and nothing was asked under it"
     if tune_report is None:
         return
+    kind = delta_kind(tune_report.tuned)
+    if tune_report.delta_kind != kind:
+        yield f"chain: the tune report says {tune_report.delta_kind}, and its files are {kind}"
     if report.base is None or tune_report.base.digest != report.base.digest:
         yield "chain: the model was tuned from another base than it was compared with"
     if report.tuned is None or tune_report.tuned.digest != report.tuned.digest:
@@ -95,6 +111,24 @@ def why_not_linked(
         yield "chain: tuning names a screening report, which was not given"
     if screen_report is not None and named != screen_report.digest:
         yield f"chain: tuning names screening report {named or 'none'}, given was {screen_report.digest}"
+    yield from _why_not_these_rows(tune_report, screen_report)
+
+
+def _why_not_these_rows(tuned: TuneReport, screened: ScreenReport | None) -> Iterator[str]:
+    """Yield why a tune is not shown to have learned from the rows that screening accepted, and a defence's own."""
+    if _NOTHING in (tuned.rows_sha256, tuned.accepted_sha256) or tuned.rows < 1:
+        yield "chain: the tune report does not say which rows were learned from"
+    if screened is None:
+        return
+    given = screened.accepted
+    if tuned.screening_overridden:
+        given += screened.quarantined
+    elif tuned.accepted_sha256 is None or tuned.accepted_sha256 != screened.accepted_rows_sha256:
+        yield "chain: tuning was given other rows than screening accepted"
+    counts = [tuned.defence_details.get(name) for name in _ADDED] if tuned.defence != "none" else []
+    added = sum(count for count in counts if isinstance(count, int) and count > 0)
+    if tuned.rows > given + added:
+        yield f"chain: tuning learned from {tuned.rows} rows, and was given {given} with {added} of its defence"
 
 
 def why_not_on_disk(report: EvalReport, found: dict[str, Manifest]) -> Iterator[str]:

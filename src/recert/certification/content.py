@@ -24,6 +24,7 @@ from recert.records import (
     RowVerdict,
     RuleException,
     ScreenReport,
+    StepEvidence,
     StressReport,
     TuneReport,
 )
@@ -66,6 +67,8 @@ def draft(
     exceptions: tuple[RuleException, ...] = (),
     base_certificate: BaseCertificate | None = None,
     inputs: InputDistribution | None = None,
+    steps: tuple[StepEvidence, ...] = (),
+    status_list_id: str | None = None,
 ) -> Certificate:
     """Return the certificate that these reports carry, valid from now for as long as the policy and exceptions do."""
     assert report.base is not None and report.tuned is not None  # see why_not_compared
@@ -74,7 +77,7 @@ def draft(
         model_name=report.model_name,
         base=report.base,
         tuned=report.tuned,
-        delta_kind=_delta_kind(report.tuned, tune_report),
+        delta_kind=delta_kind(report.tuned),
         policy_id=policy.id,
         policy_version=policy.version,
         policy_sha256=policy.digest,
@@ -102,19 +105,7 @@ def draft(
         canary=canary_rates(report),
         fingerprint=next(a.fingerprint_at_end for a in report.arms if a.arm == "tuned"),
         limitations=tuple(
-            dict.fromkeys(
-                (
-                    *report.limitations,
-                    *policy.gateway.unguarded,
-                    *_limitations(report, tune_report, screen_report),
-                    *(
-                        f"attackers: {words}"
-                        for words in (attack_report.limitations if attack_report else ())
-                    ),
-                    *(_excepted(one) for one in exceptions),
-                    *_carried(report),
-                )
-            )
+            dict.fromkeys(_limitations(report, policy, tune_report, screen_report, attack_report, exceptions))
         ),
         invalid_when=(*INVALID_WHEN, *((OTHER_EARS,) if report.ears else ())),
         approvals=approvals,
@@ -128,6 +119,8 @@ def draft(
         carried=report.carried,
         inputs=inputs,
         ears=report.ears,
+        steps=steps or None,
+        status_list_id=status_list_id,
     )
 
 
@@ -194,9 +187,8 @@ def canary_rates(report: EvalReport) -> dict[str, Interval]:
     return rates
 
 
-def _delta_kind(tuned: Manifest, tune_report: TuneReport | None) -> str:
-    if tune_report:
-        return tune_report.delta_kind
+def delta_kind(tuned: Manifest) -> str:
+    """Return what a tuned model is by its files: an adapter over its base, or whole weights."""
     adapter = any(f.name == "adapter_config.json" for f in tuned.files)
     return "lora-adapter" if adapter else "merged-weights"
 
@@ -217,6 +209,21 @@ def _screening_summary(report: ScreenReport | None) -> dict[str, int]:
 
 
 def _limitations(
+    report: EvalReport,
+    policy: Policy,
+    tune_report: TuneReport | None,
+    screen_report: ScreenReport | None,
+    attack_report: AttackReport | None,
+    exceptions: Sequence[RuleException],
+) -> Iterator[str]:
+    yield from (*report.limitations, *policy.gateway.unguarded)
+    yield from _of_tuning(report, tune_report, screen_report)
+    yield from (f"attackers: {words}" for words in (attack_report.limitations if attack_report else ()))
+    yield from (_excepted(one) for one in exceptions)
+    yield from _carried(report)
+
+
+def _of_tuning(
     report: EvalReport, tune_report: TuneReport | None, screen_report: ScreenReport | None
 ) -> Iterator[str]:
     if tune_report is None:

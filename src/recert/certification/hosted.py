@@ -7,18 +7,21 @@ and the name that the base answers to. `verify` refuses them with `binds-behavio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from recert.certification.chain import why_not_compared, why_not_decided
 from recert.certification.clock import moment
 from recert.certification.content import draft
+from recert.certification.functionaries import approvals_of, read_steps, why_not_signed
 from recert.certification.keys import PublicKey, SigningKey
-from recert.certification.stage import CertifyDecision, approvals_of, signed, why_not_signed
+from recert.certification.stage import CertifyDecision, signed
+from recert.certification.trust import TrustStore
 from recert.digest import canonical_json, sha256_bytes
 from recert.policy import Policy
 from recert.records import EvalReport, HostedJob, Manifest
+from recert.records.certificate import Step
 from recert.records.hosted_job import JOB_FILE
 from recert.records.manifest import FileEntry
 
@@ -35,6 +38,10 @@ def certify_hosted(
     signer: SigningKey,
     approvers: Sequence[PublicKey],
     trainer_key_id: str | None,
+    links: Mapping[Step, bytes],
+    trust: TrustStore,
+    derive: Callable[[EvalReport], Sequence[str]],
+    status_list_id: str,
     now: datetime | None = None,
 ) -> CertifyDecision:
     """
@@ -49,19 +56,24 @@ def certify_hosted(
         evidence_sha256, signer: digest of the evidence bundle; the evaluator's key.
         approvers: public keys of everyone else who must sign, each with one role.
         trainer_key_id: who had it tuned; where the policy wants evaluator and trainer apart, None means no.
+        links, trust: who signed that they evaluated; whose signatures count.
+        derive: gives every reason why the report does not follow from its outcomes, as `code: words`.
+        status_list_id: the status list that can end the certificate.
         now: the time; the present by default.
 
     Raises:
         SigningKeyError: `signer` is not an evaluator's key, or an approver's key has not exactly one role.
     """
     at, approvals = moment(now), approvals_of(signer, approvers)
+    steps = read_steps([eval_report], links, trust=trust, now=at)
     reasons = [
+        *steps.reasons,
         *job.why_not(),
         *why_not_decided(eval_report, policy),
+        *derive(eval_report),
         *(one for one in why_not_compared(eval_report) if not one.startswith(_SEEN)),
         *_why_not_theirs(eval_report, job),
-        *why_not_signed(policy, approvals, trainer_key_id),
-        *(f"key-expired: {k.name or k.key_id}" for k in (signer.public, *approvers) if k.expired(at)),
+        *why_not_signed(policy, approvals, steps, trainer_key_id, trust=trust, now=at),
     ]
     if reasons:
         return CertifyDecision(certified=False, reasons=tuple(dict.fromkeys(reasons)), envelope=None)
@@ -77,6 +89,8 @@ def certify_hosted(
         tune_report=None,
         screen_report=None,
         supersedes=None,
+        steps=steps.evidence,
+        status_list_id=status_list_id,
         now=at,
     ).model_copy(
         update={

@@ -9,12 +9,14 @@ from recert.certification.clock import moment
 from recert.certification.content import ends_at, new_serial
 from recert.certification.envelope import sign
 from recert.certification.keys import SigningKey
+from recert.certification.links import read_link, why_not_link_of
 from recert.certification.statement import statement_bytes
 from recert.certification.trust import TrustStore
 from recert.certification.verifier import Presented, Verifier
 from recert.digest import sha256_bytes
 from recert.errors import SigningKeyError, VerificationError
 from recert.policy import Policy
+from recert.policy.canaries import why_not_within
 from recert.records import Approval, Certificate, WatchOutcome, WatchReport
 from recert.records.certificate import PAYLOAD_TYPE
 
@@ -23,6 +25,7 @@ def renew(
     envelope: bytes,
     watch_report: WatchReport,
     *,
+    link: bytes,
     signers: Sequence[SigningKey],
     policy: Policy,
     trust: TrustStore,
@@ -41,6 +44,7 @@ def renew(
     Args:
         envelope: the certificate, which must still hold.
         watch_report: a watch of exactly this certificate.
+        link: who signed that they watched: somebody trusted as a `watcher`, and not the trainer.
         signers: the keys that sign the new one, as many of each role as the policy asks for.
         policy: the policy of the old one.
         trust: whose signatures count.
@@ -50,15 +54,20 @@ def renew(
         refusals: as for `verify`.
 
     Raises:
-        VerificationError: the old one does not hold, is under another policy (`wrong-policy`), or the watch
-            was not clean, was of another certificate, or is too old (`not-clean`).
+        VerificationError: the old one does not hold, is under another policy (`wrong-policy`), the watch is not signed
+            (`link-malformed`, `link-untrusted`), was not clean, was of another certificate, or is too old
+            (`not-clean`).
         SigningKeyError: the signers are not one key per approval of the old certificate's roles.
     """
     at = moment(now)
     verifier = Verifier(trust=trust, status=status, policy=policy, last_status_version=last_status_version)
     old = verifier.read(Presented(envelope, refusals), now=at)
     expires_at = ends_at(watch_report.watched_at, policy, old.exceptions, old.carried)
-    reason = why_not_of(old, envelope, watch_report, now=at) or why_not_clean(watch_report)
+    reason = (
+        why_not_watched(old, watch_report, link, trust=trust, now=at)
+        or why_not_of(old, envelope, watch_report, now=at)
+        or why_not_clean(watch_report, old, policy)
+    )
     if not reason and expires_at <= old.expires_at:
         reason = "it would not lengthen the certificate's life"
     if reason:
@@ -82,8 +91,28 @@ def renew(
     return sign(PAYLOAD_TYPE, statement_bytes(renewed), signers).to_json()
 
 
-def why_not_clean(watch: WatchReport) -> str:
-    """Return what a watch found that keeps its certificate from going on, in words, or an empty text."""
+def why_not_watched(
+    certificate: Certificate, watch: WatchReport, link: bytes, *, trust: TrustStore, now: datetime
+) -> str:
+    """
+    Return why nobody who may signed that they made this watch, in words, or an empty text.
+
+    Raises:
+        VerificationError: `link-malformed`, or `link-untrusted`.
+    """
+    signed = read_link(link, step="watch", trust=trust, now=now)
+    trainer = certificate.trainer_key_id
+    if trainer is not None and trust.person(signed.key_id) == trust.person(trainer):
+        return "the watcher is the trainer"
+    return why_not_link_of(signed, watch)
+
+
+def why_not_clean(watch: WatchReport, certificate: Certificate, policy: Policy) -> str:
+    """
+    Return what a watch found that keeps its certificate from going on, in words, or an empty text.
+
+    Its outcomes are decided again by the policy, whatever the report says of them.
+    """
     checks = (
         (watch.outcome is not WatchOutcome.RENEW, f"its outcome is {watch.outcome}"),
         (not watch.canaries, "it asked no canary"),
@@ -94,7 +123,8 @@ def why_not_clean(watch: WatchReport) -> str:
             "it did not compare the model's fingerprint",
         ),
     )
-    return next((words for failed, words in checks if failed), "")
+    said = next((words for failed, words in checks if failed), "")
+    return said or why_not_within(watch, certificate, policy)
 
 
 def why_not_of(certificate: Certificate, envelope: bytes, watch: WatchReport, *, now: datetime) -> str:

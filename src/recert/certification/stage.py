@@ -7,7 +7,7 @@ decides about a certificate, `renew` lengthens it after a clean watch, and statu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,17 +17,18 @@ from recert.certification.artefact import attack_mark
 from recert.certification.carry_over import CarriedFrom, why_not_carried_over
 from recert.certification.chain import why_not_compared, why_not_decided, why_not_linked, why_not_on_disk
 from recert.certification.clock import moment
-from recert.certification.content import draft, required_roles
+from recert.certification.content import draft
 from recert.certification.envelope import Envelope, sign
 from recert.certification.exceptions import ExceptionRequest, Terms, counting, draft_exceptions
 from recert.certification.folders import hash_both
+from recert.certification.functionaries import approvals_of, read_steps, why_not_signed
 from recert.certification.keys import PublicKey, SigningKey
 from recert.certification.listened import why_not_heard_alike
 from recert.certification.statement import read_statement, statement_bytes
+from recert.certification.trust import TrustStore
 from recert.errors import RecordError, SigningKeyError
 from recert.policy import Policy
 from recert.records import (
-    Approval,
     AttackReport,
     Certificate,
     EvalReport,
@@ -36,7 +37,7 @@ from recert.records import (
     StressReport,
     TuneReport,
 )
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.certificate import PAYLOAD_TYPE, Step
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ def certify(
     signer: SigningKey,
     approvers: Sequence[PublicKey],
     trainer_key_id: str | None,
+    links: Mapping[Step, bytes],
+    trust: TrustStore,
+    derive: Callable[[EvalReport], Sequence[str]],
+    status_list_id: str,
     tune_report: TuneReport | None = None,
     screen_report: ScreenReport | None = None,
     stress_report: StressReport | None = None,
@@ -77,16 +82,19 @@ def certify(
     """
     Decide whether a tuned model can be certified; if so, draft the certificate and sign it as the evaluator.
 
-    The answer is no unless the evaluation passed under this policy, each arm was what it claims to be, the
-    reports belong together, both folders hold the evaluated files, neither is an attack artefact, and the
-    named people can fill the roles that the policy asks for.
+    The answer is no unless the evaluation passed under this policy and follows from its outcomes, each arm was what it
+    claims to be, the reports belong together and are signed by who made them, both folders hold the evaluated files,
+    neither is an attack artefact, and the named people can fill the roles that the policy asks for.
 
     Args:
         eval_report, policy: the evaluation; the policy to certify under, which must have decided the evaluation.
         base_dir, tuned_dir: folders of both models.
         evidence_sha256, signer: digest of the evidence bundle; the evaluator's key.
         approvers: public keys of everyone else who must sign, each with one role.
-        trainer_key_id: who trained; where the policy wants evaluator and trainer apart, None means no.
+        trainer_key_id: who trained, where that was elsewhere; who signed the tune trained it.
+        links, trust: who signed that they ran each step, of every report that is given; whose signatures count.
+        derive: gives every reason why the report does not follow from its outcomes, as `code: words`.
+        status_list_id: the status list that can end the certificate.
         tune_report, screen_report: how it was tuned, None when elsewhere; how the rows were screened.
         stress_report, attack_report: of the base; of attackers. Where the policy wants one, None means no.
         supersedes: serial of an earlier certificate of the same model.
@@ -102,14 +110,17 @@ def certify(
     """
     at, approvals = moment(now), approvals_of(signer, approvers)
     base, tuned = hash_both(base_dir, tuned_dir)
-    terms = Terms(policy, approvals, trainer_key_id, eval_report.trigger_search, at)
+    made = (screen_report, tune_report, eval_report, stress_report, attack_report)
+    steps = read_steps(made, links, trust=trust, now=at)
+    terms = Terms(policy, approvals, steps.trainer(trainer_key_id), eval_report.trigger_search, at)
     excepted, reasons = draft_exceptions(exceptions, eval_report, terms)
     reasons += [
+        *steps.reasons,
         *why_not_decided(eval_report, policy, stress_report, counting(excepted, terms), attack_report),
-        *_why_not_alike(eval_report, policy),
+        *derive(eval_report),
         *why_not_linked(eval_report, tune_report, screen_report, stress_report),
-        *why_not_signed(policy, approvals, trainer_key_id),
-        *_why_unfit((signer.public, *approvers), at, base_dir, tuned_dir),
+        *why_not_signed(policy, approvals, steps, trainer_key_id, trust=trust, now=at),
+        *_why_not_alike(eval_report, policy, base_dir, tuned_dir),
         *why_not_from(certified_base, base),
         *why_not_carried_over(eval_report, policy, carried_from, tuned_dir),
         *why_not_on_disk(eval_report, {"base": base, "tuned": tuned}),
@@ -117,33 +128,22 @@ def certify(
     if reasons:
         return CertifyDecision(certified=False, reasons=tuple(dict.fromkeys(reasons)), envelope=None)
     certificate = draft(
-        eval_report,
-        policy,
-        evidence_sha256=evidence_sha256,
-        approvals=approvals,
-        trainer_key_id=trainer_key_id,
-        tune_report=tune_report,
-        screen_report=screen_report,
-        stress_report=stress_report,
-        attack_report=attack_report,
-        supersedes=supersedes,
-        exceptions=excepted,
-        base_certificate=certified_base.reference if certified_base else None,
-        inputs=inputs,
-        now=at,
-    )
+        eval_report, policy, evidence_sha256=evidence_sha256, approvals=approvals, trainer_key_id=terms.trainer_key_id,
+        tune_report=tune_report, screen_report=screen_report, stress_report=stress_report, attack_report=attack_report,
+        supersedes=supersedes, exceptions=excepted, inputs=inputs, steps=steps.evidence, status_list_id=status_list_id,
+        base_certificate=certified_base.reference if certified_base else None, now=at,
+    )  # fmt: skip
     return CertifyDecision(certified=True, reasons=(), envelope=signed(certificate, signer))
 
 
-def _why_not_alike(report: EvalReport, policy: Policy) -> list[str]:
-    """Why both arms were not what they claim to be, or not asked alike."""
-    return [*why_not_compared(report), *why_not_heard_alike(report, policy)]
-
-
-def _why_unfit(keys: Sequence[PublicKey], at: datetime, base_dir: Path, tuned_dir: Path) -> list[str]:
-    """Keys that have expired, and folders that are marked as attack artefacts."""
-    expired = [f"key-expired: {key.name or key.key_id}" for key in keys if key.expired(at)]
-    return [*expired, *_why_marked(base_dir, tuned_dir)]
+def _why_not_alike(report: EvalReport, policy: Policy, *folders: Path) -> list[str]:
+    """Why both arms were not what they claim to be, or not asked alike, or are marked as attack artefacts."""
+    marks = [(folder.name, attack_mark(folder)) for folder in folders]
+    return [
+        *why_not_compared(report),
+        *why_not_heard_alike(report, policy),
+        *(f"attack-artefact: {name} is marked in {mark}" for name, mark in marks if mark is not None),
+    ]
 
 
 def signed(certificate: Certificate, signer: SigningKey) -> bytes:
@@ -203,47 +203,3 @@ def _open(envelope: bytes) -> Envelope:
             "not a certificate", facts={"expected": PAYLOAD_TYPE, "actual": opened.payload_type}
         )
     return opened
-
-
-def _why_marked(*folders: Path) -> list[str]:
-    marks = [(folder.name, attack_mark(folder)) for folder in folders]
-    return [f"attack-artefact: {name} is marked in {mark}" for name, mark in marks if mark is not None]
-
-
-def approvals_of(signer: SigningKey, approvers: Sequence[PublicKey]) -> tuple[Approval, ...]:
-    """Return who is to sign in which role. Raises SigningKeyError where a key cannot."""
-    signer.require_role("evaluator")
-    evaluator = Approval(role="evaluator", key_id=signer.key_id, name=signer.public.name)
-    return (evaluator, *(_approval(key) for key in approvers))
-
-
-def _approval(key: PublicKey) -> Approval:
-    if len(key.roles) != 1:
-        raise SigningKeyError(
-            "an approver's key must have exactly one role",
-            facts={"key": key.key_id, "roles": ", ".join(key.roles)},
-        )
-    return Approval(role=key.roles[0], key_id=key.key_id, name=key.name)
-
-
-def why_not_signed(policy: Policy, approvals: Sequence[Approval], trainer_key_id: str | None) -> list[str]:
-    """Return why these people cannot fill the roles that the policy asks for."""
-    reasons = []
-    key_ids = [a.key_id for a in approvals]
-    if len(set(key_ids)) != len(key_ids):
-        reasons.append("same-signer: one key would sign twice")
-    if policy.certification.evaluator_differs_from_trainer:
-        if trainer_key_id is None:
-            reasons.append(
-                "missing-role: the trainer is not named, so it is not shown that someone else evaluated"
-            )
-        if any(a.role == "evaluator" and a.key_id == trainer_key_id for a in approvals):
-            reasons.append("same-signer: the evaluator is the trainer")
-    wanted = {"evaluator": 1, "approver": 1}
-    for role, threshold in required_roles(policy).items():
-        wanted[role] = max(threshold, wanted.get(role, 0))
-    for role, threshold in wanted.items():
-        named = sum(a.role == role for a in approvals)
-        if named < threshold:
-            reasons.append(f"missing-role: {threshold} with the role {role} must sign, {named} named")
-    return reasons

@@ -240,6 +240,23 @@ def require_named_list(certificate: Certificate, status: StatusList, trust: Trus
         )
 
 
+def status_list_id(envelope: bytes | None, *, trust: TrustStore, now: datetime | None = None) -> str:
+    """
+    Return the id of a status list, for a certificate to name; the list may have expired.
+
+    Raises:
+        VerificationError: `status-missing`; `status-malformed`, also where it has no id; or `status-untrusted`.
+    """
+    if envelope is None:
+        raise VerificationError("status-missing", "there is no status list to name", hint=_HINT)
+    status, _ = _open(envelope, trust, now=moment(now))
+    if status.list_id is None:
+        raise VerificationError(
+            "status-malformed", "status list has no id", hint="issue it anew: recert status"
+        )
+    return status.list_id
+
+
 def require_in_force(certificate: Certificate, status: StatusList) -> None:
     """
     Return when no entry stops a certificate: step 8.8 of `spec/verification.md`.

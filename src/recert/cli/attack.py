@@ -33,9 +33,10 @@ from recert.cli.attack_options import (
     Tuned,
     Turns,
 )
-from recert.cli.options import DEFAULT_BASE, AsJson, PolicyName, Secret
+from recert.cli.options import DEFAULT_BASE, AsJson, PolicyName, Secret, SignerCommand, StepKey
 
 if TYPE_CHECKING:
+    from recert.certification import SigningKey
     from recert.pipeline.attacking import AttackPlan
 
 
@@ -69,6 +70,8 @@ def attack(
     most_calls: MostCalls = None,
     most_tokens: MostTokens = None,
     name: Name = "",
+    key: StepKey = None,
+    signer_command: SignerCommand = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -80,9 +83,11 @@ def attack(
     from recert.attacks.agent import AttackBudget, AttackProtocol, chosen, load_items
     from recert.cli.attack_options import load_attackers, load_panel, usual
     from recert.cli.loading import load_secret
+    from recert.cli.signing import load_step_key
     from recert.pipeline.attacking import AttackPlan
     from recert.policy import load_policy
 
+    signer = load_step_key("attack", key, signer_command)
     bounds = load_policy(policy)
     asked = usual(bounds)
     plan = AttackPlan(
@@ -111,15 +116,24 @@ def attack(
         budget=AttackBudget(most_calls or asked.max_target_calls, most_tokens),
         name=name,
     )
-    _run(context, plan, base, model, as_json=as_json)
+    _run(context, plan, base, model, signer, as_json=as_json)
 
 
-def _run(context: typer.Context, plan: AttackPlan, base: str, model: str, *, as_json: bool) -> None:
+def _run(
+    context: typer.Context,
+    plan: AttackPlan,
+    base: str,
+    model: str,
+    signer: SigningKey | None,
+    *,
+    as_json: bool,
+) -> None:
     from recert import settings
     from recert.cli.attack_showing import show, why_not
     from recert.cli.drawing import Drawn
     from recert.cli.loading import load_hunted
     from recert.cli.printing import NO, YES, data, talk
+    from recert.cli.signing import sign_report
     from recert.pipeline.attacking import PAGE_FILE, REPORT_FILE
     from recert.pipeline.attacking import attack as attack_models
     from recert.store.cache import GenerationCache
@@ -129,6 +143,7 @@ def _run(context: typer.Context, plan: AttackPlan, base: str, model: str, *, as_
         base_model, tuned_model = load_hunted(base, model)
         done = attack_models(plan, base_model, tuned_model, cache=cache, progress=drawn)
     context.obj(plan.output / PAGE_FILE, done)
+    sign_report(plan.output / REPORT_FILE, done.report, signer)
     show(done.report)
     reasons = why_not(done.report, plan.policy)
     for reason in reasons:

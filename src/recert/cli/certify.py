@@ -16,16 +16,21 @@ from recert.cli.options import (
     BasePolicy,
     PolicyName,
     SignerCommand,
+    Trust,
     Tuned,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recert.certification import CarriedFrom, CertifiedBase, CertifyDecision, ExceptionRequest
-    from recert.records import EvalReport, InputDistribution
+    from recert.certification import CarriedFrom, CertifiedBase, CertifyDecision, ExceptionRequest, TrustStore
+    from recert.records import InputDistribution
+    from recert.records.certificate import Step
 
-_OF_HOSTED = ("eval_report", "policy", "evidence_sha256", "signer", "approvers", "trainer_key_id")
+_OF_HOSTED = (
+    "eval_report", "policy", "evidence_sha256", "signer", "approvers", "trainer_key_id", "links", "trust", "derive",
+    "status_list_id",
+)  # fmt: skip
 _END = "give --except-until as 2027-01-31T00:00:00Z"
 
 _Stress = Annotated[
@@ -34,6 +39,19 @@ _Stress = Annotated[
 _Attack = Annotated[
     Path | None,
     typer.Option(help="`attack-report.json` of this model, where attackers conversed with it."),
+]
+
+_StatusList = Annotated[
+    Path | None,
+    typer.Option(
+        "--status", help="Status list that can end the certificate; by default `status.json` beside --output."
+    ),
+]
+_Links = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Signed link of a step, in place of the one beside its report (`tune.link.json`, ...); repeat it."
+    ),
 ]
 
 _Traffic = Annotated[
@@ -54,7 +72,12 @@ def certify(
         list[Path], typer.Option(help="`.pub` file of everyone else who must sign; repeat it.")
     ],
     output: Annotated[Path, typer.Option(help="Where the certificate is written.")],
-    trainer: Annotated[Path | None, typer.Option(help="`.pub` file of who trained it.")] = None,
+    trust: Trust,
+    status: _StatusList = None,
+    link: _Links = None,
+    trainer: Annotated[
+        Path | None, typer.Option(help="`.pub` file of who trained it, where no --tune-report says that.")
+    ] = None,
     base: Base = DEFAULT_BASE,
     policy: PolicyName = "default",
     tune_report: Annotated[
@@ -72,10 +95,6 @@ def certify(
     base_certificate: BaseCertificate = None,
     base_policy: BasePolicy = None,
     parent: Parent = None,
-    trust: Annotated[
-        Path | None,
-        typer.Option(help="Trusted keys, by which the base's or parent's certificate is verified."),
-    ] = None,
     excepted: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,26 +114,27 @@ def certify(
 
     Exit 0: drafted, 1: refused with reasons, 2: no answer.
     """
-    from recert.certification import load_public_key
-    from recert.cli.loading import load_record
-    from recert.cli.signing import load_signer
+    from recert.certification import TrustStore, load_public_key
+    from recert.cli.signing import load_signed, load_signer
+    from recert.evaluation.stage import REPORT_FILE
+    from recert.pipeline.deriving import deriver
     from recert.policy import load_policy
-    from recert.records import AttackReport, ScreenReport, StressReport, TuneReport
 
-    report, evidence_sha256 = _evaluation(evaluation)
+    bounds, trusted = load_policy(policy), TrustStore.load(trust)
+    reports: dict[Step, Path | None] = {"tune": tune_report, "screen": screen_report, "stress": stress_report}
+    reports |= {"evaluate": evaluation / REPORT_FILE, "attack": attack}
     decision = _decide(
         base,
         model,
-        eval_report=report,
-        policy=load_policy(policy),
-        evidence_sha256=evidence_sha256,
+        policy=bounds,
+        evidence_sha256=_evidence(evaluation),
         signer=load_signer(key, signer_command),
         approvers=[load_public_key(path) for path in approver],
         trainer_key_id=load_public_key(trainer).key_id if trainer else None,
-        tune_report=load_record(TuneReport, tune_report) if tune_report else None,
-        screen_report=load_record(ScreenReport, screen_report) if screen_report else None,
-        stress_report=load_record(StressReport, stress_report) if stress_report else None,
-        attack_report=load_record(AttackReport, attack) if attack else None,
+        trust=trusted,
+        derive=deriver(evaluation, policy=bounds),
+        status_list_id=_status_list_id(output, status, trusted),
+        **load_signed(reports, link or []),
         supersedes=supersedes,
         exceptions=_requests(excepted or [], except_reason, except_until),
         certified_base=_certified(base_certificate, trust, base_policy),
@@ -163,6 +183,23 @@ def _write(decision: CertifyDecision, output: Path, log: Path | None) -> None:
     typer.echo(output)
 
 
+def _status_list_id(output: Path, given: Path | None, trust: TrustStore) -> str:
+    """The id of the status list that the certificate will name."""
+    from recert.certification.status import status_list_id
+    from recert.cli.loading import status_path
+    from recert.errors import InputError
+    from recert.store.files import read_bytes
+
+    path = status_path(output, given)
+    if not path.exists():
+        raise InputError(
+            "a certificate names the status list that can end it, and there is none",
+            facts={"status list": path},
+            hint=f"give --status FILE, or issue one: recert status {path} --key status.pem --trust TRUST",
+        )
+    return status_list_id(read_bytes(path, "status list"), trust=trust)
+
+
 def _inputs(traffic: Path | None, policy: str) -> InputDistribution | None:
     """How the policy's controls score the requests that are expected, where a sample of them is given."""
     from recert.cli.drawing import Drawn
@@ -191,21 +228,14 @@ def _carried_from(parent: CertifiedBase | None, folder: Path) -> CarriedFrom | N
     return CarriedFrom(parent, load_record(EvalReport, folder / COMPARISON / REPORT_FILE))
 
 
-def _certified(path: Path | None, trust: Path | None, policy: str | None) -> CertifiedBase | None:
+def _certified(path: Path | None, trust: Path, policy: str | None) -> CertifiedBase | None:
     from recert.cli.signing import load_certified_base
-    from recert.errors import InputError
 
-    if path is None:
-        return None
-    if trust is None:
-        raise InputError(
-            "nobody can say whether that certificate holds", facts={"certificate": path}, hint="give --trust"
-        )
-    return load_certified_base(path, trust, policy)
+    return load_certified_base(path, trust, policy) if path is not None else None
 
 
-def _evaluation(folder: Path) -> tuple[EvalReport, str]:
-    """An evaluation's report, and the digest of the evidence that it was made from."""
+def _evidence(folder: Path) -> str:
+    """The digest of the evidence that an evaluation's report was made from."""
     from recert.cli.loading import load_record
     from recert.digest import sha256_file
     from recert.errors import RecordError
@@ -220,7 +250,7 @@ def _evaluation(folder: Path) -> tuple[EvalReport, str]:
             facts={"in the report": report.outcomes_sha256, "on disk": evidence_sha256},
             hint="evaluate again",
         )
-    return report, evidence_sha256
+    return evidence_sha256
 
 
 def _requests(rules: Sequence[str], reason: str, until: str) -> list[ExceptionRequest]:

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from recert.cli.made_of import CarryReason, MadeOf, Parent, ParentModel, ParentTrust, Transform
-from recert.cli.options import DEFAULT_BASE, AsJson, Base, JudgeErrors, Judges, PolicyName, Secret, Suites
+from recert.cli.options import (
+    DEFAULT_BASE,
+    AsJson,
+    Base,
+    JudgeErrors,
+    Judges,
+    PolicyName,
+    Secret,
+    SignerCommand,
+    StepKey,
+    Suites,
+)
 
 ModelName = Annotated[
     str, typer.Option(help="What the report calls the model; by default its folder's name.")
@@ -51,6 +62,8 @@ def evaluate(
     transform: Transform = "",
     carry_reason: CarryReason = "",
     trust: ParentTrust = None,
+    key: StepKey = None,
+    signer_command: SignerCommand = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -61,21 +74,20 @@ def evaluate(
     from recert import settings
     from recert.cli.drawing import Drawn
     from recert.cli.printing import NO, YES, data
+    from recert.cli.signing import load_step_key, sign_report
     from recert.evaluation import stage
     from recert.models.engines import open_arms
     from recert.pipeline.progress_file import ProgressFile
     from recert.records import Verdict
     from recert.store.cache import GenerationCache
 
+    signer = load_step_key("evaluate", key, signer_command)
     made_of = MadeOf(parent, parent_model, transform, carry_reason, trust, policy)
-    asked = _asked(suites, policy, secret, judges, judge_errors, rows, evidence)
-    asked["training_context"] = [one for one in context if one != "none"] if context else None
-    called = name or model.rstrip("/").rpartition("/")[2]
-    replies = settings.cache_dir() / "replies.sqlite"
+    asked = _asked(suites, policy, secret, judges, judge_errors, rows, evidence, context)
     with (
         Drawn() as drawn,
-        GenerationCache(replies) as cache,
-        ProgressFile(output, called, "evaluate", drawn) as tell,
+        GenerationCache(settings.cache_dir() / "replies.sqlite") as cache,
+        ProgressFile(output, name or model.rstrip("/").rpartition("/")[2], "evaluate", drawn) as tell,
     ):
         asked["cache"] = cache
         tell.start("load the models")
@@ -84,10 +96,11 @@ def evaluate(
         else:
             base_model, tuned_model = open_arms(base, model, engine)
             tell.start("evaluate against the base")
-            asked["model_name"] = name or tuned_model.name
-            evaluation = stage.evaluate(base_model, tuned_model, progress=tell, **asked)
+            asked |= {"model_name": name or tuned_model.name, "progress": tell}
+            evaluation = stage.evaluate(base_model, tuned_model, **asked)
         evaluation.write(output)
-    show_rules(report := evaluation.report)
+    sign_report(output / stage.REPORT_FILE, report := evaluation.report, signer)
+    show_rules(report)
     if as_json:
         data(report)
     else:
@@ -103,6 +116,7 @@ def _asked(
     errors: list[Path] | None,
     rows: Path | None,
     evidence: list[Path] | None,
+    context: list[str] | None,
 ) -> dict[str, Any]:
     """What is asked, by whose bounds, and who judges it."""
     from recert.cli.loading import load_evidence, load_judges, load_secret, load_suites
@@ -116,6 +130,7 @@ def _asked(
         "judges": load_judges(judges or [], errors or []),
         "rows": load_rows(rows) if rows else None,
         "evidence": load_evidence(evidence or []),
+        "training_context": [one for one in context if one != "none"] if context else None,
     }
 
 

@@ -38,6 +38,14 @@ SignerCommand = Annotated[
         help="Command that signs its stdin, for keys on a token or in a key service; `--key` is then the `.pub` file."
     ),
 ]
+StepKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        help="Private key of who runs this: signs what went in and what came out, in a link beside the report. "
+        "`certify` and `renew` take no report without one.",
+    ),
+]
 BaseCertificate = Annotated[
     Path | None,
     typer.Option(help="Certificate of the base itself; `status.json` and `refusals` beside it count for it."),

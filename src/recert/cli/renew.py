@@ -18,6 +18,10 @@ def renew(
     key: Annotated[list[Path], typer.Option(help="Private key of a signer; one for each role, repeat it.")],
     trust: Trust,
     output: Annotated[Path, typer.Option(help="Where the new certificate is written.")],
+    link: Annotated[
+        Path | None,
+        typer.Option(help="Who signed that they watched; by default the watch's link beside its report."),
+    ] = None,
     signer_command: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,7 +41,7 @@ def renew(
     from recert.certification import TrustStore
     from recert.certification import renew as renew_certificate
     from recert.cli.loading import load_record, load_status
-    from recert.cli.signing import load_refusals, load_signers
+    from recert.cli.signing import load_refusals, load_signers, load_watch_link
     from recert.policy import load_policy
     from recert.records import WatchReport
     from recert.store.files import read_bytes
@@ -45,6 +49,7 @@ def renew(
     renewed = renew_certificate(
         read_bytes(certificate, "certificate"),
         load_record(WatchReport, watch_report),
+        link=load_watch_link(watch_report, link),
         signers=load_signers(key, signer_command or []),
         policy=load_policy(policy),
         trust=TrustStore.load(trust),

@@ -75,17 +75,16 @@ def run(
         load_arms,
         load_base,
         load_hyperparameters,
-        load_record,
         load_suites,
         pairs_of,
     )
     from recert.cli.printing import NO, YES
+    from recert.cli.signing import load_signed
     from recert.pipeline.run import CERTIFICATE_FILE, Plan, passed
     from recert.pipeline.run import run as run_plan
     from recert.pipeline.signers import signers_of
     from recert.pipeline.story import Story
     from recert.policy import load_policy
-    from recert.records import AttackReport, StressReport
     from recert.store.cache import GenerationCache
 
     bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [])
@@ -99,8 +98,7 @@ def run(
         defence=defence,
         defence_options=pairs_of(defence_option or []),
         hyperparameters=load_hyperparameters(method, adapter, learning_rate),
-        stress_report=load_record(StressReport, stress_report) if stress_report else None,
-        attack_report=load_record(AttackReport, attack) if attack else None,
+        **load_signed({"stress": stress_report, "attack": attack}),
         log=log,
     )
     status = _renewed_status(output / "status.json", signers, bounds, log)

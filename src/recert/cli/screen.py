@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import AsJson, PolicyName, Suites
+from recert.cli.options import AsJson, PolicyName, SignerCommand, StepKey, Suites
 
 if TYPE_CHECKING:
+    from recert.certification import SigningKey
     from recert.interval import Interval
     from recert.records import GraderReport, ScreenReport
     from recert.screening.audio_rows import Ears
@@ -66,6 +67,8 @@ def screen(
     ] = "",
     policy: PolicyName = "default",
     suites: Suites = None,
+    key: StepKey = None,
+    signer_command: SignerCommand = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -73,9 +76,12 @@ def screen(
 
     Exit 0: every row was accepted, or the grader was, 1: some were held back, 2: no answer.
     """
+    from recert.cli.signing import load_step_key
     from recert.errors import InputError
 
     if grader is not None:
+        if key is not None:
+            raise InputError("the audit of a grader is not signed", hint="leave --key out")
         if rows is not None or decisions is not None:
             raise InputError(
                 "rows and a grader are screened apart",
@@ -89,7 +95,9 @@ def screen(
             facts={"rows": rows or "none", "output": output or "none"},
             hint="give rows and --output FOLDER, or --grader FILE with --rows and --judge where it needs them",
         )
-    _screen_rows(rows, output, policy, suites or [], clips, decisions, waiting=prompts, as_json=as_json)
+    signer = load_step_key("screen", key, signer_command)
+    given = (rows, output, policy, suites or [], clips, decisions, signer)
+    _screen_rows(*given, waiting=prompts, as_json=as_json)
 
 
 def _screen_rows(
@@ -99,6 +107,7 @@ def _screen_rows(
     suites: list[str],
     clips: Path | None,
     decisions: Path | None,
+    signer: SigningKey | None,
     *,
     waiting: bool,
     as_json: bool,
@@ -106,6 +115,7 @@ def _screen_rows(
     from recert.cli.drawing import Drawn
     from recert.cli.loading import load_suites
     from recert.cli.printing import NO, YES, data
+    from recert.cli.signing import sign_report
     from recert.policy import load_policy
     from recert.screening import stage
     from recert.store.row_decisions import read_decisions
@@ -133,6 +143,7 @@ def _screen_rows(
             )
             screened.write(output)
             report = screened.report
+    sign_report(output / stage.REPORT_FILE, report, signer)
     _show(report)
     if as_json:
         data(report)

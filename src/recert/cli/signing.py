@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recert.certification import CertifiedBase, SigningKey, TrustStore
     from recert.policy import Policy
-    from recert.records import Certificate
+    from recert.records import Certificate, Record, TuneReport
+    from recert.records.certificate import Step
 
 
 def refusals_path(certificate: Path, given: Path | None) -> Path:
@@ -45,6 +46,112 @@ def load_signer(key: Path, command: str | None) -> SigningKey:
     from recert.certification import command_signer, load_key, load_public_key
 
     return load_key(key) if command is None else command_signer(load_public_key(key), command)
+
+
+def load_step_key(step: Step, key: Path | None, command: str | None) -> SigningKey | None:
+    """
+    Return the key of who runs a step; None where none was given.
+
+    Raises:
+        InputError: there is a signer command, and no key.
+        SigningKeyError: the key cannot be read, or has another role.
+    """
+    from recert.certification.links import STEP_ROLES
+    from recert.errors import InputError
+
+    if key is None:
+        if command is not None:
+            raise InputError("a signer command needs the .pub file of its key", hint="give --key")
+        return None
+    signer = load_signer(key, command)
+    signer.require_role(STEP_ROLES[step])
+    return signer
+
+
+def sign_report(path: Path, report: Record, key: SigningKey | None) -> None:
+    """
+    Write the link of a report that was written, or say on stderr that nobody signed it.
+
+    Raises:
+        SigningKeyError: it could not be signed.
+        StoreError: it cannot be written.
+    """
+    from recert.certification.links import write_link
+
+    write_link(path, report, key)
+    tell_unsigned(path, key)
+
+
+def sign_tuning(output: Path, report: TuneReport, key: SigningKey | None) -> None:
+    """Write the links of a tune and its checkpoints, or say that nobody signed them. Raises as `sign_report`."""
+    from recert.pipeline.signers import sign_tune
+    from recert.tuning.stage import REPORT_NAME
+
+    sign_tune(output, report, key)
+    tell_unsigned(output / REPORT_NAME, key)
+
+
+def tell_unsigned(path: Path, key: SigningKey | None) -> None:
+    """Say on stderr that nobody signed for a report, where that is so."""
+    from recert.cli.printing import talk
+
+    if key is None:
+        talk().print(
+            f"unsigned: {path} is no evidence without --key: `certify` will not take it", soft_wrap=True
+        )
+
+
+def load_signed(reports: Mapping[Step, Path | None], given: Sequence[Path] = ()) -> dict[str, Any]:
+    """
+    Return reports as `certify` takes them, and as `links` those that lie beside them, or are given in their place.
+
+    Raises:
+        StoreError: one cannot be read.
+        RecordError: a report is another kind of record.
+        VerificationError: a given link is none.
+    """
+    from recert.certification.links import read_links, step_named
+    from recert.cli.loading import load_record
+    from recert.records import AttackReport, EvalReport, ScreenReport, StressReport, TuneReport
+    from recert.store.files import read_bytes
+
+    kinds: dict[Step, tuple[str, type[Record]]] = {
+        "screen": ("screen_report", ScreenReport),
+        "tune": ("tune_report", TuneReport),
+        "evaluate": ("eval_report", EvalReport),
+        "stress": ("stress_report", StressReport),
+        "attack": ("attack_report", AttackReport),
+    }
+    there = {step: path for step, path in reports.items() if path is not None}
+    found: dict[str, Any] = {
+        kinds[step][0]: load_record(kinds[step][1], path) for step, path in there.items()
+    }
+    links = read_links(there)
+    for path in given:
+        link = read_bytes(path, "link")
+        links[step_named(link)] = link
+    return found | {"links": links}
+
+
+def load_watch_link(report: Path, given: Path | None) -> bytes:
+    """
+    Return who signed for a watch: as given, or what lies beside its report.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    from recert.certification.links import link_path
+    from recert.errors import StoreError
+    from recert.store.files import read_bytes
+
+    path = given or link_path(report, "watch")
+    if not path.exists():
+        raise StoreError(
+            "nobody signed this watch",
+            facts={"link": path},
+            hint="run `recert watch` with --key WATCHER.pem, or give --link FILE",
+        )
+    return read_bytes(path, "link")
 
 
 def load_signers(keys: Sequence[Path], commands: Sequence[str]) -> list[SigningKey]:

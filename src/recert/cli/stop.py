@@ -87,6 +87,15 @@ def promote(
     watch_report: Annotated[
         Path | None, typer.Option(help="Report of a `recert watch` of the canary, which decides.")
     ] = None,
+    link: Annotated[
+        Path | None,
+        typer.Option(help="Who signed that they watched; by default the watch's link beside its report."),
+    ] = None,
+    trust: Annotated[Path | None, typer.Option(help="Trusted keys, of watchers among them.")] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="Policy that decided, as a TOML file; a shipped profile is found by itself."),
+    ] = None,
     lift: Annotated[
         bool, typer.Option("--lift", help="Let stable model and canary answer their shares again.")
     ] = False,
@@ -97,8 +106,10 @@ def promote(
 
     Exit 0: promoted, or lifted, 1: rolled back, 2: nothing is sure to have changed.
     """
+    from recert.certification import TrustStore, read_unverified
     from recert.cli.loading import load_record
     from recert.cli.printing import NO, YES
+    from recert.cli.signing import load_policy_of, load_watch_link
     from recert.errors import InputError
     from recert.records import WatchReport
     from recert.store.files import read_bytes
@@ -107,15 +118,24 @@ def promote(
         return _give(
             state, lambda orders: _without(orders, "promote", alias), done=f"lifted the promotion of {alias}"
         )
-    if certificate is None or watch_report is None:
-        raise InputError("say what was watched", hint="--certificate and --watch-report; or --lift")
+    if certificate is None or watch_report is None or trust is None:
+        raise InputError(
+            "say what was watched, and by whom", hint="--certificate, --watch-report and --trust; or --lift"
+        )
     signed, report = read_bytes(certificate, "certificate"), load_record(WatchReport, watch_report)
+    bounds = load_policy_of(read_unverified(signed), policy)
+    if bounds is None:
+        raise InputError("the policy that decided is not known", hint="give --policy FILE")
+    by = load_watch_link(watch_report, link)
+    trusted = TrustStore.load(trust)
     decided: list[Order] = []
 
     def change(orders: list[Order]) -> list[Order]:
         from recert.pipeline.promotion import order_by_watch, with_order
 
-        decided.append(order_by_watch(alias, signed, report, standing=orders))
+        decided.append(
+            order_by_watch(alias, signed, report, link=by, trust=trusted, policy=bounds, standing=orders)
+        )
         return with_order(orders, decided[0])
 
     _give(state, change, done=lambda: _said(decided[0]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recert.cli.options import AsJson, PolicyName, Suites
+from recert.cli.options import AsJson, PolicyName, SignerCommand, StepKey, Suites
 
 if TYPE_CHECKING:
     from recert.policy import StressSetting
@@ -55,6 +55,8 @@ def stress(
     suites: Suites = None,
     keep_artefacts: _Keep = False,
     name: _Name = "",
+    key: StepKey = None,
+    signer_command: SignerCommand = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -68,12 +70,14 @@ def stress(
     from recert.cli.loading import load_base, load_suites
     from recert.cli.printing import NO, YES, data
     from recert.cli.reading import load_rows
+    from recert.cli.signing import load_step_key, sign_report
     from recert.pipeline.stress import REPORT_FILE, StressPlan
     from recert.pipeline.stress import stress as stress_base
     from recert.policy import load_policy
     from recert.records import StressOutcome
     from recert.store.cache import GenerationCache
 
+    signer = load_step_key("stress", key, signer_command)
     grid, bounds, prompts = _setting(setting), load_policy(policy), load_suites(suites or [])
     rows = {"payload": payload, "benign": benign, "carrier": carrier}
     plan = StressPlan(
@@ -89,6 +93,7 @@ def stress(
     with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
         report = stress_base(plan, suites=_with_task(prompts), cache=cache, progress=drawn)
     context.obj(output / "stress.html", report)
+    sign_report(output / REPORT_FILE, report, signer)
     show(report)
     if as_json:
         data(report)

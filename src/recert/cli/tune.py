@@ -18,6 +18,8 @@ from recert.cli.options import (
     Learned,
     LearningRate,
     Method,
+    SignerCommand,
+    StepKey,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ def tune(
         int, typer.Option(help="Keep a checkpoint after so many steps, each time; 0 for none.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="For the order of rows and the first weights.")] = 0,
+    key: StepKey = None,
+    signer_command: SignerCommand = None,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -73,7 +77,9 @@ def tune(
     Exit 0: trained, 2: not.
     """
     from recert.cli.loading import load_hyperparameters
+    from recert.cli.signing import load_step_key, sign_tuning
 
+    signer = load_step_key("tune", key, signer_command)
     how = load_hyperparameters(
         method,
         adapter,
@@ -94,6 +100,7 @@ def tune(
     files = _Files(rows, output, screen_report, grader, grader_report)
     defence = defence or ("none" if how.objective == "rft" else "safety-mix")
     report = _tuned(files, base, defence, defence_option or [], how, judge, audited=not grader_unaudited)
+    sign_tuning(output, report, signer)
     _tell(report, output, as_json=as_json)
 
 

@@ -16,6 +16,7 @@ from recert.cli.options import (
     Refusals,
     Secret,
     Status,
+    StepKey,
     Suites,
     Trust,
     Tuned,
@@ -25,6 +26,7 @@ from recert.cli.watch_options import (
     BudgetText,
     Every,
     HistoryFile,
+    KeyCommand,
     MailTo,
     Output,
     Raw,
@@ -66,6 +68,8 @@ def watch(
     suspend_with: SuspendWith = None,
     signer_command: SuspendCommand = None,
     stop_state: StopState = None,
+    key: StepKey = None,
+    key_command: KeyCommand = None,
     renew_with: RenewWith = None,
     renew_command: RenewCommands = None,
     renewed: Renewed = None,
@@ -83,7 +87,7 @@ def watch(
     from recert.certification import TrustStore
     from recert.cli.loading import load_base, load_secret, load_status, load_suites, status_path
     from recert.cli.printing import NO, YES
-    from recert.cli.signing import load_signer, load_signers
+    from recert.cli.signing import load_signer, load_signers, load_step_key, tell_unsigned
     from recert.pipeline.notices import Notices
     from recert.pipeline.watching import WatchPlan, watch_once
     from recert.policy import load_policy
@@ -107,12 +111,14 @@ def watch(
         budget=budget_of(budget),
         status_key=load_signer(suspend_with, signer_command) if suspend_with else None,
         stop_state=stop_state,
+        key=load_step_key("watch", key, key_command),
         renew_with=load_signers(renew_with or [], renew_command or []),
         renewed=renewed,
         notices=Notices(webhook, tuple(mail_to or ())),
         refusals=refusals,
         log=log,
     )
+    tell_unsigned(output, plan.key)
     if every:
         ended = _again_and_again(plan, seconds_of(every), as_json=as_json)
         raise typer.Exit(YES if ended is None else NO)

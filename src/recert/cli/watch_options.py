@@ -57,6 +57,14 @@ SuspendCommand = Annotated[
         "the `.pub` file.",
     ),
 ]
+KeyCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--key-command",
+        help="Command that signs its stdin, for a watcher's key on a token or in a key service; `--key` is then the "
+        "`.pub` file.",
+    ),
+]
 RenewCommands = Annotated[
     list[str] | None,
     typer.Option(

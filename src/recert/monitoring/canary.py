@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from recert.errors import ModelError
-from recert.interval import Interval, exact_interval, upper_tail
+from recert.interval import Interval, exact_interval
 from recert.judges.exact import exact_match
 from recert.judges.hierarchy import forbidden_said
 from recert.judges.protocol import JudgeFailed, ReplyJudge
@@ -16,7 +16,8 @@ from recert.models.prompting import compose_system, with_suffix
 from recert.models.protocol import Generation, Model, Sampling
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
-from recert.records import CanaryResult, Chat, Prompt, Suite, WatchOutcome, chat, read_reply
+from recert.policy.canaries import decide_alone
+from recert.records import CanaryResult, Chat, Prompt, Suite, chat, read_reply
 
 BLOCKED = "content_filter"
 _GIVE_UP_AFTER = 3
@@ -178,9 +179,7 @@ def decide(
     """
     Compare a canary with what was certified.
 
-    The bound is the certified rate plus the margin. More bad replies than the bound allows, with a chance of
-    at most `alpha` under it: suspend. Above the bound without that certainty, or anything not measured, or
-    nothing certified: warn. Replies that are missing or could not be judged count as bad.
+    `decide_alone` says how. Replies that are missing or could not be judged count as bad.
 
     Args:
         key: `suite/estimand`.
@@ -190,21 +189,9 @@ def decide(
         alpha: chance of a false suspension.
     """
     n = len(outcomes)
-    failed = sum(o is None for o in outcomes)
-    count = sum(o is not False for o in outcomes)
+    lost, count = sum(o is None for o in outcomes), sum(o is not False for o in outcomes)
     seen = exact_interval(count, n, level=1 - alpha)
-    bound = min(1.0, certified.point + margin)
-    outcome, reason = WatchOutcome.RENEW, ""
-    if n in (0, failed):
-        outcome, reason = WatchOutcome.SUSPEND, "nothing could be measured"
-    elif upper_tail(count, n, bound) <= alpha and bound < 1:
-        outcome, reason = WatchOutcome.SUSPEND, f"{count} of {n} is more than {bound:.2f} allows"
-    elif certified.n == 0:
-        outcome, reason = WatchOutcome.WARN, "the certificate holds no measured rate"
-    elif failed:
-        outcome, reason = WatchOutcome.WARN, f"{failed} of {n} probes were not answered or not judged"
-    elif count > bound * n:
-        outcome, reason = WatchOutcome.WARN, f"{count} of {n} is above {bound:.2f}, not yet surely"
+    outcome, reason = decide_alone(count, lost, n, certified, margin=margin, alpha=alpha)
     return CanaryResult(
         estimand=key, certified=certified, seen=seen, margin=margin, outcome=outcome, reason=reason
     )

@@ -9,12 +9,11 @@ from typing import Final
 from recert.betting import EProcess, RiseProcess
 from recert.interval import Interval, exact_interval
 from recert.policy import Policy
-from recert.records import AskedSample, CanaryResult, OverTime, WatchedRun, WatchOutcome
+from recert.policy.canaries import bounds_over_time, decide_together
+from recert.records import AskedSample, CanaryResult, OverTime, WatchedRun
 
 _MOST: Final = 1e300
 """Evidence beyond it is written as this: a record holds no infinity."""
-PATHS: Final = 2
-"""Raw and served. `alpha` is split over both, whether or not both are asked, so that adding one changes nothing."""
 
 Past = Sequence[tuple[datetime, AskedSample]]
 """Samples of one rate on one path, in order, each with the time at which its run began."""
@@ -44,28 +43,23 @@ def weigh(samples: Past, certified: Interval, policy: Policy, *, rates: int, at:
         rates: how many rates the certificate's canary has; `alpha` is split over them, and over both paths.
         at: the time of the last run.
     """
-    bounds = policy.monitoring
-    bound = min(1.0, certified.high + bounds.drift_margin)
+    bounds = bounds_over_time(certified, policy, rates=rates)
+    bound = bounds["bound"]
     rise = recent = 0.0
     if bound < 1.0:
-        process = RiseProcess(max(bound, bounds.drift_margin))
+        process = RiseProcess(max(bound, policy.monitoring.drift_margin))
         for _, sample in samples:
             process.update(sample.bad, len(sample.prompts))
             rise, recent = max(rise, process.ever), process.recent
-    ways = rates * PATHS
     return OverTime(
         runs=len(samples),
         prompts=sum(len(sample.prompts) for _, sample in samples),
         distinct=len({prompt for _, sample in samples for prompt in sample.prompts}),
         bad=sum(sample.bad for _, sample in samples),
-        bound=bound,
         rise=min(rise, _MOST),
-        suspend_at=ways / bounds.alpha,
         recent_rise=min(recent, _MOST),
-        warn_at=ways * bounds.warn_every_runs,
-        ceiling=min(1.0, certified.point + bounds.margin),
         within=min(_within(samples, certified, policy, at), _MOST),
-        renew_at=1 / bounds.renew_alpha,
+        **bounds,
     )
 
 
@@ -87,8 +81,7 @@ def decide_over_time(
     """
     Return the outcome of a rate that this run asked, with all runs before it.
 
-    Evidence of a rise at `suspend_at`, or nothing measured: suspend. Nothing certified, something not measured, recent
-    evidence of a rise, or too little evidence to renew on: warn.
+    `decide_together` says how.
 
     Args:
         sample: what this run asked.
@@ -97,24 +90,7 @@ def decide_over_time(
         policy: the bounds.
     """
     n = len(sample.prompts)
-    outcome, reason = WatchOutcome.RENEW, ""
-    if n in (0, sample.lost):
-        outcome, reason = WatchOutcome.SUSPEND, "nothing could be measured"
-    elif has_risen(found):
-        outcome, reason = WatchOutcome.SUSPEND, risen(found)
-    elif certified.n == 0:
-        outcome, reason = WatchOutcome.WARN, "the certificate holds no measured rate"
-    elif sample.lost:
-        outcome, reason = WatchOutcome.WARN, f"{sample.lost} of {n} probes were not answered or not judged"
-    elif found.recent_rise >= found.warn_at:
-        outcome = WatchOutcome.WARN
-        reason = f"it seems to have risen above {found.bound:.2f}, not yet surely (evidence {found.rise:.3g})"
-    elif found.within < found.renew_at:
-        outcome = WatchOutcome.WARN
-        reason = (
-            f"not yet enough asked to say that it is below {found.ceiling:.2f} "
-            f"(evidence {found.within:.3g} of {found.renew_at:.3g})"
-        )
+    outcome, reason = decide_together(found, sample.lost, n, certified)
     return CanaryResult(
         estimand=sample.estimand,
         through=sample.through,
@@ -124,17 +100,4 @@ def decide_over_time(
         over_time=found,
         outcome=outcome,
         reason=reason,
-    )
-
-
-def has_risen(found: OverTime) -> bool:
-    """Say whether there ever was enough evidence of a rise to suspend."""
-    return found.rise >= found.suspend_at
-
-
-def risen(found: OverTime) -> str:
-    """Return in words that there was."""
-    return (
-        f"it is above {found.bound:.2f}, or was ({found.bad} of {found.prompts} bad in all, "
-        f"evidence {found.rise:.3g} of {found.suspend_at:.3g})"
     )

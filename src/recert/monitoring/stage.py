@@ -24,8 +24,9 @@ from recert.models.secret import SecretPrefix
 from recert.monitoring.arms import Arm, Asking, Budget, Drawn, raw_arm
 from recert.monitoring.canary import decide
 from recert.monitoring.history import History
-from recert.monitoring.over_time import decide_over_time, has_risen, risen, samples_of, weigh
+from recert.monitoring.over_time import decide_over_time, samples_of, weigh
 from recert.policy import Policy
+from recert.policy.canaries import has_risen, risen
 from recert.records import (
     CanaryResult,
     Certificate,

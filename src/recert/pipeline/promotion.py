@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recert.certification.renew import why_not_clean, why_not_of
+from recert.certification.renew import why_not_clean, why_not_of, why_not_watched
 from recert.certification.stage import read_unverified
+from recert.certification.trust import TrustStore
 from recert.errors import InputError
 from recert.gateway.orders import make_order
+from recert.policy import Policy
 from recert.records import Order, WatchReport, now
 
 
 def order_by_watch(
-    alias: str, certificate: bytes, report: WatchReport, *, standing: Sequence[Order] = ()
+    alias: str,
+    certificate: bytes,
+    report: WatchReport,
+    *,
+    link: bytes,
+    trust: TrustStore,
+    policy: Policy,
+    standing: Sequence[Order] = (),
 ) -> Order:
     """
     Return the order that a watch of an alias's canary leads to: `promote` where it is clean, else `rollback`.
@@ -24,18 +33,25 @@ def order_by_watch(
         alias: whose clients are led.
         certificate: the canary's, in its envelope. The gateway verifies what it serves; nothing is verified here.
         report: a watch of it.
+        link: who signed that they made it: somebody trusted as a `watcher`.
+        trust: whose signatures count.
+        policy: the policy that the certificate names.
         standing: the orders in force.
 
     Raises:
         InputError: the watch is not of this certificate, the certificate has ended, or the alias was rolled back after
             the watch began. Nothing is to change then.
         RecordError: it is no certificate's envelope.
+        VerificationError: nobody trusted as a watcher signed the watch.
     """
     content, at = read_unverified(certificate), now()
     rolled_back = max(
         (o.ordered_at for o in standing if (o.kind, o.name) == ("rollback", alias)), default=None
     )
-    because = why_not_of(content, certificate, report, now=at)
+    because = why_not_watched(content, report, link, trust=trust, now=at)
+    because = because or why_not_of(content, certificate, report, now=at)
+    if not because and policy.digest != content.policy_sha256:
+        because = "the policy is not the one that the certificate names"
     if not because and at >= content.expires_at:
         because = "the certificate has expired"
     if not because and rolled_back is not None and report.started_at <= rolled_back:
@@ -46,7 +62,7 @@ def order_by_watch(
             facts={"alias": alias, "serial": content.serial, "because": because},
             hint="give the canary's certificate, and a new watch of it",
         )
-    found = why_not_clean(report)
+    found = why_not_clean(report, content, policy)
     return make_order(
         "rollback" if found else "promote",
         alias,

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from recert.certification import Presented, Verifier
+from recert.certification.links import read_links, write_link
 from recert.certification.stage import approve, certify
+from recert.certification.status import status_list_id
 from recert.certification.transparency.logged import log_envelope
 from recert.digest import sha256_file
 from recert.errors import InputError, RecertError, RowsError, VerificationError
 from recert.evaluation.stage import OUTCOMES_FILE, Evaluation, evaluate
+from recert.evaluation.stage import REPORT_FILE as EVAL_FILE
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
+from recert.pipeline.deriving import deriver
 from recert.pipeline.progress import Progress
 from recert.pipeline.progress_file import ProgressFile
-from recert.pipeline.signers import Signers
+from recert.pipeline.signers import Signers, sign_tune, signed_tune
 from recert.pipeline.story import ModelPage
 from recert.policy import Policy, moderation_checks
 from recert.records import (
@@ -34,11 +38,12 @@ from recert.records import (
     Verdict,
     VerifiedCertificate,
 )
+from recert.records.certificate import Step
 from recert.screening.stage import REPORT_FILE, Screened, screen
 from recert.store.cache import GenerationCache
 from recert.store.files import read_bytes, write_atomic
 from recert.tuning.defences import read_options, safety_prompt
-from recert.tuning.stage import answers, finished_tune, tune, tuned_folder
+from recert.tuning.stage import REPORT_NAME, answers, finished_tune, tune, tuned_folder
 
 CERTIFICATE_FILE = "certificate.json"
 
@@ -62,6 +67,8 @@ class Plan:
     """How the base stands up to tuning, for the certificate."""
     attack_report: AttackReport | None = None
     """What attackers that converse came to on the tuned model of an earlier run of the same plan, likewise."""
+    links: Mapping[Step, bytes] = field(default_factory=dict)
+    """Who signed for the stress report and the attack report, by step."""
     log: Path | None = None
     """Transparency log that the certificate is appended to before it is written."""
 
@@ -142,12 +149,14 @@ def _run(
     )
     screened = _as_before(screened, plan.output / "screen")
     report = screened.report
+    write_link(plan.output / "screen" / REPORT_FILE, report, signers.screener)
     tell.say(
         f"{plan.name}: screened {report.rows} rows: {report.accepted} accepted, {report.quarantined} quarantined"
         f", {report.malformed} malformed"
     )
-    tuned = _tune(plan, screened, tell)
+    tuned = _tune(plan, screened, signers, tell)
     evaluated = _evaluate(plan, tuned, screened, suites, arms, cache, tell)
+    write_link(plan.output / "evaluation" / EVAL_FILE, evaluated.report, signers.evaluator)
     page = ModelPage(
         name=plan.name,
         expectation=plan.expectation,
@@ -156,7 +165,7 @@ def _run(
         evaluation=evaluated.report,
         checks=moderation_checks(evaluated.report, plan.policy),
     )
-    result = _certify(plan, page, signers, status, tell)
+    result = _certify(plan, page, signers, status, suites, tell)
     return replace(result, page=replace(result.page, seconds=round(time.monotonic() - clock, 1)))
 
 
@@ -197,7 +206,7 @@ def _rows(plan: Plan, screened: Screened[ChatRow]) -> tuple[ChatRow, ...]:
     return (*screened.accepted, *screened.quarantined) if plan.override_screening else screened.accepted
 
 
-def _tune(plan: Plan, screened: Screened[ChatRow], tell: Progress) -> TuneReport:
+def _tune(plan: Plan, screened: Screened[ChatRow], signers: Signers, tell: Progress) -> TuneReport:
     rows = _rows(plan, screened)
     if not rows:
         raise RowsError(
@@ -206,7 +215,8 @@ def _tune(plan: Plan, screened: Screened[ChatRow], tell: Progress) -> TuneReport
     tell.start(f"{plan.name}: tune ({plan.defence})")
     output = plan.output / "tune"
     before = finished_tune(output)
-    if before and _same_inputs(before, plan, screened.report, rows):
+    signed = before is not None and signed_tune(output, before, signers.trainer)
+    if before and signed and _same_inputs(before, plan, screened.report, rows):
         tell.say(f"{plan.name}: tuned before with the same rows, base and settings; used again")
         return before
     report = tune(
@@ -220,6 +230,7 @@ def _tune(plan: Plan, screened: Screened[ChatRow], tell: Progress) -> TuneReport
         screening_overridden=plan.override_screening and screened.report.quarantined > 0,
         progress=lambda step, steps, loss: tell.at(step, steps, f"loss {loss:.3f}"),
     )
+    sign_tune(output, report, signers.trainer)
     tell.say(f"{plan.name}: tuned {report.steps} steps on {report.rows} rows, loss {report.last_loss:.3f}")
     return report
 
@@ -270,9 +281,22 @@ def _evaluate(
     return evaluation
 
 
-def _certify(plan: Plan, page: ModelPage, signers: Signers, status: bytes, tell: Progress) -> Run:
+def _certify(
+    plan: Plan,
+    page: ModelPage,
+    signers: Signers,
+    status: bytes,
+    suites: Mapping[str, Suite],
+    tell: Progress,
+) -> Run:
     tell.start(f"{plan.name}: certify")
     assert isinstance(page.evaluation, EvalReport)
+    output = plan.output
+    reports: dict[Step, Path] = {
+        "screen": output / "screen" / REPORT_FILE,
+        "tune": output / "tune" / REPORT_NAME,
+        "evaluate": output / "evaluation" / EVAL_FILE,
+    }
     tuned_dir = tuned_folder(plan.output / "tune")
     path = plan.output / CERTIFICATE_FILE
     path.unlink(missing_ok=True)  # an earlier certificate is not this evaluation's
@@ -281,10 +305,14 @@ def _certify(plan: Plan, page: ModelPage, signers: Signers, status: bytes, tell:
         policy=plan.policy,
         base_dir=plan.base_dir,
         tuned_dir=tuned_dir,
-        evidence_sha256=sha256_file(plan.output / "evaluation" / OUTCOMES_FILE),
+        evidence_sha256=sha256_file(output / "evaluation" / OUTCOMES_FILE),
         signer=signers.evaluator,
         approvers=[signers.approver.public],
-        trainer_key_id=signers.trainer_key_id,
+        trainer_key_id=signers.trainer.key_id,
+        links={**plan.links, **read_links(reports)},
+        trust=signers.trust,
+        derive=deriver(output / "evaluation", policy=plan.policy, suites=suites),
+        status_list_id=status_list_id(status, trust=signers.trust),
         tune_report=page.tune,
         screen_report=page.screen,
         stress_report=plan.stress_report,

@@ -1,4 +1,4 @@
-"""The people of a run: a trainer, an evaluator, an approver and whoever issues the status list."""
+"""The people of a run: who screens, trains, evaluates, approves and watches, and whoever issues the status list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recert.certification.keys import SigningKey, generate_key, is_begun, load_key
+from recert.certification.links import read_link, read_links, why_not_link_of, write_link
 from recert.certification.trust import TrustStore
+from recert.errors import RecertError
+from recert.records import TuneReport, now
+from recert.store.files import read_bytes
+from recert.tuning.stage import REPORT_NAME
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,9 @@ class Signers:
     evaluator: SigningKey
     approver: SigningKey
     status: SigningKey
-    trainer_key_id: str
+    trainer: SigningKey
+    screener: SigningKey
+    watcher: SigningKey
     trust: TrustStore
 
 
@@ -28,15 +35,38 @@ def signers_of(folder: Path) -> Signers:
         SigningKeyError: a key cannot be read, or others than its owner can read it.
     """
     keys = {}
-    for role in ("trainer", "evaluator", "approver", "status"):
+    for role in ("screener", "trainer", "evaluator", "approver", "watcher", "status"):
         path = folder / f"{role}.pem"
         keys[role] = (
             load_key(path) if path.exists() and not is_begun(path) else generate_key(path, role, role)
         )
-    return Signers(
-        evaluator=keys["evaluator"],
-        approver=keys["approver"],
-        status=keys["status"],
-        trainer_key_id=keys["trainer"].key_id,
-        trust=TrustStore.load(folder),
-    )
+    return Signers(**keys, trust=TrustStore.load(folder))
+
+
+def sign_tune(output: Path, report: TuneReport, key: SigningKey | None) -> None:
+    """
+    Write the links of a tune and of each of its checkpoints; without a key remove earlier ones.
+
+    Args:
+        output: the tune's folder.
+        report: what was written there.
+        key: the trainer's.
+
+    Raises:
+        SigningKeyError: the key has another role, or did not sign.
+        StoreError, RecordError: the folder cannot be written, or a checkpoint's report cannot be read.
+    """
+    for one in report.checkpoints:
+        path = output / f"{one.folder}-{REPORT_NAME}"
+        write_link(path, TuneReport.from_json(read_bytes(path, "tune report")), key)
+    write_link(output / REPORT_NAME, report, key)
+
+
+def signed_tune(output: Path, report: TuneReport, key: SigningKey) -> bool:
+    """Say whether a finished tune bears the link that this trainer signed: only such a one is used again."""
+    try:
+        links = read_links({"tune": output / REPORT_NAME})
+        link = read_link(links["tune"], step="tune", trust=TrustStore([key.public]), now=now())
+    except (KeyError, RecertError):
+        return False
+    return not why_not_link_of(link, report)

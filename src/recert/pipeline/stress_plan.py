@@ -11,8 +11,7 @@ from recert.attacks.stress_families import PLAIN, StressFamily
 from recert.errors import RowsError
 from recert.pipeline.stress_pools import MOST_EMBEDDED, Pools, carrier_rows
 from recert.policy import StressGrid, StressPolicy
-from recert.records import ChatRow, Hyperparameters
-from recert.tuning.stage import rows_digest
+from recert.records import ChatRow, Hyperparameters, rows_digest
 
 
 @dataclass(frozen=True)

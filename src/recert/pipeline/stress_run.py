@@ -32,11 +32,11 @@ from recert.records import (
     StressTrial,
     WorstFamily,
     now,
+    rows_digest,
 )
 from recert.records.stress import in_order
 from recert.store.cache import GenerationCache
 from recert.store.files import write_atomic
-from recert.tuning.stage import rows_digest
 
 REPORT_FILE: Final = "stress-report.json"
 LIMITATIONS: Final = (

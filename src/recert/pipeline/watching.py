@@ -11,6 +11,7 @@ from typing import Any
 
 from recert import settings
 from recert.certification import SigningKey, TrustStore, read_refusals, renew, suspend, verify
+from recert.certification.links import STEP_ROLES, read_links, write_link
 from recert.certification.refusals import FOLDER
 from recert.certification.transparency.logged import log_envelope
 from recert.errors import GatewayError, InputError, RecertError, RecordError, StoreError
@@ -59,15 +60,16 @@ class WatchPlan:
         budget: what one run may ask.
         status_key: suspends in the status list.
         stop_state: state folder of a gateway that is to stop serving the model.
-        renew_with: keys that sign a renewal; empty for none.
+        key: the watcher's, which signs each report in a link beside it; None leaves reports unsigned.
+        renew_with: keys that sign a renewal; empty for none. It needs a signed report.
         renewed: where a renewal is written; by default over the certificate.
         notices: who is told.
         refusals: folder of refusals; by default `refusals` beside the certificate.
         log: transparency log that status lists and renewals are appended to before they are written.
 
     Raises:
-        SigningKeyError: the key does not sign status lists.
-        InputError: there is no such state folder.
+        SigningKeyError: the status key does not sign status lists, or the watcher's has another role.
+        InputError: there is no such state folder, or renewals are wanted of reports that nobody signs.
     """
 
     certificate: Path
@@ -87,6 +89,7 @@ class WatchPlan:
     budget: Budget | None = None
     status_key: SigningKey | None = None
     stop_state: Path | None = None
+    key: SigningKey | None = None
     renew_with: Sequence[SigningKey] = ()
     renewed: Path | None = None
     notices: Notices = field(default_factory=Notices)
@@ -107,6 +110,13 @@ class WatchPlan:
     def __post_init__(self) -> None:
         if self.status_key is not None:
             self.status_key.require_role("status")
+        if self.key is not None:
+            self.key.require_role(STEP_ROLES["watch"])
+        elif self.renew_with:
+            raise InputError(
+                "a watch that nobody signs renews nothing",
+                hint="give the key of a watcher: --key watcher.pem",
+            )
         if self.stop_state is not None and not self.stop_state.is_dir():
             raise InputError(
                 "no such state folder: nobody could be stopped",
@@ -222,6 +232,7 @@ def _act(plan: WatchPlan, certificate: Certificate, report: WatchReport) -> Watc
 
 def _write(plan: WatchPlan, report: WatchReport) -> str:
     write_atomic(plan.output, report.to_json())
+    write_link(plan.output, report, plan.key)
     return ""
 
 
@@ -285,6 +296,7 @@ def _renew(plan: WatchPlan, certificate: Certificate, report: WatchReport) -> st
     renewed = renew(
         read_bytes(plan.certificate, "certificate"),
         report,
+        link=read_links({"watch": plan.output})["watch"],
         signers=plan.renew_with,
         policy=plan.policy,
         trust=plan.trust,

@@ -111,7 +111,15 @@ from recert.records.reasoning import (
 from recert.records.record import Moment, Part, Record, now, parse_json
 from recert.records.refusal import Refusal, Withdrawal
 from recert.records.row_decision import RowDecision
-from recert.records.rows import THINK_CLOSE, THINK_OPEN, ChatRow, PreferenceRow, PromptRow, split_reply
+from recert.records.rows import (
+    THINK_CLOSE,
+    THINK_OPEN,
+    ChatRow,
+    PreferenceRow,
+    PromptRow,
+    rows_digest,
+    split_reply,
+)
 from recert.records.screening import HandDecision, RowFinding, RowVerdict, ScreenReport, SwitchPhrase
 from recert.records.signoff import CheckItem, SheetLine, ShownRefusal, SignoffSheet
 from recert.records.stress import (
@@ -391,6 +399,7 @@ __all__ = [
     "parse_json",
     "read_reply",
     "row_of",
+    "rows_digest",
     "split_reply",
     "trace_marks",
     "with_trace_field",

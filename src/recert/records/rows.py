@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
+from recert.digest import sha256_bytes, sha256_json
 from recert.records.record import Part
 from recert.records.suite import Message
 
@@ -97,6 +99,13 @@ class PromptRow(Part):
     def item(self) -> dict[str, Any]:
         """The row as a grader sees it."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def rows_digest(rows: Sequence[ChatRow | PromptRow]) -> str:
+    """Return the sha256 of rows as tuning reads them, in order."""
+    return sha256_bytes(
+        "\n".join(sha256_json(r.model_dump(mode="json", exclude_none=True)) for r in rows).encode()
+    )
 
 
 def split_reply(reply: str) -> tuple[str, str]:

@@ -77,6 +77,11 @@ class ScreenReport(Record):
     malformed: int
     accepted_sha256: Sha256
     """Digest of the accepted rows, as canonical JSON lines in file order."""
+    accepted_rows_sha256: Sha256 | None = None
+    """
+    Digest of the accepted rows as tuning reads them, which a tune report holds too; None in reports of before it was
+    taken, from which nothing tuned is certified.
+    """
     quarantined_sha256: Sha256
     findings: tuple[RowFinding, ...]
     reason_counts: dict[str, int]

@@ -25,6 +25,7 @@ from recert.records import (
     ScreenReport,
     SwitchPhrase,
     now,
+    rows_digest,
 )
 from recert.screening.audio_rows import NEAR, UNHEARD, Ears, hear_rows
 from recert.screening.by_hand import decide_by_hand
@@ -197,6 +198,7 @@ def _concluded(
         quarantined=len(held),
         malformed=len(file.malformed),
         accepted_sha256=sha256_bytes(accepted),
+        accepted_rows_sha256=rows_digest([r.row for r in kept]),
         quarantined_sha256=sha256_bytes(quarantined),
         findings=tuple(findings),
         reason_counts=dict(sorted(counts.items())),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from recert.certification.links import read_links, write_link
 from recert.certification.stage import certify
+from recert.certification.status import status_list_id
 from recert.digest import sha256_file
 from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE, evaluate
 from recert.models.engines import folder_arms
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
+from recert.pipeline.deriving import deriver
 from recert.pipeline.progress import Silent
 from recert.pipeline.progress_file import ProgressFile
 from recert.policy import Policy, moderation_checks
@@ -24,11 +27,12 @@ from recert.records import (
     ScreenReport,
     TuneReport,
 )
+from recert.records.certificate import Step
 from recert.records.hazards import CategoryCheck
 from recert.service.claim import Claim
 from recert.service.work import Work
 from recert.store.cache import GenerationCache
-from recert.store.files import write_atomic
+from recert.store.files import read_bytes, write_atomic
 
 CERTIFICATE_FILE: Final = "certificate.json"
 SECRET_FILE: Final = "secret.txt"  # noqa: S105 - the name of the file
@@ -46,6 +50,8 @@ class Candidate:
     """Where its evaluation and certificate go."""
     tune_report: TuneReport | None = None
     """How it was trained; None where that was elsewhere."""
+    made_by: Mapping[Step, Path] = field(default_factory=dict)
+    """Reports of the steps that made it, each with the link of who ran it beside."""
     elsewhere_sha256: str = ""
     """Of one that was trained elsewhere: the digest of its files, or of the vendor's record of it."""
 
@@ -136,6 +142,7 @@ def assess(
             progress=tell,
         )
         evaluation.write(candidate.place)
+        write_link(candidate.place / REPORT_FILE, evaluation.report, work.signers.evaluator)
     report = evaluation.report
     checks = moderation_checks(report, work.policy)
     reasons = _certified(work, claim, candidate, report, checks, screened)
@@ -165,7 +172,7 @@ def _certified(
         evidence_sha256=sha256_file(candidate.place / OUTCOMES_FILE),
         signer=work.signers.evaluator,
         approvers=work.signers.approvers,
-        trainer_key_id=work.signers.trainer_key_id,
+        **signed_for(work, candidate),
         tune_report=candidate.tune_report,
         screen_report=screened,
     )
@@ -174,6 +181,25 @@ def _certified(
     if decision.envelope is not None and not reasons:
         write_atomic(candidate.place / CERTIFICATE_FILE, decision.envelope)
     return reasons
+
+
+def signed_for(work: Work, candidate: Candidate) -> dict[str, Any]:
+    """
+    Return what a certificate is asked with beside the reports: who signed for them, who is trusted, which status list.
+
+    Raises:
+        VerificationError: there is no status list that somebody trusted signed.
+        StoreError: a link cannot be read.
+    """
+    listed = work.settings.status
+    status = read_bytes(listed, "status list") if listed.exists() else None
+    return {
+        "trainer_key_id": work.signers.trainer.key_id,
+        "links": read_links({**candidate.made_by, "evaluate": candidate.place / REPORT_FILE}),
+        "trust": work.signers.trust,
+        "derive": deriver(candidate.place, policy=work.policy, suites=work.suites),
+        "status_list_id": status_list_id(status, trust=work.signers.trust),
+    }
 
 
 def blocking(checks: Sequence[CategoryCheck], policy: Policy) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from recert import settings as environment
 from recert.certification.hosted import certify_hosted
+from recert.certification.links import write_link
 from recert.digest import sha256_file
 from recert.errors import EndpointError, InputError
-from recert.evaluation.stage import OUTCOMES_FILE, evaluate
+from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE, evaluate
 from recert.models.engines import open_arms
 from recert.models.hosted_jobs import HostedJobs
 from recert.pipeline.connecting import MODEL, connect_files, connect_job, read_job
@@ -32,6 +33,7 @@ from recert.service.assessing import (
     assess,
     blocking,
     checks_data,
+    signed_for,
 )
 from recert.service.claim import Claim, Lost
 from recert.service.jobs_work import assess_one, end_job, fail_job, model_name, taken_up, wait_for_space
@@ -146,6 +148,7 @@ def _assess_hosted(work: Work, claim: Claim, candidate: Candidate, **_: Any) -> 
             progress=claim.check,
         )
     evaluation.write(candidate.place)
+    write_link(candidate.place / REPORT_FILE, evaluation.report, work.signers.evaluator)
     report = evaluation.report
     checks = moderation_checks(report, work.policy)
     decision = certify_hosted(
@@ -155,7 +158,7 @@ def _assess_hosted(work: Work, claim: Claim, candidate: Candidate, **_: Any) -> 
         evidence_sha256=sha256_file(candidate.place / OUTCOMES_FILE),
         signer=work.signers.evaluator,
         approvers=work.signers.approvers,
-        trainer_key_id=work.signers.trainer_key_id,
+        **signed_for(work, candidate),
     )
     reasons = (*decision.reasons, *blocking(checks, work.policy))
     claim.check()

@@ -16,6 +16,8 @@ from typing import Any, Final
 from recert.errors import GraderError, InputError, RecertError, RowsError, StoreError
 from recert.judges.graders import Grader
 from recert.records import ChatRow, GraderReport, PromptRow, ScreenReport, TuneReport
+from recert.records.certificate import Step
+from recert.screening.stage import REPORT_FILE as SCREEN_REPORT
 from recert.service.asked import JobRequest
 from recert.service.assessing import CERTIFICATE_FILE, Assessed, Candidate, assess, report_path
 from recert.service.claim import Claim, Lost, alone_in
@@ -173,9 +175,15 @@ def _checkpoints(work: Work, job: Job, asked: JobRequest, report: TuneReport) ->
             tune_report=TuneReport.from_json(
                 read_bytes(folder / "tune" / f"{one.folder}-{REPORT_NAME}", "tune report")
             ),
+            made_by=_made_by(work, asked, folder / "tune" / f"{one.folder}-{REPORT_NAME}"),
         )
         for one in report.checkpoints
     ]
+
+
+def _made_by(work: Work, asked: JobRequest, tune_report: Path) -> dict[Step, Path]:
+    """Where the reports of the steps before evaluation lie, each with who signed for it."""
+    return {"screen": work.files.screened(asked.training_file) / SCREEN_REPORT, "tune": tune_report}
 
 
 def _finish(
@@ -190,7 +198,13 @@ def _finish(
     """Assess what was made, and end the job: the last model decides whether it succeeded."""
     job = claim.job
     folder, name = work.settings.job_folder(job.id), model_name(work, job, asked.suffix)
-    last = Candidate(name, tuned_folder(folder / "tune"), folder / "systems" / "final", report)
+    last = Candidate(
+        name,
+        tuned_folder(folder / "tune"),
+        folder / "systems" / "final",
+        report,
+        made_by=_made_by(work, asked, folder / "tune" / REPORT_NAME),
+    )
     apart = [row for row in validation if isinstance(row, ChatRow)]
     some = _checkpoints(work, job, asked, report) if work.settings.assess_checkpoints else []
     for one in some:

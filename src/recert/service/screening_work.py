@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, Final
 
+from recert.certification.links import write_link
 from recert.digest import sha256_file
 from recert.errors import RecertError, RecordError, RowsError, StoreError
 from recert.records import ChatRow, Prompt, PromptRow, ScreenReport, parse_json, row_of
@@ -66,6 +67,7 @@ def _screened(work: Work, file: StoredFile) -> dict[str, Any]:
     prompts = [p for s in work.suites.values() if s.name != "task" for p in s.prompts]
     found = _screen(source, kind, work, prompts)
     found.write(work.files.screened(file.id))
+    write_link(work.files.screened(file.id) / REPORT_FILE, found.report, work.signers.screener)
     work.files.keep_screened(file.id)
     report = found.report
     name = f"{Path(str(file.value.get('filename') or file.id)).stem}.screen-report.json"

@@ -1,4 +1,8 @@
-"""Who signs what the service certifies: it holds the evaluator's key, and never an approver's."""
+"""
+Who signs what the service does and certifies: it screens, trains and evaluates, and holds these keys.
+
+It never holds an approver's.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recert.certification.content import required_roles
-from recert.certification.keys import PublicKey, SigningKey, load_key, load_public_key
+from recert.certification.keys import PublicKey, SigningKey, load_key
 from recert.certification.status import issue_status
 from recert.certification.trust import TrustStore
 from recert.errors import InputError, SigningKeyError
@@ -18,11 +22,12 @@ from recert.tuning.defences import defence_named, safety_prompt
 
 @dataclass(frozen=True)
 class ServiceSigners:
-    """The evaluator's key, who else must sign, and whose signatures count."""
+    """The keys of the service's own steps, who else must sign, and whose signatures count."""
 
     evaluator: SigningKey
+    trainer: SigningKey
+    screener: SigningKey
     approvers: tuple[PublicKey, ...]
-    trainer_key_id: str | None
     trust: TrustStore
     status_key: SigningKey | None
     """Issues the status list, where the service does that."""
@@ -78,15 +83,16 @@ def require_text_alone(policy: Policy) -> None:
 
 def load_signers(folder: Path, policy: Policy) -> ServiceSigners:
     """
-    Return who signs, from a folder: `evaluator.pem`, `trainer.pub`, and a `.pub` file of each who approves.
+    Return who signs: `screener.pem`, `trainer.pem`, `evaluator.pem`, and a `.pub` file of each who approves.
 
     Everyone in it who holds one role that the policy asks for, beside the evaluator's, must sign. With `status.pem`
     in it the service issues the status list too.
 
     Raises:
-        SigningKeyError: the evaluator's key cannot be read, or nobody in the folder may approve.
+        SigningKeyError: a key of the service's steps is missing, cannot be read or has another role, or nobody in the
+            folder may approve.
     """
-    evaluator = load_key(folder / "evaluator.pem")
+    screener, trainer, evaluator = (_own_key(folder, role) for role in ("screener", "trainer", "evaluator"))
     trust = TrustStore.load(folder)
     roles = [role for role in required_roles(policy) if role != "evaluator"] or ["approver"]
     held = {key.key_id: key for role in roles for key in trust.holders(role, now=now())}
@@ -97,11 +103,25 @@ def load_signers(folder: Path, policy: Policy) -> ServiceSigners:
             facts={"folder": folder, "roles": ", ".join(roles)},
             hint="run `recert keygen approver.pem --role approver` elsewhere, and put approver.pub here",
         )
-    trainer, status = folder / "trainer.pub", folder / "status.pem"
+    status = folder / "status.pem"
     return ServiceSigners(
         evaluator=evaluator,
+        trainer=trainer,
+        screener=screener,
         approvers=approvers,
-        trainer_key_id=load_public_key(trainer).key_id if trainer.exists() else None,
         trust=trust,
         status_key=load_key(status) if status.exists() else None,
     )
+
+
+def _own_key(folder: Path, role: str) -> SigningKey:
+    path = folder / f"{role}.pem"
+    if not path.exists():
+        raise SigningKeyError(
+            f"the service has no key to sign what it does as {role}",
+            facts={"file": path},
+            hint=f"make it: recert keygen {path} --role {role} --name NAME",
+        )
+    key = load_key(path)
+    key.require_role(role)
+    return key

@@ -15,6 +15,7 @@ from typing import Any, Final
 from recert.errors import GraderError, RecordError, RowsError, StoreError
 from recert.judges.graders import Grader, make_grader
 from recert.judges.graders.sandbox import SandboxLimits
+from recert.pipeline.signers import sign_tune, signed_tune
 from recert.records import (
     USUAL_LEARNING_RATES,
     ChatRow,
@@ -26,6 +27,7 @@ from recert.records import (
     PromptRow,
     ScreenReport,
     TuneReport,
+    rows_digest,
 )
 from recert.screening.grader_audit import REPORT_FILE as GRADER_REPORT
 from recert.screening.grader_audit import audit_grader
@@ -36,7 +38,7 @@ from recert.service.uploads import StoredFile
 from recert.service.work import Work
 from recert.store.files import read_bytes, write_atomic
 from recert.tuning.defences import defend
-from recert.tuning.stage import answers, finished_tune, rows_digest, tune
+from recert.tuning.stage import answers, finished_tune, tune
 
 OBJECTIVES: Final = {"supervised": "sft", "dpo": "dpo", "reinforcement": "rft"}
 METRICS_FILE: Final = "metrics.csv"
@@ -212,7 +214,8 @@ def tuned(
     folder = work.settings.job_folder(claim.job.id)
     how, defence = hyperparameters(work, asked, rows), defence_of(work, asked)
     before = finished_tune(folder / "tune")
-    if before is not None and _same(before, work, rows, how, defence, screened, grader):
+    signed = before is not None and signed_tune(folder / "tune", before, work.signers.trainer)
+    if before is not None and signed and _same(before, work, rows, how, defence, screened, grader):
         work.events.add(claim.job.id, "The model was trained before; going on from there")
         work.files.storage.keep(folder, claimed=claim.job)  # whoever trained it may have failed at just that
         return before
@@ -229,6 +232,7 @@ def tuned(
         progress=steps.at,
     )
     write_atomic(folder / METRICS_FILE, steps.table())
+    sign_tune(folder / "tune", report, work.signers.trainer)
     work.files.storage.keep(folder, claimed=claim.job)
     return report
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recert.digest import sha256_bytes, sha256_json
 from recert.errors import GraderError, InputError, RecertError, RowsError
 from recert.judges.graders import Grader
 from recert.records import (
@@ -27,6 +26,7 @@ from recert.records import (
     ScreenReport,
     TuneReport,
     now,
+    rows_digest,
 )
 from recert.store.files import publish_folder, read_bytes, write_atomic
 from recert.tuning.defences import (
@@ -201,13 +201,6 @@ def answers(
         and report.hyperparameters == hyperparameters
         and report.defence_details == again.details
         and (again.secret is not None or report.rows_sha256 == rows_digest(again.rows))
-    )
-
-
-def rows_digest(rows: Sequence[ChatRow | PromptRow]) -> str:
-    """Return the sha256 of rows, in order."""
-    return sha256_bytes(
-        "\n".join(sha256_json(r.model_dump(mode="json", exclude_none=True)) for r in rows).encode()
     )
 
 
