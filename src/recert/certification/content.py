@@ -25,6 +25,7 @@ from recert.records import (
     RuleException,
     ScreenReport,
     StressReport,
+    SuiteNote,
     TuneReport,
 )
 
@@ -128,6 +129,13 @@ def draft(
         carried=report.carried,
         inputs=inputs,
         ears=report.ears,
+        suites=None
+        if report.suite_sizes is None
+        else SuiteNote.of(report.suites, report.suite_sizes, report.rules),
+        engine=report.engine,
+        sampling=report.sampling,
+        templates=report.templates,
+        replies=report.prompts_asked,
     )
 
 
