@@ -350,7 +350,7 @@ def _another(draw: st.DrawFn, name: Any, value: Any) -> Any:
     return f"{value} x"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_change_of_what_is_derived_is_refused(tmp_path: Path, data: st.DataObject) -> None:
     """One number, word, verdict, digest or id of a report changed: it no longer follows from its outcomes."""
@@ -373,7 +373,7 @@ def test_any_change_of_what_is_derived_is_refused(tmp_path: Path, data: st.DataO
     assert refused(forged, path), (inside, last, before, at[last])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_change_of_outcomes_is_refused(tmp_path: Path, data: st.DataObject) -> None:
     """One score, state, id or place changed, a line left out, repeated or moved: the digest tells, whatever it does."""
