@@ -18,6 +18,7 @@ from builders import (
     make_tune_report,
     write_model,
 )
+from evaluated import evaluated
 from recert.certification import (
     SigningKey,
     TrustStore,
@@ -55,6 +56,8 @@ class Certified:
     """Of what `certify` is asked."""
     suffix: str = ""
     """Words after every user turn, without which it is not certified."""
+    evidence: bool = False
+    """With an evaluation beside it, from whose outcomes it follows."""
 
     def __post_init__(self) -> None:
         write_model(self.base, self.base_files)
@@ -91,6 +94,11 @@ class Certified:
             "screen_report": screen,
             "now": self.made_at,
         }
+        if self.evidence:
+            asked["eval_report"] = evaluated(
+                self.folder / "evaluation", self.policy, base=base, tuned=tuned, model_name=self.name
+            )
+            asked["evidence_sha256"] = asked["eval_report"].outcomes_sha256
         decision = certify(**(asked | self.changes))
         assert decision.envelope is not None, decision.reasons
         self.certificate.write_bytes(approve(decision.envelope, self.keys["approver"]))

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from builders import BASE_FILES, TUNED_FILES, make_eval_report, make_watch_report, write_model
+from builders import BASE_FILES, TUNED_FILES, make_watch_report, write_model
+from evaluated import evaluated
 from recert.__main__ import main
 from recert.certification import TrustStore, approve, certify, generate_key, issue_status, read_unverified
-from recert.digest import sha256_bytes
 from recert.pipeline.sql_task import sql_rows
 from recert.policy import load_policy
 from recert.records import Manifest, now
@@ -50,7 +50,6 @@ suite = "lookalikes"
 estimand = "over_refusal"
 margin = 0.10
 """
-EVIDENCE = b'{"made": "up"}\n'
 COMMANDS = {
     "screen": "screen rows.jsonl --output out",
     "tune": "tune rows.jsonl --base base --defence none --output out",
@@ -94,17 +93,10 @@ def make_world(folder: Path) -> Path:
         for role in ("trainer", "evaluator", "approver", "status")
     }
     trust = TrustStore.load(folder / "keys")
-    report = make_eval_report(
-        base=Manifest.of_folder(base),
-        tuned=Manifest.of_folder(tuned),
-        policy=policy,
-        outcomes_sha256=sha256_bytes(EVIDENCE),
+    (folder / "tmp").mkdir()
+    report = evaluated(
+        folder / "evaluation", policy, base=Manifest.of_folder(base), tuned=Manifest.of_folder(tuned)
     )
-    evaluation = folder / "evaluation"
-    for made in (evaluation, folder / "tmp"):
-        made.mkdir()
-    (evaluation / "outcomes.jsonl").write_bytes(EVIDENCE)
-    (evaluation / "eval-report.json").write_bytes(report.to_json())
     decision = certify(
         eval_report=report,
         policy=policy,

@@ -23,6 +23,7 @@ from recert.records import (
     Manifest,
     RowVerdict,
     RuleException,
+    RuleResult,
     ScreenReport,
     StressReport,
     SuiteNote,
@@ -100,7 +101,7 @@ def draft(
         attacker=AttackSearch.of(attack_report) if attack_report is not None else None,
         judges=report.judges,
         evidence_sha256=evidence_sha256,
-        canary=canary_rates(report),
+        canary=canary_rates(report.rules, report.required_controls),
         fingerprint=next(a.fingerprint_at_end for a in report.arms if a.arm == "tuned"),
         limitations=tuple(
             dict.fromkeys(
@@ -183,7 +184,7 @@ def required_roles(policy: Policy) -> dict[str, int]:
     return roles
 
 
-def canary_rates(report: EvalReport) -> dict[str, Interval]:
+def canary_rates(results: Sequence[RuleResult], required_controls: Sequence[str]) -> dict[str, Interval]:
     """
     Return the tuned model's rates on plain prompts, keyed `suite/estimand`: what watching compares with.
 
@@ -191,7 +192,7 @@ def canary_rates(report: EvalReport) -> dict[str, Interval]:
     Of two rules on one suite and estimand, the rate on more prompts is kept.
     """
     rates: dict[str, Interval] = {}
-    for result in deciding_results(report.rules, report.required_controls):
+    for result in deciding_results(results, required_controls):
         key = f"{result.suite}/{result.estimand}"
         if (
             result.condition == "plain"

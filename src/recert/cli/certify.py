@@ -16,6 +16,7 @@ from recert.cli.options import (
     BasePolicy,
     PolicyName,
     SignerCommand,
+    Suites,
     Tuned,
 )
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recert.certification import CarriedFrom, CertifiedBase, CertifyDecision, ExceptionRequest
+    from recert.policy import Policy
     from recert.records import EvalReport, InputDistribution
 
 _OF_HOSTED = ("eval_report", "policy", "evidence_sha256", "signer", "approvers", "trainer_key_id")
@@ -57,6 +59,7 @@ def certify(
     trainer: Annotated[Path | None, typer.Option(help="`.pub` file of who trained it.")] = None,
     base: Base = DEFAULT_BASE,
     policy: PolicyName = "default",
+    suites: Suites = None,
     tune_report: Annotated[
         Path | None, typer.Option(help="`tune-report.json`, where it was tuned here.")
     ] = None,
@@ -91,7 +94,7 @@ def certify(
     log: Log = None,
 ) -> None:
     """
-    Certify what passed evaluation, as the evaluator.
+    Certify what passed evaluation, as the evaluator, once its verdict was derived from its outcomes again.
 
     Exit 0: drafted, 1: refused with reasons, 2: no answer.
     """
@@ -102,11 +105,13 @@ def certify(
     from recert.records import AttackReport, ScreenReport, StressReport, TuneReport
 
     report, evidence_sha256 = _evaluation(evaluation)
+    bounds = load_policy(policy)
+    _require_derived(report, evaluation, bounds, suites or [])
     decision = _decide(
         base,
         model,
         eval_report=report,
-        policy=load_policy(policy),
+        policy=bounds,
         evidence_sha256=evidence_sha256,
         signer=load_signer(key, signer_command),
         approvers=[load_public_key(path) for path in approver],
@@ -221,6 +226,19 @@ def _evaluation(folder: Path) -> tuple[EvalReport, str]:
             hint="evaluate again",
         )
     return report, evidence_sha256
+
+
+def _require_derived(report: EvalReport, folder: Path, policy: Policy, suites: Sequence[str]) -> None:
+    """Say why a report does not follow from its outcomes, and end with no."""
+    from recert.cli.loading import load_suites
+    from recert.cli.printing import NO
+    from recert.pipeline.deriving import deriver
+
+    reasons = deriver(folder, policy=policy, suites=load_suites(suites))(report)
+    for reason in reasons:
+        typer.echo(reason)
+    if reasons:
+        raise typer.Exit(NO)
 
 
 def _requests(rules: Sequence[str], reason: str, until: str) -> list[ExceptionRequest]:
