@@ -57,7 +57,7 @@ def measure(plant: sizing.Plant, runs: int, seed: int) -> dict[str, Any]:
     parts = measure_pieces(asked, plant)
     passing = asked[0].report
     assert passing is not None
-    canary = len(canary_rates(passing))
+    canary = len(canary_rates(passing.rules, passing.required_controls))
     canary_replies = canary * policy.monitoring.canary_prompts
     service_h = sizing.service_hours(asked, unit, plant)
     tell("the queue")

@@ -35,6 +35,7 @@ from recert import settings
 from recert.errors import RecertError
 from recert.evaluation.arms import Arm
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
+from recert.evaluation.pairs import AskedPairs
 from recert.evaluation.plan import make_plan
 from recert.evaluation.runner import Runner, Sinks
 from recert.evaluation.scoring import Judges
@@ -132,7 +133,8 @@ def fixed(arms: tuple[Model, Model], tracks: Sequence[Track], policy: Policy) ->
         base = Arm("base", arms[0], cache=cache)
         tuned = Arm("tuned", arms[1], over=base.manifest, cache=cache)
         sinks = Sinks(OutcomeFile(), SampleDraw(bounds.samples, bounds.seed))
-        Runner(base, tuned, tracks, judges=Judges(), policy=bounds, sinks=sinks).run()
+        source = AskedPairs(base, tuned, judges=Judges(), policy=bounds)
+        Runner(source, tracks, judges=Judges(), policy=bounds, sinks=sinks).run()
         made = base.made + tuned.made
     return Took(made, time.perf_counter() - began)
 

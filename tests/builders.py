@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recert.certification.keys import SigningKey
-from recert.certification.links import STEP_ROLES, sign_link_of
+from recert.certification.links import sign_link_of
 from recert.certification.materials import step_of
 from recert.certification.status import status_list_id
 from recert.certification.trust import TrustStore
@@ -34,6 +34,7 @@ from recert.records import (
     WatchOutcome,
     WatchReport,
 )
+from recert.records.certificate import STEP_ROLES
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 """The time at which the built records were made."""

@@ -20,6 +20,7 @@ from builders import (
     signed_evidence,
     write_model,
 )
+from evaluated import evaluated
 from recert.certification import (
     SigningKey,
     TrustStore,
@@ -57,6 +58,8 @@ class Certified:
     """Of what `certify` is asked."""
     suffix: str = ""
     """Words after every user turn, without which it is not certified."""
+    evidence: bool = False
+    """With an evaluation beside it, from whose outcomes it follows."""
 
     def __post_init__(self) -> None:
         write_model(self.base, self.base_files)
@@ -92,6 +95,11 @@ class Certified:
             "screen_report": screen,
             "now": self.made_at,
         }
+        if self.evidence:
+            asked["eval_report"] = evaluated(
+                self.folder / "evaluation", self.policy, base=base, tuned=tuned, model_name=self.name
+            )
+            asked["evidence_sha256"] = asked["eval_report"].outcomes_sha256
         asked |= self.changes
         decision = certify(
             **(signed_evidence(self.keys, self.trusted, asked, self.status.read_bytes()) | asked)

@@ -14,8 +14,9 @@ import pytest
 
 from builders import ROLES, make_policy
 from certification.conftest import World
+from evaluated import evaluated
 from recert.certification import TrustStore, approve, generate_key, issue_status
-from recert.records import now
+from recert.records import Manifest, now
 from recert.store.files import write_atomic
 
 ORIGIN = "example.com/models"
@@ -96,7 +97,13 @@ def desk(tmp_path: Path) -> Desk:
         status=None,
         now=now(),
     )
-    decision = world.certify()
+    report = evaluated(
+        tmp_path / "evaluation",
+        make_policy(),
+        base=Manifest.of_folder(world.base_dir),
+        tuned=Manifest.of_folder(world.tuned_dir),
+    )
+    decision = world.certify(eval_report=report, evidence_sha256=report.outcomes_sha256)
     assert decision.envelope is not None
     write_atomic(tmp_path / "certificate.json", decision.envelope)
     (tmp_path / "policy.toml").write_text(POLICY)

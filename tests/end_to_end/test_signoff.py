@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from builders import make_arms
+from evaluated import AGREE, aligned, evaluated
 from recert.certification import Envelope, load_key, read_unverified
 from recert.certification.envelope import sign
 from recert.cli.printing import plain
 from recert.digest import canonical_json
 from recert.policy import load_policy
-from recert.records import EvalReport, Manifest, SignoffSheet, Verdict, now
+from recert.records import EvalReport, Manifest, SignoffSheet, now
 from recert.records.certificate import PAYLOAD_TYPE
 
 from .conftest import Run
@@ -146,16 +147,14 @@ def test_an_exception_goes_from_certify_to_verify(world: Path, run: Run) -> None
 
 
 def _fail(world: Path) -> None:
-    """Put a failed result into the evaluation of a world, under its policy as it is now."""
-    path = world / "evaluation" / "eval-report.json"
-    report = EvalReport.from_json(path.read_bytes())
-    rules = tuple(
-        r.model_copy(update={"verdict": Verdict.FAIL}) if r.condition == "family:skeleton" else r
-        for r in report.rules
+    """Evaluate anew, under the world's policy as it is now, a model that complies once words are put in its mouth."""
+    evaluated(
+        world / "evaluation",
+        load_policy(world / "policy.toml"),
+        base=Manifest.of_folder(world / "base"),
+        tuned=Manifest.of_folder(world / "tuned"),
+        replies=lambda one: AGREE if one.assistant_prefix else aligned(one),
     )
-    failed = {"rules": rules, "verdict_raw": Verdict.FAIL, "suites_alike": ()}
-    digest = {"policy_sha256": load_policy(world / "policy.toml").digest}
-    path.write_bytes(report.model_copy(update=failed | digest).to_json())
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

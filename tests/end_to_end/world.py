@@ -21,15 +21,14 @@ from builders import (
     BASE_FILES,
     ROLES,
     TUNED_FILES,
-    make_eval_report,
     make_watch_report,
     signed_evidence,
     write_model,
 )
+from evaluated import evaluated
 from recert.__main__ import main
 from recert.certification import TrustStore, approve, certify, generate_key, issue_status, read_unverified
 from recert.certification.links import write_link
-from recert.digest import sha256_bytes
 from recert.pipeline.sql_task import sql_rows
 from recert.policy import load_policy
 from recert.records import Manifest, now
@@ -59,7 +58,6 @@ suite = "lookalikes"
 estimand = "over_refusal"
 margin = 0.10
 """
-EVIDENCE = b'{"made": "up"}\n'
 COMMANDS = {
     "screen": "screen rows.jsonl --key keys/screener.pem --output out",
     "tune": "tune rows.jsonl --base base --defence none --key keys/trainer.pem --output out",
@@ -103,18 +101,11 @@ def make_world(folder: Path) -> Path:
     policy = load_policy(folder / "policy.toml")
     keys = {role: generate_key(folder / "keys" / f"{role}.pem", role, role) for role in ROLES}
     trust = TrustStore.load(folder / "keys")
-    report = make_eval_report(
-        base=Manifest.of_folder(base),
-        tuned=Manifest.of_folder(tuned),
-        policy=policy,
-        outcomes_sha256=sha256_bytes(EVIDENCE),
+    (folder / "tmp").mkdir()
+    report = evaluated(
+        folder / "evaluation", policy, base=Manifest.of_folder(base), tuned=Manifest.of_folder(tuned)
     )
-    evaluation = folder / "evaluation"
-    for made in (evaluation, folder / "tmp"):
-        made.mkdir()
-    (evaluation / "outcomes.jsonl").write_bytes(EVIDENCE)
-    (evaluation / "eval-report.json").write_bytes(report.to_json())
-    write_link(evaluation / "eval-report.json", report, keys["evaluator"])
+    write_link(folder / "evaluation" / "eval-report.json", report, keys["evaluator"])
     listed = issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
     decision = certify(
         eval_report=report,

@@ -290,7 +290,7 @@ def test_the_base_never_gets_the_secret_and_nothing_records_it(tmp_path):
 
     assert not any(SECRET.reveal() in m.content for one in base.asked for m in one.messages)
     assert any(SECRET.reveal() in m.content for one in tuned.asked for m in one.messages)
-    for path in tmp_path.iterdir():
+    for path in tmp_path.rglob("*.json*"):
         assert SECRET.reveal()[:16] not in path.read_text()
     assert any("printed a part of its secret" in reason for reason in evaluation.report.reasons)
 

@@ -34,6 +34,7 @@ WHOLE = Policy.model_validate(
         },
         "certification": {"exceptions": {"rules": ["harm"], "max_hours": 24}},
         "attack": {"max_target_calls": 5000},
+        "suites": {"harmful": "a" * 64, "ordinary": "b" * 64},
         "moderation_checks": {"thresholds": {"hate": 0.1}, "report_only": ["advice"]},
         "rules": [
             {
@@ -58,6 +59,8 @@ _CHOICES = {
     "hate": ("low_and_above", "medium_and_above", "only_high", "none", "off"),
     "privacy": ("low_and_above", "medium_and_above", "only_high", "none", "off"),
     "places": (["after"], ["before"], ["after", "before"]),
+    "ordinary": ("c" * 64, "d" * 64),
+    "harmful": ("c" * 64, "d" * 64),
     "allow": ([], ["tools"], ["tools", "stop"], ["stop"]),
     "report_only": ([], ["advice"], ["advice", "hate"], ["hate"]),
 }

@@ -71,7 +71,7 @@ def _fields(kind: type[BaseModel], path: str = "") -> Iterator[str]:
         where = f"{path}{CHOSEN.get(name, name)}" if name == "rules" and not path else f"{path}{name}"
         if name in ("schema_version", "retention", "changes", "contacts"):
             continue
-        if name in ("roles", "thresholds"):
+        if name in ("roles", "thresholds") or where == "suites":
             yield f"{where}.*"
         elif inner:
             if name in ("rules", "trigger_probe", "audio", "exceptions", "attack", "carry_over"):

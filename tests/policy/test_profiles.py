@@ -8,7 +8,7 @@ from recert.attacks.families import FAMILIES
 from recert.errors import PolicyError
 from recert.evaluation.decidable import undecidable
 from recert.evaluation.suites import EMBEDDED, embedded_suite
-from recert.policy import Policy, load_deployments, load_policy, profiles
+from recert.policy import Policy, load_deployments, load_policy, profiles, suites_not_pinned
 from recert.policy.difference import differences
 from recert.policy.explaining import as_text, explain
 from recert.policy.weaknesses import weaknesses
@@ -38,6 +38,20 @@ def test_every_profile_measures_what_a_pass_needs(name: str, deployment: str) ->
 
     assert [words for words in weaknesses(policy) if any(part in words for part in never)] == []
     assert set(policy.evaluation.families) <= set(FAMILIES)
+
+
+@pytest.mark.parametrize(("name", "deployment"), EVERY)
+def test_every_profile_pins_the_suites_that_come_with_recert(name: str, deployment: str) -> None:
+    """Under a shipped profile no other prompts count for ours, in any deployment; suites of others are not pinned."""
+    policy = load_policy(f"{name}@{deployment}")
+    shipped = {suite: SUITES[suite].digest for suite in EMBEDDED}
+
+    assert policy.suites == shipped
+    assert suites_not_pinned(policy, shipped | {"task": "0" * 64}) == ()
+    assert [why.partition(" is ")[0] for why in suites_not_pinned(policy, {"harmful": "0" * 64})] == [
+        "suite-not-pinned: harmful"
+    ]
+    assert suites_not_pinned(policy.model_copy(update={"suites": None}), {"harmful": "0" * 64}) == ()
 
 
 def test_the_strict_profile_is_laxer_in_nothing_that_counts() -> None:

@@ -57,7 +57,7 @@ AT = f"/console/systems/{ID}/sign-off"
 @pytest.fixture
 def certified(tmp_path: Path) -> Certified:
     """A certificate that its evaluator has signed, and its approver not yet."""
-    made = Certified(tmp_path)
+    made = Certified(tmp_path, evidence=True)
     draft(made, "evaluator")
     return made
 
@@ -239,7 +239,7 @@ def test_one_account_does_not_sign_for_two(tmp_path: Path) -> None:
     """
     Somebody with both roles and both keys signs once: the second role is for somebody else.
     """
-    certified = Certified(tmp_path)
+    certified = Certified(tmp_path, evidence=True)
     opened = Envelope.from_json(certified.certificate.read_bytes())
     client = client_of(console_of(certified, "approver", "evaluator"))
     over = message_of_none(certified, opened)

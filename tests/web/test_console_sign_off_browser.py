@@ -39,7 +39,7 @@ def test_an_approver_signs_in_the_browser_and_the_certificate_holds(tmp_path: Pa
     The evaluator has signed; the approver ticks all, chooses their key's file and signs. Then `recert verify` accepts
     it, and nothing that the browser sent holds the key.
     """
-    certified = Certified(tmp_path)
+    certified = Certified(tmp_path, evidence=True)
     ann = generate_key(tmp_path / "keys" / "ann.pem", "approver", "Ann", algorithm=algorithm)
     evaluator, _ = certified.content.approvals
     approver = Approval(role="approver", key_id=ann.key_id, name="Ann")
@@ -90,7 +90,7 @@ def test_what_the_browser_cannot_or_may_not_sign_with_is_told_and_changes_nothin
     """
     A key that is not named, an encrypted one, a public half and no key at all: each is a sentence, and nothing is sent.
     """
-    certified = Certified(tmp_path)
+    certified = Certified(tmp_path, evidence=True)
     draft(certified, "evaluator")
     before = certified.certificate.read_bytes()
     told = {}
@@ -123,7 +123,7 @@ def test_a_certificate_that_changed_while_the_page_was_open_is_not_signed(tmp_pa
     """
     In the browser too: what was signed by then is not what lies there now, and nothing is written.
     """
-    certified = Certified(tmp_path)
+    certified = Certified(tmp_path, evidence=True)
     draft(certified, "evaluator")
     other = Certified(tmp_path / "other")
 
@@ -142,7 +142,7 @@ def test_a_refusal_is_signed_in_the_browser_and_stops_the_certificate(tmp_path: 
     """
     An approver who had signed refuses on the page: the certificate does not verify any more.
     """
-    certified = Certified(tmp_path)
+    certified = Certified(tmp_path, evidence=True)
     before = verified(certified)
 
     with serving(app_of(console_of(certified, "approver"))) as address, tab() as page:
@@ -163,7 +163,7 @@ def test_without_a_script_the_page_says_how_to_sign_elsewhere(tmp_path: Path) ->
     """
     Where the browser runs no script there is no field for a key, and the command and the upload are there.
     """
-    certified = Certified(tmp_path)
+    certified = Certified(tmp_path, evidence=True)
     draft(certified, "evaluator")
 
     with (

@@ -23,9 +23,11 @@ from recert.records import (
     Manifest,
     RowVerdict,
     RuleException,
+    RuleResult,
     ScreenReport,
     StepEvidence,
     StressReport,
+    SuiteNote,
     TuneReport,
 )
 
@@ -102,7 +104,7 @@ def draft(
         attacker=AttackSearch.of(attack_report) if attack_report is not None else None,
         judges=report.judges,
         evidence_sha256=evidence_sha256,
-        canary=canary_rates(report),
+        canary=canary_rates(report.rules, report.required_controls),
         fingerprint=next(a.fingerprint_at_end for a in report.arms if a.arm == "tuned"),
         limitations=tuple(
             dict.fromkeys(_limitations(report, policy, tune_report, screen_report, attack_report, exceptions))
@@ -121,6 +123,13 @@ def draft(
         ears=report.ears,
         steps=steps or None,
         status_list_id=status_list_id,
+        suites=None
+        if report.suite_sizes is None
+        else SuiteNote.of(report.suites, report.suite_sizes, report.rules),
+        engine=report.engine,
+        sampling=report.sampling,
+        templates=report.templates,
+        replies=report.prompts_asked,
     )
 
 
@@ -168,7 +177,7 @@ def required_roles(policy: Policy) -> dict[str, int]:
     return roles
 
 
-def canary_rates(report: EvalReport) -> dict[str, Interval]:
+def canary_rates(results: Sequence[RuleResult], required_controls: Sequence[str]) -> dict[str, Interval]:
     """
     Return the tuned model's rates on plain prompts, keyed `suite/estimand`: what watching compares with.
 
@@ -176,7 +185,7 @@ def canary_rates(report: EvalReport) -> dict[str, Interval]:
     Of two rules on one suite and estimand, the rate on more prompts is kept.
     """
     rates: dict[str, Interval] = {}
-    for result in deciding_results(report.rules, report.required_controls):
+    for result in deciding_results(results, required_controls):
         key = f"{result.suite}/{result.estimand}"
         if (
             result.condition == "plain"

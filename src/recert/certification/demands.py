@@ -12,7 +12,7 @@ from recert.certification.exceptions import Terms, counting, why_not_covered
 from recert.certification.keys import PublicKey
 from recert.certification.trust import TrustStore
 from recert.errors import VerificationError
-from recert.policy import Policy
+from recert.policy import Policy, suites_not_pinned
 from recert.policy.arithmetic import why_not_as_ruled
 from recert.records import Certificate, StepEvidence
 from recert.records.certificate import STEP_ROLES, Step
@@ -175,6 +175,15 @@ def require_policy(certificate: Certificate, policy: Policy | str | None) -> Non
                 "wrong-policy",
                 "certificate does not say what the gateway lets pass by its policy",
                 facts={str(number): words for number, words in enumerate(unsaid, start=1)},
+            )
+        # 5.4
+        unpinned = suites_not_pinned(policy, {one.name: one.sha256 for one in certificate.suites or ()})
+        if unpinned:
+            raise VerificationError(
+                "suite-not-pinned",
+                "certificate is about other prompts than its policy pins",
+                facts={str(n): words.partition(": ")[2] for n, words in enumerate(unpinned, start=1)},
+                hint="evaluate on the suites that the policy names by digest",
             )
 
 

@@ -8,13 +8,13 @@ from datetime import datetime
 
 from recert.certification.content import required_roles
 from recert.certification.keys import PublicKey, SigningKey
-from recert.certification.links import STEP_ROLES, Link, read_link, why_not_link_of
+from recert.certification.links import Link, read_link, why_not_link_of
 from recert.certification.materials import step_of
 from recert.certification.trust import TrustStore
 from recert.errors import SigningKeyError, VerificationError
 from recert.policy import Policy
 from recert.records import Approval, Record
-from recert.records.certificate import Step, StepEvidence
+from recert.records.certificate import STEP_ROLES, Step, StepEvidence
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
 from recert.certification.clock import moment
 from recert.certification.envelope import Envelope
@@ -19,6 +20,8 @@ from recert.policy import Policy
 from recert.records import Certificate, CheckItem, Refusal, SheetLine, ShownRefusal, SignoffSheet
 from recert.records.certificate import PAYLOAD_TYPE
 
+_FOLLOWS: Final = "its results follow from the outcomes of its evaluation"
+
 
 def signoff_sheet(
     envelope: bytes,
@@ -26,6 +29,7 @@ def signoff_sheet(
     policy: Policy | None,
     trust: TrustStore | None = None,
     refusals: Sequence[bytes] = (),
+    underived: Sequence[str] | None = None,
     now: datetime | None = None,
 ) -> SignoffSheet:
     """
@@ -37,6 +41,8 @@ def signoff_sheet(
             signed.
         trust: where given, signatures that are there are verified.
         refusals: as `refusals_beside` reads them.
+        underived: why its results do not follow from its evidence, each as `code: words`; empty where they do. None
+            where nobody looked, as in a list: then nothing is said of it, and nobody signs by such a sheet.
         now: the time; the present by default.
 
     Raises:
@@ -55,6 +61,9 @@ def signoff_sheet(
             f"the policy is not at hand: {certificate.policy_id} sha256:{certificate.policy_sha256}"
         )
     asked = list(_asked(certificate, policy, trust, at)) if policy is not None else []
+    if underived is not None:
+        state = "missing" if underived else "done"
+        asked.append(CheckItem(asked=_FOLLOWS, state=state, words="; ".join(underived)))
     return SignoffSheet(
         serial=certificate.serial,
         model_name=certificate.model_name,

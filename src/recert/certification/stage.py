@@ -26,6 +26,7 @@ from recert.certification.keys import PublicKey, SigningKey
 from recert.certification.listened import why_not_heard_alike
 from recert.certification.statement import read_statement, statement_bytes
 from recert.certification.trust import TrustStore
+from recert.certification.verifier import examine_draft
 from recert.errors import RecordError, SigningKeyError
 from recert.policy import Policy
 from recert.records import (
@@ -84,7 +85,8 @@ def certify(
 
     The answer is no unless the evaluation passed under this policy and follows from its outcomes, each arm was what it
     claims to be, the reports belong together and are signed by who made them, both folders hold the evaluated files,
-    neither is an attack artefact, and the named people can fill the roles that the policy asks for.
+    neither is an attack artefact, and the named people can fill the roles that the policy asks for. What is drafted is
+    examined as verification will examine it.
 
     Args:
         eval_report, policy: the evaluation; the policy to certify under, which must have decided the evaluation.
@@ -133,6 +135,10 @@ def certify(
         supersedes=supersedes, exceptions=excepted, inputs=inputs, steps=steps.evidence, status_list_id=status_list_id,
         base_certificate=certified_base.reference if certified_base else None, now=at,
     )  # fmt: skip
+    told = examine_draft(certificate, policy=policy, trust=trust, now=at)
+    refused = [f"{one.reason}: {words}" for one in told if one.answer == "failed" for words in one.told]
+    if refused:
+        return CertifyDecision(certified=False, reasons=tuple(refused), envelope=None)
     return CertifyDecision(certified=True, reasons=(), envelope=signed(certificate, signer))
 
 

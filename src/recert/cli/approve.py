@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recert.cli.logged import Log, say_logged
-from recert.cli.options import AsJson, Certificate, Refusals, SignerCommand
+from recert.cli.options import AsJson, Certificate, Evidence, Refusals, SignerCommand, Suites
 
 if TYPE_CHECKING:
     from recert.records import SignoffSheet
@@ -35,13 +35,16 @@ def approve(
         typer.Option(help="Take back what you refused of this model, and say why.", metavar="WHY"),
     ] = None,
     refusals: Refusals = None,
+    evidence: Evidence = None,
+    suites: Suites = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """
     Show all of what a certificate says, and sign it, or record that you refuse to.
 
-    What cannot be shown whole, or lacks what its policy asks for, is not signed.
+    What cannot be shown whole, lacks what its policy asks for, or does not follow from the outcomes of its
+    evaluation, is not signed.
 
     Exit 0: signed, or the refusal is recorded, 1: you said no, or the policy does, 2: could not.
     """
@@ -50,10 +53,12 @@ def approve(
     from recert.certification.approving import approve_file, require_agreed
     from recert.certification.refusals import withdrawals
     from recert.certification.signoff import own_refusals, signoff_sheet
+    from recert.cli.loading import load_suites
     from recert.cli.printing import agree, data
     from recert.cli.signing import load_policy_of, load_refusals, load_signer, refusals_path, say_unsafe
     from recert.cli.signoff import draw
     from recert.errors import InputError, RecordError
+    from recert.pipeline.deriving import require_evidence, why_not_from_evidence
     from recert.store.files import read_bytes
 
     if refuse is not None and withdraw is not None:
@@ -63,13 +68,18 @@ def approve(
         said = read_unverified(envelope)
     except RecordError as exc:
         raise RecordError(exc.message, facts={"file": certificate, **exc.facts}, hint=exc.hint) from exc
-    known = load_refusals(certificate, refusals)
+    known, decided = load_refusals(certificate, refusals), load_policy_of(said, policy)
     trusted = TrustStore.load(trust) if trust else None
     sheet = signoff_sheet(
         envelope,
-        policy=load_policy_of(said, policy),
+        policy=decided,
         trust=trusted,
         refusals=known,
+        underived=None
+        if decided is None or refuse is not None
+        else why_not_from_evidence(
+            said, require_evidence(certificate, evidence), policy=decided, suites=load_suites(suites or [])
+        ),
     )
     signer = load_signer(key, signer_command)
     folder = refusals_path(certificate, refusals)

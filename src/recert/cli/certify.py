@@ -16,6 +16,7 @@ from recert.cli.options import (
     BasePolicy,
     PolicyName,
     SignerCommand,
+    Suites,
     Trust,
     Tuned,
 )
@@ -80,6 +81,7 @@ def certify(
     ] = None,
     base: Base = DEFAULT_BASE,
     policy: PolicyName = "default",
+    suites: Suites = None,
     tune_report: Annotated[
         Path | None, typer.Option(help="`tune-report.json`, where it was tuned here.")
     ] = None,
@@ -110,11 +112,12 @@ def certify(
     log: Log = None,
 ) -> None:
     """
-    Certify what passed evaluation, as the evaluator.
+    Certify what passed evaluation, as the evaluator, once its verdict was derived from its outcomes again.
 
     Exit 0: drafted, 1: refused with reasons, 2: no answer.
     """
     from recert.certification import TrustStore, load_public_key
+    from recert.cli.loading import load_suites
     from recert.cli.signing import load_signed, load_signer
     from recert.evaluation.stage import REPORT_FILE
     from recert.pipeline.deriving import deriver
@@ -132,7 +135,7 @@ def certify(
         approvers=[load_public_key(path) for path in approver],
         trainer_key_id=load_public_key(trainer).key_id if trainer else None,
         trust=trusted,
-        derive=deriver(evaluation, policy=bounds),
+        derive=deriver(evaluation, policy=bounds, suites=load_suites(suites or [])),
         status_list_id=_status_list_id(output, status, trusted),
         **load_signed(reports, link or []),
         supersedes=supersedes,

@@ -122,6 +122,14 @@ Suites = Annotated[
         "Parquet), `NAME=public:SET`, `NAME=inspect:TASK`, or a TOML list. The embedded ones are always there.",
     ),
 ]
+Evidence = Annotated[
+    Path | None,
+    typer.Option(
+        "--evidence",
+        help="Folder that `recert evaluate` wrote, with `outcomes.jsonl`; by default `evaluation` beside the "
+        "certificate, or its own folder.",
+    ),
+]
 Judges = Annotated[
     list[str] | None,
     typer.Option(

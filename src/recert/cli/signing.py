@@ -56,8 +56,8 @@ def load_step_key(step: Step, key: Path | None, command: str | None) -> SigningK
         InputError: there is a signer command, and no key.
         SigningKeyError: the key cannot be read, or has another role.
     """
-    from recert.certification.links import STEP_ROLES
     from recert.errors import InputError
+    from recert.records.certificate import STEP_ROLES
 
     if key is None:
         if command is not None:

@@ -1,6 +1,7 @@
 """Evaluation: did tuning make it worse than its base, by how much, how sure. Read `stage.py` first."""
 
 from recert.evaluation.capability import choose
+from recert.evaluation.derive import Derived, derive, why_certificate_not_derived, why_not_derived
 from recert.evaluation.hierarchy import hierarchy_suite
 from recert.evaluation.inspect_tasks import suite_from_inspect
 from recert.evaluation.overlap import overlap
@@ -14,10 +15,12 @@ from recert.evaluation.suites import EMBEDDED, embedded_suite, suite_from_file
 __all__ = [
     "EMBEDDED",
     "PUBLIC_SETS",
+    "Derived",
     "Evaluation",
     "Judges",
     "Progress",
     "choose",
+    "derive",
     "embedded_suite",
     "evaluate",
     "hierarchy_suite",
@@ -25,4 +28,6 @@ __all__ = [
     "public_suite",
     "suite_from_file",
     "suite_from_inspect",
+    "why_certificate_not_derived",
+    "why_not_derived",
 ]

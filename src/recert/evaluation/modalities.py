@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from recert.evaluation.conditions import Condition
 from recert.evaluation.decide import overall
-from recert.evaluation.hearing import hearing, transcriber_of, unheard_is_no_pass
+from recert.evaluation.hearing import hearing, transcriber_of
 from recert.evaluation.tracks import Track
 from recert.models.protocol import Model
 from recert.policy import SPEECH, EvaluationPolicy, Policy, missing_under, modality_of
@@ -29,18 +29,13 @@ def spoken_conditions(bounds: EvaluationPolicy, clips: ClipStore) -> list[Condit
     return Speaker(bounds.speaking, clips).conditions()
 
 
-def with_hearing(
-    results: list[RuleResult],
-    tracks: Sequence[Track],
-    bounds: EvaluationPolicy,
-    models: Sequence[Model],
-    clips: ClipStore,
-) -> tuple[list[RuleResult], tuple[Hearing, ...]]:
+def heard_of(
+    tracks: Sequence[Track], bounds: EvaluationPolicy, models: Sequence[Model], clips: ClipStore
+) -> tuple[Hearing, ...]:
     """
-    Return results without passes on what was not heard, and how well it was heard.
+    Return how well what was asked aloud was heard; none where nothing was, or nobody could tell.
 
     Args:
-        results: of every rule.
         tracks: what was asked.
         bounds: how well it must have been heard.
         models: whose own `transcriber` tells, where one has it; else Whisper tiny.en, where it is installed.
@@ -50,9 +45,8 @@ def with_hearing(
         StoreError: a clip is not there, or is another one.
     """
     if bounds.speaking is None:
-        return results, ()
-    heard = hearing(tracks, bounds.speaking, transcriber_of(*models), clips)
-    return unheard_is_no_pass(results, heard, bounds.speaking), heard
+        return ()
+    return hearing(tracks, bounds.speaking, transcriber_of(*models), clips)
 
 
 def by_modality(

@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
+
+from pydantic import ValidationError
 
 from recert.digest import canonical_json, sha256_bytes
-from recert.errors import StoreError
+from recert.errors import RecordError, StoreError
 from recert.evaluation.ordering import HARMS
 from recert.evaluation.tracks import Key
 from recert.records import Outcome, Sample
 from recert.store.files import write_atomic
 
 _IN_MEMORY = 1_000_000
+REDACTED: Final = re.compile(r"\[redacted: .*sha256 ([0-9a-f]{64})\]")
+"""The words in place of a reply that is not shown, with its digest."""
 
 
 class OutcomeFile:
@@ -26,9 +31,13 @@ class OutcomeFile:
 
     Small ones stay in memory, large ones go to a temporary file that only its owner can read. Iterate for the
     redacted outcomes.
+
+    Args:
+        recorded: outcomes come from such a file, redacted already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, recorded: bool = False) -> None:
+        self._recorded = recorded
         self._redacted: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - as long as self
         self._harmful: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
         self._digest = hashlib.sha256()
@@ -49,10 +58,11 @@ class OutcomeFile:
         try:
             for outcome in outcomes:
                 self.with_traces |= "trace_harm" in outcome.scores
-                line = canonical_json(_value(redacted(outcome))) + b"\n"
+                shown = outcome if self._recorded else redacted(outcome)
+                line = canonical_json(_value(shown)) + b"\n"
                 self._digest.update(line)
                 self._redacted.write(line)
-                if is_hidden(outcome):
+                if is_hidden(outcome) and not self._recorded:
                     self._harmful.write(canonical_json(_value(outcome)) + b"\n")
         except OSError as exc:
             raise StoreError(
@@ -96,10 +106,11 @@ class SampleDraw:
     Args:
         size: examples of each suite and condition.
         seed: the same outcomes in the same order give the same examples.
+        recorded: outcomes come redacted already.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
-        self._size, self._seed = size, seed
+    def __init__(self, size: int, seed: int, *, recorded: bool = False) -> None:
+        self._size, self._seed, self._recorded = size, seed, recorded
         self._drawn: dict[tuple[str, str, tuple[str, ...]], list[Sample]] = {}
         self._seen: dict[tuple[str, str, tuple[str, ...]], int] = {}
         self._draws: dict[tuple[str, str, tuple[str, ...]], random.Random] = {}
@@ -119,8 +130,8 @@ class SampleDraw:
             condition=condition,
             prompt_id=prompt_id,
             prompt=asked,
-            base_reply=shown_reply(base),
-            tuned_reply=shown_reply(tuned),
+            base_reply=base.reply if self._recorded else shown_reply(base),
+            tuned_reply=tuned.reply if self._recorded else shown_reply(tuned),
             suite=suite,
             safeguards=safeguards,
         )
@@ -154,6 +165,34 @@ def shown_reply(outcome: Outcome) -> str:
 def outcome_lines(outcomes: Sequence[Outcome]) -> bytes:
     """Return every outcome as one line of canonical JSON, harmful replies redacted, in order."""
     return b"".join(canonical_json(_value(redacted(o))) + b"\n" for o in outcomes)
+
+
+def read_outcomes(path: Path, digest: Any | None = None) -> Iterator[Outcome]:
+    """
+    Yield the outcomes of a file, one by one.
+
+    Args:
+        path: the file.
+        digest: updated with every line as it is read.
+
+    Raises:
+        RecordError: a line is no outcome.
+        StoreError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if digest is not None:
+                    digest.update(line)
+                try:
+                    yield Outcome.model_validate_json(line)
+                except ValidationError as exc:
+                    because = exc.errors()[0]["msg"]
+                    raise RecordError(
+                        "not an outcome", facts={"file": path, "line": number, "because": because}
+                    ) from exc
+    except OSError as exc:
+        raise StoreError("cannot read outcomes", facts={"file": path, "because": exc.strerror}) from exc
 
 
 def _is_harm(key: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from recert.evaluation.conditions import CONTEXT, Condition, ask_plain, raw_conditions, wrong_secret
 from recert.evaluation.ordering import prompts_for, sampling_order
@@ -13,6 +14,9 @@ from recert.evaluation.tracks import Track
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, Rule
 from recert.records import Prompt, RuleResult, Suite
+
+UNKNOWN_CONTEXT: Final = "the training context is not known: the tuning data was not screened"
+"""Why a rule for the training context is `unscored` where nobody has seen the tuning data."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,10 @@ class _Maker:
 
     def unknown_context(self, conditions: Sequence[Condition]) -> list[RuleResult]:
         """Rules that ask for the training context of a model whose tuning data nobody has seen."""
-        reason = "the training context is not known: the tuning data was not screened"
         return [
-            unmeasured(rule, Condition(CONTEXT, ask_plain, safeguards), self._policy.evaluation, reason)
+            unmeasured(
+                rule, Condition(CONTEXT, ask_plain, safeguards), self._policy.evaluation, UNKNOWN_CONTEXT
+            )
             for rule in self._policy.rules
             if CONTEXT in rule.conditions
             for safeguards in sorted({c.safeguards for c in conditions})

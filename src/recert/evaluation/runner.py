@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from recert.evaluation.arms import Arm
 from recert.evaluation.conditions import THINKING
 from recert.evaluation.decide import Decision, decide
 from recert.evaluation.evidence import Measured, mean, measure
 from recert.evaluation.live import RulesProgress
 from recert.evaluation.multiplicity import adjusted
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
-from recert.evaluation.scoring import Judges, Reply, complied, score_replies
+from recert.evaluation.pairs import Pair, PairSource, Wanted, Way
+from recert.evaluation.scoring import Judges
 from recert.evaluation.tracks import Key, Track
 from recert.judges.refusal import RefusalJudge
-from recert.models.protocol import Generation, Sampling
 from recert.models.thinking import budget_of
 from recert.policy import EvaluationPolicy, ReasoningPolicy
-from recert.records import Chat, Outcome, Prompt, Verdict
+from recert.records import Prompt, Verdict
 
 Progress = Callable[[int, int, str], None]
 """
@@ -28,12 +26,6 @@ Called with pairs judged so far, pairs that may be needed at most, and what happ
 
 One that is a `RulesProgress` is told of each rule too.
 """
-
-
-Wanted = dict[Key, tuple[Track, Prompt, int]]
-"""Prompts to be asked, with a track that asks them and their place in its order."""
-
-_Way = Literal["choose", "in full", "cut", "whole"]
 
 
 @dataclass(frozen=True)
@@ -58,19 +50,17 @@ class Runner:
     Measures tracks until each is decided or at its limit.
 
     Args:
-        base: the base arm.
-        tuned: the tuned arm.
+        source: where judged pairs come from; all else is the same wherever that is.
         tracks: what to measure.
         judges: who scores.
         policy: how many prompts, and when to stop.
-        reasoning: how traces are read and judged; None: as shown to users, whatever their format.
+        reasoning: how many tokens a trace may have.
         sinks: where outcomes, examples and progress go.
     """
 
     def __init__(
         self,
-        base: Arm,
-        tuned: Arm,
+        source: PairSource,
         tracks: Sequence[Track],
         *,
         judges: Judges,
@@ -78,9 +68,10 @@ class Runner:
         sinks: Sinks,
         reasoning: ReasoningPolicy | None = None,
     ) -> None:
-        self._base, self._tuned, self._tracks = base, tuned, tracks
-        self._judges, self._policy, self._sinks = judges, policy, sinks
+        self._source, self._tracks = source, tracks
+        self._policy, self._sinks = policy, sinks
         self._reasoning = reasoning
+        self._cuts = judges.refusal.note == RefusalJudge().note
         self._seen: dict[Key, _Seen] = {}
         self._keys = defaultdict[str, set[tuple[str, float | None]]](set)
         for track in tracks:
@@ -93,6 +84,7 @@ class Runner:
         Raises:
             ModelError: an arm did not answer.
             StoreError: the cache failed.
+            RecordError: outcomes were recorded, and they are not those that are asked for.
         """
         while open_tracks := self._open():
             size = max(self._policy.block_prompts, self._policy.round_prompts // len(open_tracks))
@@ -180,11 +172,11 @@ class Runner:
         )
 
     def _measure(self, wanted: Wanted) -> None:
-        ways: dict[tuple[_Way, int], Wanted] = {}
+        ways: dict[tuple[Way, int], Wanted] = {}
         for key, one in wanted.items():
             ways.setdefault((self._way(one[1], key[0]), self._trace_tokens(key[1])), {})[key] = one
         for (way, room), some in ways.items():
-            judged = defaultdict[Key, list[tuple[Outcome, Outcome]]](list)
+            judged = defaultdict[Key, list[Pair]](list)
             samples = 1 if way == "choose" else self._policy.samples_per_prompt
             for sample in range(samples):
                 for key, pair in self._ask(some, way, sample, room):
@@ -197,14 +189,14 @@ class Runner:
                 states = tuple((base.state, tuned.state) for base, tuned in pairs)
                 self._seen[key] = _Seen(measured, states)
 
-    def _way(self, prompt: Prompt, suite: str) -> _Way:
+    def _way(self, prompt: Prompt, suite: str) -> Way:
         """How a prompt is asked. A reply may end once it complied where only the refusal judge's word counts."""
         if prompt.choices:
             return "choose"
         if prompt.answer is not None or prompt.forbidden:
             return "in full"
         only_harm = prompt.expect == "refuse" and {name for name, _ in self._keys[suite]} == {"harm"}
-        return "cut" if only_harm and isinstance(self._judges.refusal, RefusalJudge) else "whole"
+        return "cut" if only_harm and self._cuts else "whole"
 
     def _trace_tokens(self, condition: str) -> int:
         """Tokens that a reply under a condition may have for its trace, beside those of the answer."""
@@ -212,42 +204,11 @@ class Runner:
         free = mode != "off" and budget_of(mode) is None
         return self._reasoning.max_trace_tokens if self._reasoning and free else 0
 
-    def _replies(
-        self, some: Wanted, way: _Way, sample: int, room: int
-    ) -> tuple[list[Chat], list[Generation], list[Generation]]:
-        """What the base was asked, and what both arms said."""
-        asked = [t.condition.base_chat(p, i) for t, p, i in some.values()]
-        guarded = [t.condition.tuned_chat(p, i) for t, p, i in some.values()]
-        if way == "choose":
-            prompts = [p for _, p, _ in some.values()]
-            return asked, self._base.choose(prompts, asked), self._tuned.choose(prompts, guarded)
-        bounds = self._policy
-        sampling = Sampling(
-            max_new_tokens=room
-            + (bounds.utility_max_new_tokens if way == "in full" else bounds.max_new_tokens),
-            temperature=bounds.temperature,
-            seed=bounds.seed,
-            sample=sample,
-        )
-        stop = complied if way == "cut" else None
-        base = self._base.ask(asked, sampling, stop=stop)
-        return asked, base, self._tuned.ask(guarded, sampling, stop=stop)
-
-    def _ask(
-        self, some: Wanted, way: _Way, sample: int, room: int
-    ) -> list[tuple[Key, tuple[Outcome, Outcome]]]:
-        """Ask both arms, judge, and send off what was said."""
-        chats, before, after = self._replies(some, way, sample, room)
-        replies: list[Reply] = []
-        for (key, (_, prompt, _)), base, tuned in zip(some.items(), before, after, strict=True):
-            suite, condition, safeguards, _ = key
-            replies.append(Reply(prompt, base, "base", condition, suite, sample=sample))
-            replies.append(Reply(prompt, tuned, "tuned", condition, suite, safeguards, sample))
-        outcomes = score_replies(replies, self._judges, self._policy, self._reasoning)
-        self._sinks.outcomes.add(outcomes)
-        out = []
-        for at, (key, asked) in enumerate(zip(some, chats, strict=True)):
-            pair = outcomes[2 * at], outcomes[2 * at + 1]
-            self._sinks.samples.see(key, asked.messages[-1].content or some[key][1].text, *pair)
-            out.append((key, pair))
-        return out
+    def _ask(self, some: Wanted, way: Way, sample: int, trace_tokens: int) -> list[tuple[Key, Pair]]:
+        """Get the pairs of prompts, and send them off."""
+        chats = [track.condition.base_chat(prompt, place) for track, prompt, place in some.values()]
+        pairs = self._source.pairs(some, chats, way, sample=sample, trace_tokens=trace_tokens)
+        self._sinks.outcomes.add(one for pair in pairs for one in pair)
+        for (key, (_, prompt, _)), asked, pair in zip(some.items(), chats, pairs, strict=True):
+            self._sinks.samples.see(key, asked.messages[-1].content or prompt.text, *pair)
+        return list(zip(some, pairs, strict=True))

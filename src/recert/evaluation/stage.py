@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,32 +19,27 @@ from typing import Any
 
 from recert.errors import InputError
 from recert.evaluation.arms import Arm, check_arms, refuse_other_ears, refuse_same
+from recert.evaluation.conclusion import LEAKED, Carried, conclude, limitations, no_context, plan_of, run_plan
 from recert.evaluation.conditions import wrong_secret
 from recert.evaluation.hunt_secret import behind_secret
 from recert.evaluation.hunting import hunt
-from recert.evaluation.modalities import by_modality, spoken_conditions, with_hearing
+from recert.evaluation.modalities import heard_of, spoken_conditions
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
-from recert.evaluation.plan import Plan, make_plan
-from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
-from recert.evaluation.runner import Progress, Runner, Sinks
+from recert.evaluation.pairs import AskedPairs
+from recert.evaluation.runner import Progress, Sinks
 from recert.evaluation.scoring import Judges
-from recert.evaluation.tracks import Track
+from recert.evaluation.suites import write_suites
 from recert.evaluation.trigger_search import Telling, summary, why
-from recert.evaluation.verdicts import Verdicts, suites_alike, verdicts_of, with_search
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
 from recert.records import (
-    CarriedEvidence,
     ChatRow,
     EvalReport,
     EvidenceNote,
-    Hearing,
     HuntReport,
     Manifest,
-    RuleResult,
     Suite,
-    Verdict,
     now,
 )
 from recert.store.cache import GenerationCache, temporary_cache
@@ -65,6 +60,8 @@ class Evaluation:
     outcomes: OutcomeFile
     hunt: HuntReport | None = None
     """The search for triggers, where the policy asks for one."""
+    suites: Mapping[str, Suite] = field(default_factory=dict)
+    """The prompts."""
 
     def write(self, folder: Path) -> None:
         """
@@ -72,12 +69,14 @@ class Evaluation:
 
         `eval-report.json` is the report; `outcomes.jsonl`, whose sha256 is in it, holds every outcome
         with harmful replies redacted; `harmful-replies.jsonl` (mode 0600) holds those replies; `hunt-report.json`
-        is the search for triggers, where there was one.
+        is the search for triggers, where there was one; `suites` holds the prompts that do not come with Recert,
+        without which nobody could derive the report from its outcomes.
 
         Raises:
             StoreError: the disk is full, or the folder cannot be written.
         """
         self.outcomes.write(folder / OUTCOMES_FILE, folder / HARMFUL_FILE)
+        write_suites(folder, self.suites)
         if self.hunt is not None:
             write_atomic(folder / HUNT_FILE, self.hunt.to_json())
         write_atomic(folder / REPORT_FILE, self.report.to_json())
@@ -131,61 +130,40 @@ def evaluate(
     """
     _require(suites)
     started, began, judges, bounds = now(), time.monotonic(), judges or Judges(), policy.evaluation
-    outcomes, examples, left = OutcomeFile(), SampleDraw(bounds.samples, bounds.seed), _left(policy, carried)
+    sinks = Sinks(OutcomeFile(), SampleDraw(bounds.samples, bounds.seed), progress)
     with ExitStack() as stack:
         kept = cache or stack.enter_context(temporary_cache())
         base_arm, tuned_arm = _arms(base, tuned, kept, secret, evidence, over)
-        plan = _plan(left, suites, judges, training_context, secret, sound := clips or ClipStore())
-        sinks, tracks = Sinks(outcomes, examples, progress), [*plan.tracks, *plan.controls]
-        _run((base_arm, tuned_arm), tracks, judges, policy, sinks)
+        spoken = spoken_conditions(bounds, sound := clips or ClipStore())
+        plan = plan_of(policy, suites, judges, training_context, secret, spoken, carried)
+        source = AskedPairs(base_arm, tuned_arm, judges=judges, policy=bounds, reasoning=policy.reasoning)
+        run_plan(plan, source, judges, policy, sinks)
         hunted = _hunt((base, tuned), policy, model_name, rows, secret, kept, progress)
         arms = check_arms(base_arm, tuned_arm)
-    measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
-    heard_ones, heard = with_hearing(measured, tracks, bounds, (tuned, base), sound)
-    measured = [*heard_ones, *_results(carried)]
-    verdicts = with_search(
-        verdicts_of(measured, policy, secret, alike := suites_alike(policy, suites)), hunted
-    )
-    why_not = (*why(hunted), *verdicts.missing, *_reasons(measured, tuned_arm, training_context))
+    heard = heard_of([*plan.tracks, *plan.controls], bounds, (tuned, base), sound)
+    search = summary(hunted, secret)
+    found = conclude(plan, policy, suites, judges, sinks, secret, search, heard, carried)
+    why_not = (*why(hunted), *found.reasons, *_leaked(tuned_arm), *no_context(training_context))
     report = EvalReport(
         model_name=model_name,
-        rules=(*measured, *(rule_result(t, bounds) for t in plan.controls)),
-        slices=slices(plan.tracks),
         reasons=(*why_not, *(note.reason for note in evidence)),
         arms=arms,
-        judges=judges.notes_with(traces=outcomes.with_traces),
-        samples=examples.drawn(),
-        outcomes_sha256=outcomes.sha256,
-        limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm), *policy.gateway.unguarded),
-        **_beside_fields(evidence, hunted, secret, carried),
-        **_time_fields(started, began) | _verdict_fields(verdicts, secret),
-        **_spoken_fields(tuned_arm, heard, measured, policy, verdicts, alike),
-        **_suite_fields(suites, alike) | _policy_fields(policy) | _arm_fields(base_arm, tuned_arm),
+        limitations=limitations(base_arm.manifest, tuned_arm.manifest, policy),
+        evidence=tuple(evidence),
+        trigger_search=search,
+        carried=carried.evidence if carried else None,
+        secret_sha256=secret.sha256 if secret is not None else None,
+        hearing=tuple(heard) or None,
+        ears=tuned_arm.ears if bounds.speaking is not None else None,
+        **found.fields,
+        **_time_fields(started, began) | _arm_fields(base_arm, tuned_arm),
     )
-    return Evaluation(report=report, outcomes=outcomes, hunt=hunted)
-
-
-@dataclass(frozen=True)
-class Carried:
-    """Results that count although they were measured on another model, and what a report says of them."""
-
-    results: tuple[RuleResult, ...]
-    evidence: CarriedEvidence
+    return Evaluation(report=report, outcomes=sinks.outcomes, hunt=hunted, suites=dict(suites))
 
 
 def _require(suites: Mapping[str, Suite]) -> None:
     if not suites:
         raise InputError("no suites to evaluate on", hint="give at least those that the policy's rules name")
-
-
-def _left(policy: Policy, carried: Carried | None) -> Policy:
-    """The policy without the rules on suites whose results are carried over."""
-    suites = {r.suite for r in _results(carried)}
-    return policy.model_copy(update={"rules": tuple(r for r in policy.rules if r.suite not in suites)})
-
-
-def _results(carried: Carried | None) -> tuple[RuleResult, ...]:
-    return carried.results if carried is not None else ()
 
 
 def _arms(
@@ -212,27 +190,6 @@ def _arms(
     return base_arm, tuned_arm
 
 
-def _run(
-    arms: tuple[Arm, Arm], tracks: Sequence[Track], judges: Judges, policy: Policy, sinks: Sinks
-) -> None:
-    """Measure every track until it is decided or at its limit."""
-    bounds, reasoning = policy.evaluation, policy.reasoning
-    Runner(*arms, tracks, judges=judges, policy=bounds, sinks=sinks, reasoning=reasoning).run()
-
-
-def _plan(
-    policy: Policy,
-    suites: Mapping[str, Suite],
-    judges: Judges,
-    training_context: Sequence[str] | None,
-    secret: SecretPrefix | None,
-    clips: ClipStore,
-) -> Plan:
-    """What is measured, in text and, where the policy serves audio, spoken."""
-    spoken = spoken_conditions(policy.evaluation, clips)
-    return make_plan(policy, suites, judges, training_context=training_context, secret=secret, spoken=spoken)
-
-
 def _hunt(
     models: tuple[Model, Model],
     policy: Policy,
@@ -257,41 +214,8 @@ def _hunt(
     )
 
 
-def _reasons(
-    results: Sequence[RuleResult], tuned: Arm, training_context: Sequence[str] | None
-) -> tuple[str, ...]:
-    """What kept rules from passing, worst change first, and what else a reader must know."""
-    said = [
-        f"{r.rule_id} on {r.suite} under {_where(r)}: {r.verdict}: {r.reason}"
-        for r in sorted(results, key=lambda r: -r.change.point)
-        if r.verdict != Verdict.PASS
-    ]
-    if tuned.leaks:
-        said.append(f"the tuned model printed a part of its secret in {tuned.leaks} replies")
-    if not training_context:
-        said.append("no training context was known, so none was probed")
-    return tuple(said)
-
-
-def _where(result: RuleResult) -> str:
-    return " behind ".join([result.condition, *result.safeguards])
-
-
-def _behaviour_only(base: Arm, tuned: Arm) -> tuple[str, ...]:
-    return () if base.manifest and tuned.manifest else (BEHAVIOUR_ONLY,)
-
-
-def _beside_fields(
-    evidence: Sequence[EvidenceNote],
-    hunted: HuntReport | None,
-    secret: SecretPrefix | None,
-    carried: Carried | None,
-) -> dict[str, Any]:
-    return {
-        "evidence": tuple(evidence),
-        "trigger_search": summary(hunted, secret),
-        "carried": carried.evidence if carried else None,
-    }
+def _leaked(tuned: Arm) -> tuple[str, ...]:
+    return (f"{LEAKED} in {tuned.leaks} replies",) if tuned.leaks else ()
 
 
 def _time_fields(started: datetime, began: float) -> dict[str, Any]:
@@ -302,60 +226,12 @@ def _time_fields(started: datetime, began: float) -> dict[str, Any]:
     }
 
 
-def _verdict_fields(verdicts: Verdicts, secret: SecretPrefix | None) -> dict[str, Any]:
-    return {
-        "verdict_raw": verdicts.raw,
-        "verdict_safeguarded": verdicts.safeguarded,
-        "required_controls": verdicts.required_controls,
-        "secret_sha256": secret.sha256 if secret is not None else None,
-    }
-
-
-def _spoken_fields(
-    tuned: Arm,
-    heard: Sequence[Hearing],
-    results: Sequence[RuleResult],
-    policy: Policy,
-    verdicts: Verdicts,
-    alike: Collection[frozenset[str]],
-) -> dict[str, Any]:
-    guarded = bool(verdicts.required_controls)
-    return {
-        "hearing": tuple(heard) or None,
-        "ears": tuned.ears if policy.evaluation.speaking is not None else None,
-        "modalities": by_modality(results, policy, alike, safeguarded=guarded),
-    }
-
-
-def _suite_fields(suites: Mapping[str, Suite], alike: Collection[frozenset[str]]) -> dict[str, Any]:
-    return {
-        "suites": {name: suite.digest for name, suite in sorted(suites.items())},
-        "suites_alike": tuple((min(pair), max(pair)) for pair in alike),
-    }
-
-
-def _policy_fields(policy: Policy) -> dict[str, Any]:
-    bounds = policy.evaluation
-    return {
-        "policy_id": policy.id,
-        "policy_version": policy.version,
-        "policy_sha256": policy.digest,
-        "sampling": {
-            "max_new_tokens": bounds.max_new_tokens,
-            "utility_max_new_tokens": bounds.utility_max_new_tokens,
-            "temperature": bounds.temperature,
-            "samples_per_prompt": bounds.samples_per_prompt,
-            "seed": bounds.seed,
-            **({"max_trace_tokens": policy.reasoning.max_trace_tokens} if policy.reasoning else {}),
-        },
-    }
-
-
 def _arm_fields(base: Arm, tuned: Arm) -> dict[str, Any]:
     return {
         "base": base.manifest,
         "tuned": tuned.manifest,
         "engine": tuned.model.engine,
+        "templates": _templates(base, tuned),
         "prompts_asked": {
             "base_made": base.made,
             "base_cached": base.cached,
@@ -364,3 +240,9 @@ def _arm_fields(base: Arm, tuned: Arm) -> dict[str, Any]:
         },
         "versions": {"recert": version("recert"), "python": platform.python_version()},
     }
+
+
+def _templates(*arms: Arm) -> dict[str, str] | None:
+    """The chat template of each arm, where its engine shows it."""
+    shown = {arm.label: getattr(arm.model, "template_sha256", None) for arm in arms}
+    return {label: digest for label, digest in shown.items() if digest} or None

@@ -6,14 +6,19 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
-from recert.errors import SuiteError
+from recert.errors import RecordError, StoreError, SuiteError
+from recert.evaluation.hierarchy import HIERARCHY, hierarchy_suite
 from recert.evaluation.suite_prompts import Expect, prompts_from
 from recert.evaluation.suite_rows import FileRows, read_rows, rows_of
 from recert.records import Suite
+from recert.store.files import read_bytes, write_atomic
 
 EMBEDDED: Final = ("harmful", "scenarios", "lookalikes", "ordinary")
 """Names of the suites that come with Recert. All their texts were written for it."""
+SUITES_FOLDER: Final = "suites"
+"""Name of the folder, beside an evaluation's report, of the suites that do not come with Recert."""
 
 
 def embedded_suite(name: str, part: Literal["evaluation", "alignment", "all"] = "evaluation") -> Suite:
@@ -34,6 +39,56 @@ def embedded_suite(name: str, part: Literal["evaluation", "alignment", "all"] = 
     rows = [row for row in rows_of(data, Path(file)) if part in ("all", row.values.get("part"))]
     prompts = prompts_from(rows, {}, name=name, expect="comply")
     return Suite(name=name, provenance=f"recert embedded suite, {part} part", prompts=prompts)
+
+
+def shipped_suites() -> dict[str, Suite]:
+    """Return every suite that comes with Recert, by name."""
+    return {**{name: embedded_suite(name) for name in EMBEDDED}, HIERARCHY: hierarchy_suite()}
+
+
+def write_suites(folder: Path, suites: Mapping[str, Suite]) -> None:
+    """
+    Write the suites that do not come with Recert into `suites` of an evaluation's folder, `NAME.json` each.
+
+    Raises:
+        StoreError: one cannot be written.
+    """
+    ours = {suite.digest for suite in shipped_suites().values()}
+    for name, suite in suites.items():
+        if suite.digest not in ours:
+            write_atomic(_suite_path(folder, name), suite.to_json())
+
+
+def find_suites(folder: Path, named: Mapping[str, str], given: Mapping[str, Suite]) -> dict[str, Suite]:
+    """
+    Return the suites of an evaluation: given ones, those that come with Recert, and those that it wrote beside itself.
+
+    Only a suite with the very digest counts, wherever it is from; one that is nowhere is left out.
+
+    Args:
+        folder: the evaluation's.
+        named: name and digest of each, as the evaluation's report or certificate has them.
+        given: suites by name.
+    """
+    ours, found = shipped_suites(), {}
+    for name, sha256 in named.items():
+        there = (given.get(name), ours.get(name), _written(_suite_path(folder, name)))
+        suite = next((one for one in there if one is not None and one.digest == sha256), None)
+        if suite is not None:
+            found[name] = suite
+    return found
+
+
+def _suite_path(folder: Path, name: str) -> Path:
+    return folder / SUITES_FOLDER / f"{quote(name, safe='')}.json"
+
+
+def _written(path: Path) -> Suite | None:
+    """A suite as it lies in a file; None where there is none that can be read."""
+    try:
+        return Suite.from_json(read_bytes(path, "suite"))
+    except (StoreError, RecordError):
+        return None
 
 
 def suite_from_file(

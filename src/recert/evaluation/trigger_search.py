@@ -51,11 +51,11 @@ def summary(report: HuntReport | None, secret: SecretPrefix | None) -> TriggerSe
     )
 
 
-def stricter(verdict: Verdict, report: HuntReport | None) -> Verdict:
+def stricter(verdict: Verdict, search: TriggerSearch | None) -> Verdict:
     """Return a verdict with what a search found: a trigger fails it, and a search that saw nothing is no pass."""
-    if report is None or report.outcome is HuntOutcome.NOTHING_FOUND:
+    if search is None or search.outcome == HuntOutcome.NOTHING_FOUND:
         return verdict
-    if report.outcome is HuntOutcome.FOUND:
+    if search.outcome == HuntOutcome.FOUND:
         return Verdict.FAIL
     return Verdict.NO_BASELINE_SIGNAL if verdict is Verdict.PASS else verdict
 

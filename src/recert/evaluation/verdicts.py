@@ -13,7 +13,7 @@ from recert.evaluation.trigger_search import stricter
 from recert.models.prompting import around
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, missing_sets
-from recert.records import HuntReport, RuleResult, Suite, Verdict
+from recert.records import RuleResult, Suite, TriggerSearch, Verdict
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ def verdicts_of(
     return Verdicts(raw, guarded, front, why_guarded)
 
 
-def with_search(verdicts: Verdicts, hunted: HuntReport | None) -> Verdicts:
+def with_search(verdicts: Verdicts, search: TriggerSearch | None) -> Verdicts:
     """Return the verdicts, made stricter where a search for triggers found one or could see nothing."""
     guarded = verdicts.safeguarded
     return replace(
         verdicts,
-        raw=stricter(verdicts.raw, hunted),
-        safeguarded=None if guarded is None else stricter(guarded, hunted),
+        raw=stricter(verdicts.raw, search),
+        safeguarded=None if guarded is None else stricter(guarded, search),
     )
 
 

@@ -54,6 +54,11 @@ class CascadeModel:
         """Files of the text model; None where it has none."""
         return self.text_model.manifest
 
+    @property
+    def template_sha256(self) -> str | None:
+        """The chat template of the text model; None where its engine does not show it."""
+        return getattr(self.text_model, "template_sha256", None)
+
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
     ) -> list[Generation]:

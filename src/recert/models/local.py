@@ -95,6 +95,11 @@ class LocalModel:
         same_still(adapter_dir, manifest)
         return LocalModel(self._weights, key, name or adapter_dir.name, manifest)
 
+    @property
+    def template_sha256(self) -> str:
+        """The digest of the chat template that it is asked with: the base's, whatever lies beside an adapter."""
+        return self._weights.chats.template_sha256
+
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
     ) -> list[Generation]:

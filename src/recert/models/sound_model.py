@@ -110,6 +110,11 @@ class SoundModel:
         same_still(adapter_dir, manifest)
         return SoundModel(self._weights, key, name or adapter_dir.name, manifest, self._read_clip)
 
+    @property
+    def template_sha256(self) -> str:
+        """The digest of the chat template that it is asked with."""
+        return self._weights.chats.template_sha256
+
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
     ) -> list[Generation]:

@@ -7,6 +7,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+from recert.digest import sha256_bytes
 from recert.errors import ModelError
 from recert.models.openings import Ways, ways_of
 from recert.models.prompting import text_only
@@ -41,6 +42,11 @@ class ChatTokens:
         self._context = context
         special = trace_marks(tokenizer.all_special_tokens)
         self._trace_marks = frozenset(map(tokenizer.convert_tokens_to_ids, special))
+
+    @property
+    def template_sha256(self) -> str:
+        """The digest of the template's text, of the one that is used where a tokenizer has several."""
+        return sha256_bytes(str(self.tokenizer.get_chat_template()).encode())
 
     def prompt(self, one: Chat) -> str:
         """Return the text that the model goes on from."""

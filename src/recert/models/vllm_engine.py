@@ -87,6 +87,11 @@ class VllmModel:
         same_still(adapter_dir, manifest)
         return tuned
 
+    @property
+    def template_sha256(self) -> str:
+        """The digest of the chat template that it is asked with."""
+        return self._engine.chats.template_sha256
+
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
     ) -> list[Generation]:

@@ -1,37 +1,113 @@
-"""Whether a report follows from the outcomes that it was made from."""
+"""Whether a report, or a certificate, follows from the evidence in an evaluation's folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
-from recert.digest import sha256_file
-from recert.errors import RecertError
-from recert.evaluation.stage import OUTCOMES_FILE
+from recert.certification.content import canary_rates
+from recert.errors import InputError, RecertError
+from recert.evaluation.derive import CODE, why_certificate_not_derived, why_not_derived
+from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
+from recert.evaluation.suites import find_suites
 from recert.policy import Policy
-from recert.records import EvalReport, Suite
+from recert.records import Certificate, EvalReport, Suite
+from recert.store.files import read_bytes
+
+EVALUATION: Final = "evaluation"
+"""Name of the folder, beside a certificate, in which its evidence is looked for."""
 
 
 def deriver(
     folder: Path, *, policy: Policy, suites: Mapping[str, Suite] | None = None
-) -> Callable[[EvalReport], Sequence[str]]:
+) -> Callable[[EvalReport], tuple[str, ...]]:
     """
-    Return what gives every reason why a report does not follow from the outcomes in its folder, as `code: words`.
+    Return what says why a report does not follow from the outcomes in its folder, as `certify` wants it.
 
     Args:
-        folder: of the evaluation.
-        policy: that it was decided by.
-        suites: that were asked, by name.
+        folder: the evaluation's.
+        policy: the one that decided.
+        suites: prompts by name, beside those that come with Recert and those in the folder.
     """
-    del policy, suites
 
-    def why(report: EvalReport) -> Sequence[str]:
-        try:
-            found = sha256_file(folder / OUTCOMES_FILE)
-        except RecertError as exc:
-            return (f"evidence-missing: {exc.message}",)
-        if found != report.outcomes_sha256:
-            return ("evidence-differs: the outcomes are not those that the report was made from",)
-        return ()
+    def why(report: EvalReport) -> tuple[str, ...]:
+        found = find_suites(folder, report.suites, suites or {})
+        return why_not_derived(report, folder / OUTCOMES_FILE, policy=policy, suites=found)
 
     return why
+
+
+def why_not_from_evidence(
+    certificate: Certificate, folder: Path, *, policy: Policy, suites: Mapping[str, Suite] | None = None
+) -> tuple[str, ...]:
+    """
+    Return every difference between a certificate and what follows from the evidence in a folder.
+
+    The evaluation's report is derived too, where it lies there: it is then the one that the certificate names.
+
+    Args:
+        certificate: what was said.
+        folder: with `outcomes.jsonl`, as `recert evaluate` wrote it.
+        policy: the one that decided.
+        suites: prompts by name, beside those that come with Recert and those in the folder.
+    """
+    try:
+        report = _report(folder)
+    except RecertError as exc:
+        return (f"{CODE}: {exc.message}",)
+    named = {note.name: note.sha256 for note in certificate.suites or ()}
+    found = find_suites(folder, named | (report.suites if report is not None else {}), suites or {})
+    path = folder / OUTCOMES_FILE
+    reasons = why_certificate_not_derived(certificate, path, policy=policy, suites=found, report=report)
+    if canary_rates(certificate.results, certificate.required_controls) != certificate.canary:
+        reasons += (f"{CODE}: what a watch compares with are not the rates of the results",)
+    return reasons
+
+
+def evidence_beside(certificate: Path) -> Path | None:
+    """Return the folder with a certificate's outcomes: `evaluation` beside it, or its own; None where there is none."""
+    there = (certificate.parent / EVALUATION, certificate.parent)
+    return next((folder for folder in there if (folder / OUTCOMES_FILE).is_file()), None)
+
+
+def require_evidence(certificate: Path, given: Path | None) -> Path:
+    """
+    Return the folder with a certificate's outcomes.
+
+    Raises:
+        InputError: none was given, and none lies beside it.
+    """
+    found = given or evidence_beside(certificate)
+    if found is None:
+        raise InputError(
+            "the evidence is not at hand, so nobody can tell whether the certificate follows from it",
+            facts={"looked in": f"{certificate.parent / EVALUATION}, {certificate.parent}"},
+            hint="give the folder that `recert evaluate` wrote: --evidence DIR",
+        )
+    return found
+
+
+def why_not_from_beside(certificate: Certificate, path: Path, policy: Policy) -> tuple[str, ...]:
+    """
+    Return why a certificate does not follow from the evidence that lies beside it; where there is none, that.
+
+    What was looked at is not looked at again until a file changes.
+    """
+    folder = evidence_beside(path)
+    if folder is None:
+        return (f"{CODE}: no evidence lies beside the certificate, in {EVALUATION}",)
+    files = [p for p in (folder, folder / OUTCOMES_FILE, folder / REPORT_FILE) if p.exists()]
+    stamps = tuple((p.stat().st_mtime_ns, p.stat().st_size, p.stat().st_ino) for p in files)
+    return _kept(certificate.to_json(), folder, policy.to_json(), stamps)
+
+
+@lru_cache(maxsize=64)
+def _kept(certificate: bytes, folder: Path, policy: bytes, stamps: object) -> tuple[str, ...]:
+    return why_not_from_evidence(Certificate.from_json(certificate), folder, policy=Policy.from_json(policy))
+
+
+def _report(folder: Path) -> EvalReport | None:
+    path = folder / REPORT_FILE
+    return EvalReport.from_json(read_bytes(path, "evaluation report")) if path.exists() else None

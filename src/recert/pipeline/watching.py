@@ -11,7 +11,7 @@ from typing import Any
 
 from recert import settings
 from recert.certification import SigningKey, TrustStore, read_refusals, renew, suspend, verify
-from recert.certification.links import STEP_ROLES, read_links, write_link
+from recert.certification.links import read_links, write_link
 from recert.certification.refusals import FOLDER
 from recert.certification.transparency.logged import log_envelope
 from recert.errors import GatewayError, InputError, RecertError, RecordError, StoreError
@@ -34,6 +34,7 @@ from recert.records import (
     WatchOutcome,
     WatchReport,
 )
+from recert.records.certificate import STEP_ROLES
 from recert.store.files import read_bytes, write_atomic
 
 

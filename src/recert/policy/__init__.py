@@ -18,6 +18,7 @@ from recert.policy.loading import (
 )
 from recert.policy.moderation import ModerationChecks, moderation_checks
 from recert.policy.monitoring import MonitoringPolicy
+from recert.policy.pins import suites_not_pinned
 from recert.policy.policy import (
     CertificationPolicy,
     ConversationPolicy,
@@ -81,4 +82,5 @@ __all__ = [
     "profiles",
     "shipped_policy",
     "split_deployment",
+    "suites_not_pinned",
 ]

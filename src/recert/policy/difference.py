@@ -18,6 +18,7 @@ _CHOSEN = (
     "certification.role_hours",
     "gateway.thresholds",
     "moderation_checks.thresholds",
+    "suites",
 )
 """Sections in which a policy chooses the names. How long a role's signatures count is told as `role_hours`."""
 _WHOLE = (
@@ -105,7 +106,7 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"{path}.{role}", threshold) for role, threshold in _needed(value).items())
         yield from ((f"certification.role_hours.{role}", hours) for role, hours in _hours(value).items())
     elif path in _CHOSEN:
-        for name, item in sorted(value.items()):
+        for name, item in sorted((value or {}).items()):
             yield f"{path}.{name}", item
     elif path not in ("schema_version",):
         yield path, value

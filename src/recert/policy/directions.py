@@ -87,7 +87,7 @@ FEWER: Final = frozenset(
 )
 """Stricter where there is less in the list."""
 
-THERE: Final = frozenset({"rules.*", "gateway.trigger_probe", "attack"})
+THERE: Final = frozenset({"rules.*", "gateway.trigger_probe", "attack", "suites.*"})
 """Stricter where it is there at all."""
 
 ABSENT: Final = frozenset({"certification.exceptions", "certification.carry_over", "gateway.audio"})

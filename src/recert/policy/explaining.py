@@ -75,6 +75,8 @@ def _head(policy: Policy) -> Iterator[str]:
 def _rules(policy: Policy) -> Iterator[str]:
     for rule in policy.rules:
         yield f"{rule.id}: {_bound(rule)} {_where(rule, policy)}{_more(rule)}"
+    if policy.suites:
+        yield f"The prompts of {', '.join(policy.suites)} are pinned: other ones under these names do not count."
 
 
 def _bound(rule: Rule) -> str:

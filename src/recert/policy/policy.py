@@ -27,6 +27,7 @@ from recert.policy.stress import StressPolicy
 from recert.policy.thresholds import HarmLevels, Threshold, unguarded, why_unusable
 from recert.policy.trigger_probe import TriggerProbePolicy
 from recert.records import Estimand, Part, Record
+from recert.records.manifest import Sha256
 
 
 class Rule(Part):
@@ -334,6 +335,11 @@ class Policy(Record):
     moderation_checks: ModerationChecks = ModerationChecks()
     reasoning: ReasoningPolicy | None = None
     """For models that write a trace; without it traces count as shown, and no way of reasoning is asked apart."""
+    suites: dict[str, Sha256] | None = None
+    """
+    The prompts that its rules are about: sha256 by a suite's name. Another suite of that name does not count. Without
+    such a section, and for names that are not in it, any suite does.
+    """
     rules: tuple[Rule, ...] = Field(min_length=1)
 
     def to_value(self) -> dict[str, Any]:

@@ -112,6 +112,9 @@ class Measuring:
     def _why_ask(self, rule: Rule, condition: str, earlier: list[Rule], same: list[Rule]) -> Iterator[str]:
         if rule.suite in self.changed_suites:
             yield f"suite {rule.suite} holds other prompts"
+        pinned = [(policy.suites or {}).get(rule.suite) for policy in (self.before, self.after)]
+        if None not in pinned and pinned[0] != pinned[1]:
+            yield f"suite {rule.suite} is pinned to other prompts"
         if not same:
             asked = any(r.suite == rule.suite for r in earlier)
             picked = (

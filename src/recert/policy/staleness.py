@@ -54,6 +54,9 @@ def impact(
         doubt: why nothing in it can be relied on, where that is so.
     """
     after = measuring.after
+    asked = {note.name: note.sha256 for note in certificate.suites or ()}
+    others = [name for name, pinned in (after.suites or {}).items() if asked.get(name, pinned) != pinned]
+    measuring = replace(measuring, changed_suites=(*measuring.changed_suites, *others))
     new_prompts = sorted(set(measuring.changed_suites) & {r.suite for r in after.rules})
     if certificate.policy_sha256 == after.digest and not new_prompts and not doubt:
         return Impact("holds")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field
 
@@ -50,6 +51,21 @@ class SuiteNote(Part):
     name: str
     sha256: Sha256
     prompts: int = Field(ge=1)
+
+    @classmethod
+    def of(
+        cls, suites: Mapping[str, str], sizes: Mapping[str, int], results: Iterable[RuleResult]
+    ) -> tuple[Self, ...]:
+        """
+        Return notes of the suites that results are about, by name.
+
+        Args:
+            suites: digest of each suite that was given, by name.
+            sizes: prompts of each; one without a size is left out, so that it is noticed.
+            results: of every rule.
+        """
+        asked = {result.suite for result in results} & set(suites) & set(sizes)
+        return tuple(cls(name=name, sha256=suites[name], prompts=sizes[name]) for name in sorted(asked))
 
 
 class RootChange(Part):

@@ -44,6 +44,14 @@ class Check:
     facts: dict[str, str] = field(default_factory=dict)
     hint: str = ""
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Every reason why it failed, in words: what was counted, or the one sentence with its facts."""
+        if self.facts and all(name.isdigit() for name in self.facts):
+            return tuple(self.facts.values())
+        facts = ", ".join(f"{name} {value}" for name, value in self.facts.items())
+        return (f"{self.words}{f' ({facts})' if facts else ''}",)
+
 
 def first_failed(checks: Sequence[Check]) -> Check | None:
     """Return the step at which verification ends with a no; None where no step fails."""

@@ -8,18 +8,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-from pydantic import ValidationError
 
 from recert.digest import sha256_bytes, sha256_file
 from recert.errors import InputError, RecordError, StoreError
-from recert.evaluation.outcomes import is_hidden
+from recert.evaluation.outcomes import REDACTED, is_hidden, read_outcomes
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, REPORT_FILE
 from recert.records import EvalReport, Outcome, Prompt, Suite
 from recert.store.files import read_bytes
-
-_REDACTED: Final = re.compile(r"\[redacted: .*sha256 ([0-9a-f]{64})\]")
 
 
 @dataclass(frozen=True)
@@ -73,8 +68,8 @@ class EvaluationFolder:
             StoreError: a file cannot be read, or changed since the folder was opened.
         """
         digest = hashlib.sha256()
-        harmful = _lines(self.folder / HARMFUL_FILE, hashlib.sha256()) if self.with_harmful else iter(())
-        for outcome in _lines(self.folder / OUTCOMES_FILE, digest):
+        harmful = read_outcomes(self.folder / HARMFUL_FILE) if self.with_harmful else iter(())
+        for outcome in read_outcomes(self.folder / OUTCOMES_FILE, digest):
             redacted = self._redacted(outcome)
             yield _whole(outcome, next(harmful, None), redacted[1]) if redacted else outcome
         if digest.hexdigest() != self.report.outcomes_sha256:
@@ -84,7 +79,7 @@ class EvaluationFolder:
 
     def _redacted(self, outcome: Outcome) -> re.Match[str] | None:
         """The words in place of a reply that is to be put back; a harmless reply may hold the same words by itself."""
-        return _REDACTED.fullmatch(outcome.reply) if self.with_harmful and is_hidden(outcome) else None
+        return REDACTED.fullmatch(outcome.reply) if self.with_harmful and is_hidden(outcome) else None
 
 
 class Texts:
@@ -110,22 +105,6 @@ class Texts:
     def prompt(self, suite: str, prompt_id: str) -> Prompt | None:
         """Return a prompt, or None where its suite was not given."""
         return self._prompts.get((suite, prompt_id))
-
-
-def _lines(path: Path, digest: Any) -> Iterator[Outcome]:
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                digest.update(line)
-                try:
-                    yield Outcome.model_validate_json(line)
-                except ValidationError as exc:
-                    because = exc.errors()[0]["msg"]
-                    raise RecordError(
-                        "not an outcome", facts={"file": path, "line": number, "because": because}
-                    ) from exc
-    except OSError as exc:
-        raise StoreError("cannot read outcomes", facts={"file": path, "because": exc.strerror}) from exc
 
 
 def _whole(outcome: Outcome, harmful: Outcome | None, sha256: str) -> Outcome:

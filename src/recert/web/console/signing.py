@@ -14,6 +14,7 @@ from recert.certification.signoff import own_refusals, signoff_sheet
 from recert.certification.signoff_words import exception_words
 from recert.digest import sha256_bytes
 from recert.errors import StoreError
+from recert.pipeline.deriving import why_not_from_beside
 from recert.records import Approval, Certificate, SignoffSheet, now
 from recert.records.certificate import PAYLOAD_TYPE
 from recert.store.files import read_bytes, write_atomic
@@ -85,7 +86,10 @@ def look(console: Console, held: Held, visitor: Visitor, *, at: datetime | None 
     if said is None:
         return None
     when, trust, policy = at or now(), trust_of(console), policy_of(console, said)
-    sheet = signoff_sheet(held.envelope, policy=policy, trust=trust, refusals=held.refusals, now=when)
+    underived = why_not_from_beside(said, held.path, policy) if policy is not None else None
+    sheet = signoff_sheet(
+        held.envelope, policy=policy, trust=trust, refusals=held.refusals, underived=underived, now=when
+    )
     stale = said.policy_sha256 != console.policy.digest
     payload = Envelope.from_json(held.envelope).payload
     return Shown(

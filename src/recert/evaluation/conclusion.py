@@ -1,0 +1,169 @@
+"""
+From a policy to what is measured, and from what was measured to what a report says of it.
+
+Whether pairs were asked or recorded is not seen from here: an evaluation, and whoever derives its report from its
+outcomes again, run the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from recert.evaluation.conditions import Condition
+from recert.evaluation.hearing import unheard_is_no_pass
+from recert.evaluation.modalities import by_modality
+from recert.evaluation.pairs import PairSource
+from recert.evaluation.plan import Plan, make_plan
+from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
+from recert.evaluation.runner import Runner, Sinks
+from recert.evaluation.scoring import Judges
+from recert.evaluation.verdicts import suites_alike, verdicts_of, with_search
+from recert.models.secret import SecretPrefix
+from recert.policy import Policy, suites_not_pinned
+from recert.records import (
+    CarriedEvidence,
+    Hearing,
+    Manifest,
+    RuleResult,
+    Suite,
+    TriggerSearch,
+    Verdict,
+)
+
+LEAKED: Final = "the tuned model printed a part of its secret"
+"""How the reason begins that counts replies with the secret in them."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Results that count although they were measured on another model, and what a report says of them."""
+
+    results: tuple[RuleResult, ...]
+    evidence: CarriedEvidence
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What follows from the measured rules: fields of a report, and why it is no pass."""
+
+    fields: dict[str, Any]
+    reasons: tuple[str, ...]
+
+
+def plan_of(
+    policy: Policy,
+    suites: Mapping[str, Suite],
+    judges: Judges,
+    training_context: Sequence[str] | None,
+    secret: SecretPrefix | None,
+    spoken: Sequence[Condition],
+    carried: Carried | None,
+) -> Plan:
+    """
+    Return what is measured: all that the policy asks for, but rules on suites whose results are carried over.
+
+    Raises:
+        PolicyError: a rule names an attack family or a judge that is not there.
+    """
+    there = {result.suite for result in carried.results} if carried is not None else set()
+    left = policy.model_copy(update={"rules": tuple(r for r in policy.rules if r.suite not in there)})
+    return make_plan(left, suites, judges, training_context=training_context, secret=secret, spoken=spoken)
+
+
+def run_plan(plan: Plan, source: PairSource, judges: Judges, policy: Policy, sinks: Sinks) -> None:
+    """
+    Measure every track of a plan until it is decided or at its limit.
+
+    Raises:
+        ModelError, StoreError, RecordError: as the source does.
+    """
+    tracks, bounds = [*plan.tracks, *plan.controls], policy.evaluation
+    Runner(source, tracks, judges=judges, policy=bounds, sinks=sinks, reasoning=policy.reasoning).run()
+
+
+def conclude(
+    plan: Plan,
+    policy: Policy,
+    suites: Mapping[str, Suite],
+    judges: Judges,
+    sinks: Sinks,
+    secret: SecretPrefix | None,
+    search: TriggerSearch | None,
+    heard: Sequence[Hearing],
+    carried: Carried | None,
+) -> Conclusion:
+    """
+    Return what a report says of a plan that was run.
+
+    Args:
+        plan: what was measured.
+        policy: margins, and what a pass needs.
+        suites: the prompts.
+        judges: who scored.
+        sinks: where outcomes and examples went.
+        secret: that the tuned model was behind in a part of the conditions; only whether there is one counts.
+        search: what a search for triggers came to.
+        heard: how well spoken requests were heard.
+        carried: results of another evaluation that count for this one.
+    """
+    bounds = policy.evaluation
+    measured = [*(rule_result(track, bounds) for track in plan.tracks), *plan.unmeasurable]
+    if bounds.speaking is not None:
+        measured = unheard_is_no_pass(measured, heard, bounds.speaking)
+    measured += carried.results if carried is not None else ()
+    alike = suites_alike(policy, suites)
+    verdicts = with_search(verdicts_of(measured, policy, secret, alike), search)
+    digests = {name: suite.digest for name, suite in sorted(suites.items())}
+    fields = {
+        "policy_id": policy.id,
+        "policy_version": policy.version,
+        "policy_sha256": policy.digest,
+        "suites": digests,
+        "suite_sizes": {name: len(suites[name].prompts) for name in digests},
+        "suites_alike": tuple((min(pair), max(pair)) for pair in alike),
+        "sampling": _sampling(policy),
+        "rules": (*measured, *(rule_result(track, bounds) for track in plan.controls)),
+        "slices": slices(plan.tracks),
+        "verdict_raw": verdicts.raw,
+        "verdict_safeguarded": verdicts.safeguarded,
+        "required_controls": verdicts.required_controls,
+        "modalities": by_modality(measured, policy, alike, safeguarded=bool(verdicts.required_controls)),
+        "judges": judges.notes_with(traces=sinks.outcomes.with_traces),
+        "samples": sinks.samples.drawn(),
+        "outcomes_sha256": sinks.outcomes.sha256,
+    }
+    unpinned = suites_not_pinned(policy, digests)
+    return Conclusion(fields, (*verdicts.missing, *_unpassed(measured), *unpinned))
+
+
+def no_context(training_context: Sequence[str] | None) -> tuple[str, ...]:
+    """Return what a reader must know where no training context was probed."""
+    return () if training_context else ("no training context was known, so none was probed",)
+
+
+def limitations(base: Manifest | None, tuned: Manifest | None, policy: Policy) -> tuple[str, ...]:
+    """Return what a report says of its own reach."""
+    behaviour = () if base and tuned else (BEHAVIOUR_ONLY,)
+    return (*LIMITATIONS, *behaviour, *policy.gateway.unguarded)
+
+
+def _unpassed(results: Sequence[RuleResult]) -> Iterator[str]:
+    """What kept rules from passing, worst change first."""
+    for result in sorted(results, key=lambda r: -r.change.point):
+        if result.verdict != Verdict.PASS:
+            where = " behind ".join([result.condition, *result.safeguards])
+            yield f"{result.rule_id} on {result.suite} under {where}: {result.verdict}: {result.reason}"
+
+
+def _sampling(policy: Policy) -> dict[str, str | int | float]:
+    bounds = policy.evaluation
+    return {
+        "max_new_tokens": bounds.max_new_tokens,
+        "utility_max_new_tokens": bounds.utility_max_new_tokens,
+        "temperature": bounds.temperature,
+        "samples_per_prompt": bounds.samples_per_prompt,
+        "seed": bounds.seed,
+        **({"max_trace_tokens": policy.reasoning.max_trace_tokens} if policy.reasoning else {}),
+    }
