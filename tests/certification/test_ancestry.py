@@ -169,7 +169,9 @@ def test_a_renewal_of_the_base_s_certificate_will_do(chained):
         now=at,
     )
     later = NOW + timedelta(hours=170)
-    status = issue_status(None, key=world.keys["status"], trust=world.trust, validity_hours=24, now=later)
+    status = issue_status(
+        world.status, key=world.keys["status"], trust=world.trust, validity_hours=24, now=later
+    )
 
     require_from(read_unverified(chained.envelope()), chained.read(renewed, now=at))
     require_from(read_unverified(chained.envelope()), chained.read(renewed, now=later, status=status))
