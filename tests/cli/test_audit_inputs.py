@@ -14,6 +14,7 @@ from cli.test_log import POLICY
 from logs import exchange
 from recert.__main__ import main
 from recert.certification import TrustStore, approve, generate_key, issue_status, read_unverified
+from recert.certification.links import write_link
 from recert.digest import sha256_bytes
 from recert.gateway.expected import expected_inputs, read_requests
 from recert.records import InputDrift, now
@@ -80,6 +81,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     (tmp_path / "evaluation" / "outcomes.jsonl").write_bytes(EVIDENCE)
     report = make_eval_report(policy=make_policy(), outcomes_sha256=sha256_bytes(EVIDENCE))
     (tmp_path / "evaluation" / "eval-report.json").write_bytes(report.to_json())
+    write_link(tmp_path / "evaluation" / "eval-report.json", report, keys["evaluator"])
     write_atomic(
         tmp_path / "status.json", issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
     )
