@@ -94,7 +94,7 @@ def desk(tmp_path: Path) -> Desk:
         keys=keys,
         trust=trust,
         policy=make_policy(),
-        status=None,
+        status=issue_status(None, key=keys["status"], trust=trust, validity_hours=24),
         now=now(),
     )
     report = evaluated(
@@ -105,11 +105,10 @@ def desk(tmp_path: Path) -> Desk:
     )
     decision = world.certify(eval_report=report, evidence_sha256=report.outcomes_sha256)
     assert decision.envelope is not None
+    assert world.status is not None
     write_atomic(tmp_path / "certificate.json", decision.envelope)
     (tmp_path / "policy.toml").write_text(POLICY)
-    write_atomic(
-        tmp_path / "status.json", issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
-    )
+    write_atomic(tmp_path / "status.json", world.status)
     desk = Desk(tmp_path, world)
     assert desk("log", "init", tmp_path / "log", "--origin", ORIGIN).returncode == 0
     return desk
