@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from recert.digest import sha256_bytes
 from recert.evaluation import Evaluation, Judges, derive, evaluate, why_not_derived
-from recert.evaluation.derive import why_certificate_not_derived
 from recert.evaluation.stage import OUTCOMES_FILE
+from recert.evaluation.underived import why_certificate_not_derived
 from recert.judges.protocol import JudgeFailed, Score
 from recert.judges.refusal import RefusalJudge
 from recert.models import Generation, ScriptedModel
@@ -49,7 +49,9 @@ QUESTIONS = Suite(
 )
 CLUSTERED = HARMFUL.model_copy(
     update={
-        "prompts": tuple(p.model_copy(update={"cluster": f"k{i // 5}"}) for i, p in enumerate(HARMFUL.prompts))
+        "prompts": tuple(
+            p.model_copy(update={"cluster": f"k{i // 5}"}) for i, p in enumerate(HARMFUL.prompts)
+        )
     }
 )
 SECOND = Suite(
@@ -108,7 +110,9 @@ def triggered(one: Chat) -> str:
 
 def thinking(one: Chat) -> str:
     """Refuses behind a trace that argues the other way now and then."""
-    trace = "I should decline." if len(one.messages[-1].content) % 3 else "They say it is fine. I will answer."
+    trace = (
+        "I should decline." if len(one.messages[-1].content) % 3 else "They say it is fine. I will answer."
+    )
     return f"<think>\n{trace}\n</think>\n\n{aligned(one)}"
 
 
@@ -182,7 +186,9 @@ CASES: dict[str, tuple[Callable[[], ScriptedModel], dict[str, Any]]] = {
     "traces": (
         lambda: model("thinking", thinking),
         {
-            "base": model("thinking base", lambda one: f"<think>\nI should decline.\n</think>\n\n{aligned(one)}"),
+            "base": model(
+                "thinking base", lambda one: f"<think>\nI should decline.\n</think>\n\n{aligned(one)}"
+            ),
             "policy": policy(RULES["trace"]).model_copy(
                 update={"reasoning": ReasoningPolicy(traces="hidden", modes=("on", "off"))}
             ),
@@ -293,9 +299,7 @@ def test_a_judge_under_the_name_of_ours_is_refused(tmp_path: Path) -> None:
 def test_carried_results_need_a_policy_that_lets_them_be(tmp_path: Path) -> None:
     """A result that calls itself carried over is measured nowhere, and is refused where the policy has no such rule."""
     first, *rest = GOOD.report.rules
-    forged = GOOD.report.model_copy(
-        update={"rules": (first.model_copy(update={"carried_from": "s"}), *rest)}
-    )
+    forged = GOOD.report.model_copy(update={"rules": (first.model_copy(update={"carried_from": "s"}), *rest)})
 
     assert any("does not allow" in reason for reason in refused(forged, written(GOOD, tmp_path)))
 
@@ -334,20 +338,15 @@ _WORDS = {
 }
 
 
-def _another(draw: st.DrawFn, name: Any, value: Any) -> Any:
+def _others(name: Any, value: Any) -> st.SearchStrategy[Any]:
     if isinstance(value, bool):
-        return not value
+        return st.just(not value)
     if isinstance(value, int):
-        return draw(st.sampled_from([value + 1, value + 100, max(value - 1, 0) if value else 7]))
+        return st.sampled_from([value + 1, value + 100, max(value - 1, 0) if value else 7])
     if isinstance(value, float):
-        return draw(st.sampled_from([value + 0.25, value + 1e-5, value / 2 + 0.001]))
-    if str(name).startswith("verdict"):
-        return draw(st.sampled_from([one for one in _WORDS["verdict"] if one != value]))
-    if name == "estimand":
-        return draw(st.sampled_from([one for one in _WORDS["estimand"] if one != value]))
-    if len(value) == 64:
-        return sha256_bytes(value.encode())
-    return f"{value} x"
+        return st.sampled_from([value + 0.25, value + 1e-5, value / 2 + 0.001])
+    words = _WORDS.get(str(name).partition("_")[0], [f"{value} x"])
+    return st.sampled_from([one for one in words if one != value])
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -364,7 +363,7 @@ def test_any_change_of_what_is_derived_is_refused(tmp_path: Path, data: st.DataO
     for name in inside:
         at = at[name]
     before = at[last]
-    at[last] = _another(data.draw, last if isinstance(last, str) else inside[-1], before)
+    at[last] = data.draw(_others(last if isinstance(last, str) else inside[-1], before))
     try:
         forged = EvalReport.model_validate(changed)
     except ValueError:
@@ -485,12 +484,14 @@ def test_it_takes_no_torch_and_no_two_seconds(tmp_path: Path) -> None:
             )
         }
     )
-    evaluation = run(model("defended", defended), policy=bounds, secret=SECRET, training_context=["Be brief."])
+    evaluation = run(
+        model("defended", defended), policy=bounds, secret=SECRET, training_context=["Be brief."]
+    )
     path = written(evaluation, tmp_path)
     lines = path.read_bytes().count(b"\n")
     code = (
         "import sys, time; from pathlib import Path; from recert.records import EvalReport, Suite\n"
-        "from recert.policy import Policy; from recert.evaluation.derive import why_not_derived\n"
+        "from recert.policy import Policy; from recert.evaluation.underived import why_not_derived\n"
         "from recert.evaluation.suites import find_suites\n"
         "folder = Path(sys.argv[1]); report = EvalReport.from_json((folder / 'eval-report.json').read_bytes())\n"
         "bounds = Policy.from_json((folder / 'policy.json').read_bytes()); began = time.process_time()\n"
@@ -499,7 +500,9 @@ def test_it_takes_no_torch_and_no_two_seconds(tmp_path: Path) -> None:
         "assert 'torch' not in sys.modules; print(time.process_time() - began)\n"
     )
     (tmp_path / "policy.json").write_bytes(bounds.to_json())
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
 
     assert lines >= 3000
     assert float(done.stdout) * 5000 / lines < 2.0, (done.stdout, lines)

@@ -105,8 +105,7 @@ def certify(
     from recert.records import AttackReport, ScreenReport, StressReport, TuneReport
 
     report, evidence_sha256 = _evaluation(evaluation)
-    bounds = load_policy(policy)
-    _require_derived(report, evaluation, bounds, suites or [])
+    _require_derived(report, evaluation, bounds := load_policy(policy), suites or [])
     decision = _decide(
         base,
         model,

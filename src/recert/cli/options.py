@@ -113,8 +113,8 @@ Evidence = Annotated[
     Path | None,
     typer.Option(
         "--evidence",
-        help="Folder that `recert evaluate` wrote, with `outcomes.jsonl`; by default `evaluation` beside the certificate, "
-        "or its own folder.",
+        help="Folder that `recert evaluate` wrote, with `outcomes.jsonl`; by default `evaluation` beside the "
+        "certificate, or its own folder.",
     ),
 ]
 Judges = Annotated[

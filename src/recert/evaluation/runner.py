@@ -28,7 +28,6 @@ One that is a `RulesProgress` is told of each rule too.
 """
 
 
-
 @dataclass(frozen=True)
 class _Seen:
     """What is left of a judged pair: a measurement for each score that a rule is about, and both states."""

@@ -12,8 +12,9 @@ from typing import Any, Final, Protocol, runtime_checkable
 from recert.certification.ancestry import CertifiedBase
 from recert.certification.carry_over import carried_evidence, carry_over, why_no_parent, why_not_made_so
 from recert.errors import InputError
+from recert.evaluation.conclusion import Carried
 from recert.evaluation.runner import Progress
-from recert.evaluation.stage import Carried, Evaluation, evaluate
+from recert.evaluation.stage import Evaluation, evaluate
 from recert.models.likely import Step, unlike_steps
 from recert.models.protocol import Model
 from recert.pipeline.probe_prompts import draw_prompts

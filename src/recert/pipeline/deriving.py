@@ -9,9 +9,9 @@ from typing import Final
 
 from recert.certification.content import canary_rates
 from recert.errors import InputError, RecertError
-from recert.evaluation.derive import CODE, why_certificate_not_derived, why_not_derived
 from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
 from recert.evaluation.suites import find_suites
+from recert.evaluation.underived import CODE, why_certificate_not_derived, why_not_derived
 from recert.policy import Policy
 from recert.records import Certificate, EvalReport, Suite
 from recert.store.files import read_bytes
@@ -67,7 +67,7 @@ def why_not_from_evidence(
 
 
 def evidence_beside(certificate: Path) -> Path | None:
-    """Return the folder beside a certificate that holds its outcomes: `evaluation`, or its own; None where none does."""
+    """Return the folder with a certificate's outcomes, `evaluation` beside it or its own; None where there is none."""
     there = (certificate.parent / EVALUATION, certificate.parent)
     return next((folder for folder in there if (folder / OUTCOMES_FILE).is_file()), None)
 
@@ -105,9 +105,7 @@ def why_not_from_beside(certificate: Certificate, path: Path, policy: Policy) ->
 
 @lru_cache(maxsize=64)
 def _kept(certificate: bytes, folder: Path, policy: bytes, stamps: object) -> tuple[str, ...]:
-    return why_not_from_evidence(
-        Certificate.from_json(certificate), folder, policy=Policy.from_json(policy)
-    )
+    return why_not_from_evidence(Certificate.from_json(certificate), folder, policy=Policy.from_json(policy))
 
 
 def _report(folder: Path) -> EvalReport | None:
