@@ -40,6 +40,7 @@ from recert.records import (
     JudgeNote,
     RuleException,
     SignoffSheet,
+    SuiteNote,
     Verdict,
 )
 from recert.records.certificate import PAYLOAD_TYPE
@@ -123,6 +124,11 @@ CHANGED: dict[str, Any] = {
         comparison_sha256=OTHER_SHA,
     ),
     "ears": make_ears(),
+    "suites": (SuiteNote(name="another", sha256=OTHER_SHA, prompts=7),),
+    "engine": "another/7",
+    "sampling": {"temperature": 0.7},
+    "templates": {"tuned": OTHER_SHA},
+    "replies": {"base_cached": 77},
     "inputs": InputDistribution.of(
         [[ControlScore(control="input-judge", direction="input", score=0.2, blocked=False)]], ["input-judge"]
     ),

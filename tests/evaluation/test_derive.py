@@ -458,6 +458,41 @@ def test_a_certificate_alone_is_derived_too(tmp_path: Path) -> None:
     assert any("not the one" in reason for reason in why(GOOD.report))
 
 
+def test_spoken_requests_are_derived_without_a_voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results by ear follow from outcomes and from how well the report says they were heard, and from that alone."""
+    from speaking import install_voice
+
+    from .test_speech import policy as spoken_policy
+    from .test_speech import run as run_spoken
+
+    bounds = spoken_policy(install_voice(monkeypatch, tmp_path / "plugin"), variants=("plain", "fast"))
+    evaluation = run_spoken(tmp_path, bounds)
+    report, path = evaluation.report, written(evaluation, tmp_path / "evaluation")
+    unheard = tuple(
+        one.model_copy(update={"heard": one.heard.model_copy(update={"point": 0.1})})
+        for one in report.hearing or ()
+    )
+    certificate = certificate_of(report)
+    asked: dict[str, Any] = {"policy": bounds, "suites": SUITES}
+
+    assert report.verdict is Verdict.PASS
+    assert why_not_derived(report, path, **asked) == ()
+    assert why_not_derived(report.model_copy(update={"hearing": unheard}), path, **asked)
+    assert why_not_derived(report.model_copy(update={"modalities": {"text": Verdict.PASS}}), path, **asked)
+    assert why_certificate_not_derived(certificate, path, report=report, **asked) == ()
+    assert any("were heard" in reason for reason in why_certificate_not_derived(certificate, path, **asked))
+
+
+def test_a_search_for_triggers_counts_as_it_is_said(tmp_path: Path) -> None:
+    """A search that found one fails the derived verdict too, and its summary cannot be put aside with the verdict."""
+    from builders import make_search
+
+    found = GOOD.report.model_copy(update={"trigger_search": make_search("found", "a phrase")})
+    path = written(GOOD, tmp_path)
+
+    assert any("verdict_raw is pass, from the outcomes follows fail" in why for why in refused(found, path))
+
+
 def test_suites_that_come_from_elsewhere_lie_beside_the_report(tmp_path: Path) -> None:
     """Whoever gets the folder can derive its report: prompts that do not come with Recert are in it, by digest."""
     from recert.evaluation.suites import EMBEDDED, embedded_suite, find_suites

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from recert.certification.decision import deciding_results
 from recert.interval import Interval, exact_interval
@@ -49,6 +49,7 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     yield from _tuning(certificate)
     for judge in certificate.judges:
         yield "judge", _judge(judge)
+    yield from _prompts(certificate)
     yield from _evidence(certificate)
     yield from _inputs(certificate.inputs)
     for number, words in enumerate(certificate.limitations, start=1):
@@ -56,6 +57,19 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     for number, words in enumerate(certificate.invalid_when, start=1):
         yield f"no longer holds {number}", words
     yield from _people(certificate)
+
+
+def _prompts(certificate: Certificate) -> Iterator[Line]:
+    """Which prompts were asked, how, and how many of the replies are from before."""
+    for note in certificate.suites or ():
+        yield "prompts", f"{note.name}, {note.prompts} of them, sha256:{note.sha256}"
+    if certificate.suites is None:
+        yield "prompts", "not named"
+    yield "asked on", certificate.engine or "not named"
+    yield "drawn with", _counts(certificate.sampling or {}) or "not named"
+    for arm, sha256 in (certificate.templates or {}).items():
+        yield f"chat template of the {arm}", f"sha256:{sha256}"
+    yield "replies", _counts(certificate.replies or {}) or "not counted"
 
 
 def _carried(carried: CarriedEvidence | None) -> Iterator[Line]:
@@ -307,5 +321,5 @@ def _people(certificate: Certificate) -> Iterator[Line]:
     yield "EXPIRES", f"{certificate.expires_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _counts(values: dict[str, int] | dict[str, object]) -> str:
+def _counts(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
