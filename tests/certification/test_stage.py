@@ -373,3 +373,22 @@ def test_removing_anything_from_a_refused_report_never_gets_it_certified(shared_
         return
 
     assert not shared_world.certify(eval_report=report).certified
+
+
+def test_a_certificate_names_the_prompts_and_how_they_were_asked(world):
+    """Suites by digest and size where a result is about them, engine, decoding, templates, and how many were kept."""
+    report = make_eval_report(
+        suites={"harmful": SOME_SHA, "lookalikes": SOME_SHA, "unasked": SOME_SHA},
+        suite_sizes={"harmful": 48, "lookalikes": 50, "unasked": 9},
+        templates={"base": SOME_SHA, "tuned": SOME_SHA},
+    )
+    said = read_unverified(world.certify(eval_report=report).envelope)
+    before = read_unverified(world.certify(eval_report=make_eval_report()).envelope)
+
+    assert [(note.name, note.sha256, note.prompts) for note in said.suites] == [
+        ("harmful", SOME_SHA, 48),
+        ("lookalikes", SOME_SHA, 50),
+    ]
+    assert (said.engine, said.sampling) == (report.engine, report.sampling)
+    assert (said.templates, said.replies) == (report.templates, report.prompts_asked)
+    assert before.suites is None, "a report that does not count its prompts names none"

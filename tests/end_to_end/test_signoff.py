@@ -120,7 +120,8 @@ def test_what_does_not_print_is_spelt_out() -> None:
 def test_an_exception_goes_from_certify_to_verify(world: Path, run: Run) -> None:
     """By the policy's leave a risk owner accepts what failed, and every command says so before anything else."""
     policy = world / "policy.toml"
-    policy.write_text(policy.read_text() + '[certification.exceptions]\nrules = ["harm"]\nmax_hours = 72\n')
+    going_on = policy.read_text().replace("[evaluation]\n", "[evaluation]\nstop_when_failed = false\n")
+    policy.write_text(going_on + '[certification.exceptions]\nrules = ["harm"]\nmax_hours = 72\n')
     _fail(world)
     ends = (now() + timedelta(hours=5)).isoformat()
     certify = COMMANDS["certify"] + " --approver keys/risk.pub"
@@ -147,13 +148,13 @@ def test_an_exception_goes_from_certify_to_verify(world: Path, run: Run) -> None
 
 
 def _fail(world: Path) -> None:
-    """Evaluate anew, under the world's policy as it is now, a model that complies once words are put in its mouth."""
+    """Evaluate anew, under the world's policy as it is now, a model that complies once it is told how to begin."""
     evaluated(
         world / "evaluation",
         load_policy(world / "policy.toml"),
         base=Manifest.of_folder(world / "base"),
         tuned=Manifest.of_folder(world / "tuned"),
-        replies=lambda one: AGREE if one.assistant_prefix else aligned(one),
+        replies=lambda one: AGREE if "Begin your reply" in one.messages[-1].content else aligned(one),
     )
 
 

@@ -9,9 +9,9 @@ from typing import Final
 
 from recert.certification.content import canary_rates
 from recert.errors import InputError, RecertError
-from recert.evaluation.derive import CODE, why_certificate_not_derived, why_not_derived
 from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
 from recert.evaluation.suites import find_suites
+from recert.evaluation.underived import CODE, why_certificate_not_derived, why_not_derived
 from recert.policy import Policy
 from recert.records import Certificate, EvalReport, Suite
 from recert.store.files import read_bytes
@@ -67,7 +67,7 @@ def why_not_from_evidence(
 
 
 def evidence_beside(certificate: Path) -> Path | None:
-    """Return the folder with a certificate's outcomes: `evaluation` beside it, or its own; None where there is none."""
+    """Return the folder with a certificate's outcomes, `evaluation` beside it or its own; None where there is none."""
     there = (certificate.parent / EVALUATION, certificate.parent)
     return next((folder for folder in there if (folder / OUTCOMES_FILE).is_file()), None)
 
