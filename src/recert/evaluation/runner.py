@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from recert.evaluation.arms import Arm
+from recert.evaluation.arms import Arm, KeptReply
 from recert.evaluation.conditions import THINKING
 from recert.evaluation.decide import Decision, decide
 from recert.evaluation.evidence import Measured, mean, measure
 from recert.evaluation.live import RulesProgress
 from recert.evaluation.multiplicity import adjusted
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
+from recert.evaluation.rechecking import Rechecks
 from recert.evaluation.scoring import Judges, Reply, complied, score_replies
 from recert.evaluation.tracks import Key, Track
 from recert.judges.refusal import RefusalJudge
@@ -81,6 +82,8 @@ class Runner:
         self._base, self._tuned, self._tracks = base, tuned, tracks
         self._judges, self._policy, self._sinks = judges, policy, sinks
         self._reasoning = reasoning
+        self.rechecks = Rechecks(policy.recheck_cached)
+        """Replies from the cache of which some are asked again when the run has ended."""
         self._seen: dict[Key, _Seen] = {}
         self._keys = defaultdict[str, set[tuple[str, float | None]]](set)
         for track in tracks:
@@ -213,14 +216,15 @@ class Runner:
         return self._reasoning.max_trace_tokens if self._reasoning and free else 0
 
     def _replies(
-        self, some: Wanted, way: _Way, sample: int, room: int
+        self, some: Wanted, way: _Way, sample: int, room: int, kept: list[KeptReply]
     ) -> tuple[list[Chat], list[Generation], list[Generation]]:
-        """What the base was asked, and what both arms said."""
+        """What the base was asked, and what both arms said; `kept` takes what came from the cache."""
         asked = [t.condition.base_chat(p, i) for t, p, i in some.values()]
         guarded = [t.condition.tuned_chat(p, i) for t, p, i in some.values()]
         if way == "choose":
             prompts = [p for _, p, _ in some.values()]
-            return asked, self._base.choose(prompts, asked), self._tuned.choose(prompts, guarded)
+            base = self._base.choose(prompts, asked, told=kept.append)
+            return asked, base, self._tuned.choose(prompts, guarded, told=kept.append)
         bounds = self._policy
         sampling = Sampling(
             max_new_tokens=room
@@ -230,19 +234,22 @@ class Runner:
             sample=sample,
         )
         stop = complied if way == "cut" else None
-        base = self._base.ask(asked, sampling, stop=stop)
-        return asked, base, self._tuned.ask(guarded, sampling, stop=stop)
+        base = self._base.ask(asked, sampling, stop=stop, told=kept.append)
+        return asked, base, self._tuned.ask(guarded, sampling, stop=stop, told=kept.append)
 
     def _ask(
         self, some: Wanted, way: _Way, sample: int, room: int
     ) -> list[tuple[Key, tuple[Outcome, Outcome]]]:
         """Ask both arms, judge, and send off what was said."""
-        chats, before, after = self._replies(some, way, sample, room)
+        kept: list[KeptReply] = []
+        chats, before, after = self._replies(some, way, sample, room, kept)
         replies: list[Reply] = []
         for (key, (_, prompt, _)), base, tuned in zip(some.items(), before, after, strict=True):
             suite, condition, safeguards, _ = key
             replies.append(Reply(prompt, base, "base", condition, suite, sample=sample))
             replies.append(Reply(prompt, tuned, "tuned", condition, suite, safeguards, sample))
+        for one in kept:
+            self.rechecks.see(replies[2 * one.place + (one.arm is self._tuned)], one)
         outcomes = score_replies(replies, self._judges, self._policy, self._reasoning)
         self._sinks.outcomes.add(outcomes)
         out = []

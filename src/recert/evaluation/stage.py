@@ -25,7 +25,7 @@ from recert.evaluation.hunting import hunt
 from recert.evaluation.modalities import by_modality, spoken_conditions, with_hearing
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.plan import Plan, make_plan
-from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
+from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, NOT_AUTHENTIC, rule_result, slices
 from recert.evaluation.runner import Progress, Runner, Sinks
 from recert.evaluation.scoring import Judges
 from recert.evaluation.tracks import Track
@@ -124,7 +124,7 @@ def evaluate(
         progress, clips: told after each block; where spoken requests are kept, by default in the cache folder.
 
     Raises:
-        ArmError: the arms are the same model, hear otherwise, or one changed meanwhile or is cached otherwise.
+        ArmError: the arms are the same model, hear otherwise, one changed meanwhile, or its kept replies are not its.
         ModelError, StoreError: a model did not answer, or the cache could not be read or written.
         PolicyError: the policy names an attack family that does not exist.
         InputError: no suite was given, or evidence is of another base's files.
@@ -137,7 +137,7 @@ def evaluate(
         base_arm, tuned_arm = _arms(base, tuned, kept, secret, evidence, over)
         plan = _plan(left, suites, judges, training_context, secret, sound := clips or ClipStore())
         sinks, tracks = Sinks(outcomes, examples, progress), [*plan.tracks, *plan.controls]
-        _run((base_arm, tuned_arm), tracks, judges, policy, sinks)
+        rechecked = _run((base_arm, tuned_arm), tracks, judges, policy, sinks)
         hunted = _hunt((base, tuned), policy, model_name, rows, secret, kept, progress)
         arms = check_arms(base_arm, tuned_arm)
     measured = [*(rule_result(t, bounds) for t in plan.tracks), *plan.unmeasurable]
@@ -156,11 +156,11 @@ def evaluate(
         judges=judges.notes_with(traces=outcomes.with_traces),
         samples=examples.drawn(),
         outcomes_sha256=outcomes.sha256,
-        limitations=(*LIMITATIONS, *_behaviour_only(base_arm, tuned_arm), *policy.gateway.unguarded),
+        limitations=(*LIMITATIONS, *_reach(base_arm, tuned_arm, kept), *policy.gateway.unguarded),
         **_beside_fields(evidence, hunted, secret, carried),
         **_time_fields(started, began) | _verdict_fields(verdicts, secret),
         **_spoken_fields(tuned_arm, heard, measured, policy, verdicts, alike),
-        **_suite_fields(suites, alike) | _policy_fields(policy) | _arm_fields(base_arm, tuned_arm),
+        **_suite_fields(suites, alike) | _policy_fields(policy) | _arm_fields(base_arm, tuned_arm, rechecked),
     )
     return Evaluation(report=report, outcomes=outcomes, hunt=hunted)
 
@@ -214,10 +214,12 @@ def _arms(
 
 def _run(
     arms: tuple[Arm, Arm], tracks: Sequence[Track], judges: Judges, policy: Policy, sinks: Sinks
-) -> None:
-    """Measure every track until it is decided or at its limit."""
+) -> dict[str, int]:
+    """Measure every track until it is decided or at its limit; return what asking kept replies again came to."""
     bounds, reasoning = policy.evaluation, policy.reasoning
-    Runner(*arms, tracks, judges=judges, policy=bounds, sinks=sinks, reasoning=reasoning).run()
+    runner = Runner(*arms, tracks, judges=judges, policy=bounds, sinks=sinks, reasoning=reasoning)
+    runner.run()
+    return runner.rechecks.check(judges, bounds, reasoning)
 
 
 def _plan(
@@ -277,8 +279,10 @@ def _where(result: RuleResult) -> str:
     return " behind ".join([result.condition, *result.safeguards])
 
 
-def _behaviour_only(base: Arm, tuned: Arm) -> tuple[str, ...]:
-    return () if base.manifest and tuned.manifest else (BEHAVIOUR_ONLY,)
+def _reach(base: Arm, tuned: Arm, cache: GenerationCache) -> tuple[str, ...]:
+    """What this run can say less of than others."""
+    behaviour = () if base.manifest and tuned.manifest else (BEHAVIOUR_ONLY,)
+    return (*behaviour, *(() if not cache.not_authentic else (NOT_AUTHENTIC.format(cache.not_authentic),)))
 
 
 def _beside_fields(
@@ -351,7 +355,7 @@ def _policy_fields(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _arm_fields(base: Arm, tuned: Arm) -> dict[str, Any]:
+def _arm_fields(base: Arm, tuned: Arm, rechecked: Mapping[str, int]) -> dict[str, Any]:
     return {
         "base": base.manifest,
         "tuned": tuned.manifest,
@@ -361,6 +365,7 @@ def _arm_fields(base: Arm, tuned: Arm) -> dict[str, Any]:
             "base_cached": base.cached,
             "tuned_made": tuned.made,
             "tuned_cached": tuned.cached,
+            **rechecked,
         },
         "versions": {"recert": version("recert"), "python": platform.python_version()},
     }

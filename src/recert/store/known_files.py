@@ -8,10 +8,8 @@ this holds.
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import os
-import secrets
 import stat
 import threading
 import time
@@ -22,14 +20,13 @@ from typing import Final
 
 from recert.digest import FileHash, Stamp, hash_file
 from recert.digest.files import Tell
-from recert.errors import RecertError, SettingsError, StoreError
+from recert.errors import SettingsError, StoreError
 from recert.policy.known_files import FILE_SYSTEMS, MOST_AGE_S, SETTLED_S
 from recert.store.files import write_atomic
-from recert.store.private_files import read_private, write_private
+from recert.store.private_files import own_mac_key
 
 _PURPOSE: Final = b"recert known files 1\n"
 _SECRET: Final = "secret of known files"  # noqa: S105
-_SECRET_BYTES: Final = 64
 _MOST_LINES: Final = 100_000
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _MOUNTS: Final = Path("/proc/self/mountinfo")
@@ -67,7 +64,7 @@ class KnownFiles:
         self._folder = folder
         self._untouched_wanted = untouched
         self._blake3_threads = blake3_threads
-        self._secret = _secret(folder / "secret")
+        self._secret = own_mac_key(folder / "secret", _SECRET)
         self._boot = _read_text(_BOOT_ID).strip()
         self._trusted = _trusted_devices()
         self._untouched: dict[Stamp, tuple[str, int]] = {}
@@ -200,18 +197,6 @@ def _require_own(folder: Path) -> None:
             facts={"folder": folder, "owner": about.st_uid, "mode": oct(stat.S_IMODE(about.st_mode))},
             hint="set RECERT_CACHE to a folder of your own, or take the folder away",
         )
-
-
-def _secret(path: Path) -> bytes:
-    """Return the secret; one that is damaged, or that others could read, is replaced, and nothing is known any more."""
-    with contextlib.suppress(RecertError):
-        found = read_private(path, _SECRET, most_bytes=_SECRET_BYTES + 1)
-        if len(found) == _SECRET_BYTES and path.lstat().st_uid == os.geteuid():
-            return found
-    with contextlib.suppress(OSError, StoreError):  # another process may have made it meanwhile
-        path.unlink(missing_ok=True)
-        write_private(path, _SECRET, secrets.token_bytes(_SECRET_BYTES))
-    return read_private(path, _SECRET, most_bytes=_SECRET_BYTES)
 
 
 def _trusted_devices() -> frozenset[int]:
