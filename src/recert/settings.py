@@ -18,6 +18,17 @@ def cache_dir() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "recert"
 
 
+def copies_dir() -> Path:
+    """
+    Return the folder for private copies that models are loaded from: `RECERT_COPIES`, or `copies` in the cache folder.
+
+    Copies of bases stay there, so that the next run need not copy again; each is as large as the base and may be
+    deleted at any time. Copies of tuned models are removed when they are loaded.
+    """
+    given = os.environ.get("RECERT_COPIES", "")
+    return Path(given).expanduser() if given else cache_dir() / "copies"
+
+
 def cache_key() -> Path:
     """
     Return the file of the key that authenticates cached replies: `RECERT_CACHE_KEY`, or one in the state folder.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recert.gateway.managed_commands import ManagedUpstream, Place, command
-from recert.gateway.managed_files import PrivateCopy
+from recert.store.private_copy import PrivateCopy
 from recert.records import Manifest
 
 

@@ -127,8 +127,9 @@ class Arm:
         said, kept = self._said(
             keys, lambda some: think(self.model, [by_key[k] for k in some], sampling, done=done)
         )
-        for place in self._places(keys, kept) if told else ():
-            told(KeptReply(self, place, chats[place], sampling, stop))
+        if told is not None:
+            for place in self._places(keys, kept):
+                told(KeptReply(self, place, chats[place], sampling, stop))
         return [said[key] for key in keys]
 
     def choose(
@@ -158,8 +159,9 @@ class Arm:
             return self._picked([p for p, _ in asked], [c for _, c in asked])
 
         said, kept = self._said(keys, pick)
-        for place in self._places(keys, kept) if told else ():
-            told(KeptReply(self, place, chats[place], prompt=prompts[place]))
+        if told is not None:
+            for place in self._places(keys, kept):
+                told(KeptReply(self, place, chats[place], prompt=prompts[place]))
         return [said[key] for key in keys]
 
     def ask_again(self, kept: Sequence[KeptReply]) -> list[Generation]:

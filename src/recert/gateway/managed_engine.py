@@ -20,11 +20,11 @@ from recert.gateway import managed_child
 from recert.gateway.deltas import Delta
 from recert.gateway.ending_child import END_S, end_child
 from recert.gateway.managed_commands import Command, ManagedUpstream, Place, command
-from recert.gateway.managed_files import PrivateCopy
 from recert.gateway.managed_probe import is_up, models_of
 from recert.gateway.sockets import socket_folder
 from recert.gateway.upstream import HttpUpstream
 from recert.records import Manifest, VerifiedCertificate
+from recert.store.private_copy import PrivateCopy
 
 DOWN: Final = "engine-down"
 MERGED: Final = "merged-weights"

@@ -129,6 +129,8 @@ def load(base: CertifiedFolder | None, tuned: Mapping[str, CertifiedFolder]) -> 
     """
     Check all folders and load the models from them: adapters on one base, or merged weights without one.
 
+    The folders are the gateway's private copies already.
+
     Raises:
         VerificationError: a folder is not what was certified, or changed while it was loaded.
         ModelError: one cannot be loaded.
@@ -142,12 +144,12 @@ def load(base: CertifiedFolder | None, tuned: Mapping[str, CertifiedFolder]) -> 
 
     models: dict[str, StreamingModel] = {}
     if base:
-        whole = LocalModel.load(base.folder)
+        whole = LocalModel.load(base.folder, copying="none")
         for name, part in tuned.items():
-            models[name] = whole.with_adapter(part.folder)
+            models[name] = whole.with_adapter(part.folder, copying="none")
     else:
         for name, part in tuned.items():
-            models[name] = LocalModel.load(part.folder)
+            models[name] = LocalModel.load(part.folder, copying="none")
     for part in folders.values():
         part.still()
     return models

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -20,10 +19,9 @@ from typing import Final
 
 from recert.digest import FileHash, Stamp, hash_file
 from recert.digest.files import Tell
-from recert.errors import SettingsError, StoreError
 from recert.policy.known_files import FILE_SYSTEMS, MOST_AGE_S, SETTLED_S
 from recert.store.files import write_atomic
-from recert.store.private_files import own_mac_key
+from recert.store.private_files import own_folder, own_mac_key
 
 _PURPOSE: Final = b"recert known files 1\n"
 _SECRET: Final = "secret of known files"  # noqa: S105
@@ -58,7 +56,7 @@ class KnownFiles:
         settled_s: float = SETTLED_S,
         most_age_s: float = MOST_AGE_S,
     ) -> None:
-        _require_own(folder)
+        own_folder(folder, "known files", "RECERT_CACHE")
         self._settled_ns = int(settled_s * 1e9)
         self._most_age_ns = int(most_age_s * 1e9)
         self._folder = folder
@@ -183,20 +181,6 @@ class KnownFiles:
 
     def _mac(self, said: bytes) -> bytes:
         return hmac.digest(self._secret, _PURPOSE + said, "sha256").hex().encode("ascii")
-
-
-def _require_own(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = folder.lstat()
-    except OSError as exc:
-        raise StoreError("cannot make folder", facts={"folder": folder, "because": exc.strerror}) from exc
-    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
-        raise SettingsError(
-            "the folder for known files can be written by others",
-            facts={"folder": folder, "owner": about.st_uid, "mode": oct(stat.S_IMODE(about.st_mode))},
-            hint="set RECERT_CACHE to a folder of your own, or take the folder away",
-        )
 
 
 def _trusted_devices() -> frozenset[int]:

@@ -9,9 +9,35 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from recert.errors import RecertError, SigningKeyError, StoreError
+from recert.errors import RecertError, SettingsError, SigningKeyError, StoreError
 
 _MAC_KEY_BYTES: Final = 64
+
+
+def own_folder(folder: Path, what: str, setting: str) -> None:
+    """
+    Make a folder that only this user can enter, or make sure that nobody else can write to the one that is there.
+
+    Args:
+        folder: the folder.
+        what: what it is for, for errors.
+        setting: names the folder to use instead.
+
+    Raises:
+        SettingsError: it belongs to, or can be written by, somebody else.
+        StoreError: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+    except OSError as exc:
+        raise StoreError("cannot make folder", facts={"folder": folder, "because": exc.strerror}) from exc
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
+        raise SettingsError(
+            f"the folder for {what} can be written by others",
+            facts={"folder": folder, "owner": about.st_uid, "mode": oct(stat.S_IMODE(about.st_mode))},
+            hint=f"set {setting} to a folder of your own, or take the folder away",
+        )
 
 
 def own_mac_key(path: Path, what: str) -> bytes:
