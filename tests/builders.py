@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recert.digest import sha256_bytes
+from recert.digest import canonical_json, sha256_bytes
 from recert.interval import Interval
 from recert.policy import Policy, Rule
 from recert.records import (
@@ -34,14 +34,22 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SOME_SHA = sha256_bytes(b"something")
 """A digest for fields whose content does not matter."""
 
+
+def safetensors(data: bytes) -> bytes:
+    """Return a safetensors file with one tensor, of these bytes."""
+    tensor = {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}
+    header = canonical_json({"tensor": tensor})
+    return len(header).to_bytes(8, "little") + header + data
+
+
 BASE_FILES = {
     "config.json": b'{"model_type": "llama"}',
-    "model.safetensors": b"base weights",
+    "model.safetensors": safetensors(b"base weights"),
     "tokenizer/tokenizer.json": b"{}",
 }
 TUNED_FILES = {
     "adapter_config.json": b'{"peft_type": "LORA"}',
-    "adapter_model.safetensors": b"adapter weights",
+    "adapter_model.safetensors": safetensors(b"adapter weights"),
     "chat_template.jinja": b"{{ messages }}",
 }
 

@@ -13,6 +13,8 @@ from recert.records import Hyperparameters
 
 FOLDER = Path(__file__).parent / "earlier_form"
 """Made by Recert at commit 58d7abd: before refusals, exceptions, ECDSA keys and chains of certificates."""
+EARLIER_BASE = {**BASE_FILES, "model.safetensors": b"base weights"}
+EARLIER_TUNED = {**TUNED_FILES, "adapter_model.safetensors": b"adapter weights"}
 
 
 def test_an_earlier_certificate_still_verifies(tmp_path):
@@ -22,8 +24,8 @@ def test_an_earlier_certificate_still_verifies(tmp_path):
     envelope = (FOLDER / "certificate.json").read_bytes()
     verified = verify(
         envelope,
-        base_dir=write_model(tmp_path / "base", BASE_FILES),
-        tuned_dir=write_model(tmp_path / "tuned", TUNED_FILES),
+        base_dir=write_model(tmp_path / "base", EARLIER_BASE),
+        tuned_dir=write_model(tmp_path / "tuned", EARLIER_TUNED),
         trust=TrustStore.load(FOLDER / "keys.json"),
         status=(FOLDER / "status.json").read_bytes(),
         now=NOW,

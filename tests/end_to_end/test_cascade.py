@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from builders import BASE_FILES, EARS_FILES, SOME_SHA, TUNED_FILES, make_policy, write_model
+from builders import BASE_FILES, EARS_FILES, SOME_SHA, TUNED_FILES, make_policy, safetensors, write_model
 from certification.conftest import ROLES
 from evaluation.arms import SUITES, model
 from evaluation.test_speech import policy as spoken_policy
@@ -113,6 +113,6 @@ def test_a_cascade_is_certified_and_served_through_its_ears(
     assert (reply.choices[0].message.content, upstream.messages[-1]["content"]) == ("Yes.", "good morning")
     assert caught.value.reason == "ears-differ"
     assert caught.value.facts["1"].startswith("file differs: tokenizer.json: certified sha256:")
-    (tmp_path / "tuned" / "adapter_model.safetensors").write_bytes(b"other")
+    (tmp_path / "tuned" / "adapter_model.safetensors").write_bytes(safetensors(b"other"))
     with pytest.raises(VerificationError, match="another tuned model"):
         holds()
