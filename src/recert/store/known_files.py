@@ -12,7 +12,7 @@ import hmac
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -21,9 +21,10 @@ from recert.digest import FileHash, Stamp, hash_file
 from recert.digest.files import Tell
 from recert.policy.known_files import FILE_SYSTEMS, MOST_AGE_S, SETTLED_S
 from recert.store.files import write_atomic
+from recert.store.mounts import mount_id
 from recert.store.private_files import own_folder, own_mac_key
 
-_PURPOSE: Final = b"recert known files 1\n"
+_PURPOSE: Final = b"recert known files 2\n"
 _SECRET: Final = "secret of known files"  # noqa: S105
 _MOST_LINES: Final = 100_000
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -41,6 +42,8 @@ class KnownFiles:
             three times as fast, where a file of the same BLAKE3 was hashed with both before. 0 for sha256 alone.
         settled_s: how old the times of a file must be, when its hashing begins, for it to be remembered.
         most_age_s: how long it is known after that.
+        mount_of: gives the number of a file's mount, or None where nobody can tell. A file is known while it is reached
+            through the very mount of then: of a disk that was unmounted meanwhile nobody knows who wrote to it.
 
     Raises:
         SettingsError: the folder belongs to, or can be written by, somebody else.
@@ -55,17 +58,19 @@ class KnownFiles:
         blake3_threads: int = 0,
         settled_s: float = SETTLED_S,
         most_age_s: float = MOST_AGE_S,
+        mount_of: Callable[[Path], int | None] = mount_id,
     ) -> None:
         own_folder(folder, "known files", "RECERT_CACHE")
         self._settled_ns = int(settled_s * 1e9)
         self._most_age_ns = int(most_age_s * 1e9)
+        self._mount_of = mount_of
         self._folder = folder
         self._untouched_wanted = untouched
         self._blake3_threads = blake3_threads
         self._secret = own_mac_key(folder / "secret", _SECRET)
         self._boot = _read_text(_BOOT_ID).strip()
         self._trusted = _trusted_devices()
-        self._untouched: dict[Stamp, tuple[str, int]] = {}
+        self._untouched: dict[tuple[Stamp, int], tuple[str, int]] = {}
         self._twins: dict[str, tuple[str, int]] = {}
         self._twin_sizes: set[int] = set()
         self._lock = threading.Lock()
@@ -89,8 +94,9 @@ class KnownFiles:
             StoreError: the file cannot be read, or was touched meanwhile.
             MissingExtraError: BLAKE3 is wanted and not installed.
         """
-        if self._untouched_wanted and seen.device in self._trusted and seen in self._untouched:
-            sha256, hashed_at_ns = self._untouched[seen]
+        mount = self._mount_of(path) if seen.device in self._trusted else None
+        if self._untouched_wanted and mount is not None and (seen, mount) in self._untouched:
+            sha256, hashed_at_ns = self._untouched[seen, mount]
             if self._is_recent(hashed_at_ns):
                 tell(seen.size_bytes)
                 return FileHash(seen, sha256=sha256)
@@ -103,7 +109,7 @@ class KnownFiles:
                 self._reading -= 1
         with self._lock:
             self.read_bytes += seen.size_bytes
-            self._remember(found)
+            self._remember(found, mount if mount == self._mount_of(path) else None)
         return found
 
     def save(self) -> None:
@@ -118,8 +124,8 @@ class KnownFiles:
             self._line("twin", blake3, sha256, str(size)) for blake3, (sha256, size) in self._twins.items()
         ]
         lines += [
-            self._line("untouched", self._boot, *map(str, stamp), str(hashed_at_ns), sha256)
-            for stamp, (sha256, hashed_at_ns) in self._untouched.items()
+            self._line("untouched", self._boot, *map(str, stamp), str(mount), str(hashed_at_ns), sha256)
+            for (stamp, mount), (sha256, hashed_at_ns) in self._untouched.items()
         ]
         write_atomic(self._file, b"".join(lines[-_MOST_LINES:]), mode=0o600)
 
@@ -134,13 +140,13 @@ class KnownFiles:
             return hash_file(path, seen, blake3_threads=1, tell=lambda _: tell(0))  # its bytes were counted
         return hash_file(path, seen, blake3_threads=1, tell=tell)
 
-    def _remember(self, found: FileHash) -> None:
+    def _remember(self, found: FileHash, mount: int | None) -> None:
         if found.blake3:
             self._learn_twin(found.blake3, found.sha256, found.stamp.size_bytes)
         stamp, settled_ns = found.stamp, found.began_ns - self._settled_ns
         settled = max(stamp.mtime_ns, stamp.ctime_ns) < settled_ns
-        if found.unwritable and settled and self._boot and stamp.device in self._trusted:
-            self._untouched[stamp] = (found.sha256, found.began_ns)
+        if found.unwritable and settled and self._boot and mount is not None:
+            self._untouched[stamp, mount] = (found.sha256, found.began_ns)
         else:
             self.not_remembered += 1
 
@@ -157,9 +163,9 @@ class KnownFiles:
             if kind == "twin":
                 self._learn_twin(rest[0], rest[1], int(rest[2]))
             elif kind == "untouched" and rest[0] == self._boot:
-                *numbers, hashed_at_ns = map(int, rest[1:-1])
+                *numbers, mount, hashed_at_ns = map(int, rest[1:-1])
                 if self._is_recent(hashed_at_ns):
-                    self._untouched.setdefault(Stamp(*numbers), (rest[-1], hashed_at_ns))
+                    self._untouched.setdefault((Stamp(*numbers), mount), (rest[-1], hashed_at_ns))
 
     def _is_recent(self, hashed_at_ns: int) -> bool:
         return 0 <= time.time_ns() - hashed_at_ns < self._most_age_ns
