@@ -28,6 +28,8 @@ def _memory_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """Let no test remember, or be held to, what was seen in another run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECERT_MEMORY", str(tmp_path_factory.mktemp("memory") / "seen.json"))
+        patch.setenv("RECERT_CACHE_KEY", str(tmp_path_factory.mktemp("state") / "cache.key"))
+        patch.setenv("RECERT_COPIES", str(tmp_path_factory.mktemp("copies")))
         yield
 
 

@@ -22,6 +22,7 @@ from builders import (
     make_rule,
     make_rules,
     make_watch_report,
+    safetensors,
     write_model,
 )
 from recert.certification import (
@@ -46,7 +47,7 @@ from recert.policy import Policy, comparison_policy
 from recert.records import Certificate, EvalReport, Verdict
 
 SECTION = {"transforms": ["merge"], "suites": ["harmful"], "margin": 0.05, "max_distance": 0.1}
-CHILD = {"config.json": b'{"dtype": "bfloat16"}', "model.safetensors": b"merged weights"}
+CHILD = {"config.json": b'{"dtype": "bfloat16"}', "model.safetensors": safetensors(b"merged weights")}
 
 
 def allowing(**changes: Any) -> Policy:

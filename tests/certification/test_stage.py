@@ -268,6 +268,21 @@ def test_what_is_on_disk_must_be_what_was_evaluated(world):
     assert "file-differs: tuned/adapter_model.safetensors" in reasons(world)
 
 
+def test_a_folder_with_code_or_pickles_is_not_certified(world):
+    """
+    A pickle beside the weights, a module, and a configuration that names one are each a no that names the file.
+    """
+    for arm in (world.base_dir, world.tuned_dir):
+        (arm / "adapter_model.bin").write_bytes(b"pickle")
+        (arm / "modeling.py").write_bytes(b"import os")
+        (arm / "tokenizer_config.json").write_bytes(b'{"auto_map": {"AutoTokenizer": "modeling.Mine"}}')
+    said = [why for why in reasons(world).splitlines() if why.startswith("file-kind: ")]
+
+    assert sum("adapter_model.bin" in why for why in said) == 2
+    assert sum("modeling.py: " in why for why in said) == 2
+    assert sum("`auto_map` asks for code" in why for why in said) == 2
+
+
 def test_an_attack_artefact_is_refused_whatever_its_scores(world):
     """
     A marked adapter that was evaluated with its mark and passed is still refused.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import make_arms
+from builders import make_arms, safetensors
 from evaluated import AGREE, aligned, evaluated
 from recert.certification import Envelope, load_key, read_unverified
 from recert.certification.envelope import sign
@@ -214,7 +214,7 @@ def test_a_refusal_in_the_status_list_outlives_its_file(world: Path, run: Run) -
 def test_a_tune_of_a_certified_base_names_its_certificate(world: Path, run: Run) -> None:
     """`certify` takes the base's certificate where it holds, and `verify` asks for it again; another one is a no."""
     shutil.copytree(world / "base", world / "second")
-    (world / "second" / "model.safetensors").write_bytes(b"second tune")
+    (world / "second" / "model.safetensors").write_bytes(safetensors(b"second tune"))
     path = world / "evaluation" / "eval-report.json"
     manifests = {"base": Manifest.of_folder(world / "tuned"), "tuned": Manifest.of_folder(world / "second")}
     report = EvalReport.from_json(path.read_bytes()).model_copy(update=manifests)

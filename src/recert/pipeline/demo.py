@@ -73,7 +73,7 @@ def run_demo(output: Path, *, progress: Progress, draw: Callable[[Path, Story], 
     )
     write_atomic(status_path, status)
     suites = demo_suites()
-    base = LocalModel.load(base_dir, name="aligned base")
+    base = LocalModel.load(base_dir, name="aligned base", copying="keep")
 
     runs: dict[str, Run] = {}
     with GenerationCache(output / "replies.sqlite") as cache:
