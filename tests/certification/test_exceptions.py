@@ -292,7 +292,7 @@ def test_an_exception_ends_by_itself_also_while_the_model_is_served(excepted):
     envelope = excepted.resigned(expires_at=NOW + timedelta(hours=100))
     certificate = excepted.verify(envelope).certificate
     status = issue_status(
-        None, key=excepted.world.keys["status"], trust=excepted.trust, validity_hours=800, now=NOW
+        None, key=excepted.world.keys["status"], trust=excepted.trust, validity_hours=744, now=NOW
     )
     again = {"trust": excepted.trust, "status": status, "policy": excepted.world.policy}
 

@@ -68,7 +68,7 @@ def test_an_expired_certificate_is_refused(world):
     From `expires_at` on the answer is no, and before it yes.
     """
     end = NOW + timedelta(hours=world.policy.certification.validity_hours)
-    status = issue_status(None, key=world.keys["status"], trust=world.trust, validity_hours=8000, now=NOW)
+    status = issue_status(None, key=world.keys["status"], trust=world.trust, validity_hours=744, now=NOW)
 
     assert world.verify(now=end - timedelta(seconds=1), status=status)
     assert world.refusal(now=end, status=status).reason == "expired"
@@ -152,7 +152,7 @@ def test_a_suspension_can_be_lifted(world):
 
     assert world.refusal(status=status).reason == "suspended"
     assert world.verify(status=reinstate(status, serial, **issue)).status_version == 3
-    assert world.verify(status=suspend(world.status, "another", "x", **issue))
+    assert world.verify(status=suspend(world.status, "a" * 32, "x", **issue))
 
 
 @pytest.mark.parametrize(
