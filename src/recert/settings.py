@@ -52,6 +52,19 @@ def memory_file() -> str:
     return os.environ.get("RECERT_MEMORY", "")
 
 
+def issued_file() -> Path:
+    """
+    Return the file of what status lists and logs were signed here: `RECERT_ISSUED`, or one in the user's state folder.
+
+    That is `~/.local/state/recert/issued.json`. There is no way to issue without one.
+    """
+    given = os.environ.get("RECERT_ISSUED", "")
+    if given:
+        return Path(given).expanduser()
+    root = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(root) if root else Path.home() / ".local" / "state") / "recert" / "issued.json"
+
+
 def data_dir() -> Path | None:
     """Return the folder with local copies of public prompt sets: `RECERT_DATA`, or None."""
     given = os.environ.get("RECERT_DATA", "")

@@ -31,6 +31,7 @@ from recert.records import StatusEntry, WatchOutcome
 from recert.records.certificate import STATUS_PAYLOAD_TYPE
 
 LATER = NOW + timedelta(hours=12)
+A, B = "a" * 32, "b" * 32
 
 
 def issuing(world: Any, **changes: Any) -> dict[str, Any]:
@@ -64,13 +65,13 @@ def test_each_list_is_one_version_up_and_keeps_what_was_said(world):
     """
     Issuing again keeps every entry, and a suspension does not replace a revocation.
     """
-    first = revoke(world.status, "a", "x", **issuing(world))
-    second = suspend(first, "a", "y", **issuing(world))
-    third = issue_status(suspend(second, "b", "z", **issuing(world)), **issuing(world, validity_hours=48))
+    first = revoke(world.status, A, "x", **issuing(world))
+    second = suspend(first, A, "y", **issuing(world))
+    third = issue_status(suspend(second, B, "z", **issuing(world)), **issuing(world, validity_hours=48))
     status = read_status(third, trust=world.trust, now=NOW)
 
     assert status.version == 5
-    assert {e.serial: e.status for e in status.entries} == {"a": "revoked", "b": "suspended"}
+    assert {e.serial: e.status for e in status.entries} == {A: "revoked", B: "suspended"}
     assert status.expires_at == NOW + timedelta(hours=48)
 
 
@@ -82,12 +83,12 @@ def test_a_list_is_built_on_a_trusted_one_only(world, tmp_path):
     forged = issue_status(None, **issuing(world, key=stranger))
 
     with pytest.raises(VerificationError) as caught:
-        revoke(forged, "a", "x", **issuing(world))
+        revoke(forged, A, "x", **issuing(world))
     assert caught.value.reason == "status-untrusted"
     with pytest.raises(SigningKeyError):
-        revoke(world.status, "a", "x", **issuing(world, key=world.keys["evaluator"]))
+        revoke(world.status, A, "x", **issuing(world, key=world.keys["evaluator"]))
     with pytest.raises(InputError, match="not suspended"):
-        reinstate(world.status, "a", **issuing(world))
+        reinstate(world.status, A, **issuing(world))
 
 
 def test_an_evaluator_cannot_lift_a_suspension(world):

@@ -155,7 +155,7 @@ def test_a_suspension_can_be_lifted(world):
 
     assert world.refusal(status=status).reason == "suspended"
     assert world.verify(status=reinstate(status, serial, **issue)).status_version == 3
-    assert world.verify(status=suspend(world.status, "another", "x", **issue))
+    assert world.verify(status=suspend(world.status, "a" * 32, "x", **issue))
 
 
 @pytest.mark.parametrize(

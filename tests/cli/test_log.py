@@ -194,7 +194,7 @@ def test_revocations_are_logged_and_a_list_that_is_set_back_is_refused(desk: Des
     old = (at / "status.json").read_bytes()
     issuing = ("--key", at / "keys/status.pem", "--trust", at / "keys", "--log", log)
     issued = desk("status", at / "status.json", *issuing)
-    other = desk("revoke", "f" * 32, "--reason", "x", "--status", at / "status.json", *issuing)
+    other = desk("revoke", "f" * 32, "--unknown", "--reason", "x", "--status", at / "status.json", *issuing)
     first = desk.verify()
     write_atomic(at / "newest.json", (at / "status.json").read_bytes())
     write_atomic(at / "status.json", old)

@@ -231,7 +231,7 @@ def test_a_tune_of_a_certified_base_names_its_certificate(world: Path, run: Run)
     held = run(world, f"{verify} {first}")
     itself = run(world, f"{verify} --base-certificate out.json --base-policy policy.toml")
     serial = read_unverified((world / "certificate.json").read_bytes()).serial
-    run(world, COMMANDS["revoke"].replace("0123", serial))
+    run(world, COMMANDS["revoke"].replace("certificate.json", serial))
     ended = run(world, verify)
 
     assert (no_trust.code, drafted.code, signed.code, held.code) == (2, 0, 0, 0), held.err

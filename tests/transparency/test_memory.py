@@ -44,7 +44,7 @@ def test_a_status_list_that_was_set_back_is_refused(world: World) -> None:
     """What was revoked stays so for whoever saw the list; the newer list goes on with the same id."""
     assert world.status is not None
     newer = revoke(
-        world.status, "a", "x", key=world.keys["status"], trust=world.trust, validity_hours=24, now=NOW
+        world.status, "a" * 32, "x", key=world.keys["status"], trust=world.trust, validity_hours=24, now=NOW
     )
     memory = world.verify(status=newer).memory
     ids = {StatusList.from_json(Envelope.from_json(data).payload).list_id for data in (world.status, newer)}

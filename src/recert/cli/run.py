@@ -124,13 +124,18 @@ def run(
 def _renewed_status(listed: Path, signers: Signers, bounds: Policy, log: Path | None) -> bytes:
     """The status list in its file, signed anew, and in a log before, where there is one."""
     from recert.certification import issue_status
+    from recert.certification.issued import hold_memory
     from recert.store.files import read_bytes
 
-    status = issue_status(
-        read_bytes(listed, "status list") if listed.exists() else None,
-        key=signers.status,
-        trust=signers.trust,
-        validity_hours=bounds.certification.status_validity_hours,
-    )
-    write_logged(listed, status, log)
+    with hold_memory() as memory:
+        memory.require_apart(listed.absolute().parent)
+        status = issue_status(
+            read_bytes(listed, "status list") if listed.exists() else None,
+            key=signers.status,
+            trust=signers.trust,
+            validity_hours=bounds.certification.status_validity_hours,
+            policy=bounds,
+            memory=memory,
+        )
+        write_logged(listed, status, log)
     return status
