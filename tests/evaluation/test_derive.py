@@ -543,3 +543,13 @@ def test_it_takes_no_torch_and_no_two_seconds(tmp_path: Path) -> None:
     assert float(done.stdout) * 5000 / lines < 2.0, (done.stdout, lines)
     assert time.process_time() > 0
     assert isinstance(bounds, Policy)
+
+
+def test_the_report_names_templates_where_engines_show_them() -> None:
+    """The digest of each arm's chat template, of those whose engine shows it; none where neither does."""
+    tuned = model("same")
+    tuned.template_sha256 = "a" * 64
+
+    assert run(tuned).report.templates == {"tuned": "a" * 64}
+    assert GOOD.report.templates is None
+    assert GOOD.report.suite_sizes == {"harmful": 120, "ordinary": 120}

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recert.digest import sha256_bytes
 from recert.errors import InputError, ModelError
 from recert.models.batching import batches, rows_at_once
 from recert.models.local import LocalModel, is_adapter
 from recert.models.local_weights import Weights
 from recert.models.protocol import Sampling
 from recert.records import Manifest, chat
-from tiny_models import make_adapter, make_base
+from tiny_models import TEMPLATE, make_adapter, make_base
 
 pytestmark = pytest.mark.xdist_group("torch")
 SAMPLING = Sampling(max_new_tokens=12)
@@ -283,3 +284,14 @@ def test_a_folder_that_is_swapped_during_the_load_is_another_model_throughout(
 
     assert loaded.manifest == Manifest.of_folder(bad)
     assert loaded.fingerprint() == expected[bad] != expected[good]
+
+
+def test_a_model_names_the_template_that_it_is_asked_with(base_dir: Path, adapter_dir: Path) -> None:
+    """The digest is of the base's chat template, for an adapter too, whatever template lies in the adapter's folder."""
+    other = adapter_dir.parent / "templated"
+    shutil.copytree(adapter_dir, other)
+    (other / "chat_template.jinja").write_text("{{ messages }}")
+    base = LocalModel.load(base_dir)
+
+    assert base.template_sha256 == sha256_bytes(TEMPLATE.encode())
+    assert base.with_adapter(other).template_sha256 == base.template_sha256
