@@ -71,11 +71,9 @@ def approve(
         trust=trusted,
         refusals=known,
     )
-    signer = load_signer(key, signer_command)
-    folder = refusals_path(certificate, refusals)
+    signer, folder = load_signer(key, signer_command), refusals_path(certificate, refusals)
     draw(sheet, title="You are about to sign" if refuse is None else "You refuse")
-    if trusted is not None:
-        say_unsafe(trusted)
+    say_unsafe(trusted)
     if as_json:
         data(sheet)
     if refuse is not None:
