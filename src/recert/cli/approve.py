@@ -79,8 +79,7 @@ def approve(
     )
     folder = refusals_path(certificate, refusals)
     draw(sheet, title="You are about to sign" if refuse is None else "You refuse")
-    if trusted is not None:
-        say_unsafe(trusted)
+    say_unsafe(trusted)
     if as_json:
         data(sheet)
     if refuse is not None:
