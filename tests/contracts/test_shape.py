@@ -35,18 +35,6 @@ def test_half_of_the_files_are_at_most_150_lines() -> None:
     assert statistics.median(n for p in FILES if (n := _lines(p)) > 0) <= 150
 
 
-def test_no_function_is_longer_than_80_lines() -> None:
-    """A function fits on a screen or two: at most 80 lines, docstring included."""
-    too_long = [
-        f"{path.relative_to(SOURCE)}:{f.lineno} {f.name}"
-        for path in FILES
-        for f in _functions(path)
-        if (f.end_lineno or f.lineno) - f.lineno + 1 > 80
-    ]
-
-    assert too_long == []
-
-
 def test_file_names_say_what_is_in_them() -> None:
     """No file or folder is named utils, helpers, common, core, base or manager, nor a part of its name."""
     vague = [
