@@ -38,6 +38,7 @@ from recert.records import (
     Hyperparameters,
     InputDistribution,
     JudgeNote,
+    RootChange,
     RuleException,
     SignoffSheet,
     Verdict,
@@ -100,6 +101,7 @@ CHANGED: dict[str, Any] = {
     "lineage": ("2" * 32,),
     "watch_report_sha256": OTHER_SHA,
     "base_certificate": BaseCertificate(serial="3" * 32, certificate_sha256=OTHER_SHA),
+    "from_root": (RootChange(rule_id="harm", condition="plain", high=0.12, links=2),),
     "exceptions": (
         RuleException(
             rule_id="harm",

@@ -300,6 +300,9 @@ def _people(certificate: Certificate) -> Iterator[Line]:
     yield "roles asked for", _counts(certificate.required_roles)
     base = certificate.base_certificate
     yield "base's certificate", f"{base.serial} sha256:{base.certificate_sha256}" if base else "none named"
+    for one in certificate.from_root or ():
+        about = f"{one.rule_id}{f' of {one.category}' if one.category else ''}, {one.condition}"
+        yield "since the first base", f"{about}: up to {one.high:+.3f} after {one.links} tunes"
     yield "supersedes", certificate.supersedes or "none"
     yield "carries on", ", ".join(certificate.lineage) or "none"
     yield "certified at", f"{certificate.certified_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from recert.certification.ancestry import CertifiedBase, why_not_from
+from recert.certification.ancestry import CertifiedBase, from_root, why_beyond_root, why_not_from
 from recert.certification.artefact import attack_mark
 from recert.certification.carry_over import CarriedFrom, why_not_carried_over
 from recert.certification.chain import why_not_compared, why_not_decided, why_not_linked, why_not_on_disk
 from recert.certification.clock import moment
 from recert.certification.content import draft, required_roles
+from recert.certification.decision import deciding_results
 from recert.certification.envelope import Envelope, sign
 from recert.certification.exceptions import ExceptionRequest, Terms, counting, draft_exceptions
 from recert.certification.folders import hash_both
@@ -32,6 +33,7 @@ from recert.records import (
     Certificate,
     EvalReport,
     InputDistribution,
+    RootChange,
     ScreenReport,
     StressReport,
     TuneReport,
@@ -83,17 +85,14 @@ def certify(
 
     Args:
         eval_report, policy: the evaluation; the policy to certify under, which must have decided the evaluation.
-        base_dir, tuned_dir: folders of both models.
-        evidence_sha256, signer: digest of the evidence bundle; the evaluator's key.
+        base_dir, tuned_dir, evidence_sha256, signer: both folders; digest of the evidence bundle; the evaluator's key.
         approvers: public keys of everyone else who must sign, each with one role.
         trainer_key_id: who trained; where the policy wants evaluator and trainer apart, None means no.
         tune_report, screen_report: how it was tuned, None when elsewhere; how the rows were screened.
         stress_report, attack_report: of the base; of attackers. Where the policy wants one, None means no.
-        supersedes: serial of an earlier certificate of the same model.
+        supersedes, inputs: serial of an earlier certificate of the same model; how controls score expected requests.
         exceptions: rules whose results that are no pass are accepted, by a risk owner among those who sign.
-        certified_base: the base's own certificate, where it has one; `read_certified_base` reads it.
-        carried_from: what shows that evidence which the report carries over counts.
-        inputs: how controls score expected requests; it decides nothing.
+        certified_base, carried_from: the base's own certificate; what shows that evidence that is carried over counts.
         now: the time; the present by default.
 
     Raises:
@@ -104,6 +103,7 @@ def certify(
     base, tuned = hash_both(base_dir, tuned_dir)
     terms = Terms(policy, approvals, trainer_key_id, eval_report.trigger_search, at)
     excepted, reasons = draft_exceptions(exceptions, eval_report, terms)
+    sums = _sums(eval_report, certified_base)
     reasons += [
         *why_not_decided(eval_report, policy, stress_report, counting(excepted, terms), attack_report),
         *_why_not_alike(eval_report, policy),
@@ -111,6 +111,7 @@ def certify(
         *why_not_signed(policy, approvals, trainer_key_id),
         *_why_unfit((signer.public, *approvers), at, base_dir, tuned_dir),
         *why_not_from(certified_base, base),
+        *why_beyond_root(sums, policy, exceptions=counting(excepted, terms)),
         *why_not_carried_over(eval_report, policy, carried_from, tuned_dir),
         *why_not_on_disk(eval_report, {"base": base, "tuned": tuned}),
     ]
@@ -132,12 +133,19 @@ def certify(
         inputs=inputs,
         now=at,
     )
+    certificate = certificate.model_copy(update={"from_root": sums})
     return CertifyDecision(certified=True, reasons=(), envelope=signed(certificate, signer))
 
 
 def _why_not_alike(report: EvalReport, policy: Policy) -> list[str]:
     """Why both arms were not what they claim to be, or not asked alike."""
     return [*why_not_compared(report), *why_not_heard_alike(report, policy)]
+
+
+def _sums(report: EvalReport, base: CertifiedBase | None) -> tuple[RootChange, ...] | None:
+    """How far the model can be from the first base of its chain."""
+    deciding = deciding_results(report.rules, report.required_controls)
+    return from_root(deciding, base.certificate if base else None)
 
 
 def _why_unfit(keys: Sequence[PublicKey], at: datetime, base_dir: Path, tuned_dir: Path) -> list[str]:
