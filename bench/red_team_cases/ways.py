@@ -11,7 +11,7 @@ def _nothing(desk: Desk) -> None:
     """Nothing is needed."""
 
 
-def _policy_words(desk: Desk) -> str:
+def policy_words(desk: Desk) -> str:
     own = desk.folder / "policy.toml"
     return f"--policy {'policy.toml' if own.exists() else desk.world.policy_name}"
 
@@ -22,7 +22,7 @@ def verify_files(desk: Desk) -> Answer:
     if not path.exists():
         path.write_bytes(desk.envelope)
     return desk.run(
-        f"verify out.json {desk.model_words} --trust keys --status status.json {_policy_words(desk)}"
+        f"verify out.json {desk.model_words} --trust keys --status status.json {policy_words(desk)}"
     )
 
 
@@ -36,7 +36,7 @@ def issue(desk: Desk) -> Answer:
     )
     answer = desk.run(
         f"certify {model}/evaluation {desk.model_words} --key keys/evaluator.pem --approver keys/approver.pub "
-        f"--trust keys --status status.json --output out.json {_policy_words(desk)}{reports}"
+        f"--trust keys --status status.json --output out.json {policy_words(desk)}{reports}"
     )
     return sign(desk) if answer.yes else answer
 
@@ -45,7 +45,7 @@ def sign(desk: Desk) -> Answer:
     """Let the honest approver sign the draft in `out.json`, with the evidence, and anybody verify it."""
     answer = desk.run(
         f"approve out.json --key keys/approver.pem --trust keys --evidence {desk.model}/evaluation --yes "
-        f"{_policy_words(desk)}"
+        f"{policy_words(desk)}"
     )
     return verify_files(desk) if answer.yes else answer
 
