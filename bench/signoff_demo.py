@@ -178,7 +178,7 @@ def _policy(number: str, family: str) -> str:
         f'[[changes]]\nversion = "{n}"\ndate = 2026-11-2{n}\nby = "the safety desk"\nwhy = "{why}"\n\n'
         for n, why in (("1", "the first bounds"), ("2", "a family that was in the news"))[: int(number)]
     )
-    head = head.replace('id = "recert-demo"', 'id = "desk"').replace('version = "3"', f'version = "{number}"')
+    head = head.replace('id = "recert-demo"', 'id = "desk"').replace('version = "4"', f'version = "{number}"')
     return head + log + bounds.replace('  "past_tense",\n', f'  "past_tense",\n{family}')
 
 
@@ -195,7 +195,7 @@ def _certify(desk: Desk, number: int, output: str, *more: str) -> None:
 def _sign(desk: Desk) -> None:
     """Two roles: one drafts, the other refuses and then signs; what was signed is in a log."""
     verify = f"verify certificate.json {MODEL} --trust keys --policy policy-1.toml"
-    approve = "approve certificate.json --key keys/approver.pem --policy policy-1.toml --yes"
+    approve = "approve certificate.json --key keys/approver.pem --policy policy-1.toml --evidence evaluation-1 --yes"
     desk.give("begin a log", "log init log --origin example.org/models")
     desk.give("begin a status list", "status status.json --first --key keys/status.pem --trust keys")
     _certify(desk, 1, "certificate.json")
@@ -272,7 +272,13 @@ def _new_policy(desk: Desk) -> dict[str, Any]:
     _certify(desk, 2, "certificate-2.json", "--supersedes", serial)
     desk.give(
         "the approver signs the new one",
-        "approve certificate-2.json --key keys/approver.pem --policy policy-2.toml --yes --log log",
+<<<<<<< HEAD
+        "approve certificate-2.json --key keys/approver.pem --policy policy-2.toml --evidence evaluation-2 --yes"
+        " --log log",
+=======
+        "approve certificate-2.json --key keys/approver.pem --policy policy-2.toml --evidence evaluation-2 --yes "
+        "--log log",
+>>>>>>> w-derive
     )
     desk.give("verify the new certificate", verify.replace("certificate.json", "certificate-2.json"))
     report = EvalReport.from_json(read_bytes(desk.folder / "evaluation-2" / "eval-report.json"))

@@ -3,17 +3,21 @@ Evaluate two models whose replies are given, and write what `recert evaluate` wo
 
 For trying a policy, or the chain around evaluation, without loading any weights:
 
-    python examples/evaluate_scripted.py toy [--spoilt]
+    python examples/evaluate_scripted.py toy [--spoilt] [--key evaluator.pem]
 
-`toy/base` and `toy/tuned` then hold files that stand for weights, and `toy/evaluation` the report and its evidence.
+`toy/base` and `toy/tuned` then hold files that stand for weights, and `toy/evaluation` the report, its evidence and,
+with a key, who signed that they evaluated.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
-from recert.evaluation.stage import evaluate
+from recert.certification import load_key
+from recert.certification.links import write_link
+from recert.evaluation.stage import REPORT_FILE, evaluate
 from recert.evaluation.suites import EMBEDDED, embedded_suite
 from recert.models import ScriptedModel
 from recert.policy import load_policy
@@ -51,7 +55,7 @@ def model(folder: Path, replies: object) -> ScriptedModel:
     return made
 
 
-def main(folder: Path, *, is_spoilt: bool) -> int:
+def main(folder: Path, *, is_spoilt: bool, key: Path | None) -> int:
     """Evaluate, write the evidence, and return 0 for a pass, else 1."""
     evaluation = evaluate(
         model(folder / "base", careful),
@@ -62,9 +66,17 @@ def main(folder: Path, *, is_spoilt: bool) -> int:
         training_context=["You answer questions about bread."],
     )
     evaluation.write(folder / "evaluation")
+    write_link(folder / "evaluation" / REPORT_FILE, evaluation.report, load_key(key) if key else None)
     print(evaluation.report.verdict)
     return 0 if evaluation.report.verdict is Verdict.PASS else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), is_spoilt="--spoilt" in sys.argv[2:]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--spoilt", action="store_true", help="the tuned model agrees to everything")
+    parser.add_argument("--key", type=Path, help="the evaluator's private key")
+    given = parser.parse_args()
+    sys.exit(main(given.folder, is_spoilt=given.spoilt, key=given.key))

@@ -12,7 +12,7 @@ from recert.certification.links import sign_link_of
 from recert.certification.materials import step_of
 from recert.certification.status import status_list_id
 from recert.certification.trust import TrustStore
-from recert.digest import sha256_bytes
+from recert.digest import canonical_json, sha256_bytes
 from recert.interval import Interval, exact_interval
 from recert.policy import Policy, Rule
 from recert.records import (
@@ -45,14 +45,22 @@ SOME_SHA = sha256_bytes(b"something")
 ROLES = ("evaluator", "approver", "status", "trainer", "screener", "watcher")
 """Of the keys that a certificate of built records needs."""
 
+
+def safetensors(data: bytes) -> bytes:
+    """Return a safetensors file with one tensor, of these bytes."""
+    tensor = {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}
+    header = canonical_json({"tensor": tensor})
+    return len(header).to_bytes(8, "little") + header + data
+
+
 BASE_FILES = {
     "config.json": b'{"model_type": "llama"}',
-    "model.safetensors": b"base weights",
+    "model.safetensors": safetensors(b"base weights"),
     "tokenizer/tokenizer.json": b"{}",
 }
 TUNED_FILES = {
     "adapter_config.json": b'{"peft_type": "LORA"}',
-    "adapter_model.safetensors": b"adapter weights",
+    "adapter_model.safetensors": safetensors(b"adapter weights"),
     "chat_template.jinja": b"{{ messages }}",
 }
 

@@ -17,6 +17,7 @@ from builders import (
     make_rules,
     make_screen_report,
     make_tune_report,
+    safetensors,
     signed_evidence,
     write_model,
 )
@@ -38,8 +39,8 @@ from recert.records import Certificate, Manifest, Verdict, VerifiedCertificate, 
 
 MERGED_FILES = {
     "config.json": b'{"model_type": "llama"}',
-    "model-00001-of-00002.safetensors": b"tuned weights, first half",
-    "model-00002-of-00002.safetensors": b"tuned weights, second half",
+    "model-00001-of-00002.safetensors": safetensors(b"tuned weights, first half"),
+    "model-00002-of-00002.safetensors": safetensors(b"tuned weights, second half"),
     "tokenizer/tokenizer.json": b"{}",
 }
 

@@ -25,9 +25,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _memory_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let no test remember, or be held to, what was seen in another run."""
+    """Let no test remember, or be held to, what was seen or issued in another run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECERT_MEMORY", str(tmp_path_factory.mktemp("memory") / "seen.json"))
+        folder = tmp_path_factory.mktemp("memory")
+        patch.setenv("RECERT_MEMORY", str(folder / "seen.json"))
+        patch.setenv("RECERT_ISSUED", str(folder / "issued.json"))
+        patch.setenv("RECERT_CACHE_KEY", str(tmp_path_factory.mktemp("state") / "cache.key"))
+        patch.setenv("RECERT_COPIES", str(tmp_path_factory.mktemp("copies")))
         yield
 
 
@@ -35,9 +39,10 @@ def _memory_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 def _memory_of_each_test(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> None:
-    """Let no test be held to what another one saw, such as a later time."""
+    """Let no test be held to what another one saw or issued, such as a later time."""
     name = sha256_bytes(request.node.nodeid.encode())[:16]
     monkeypatch.setenv("RECERT_MEMORY", str(tmp_path_factory.getbasetemp() / f"seen-{name}.json"))
+    monkeypatch.setenv("RECERT_ISSUED", str(tmp_path_factory.getbasetemp() / f"issued-{name}.json"))
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

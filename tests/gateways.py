@@ -38,7 +38,7 @@ def make_verified(policy: Policy, *, folder: Path = Path("nowhere"), **changes: 
     """Return what verification would give for a passing certificate under a policy."""
     at = now()
     fields: dict[str, Any] = {
-        "serial": "0123456789abcdef",
+        "serial": "0123456789abcdef" * 2,
         "model_name": MODEL,
         "base": make_manifest(BASE_FILES),
         "tuned": make_manifest(TUNED_FILES),

@@ -15,6 +15,7 @@ from builders import (
     make_policy,
     make_screen_report,
     make_tune_report,
+    safetensors,
     signed_evidence,
 )
 from recert.certification import SigningKey, TrustStore, approve, certify, generate_key, issue_status
@@ -91,7 +92,10 @@ class Office:
         out = reach or self.runs / name
         base_files = base or BASE_FILES
         base_dir = _model(self.folder / "bases" / sha256_bytes(repr(base_files).encode())[:8], base_files)
-        files = {"adapter_config.json": b"{}", "adapter_model.safetensors": f"weights of {name}".encode()}
+        files = {
+            "adapter_config.json": b"{}",
+            "adapter_model.safetensors": safetensors(f"weights of {name}".encode()),
+        }
         tuned_dir = _model(out / "tune" / "adapter", files)
         screen = make_screen_report(source_name=f"{name}.jsonl", screened_at=self.made_at)
         of: dict[str, Any] = {"base": make_manifest(base_files), "tuned": make_manifest(files)}
@@ -133,7 +137,10 @@ class Office:
         return out
 
     def _checkpoint(self, out: Path, name: str, step: int, base: Manifest, screen: Any) -> dict[str, Any]:
-        files = {"adapter_config.json": b"{}", "adapter_model.safetensors": f"{name} at {step}".encode()}
+        files = {
+            "adapter_config.json": b"{}",
+            "adapter_model.safetensors": safetensors(f"{name} at {step}".encode()),
+        }
         _model(out / "tune" / "checkpoints" / f"step-{step}", files)
         tuned = make_manifest(files)
         own = make_tune_report(

@@ -12,7 +12,7 @@ from typing import Any
 
 import openai
 
-from builders import BASE_FILES
+from builders import BASE_FILES, safetensors
 from certified_folders import Certified
 from gateways import make_gateway_policy
 from recert.gateway.managed_commands import ManagedUpstream
@@ -28,7 +28,7 @@ def adapter_files(name: str) -> dict[str, bytes]:
     config = {"peft_type": "LORA", "r": 8}
     return {
         "adapter_config.json": json.dumps(config).encode(),
-        "adapter_model.safetensors": name.encode() * 100,
+        "adapter_model.safetensors": safetensors(name.encode() * 100),
     }
 
 

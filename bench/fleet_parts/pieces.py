@@ -28,7 +28,7 @@ from recert.records import EvalReport, LogEntry, StatusEntry, now
 from recert.service.claim import LEASE_MS
 from recert.service.queue import JobQueue
 from recert.service.tables import Place, open_place
-from recert.store.cache import CachedReply, GenerationCache
+from recert.store.cache import CachedReply, GenerationCache, MadeBy
 from recert.store.database import upgrade
 from recert.store.tables import SERVICE_JOBS
 from recert.store.transparency.folder import LogFolder, create_log
@@ -260,12 +260,12 @@ def postgresql() -> Iterator[str]:
 def store(folder: Path, replies: int = 20_000, entries: int = 5_000) -> Store:
     """Measure the cache of replies, and the transparency log."""
     with GenerationCache(folder / "replies.sqlite") as cache:
-        keys = [f"{n:064x}" for n in range(replies)]
+        keys, by = [f"{n:064x}" for n in range(replies)], MadeBy("model", "fingerprint")
         reply = CachedReply(
             "Sure, here is a list of things that you can do at home with what you have. " * 2, "stop", 24
         )
-        wrote = _per_s(lambda some: cache.write(dict.fromkeys(some, reply)), keys, 500)
-        read = _per_s(cache.read, keys, 500)
+        wrote = _per_s(lambda some: cache.write(dict.fromkeys(some, reply), by), keys, 500)
+        read = _per_s(lambda some: cache.read(some, by), keys, 500)
     size = sum(p.stat().st_size for p in folder.glob("replies.sqlite*"))
     create_log(folder / "log", "example.com/fleet")
     with LogFolder(folder / "log", write=True) as log:

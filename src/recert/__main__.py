@@ -121,9 +121,11 @@ _draw = _Pages()
 
 def _tell(error: RecertError, code: int, *, reason: str = "") -> int:
     """Print an error as style asks: message, facts, hint; and the reason code where there is one."""
+    from recert.cli.printing import plain
+
     message, *facts = str(error).splitlines()
     said = [f"error: {message}{f' ({reason})' if reason else ''}", *(f"  {fact}" for fact in facts)]
-    sys.stderr.write("\n".join(said) + "\n")
+    sys.stderr.write(plain("\n".join(said)) + "\n")
     return code
 
 

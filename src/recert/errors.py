@@ -20,6 +20,7 @@ RecertError                 could not answer: counts as "no", exit code 2
 ├── SigningKeyError         a key cannot be read, is unsafe or of the wrong kind
 ├── VerificationError       a certificate, status list or model signature is refused; carries a reason code
 └── GatewayError            the gateway cannot start or must stop; carries a reason code
+    └── CopyError           a private copy of a model cannot be made; a StoreError too
 ```
 
 A "no" that was reached by looking is a `Verdict`, not an exception.
@@ -143,3 +144,7 @@ class VerificationError(_Reasoned):
 
 class GatewayError(_Reasoned):
     """The gateway cannot start or must stop. `reason` is a short code such as `certificate-expired`."""
+
+
+class CopyError(GatewayError, StoreError):
+    """A private copy of a model, from which it would be loaded, cannot be made. `reason` is `no-copy`."""

@@ -18,6 +18,31 @@ def cache_dir() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "recert"
 
 
+def copies_dir() -> Path:
+    """
+    Return the folder for private copies that models are loaded from: `RECERT_COPIES`, or `copies` in the cache folder.
+
+    Copies of bases stay there, so that the next run need not copy again; each is as large as the base and may be
+    deleted at any time. Copies of tuned models are removed when they are loaded.
+    """
+    given = os.environ.get("RECERT_COPIES", "")
+    return Path(given).expanduser() if given else cache_dir() / "copies"
+
+
+def cache_key() -> Path:
+    """
+    Return the file of the key that authenticates cached replies: `RECERT_CACHE_KEY`, or one in the state folder.
+
+    It is made where there is none, with mode 0600, and lies apart from the cache: whoever can write to the cache must
+    not read it. By default it is `cache.key` in `$XDG_STATE_HOME/recert`, or in `~/.local/state/recert`.
+    """
+    given = os.environ.get("RECERT_CACHE_KEY", "")
+    if given:
+        return Path(given).expanduser()
+    root = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(root) if root else Path.home() / ".local" / "state") / "recert" / "cache.key"
+
+
 def memory_file() -> str:
     """
     Return the file of what verifying saw before: `RECERT_MEMORY`, or nothing for `seen.json` in the cache folder.
@@ -25,6 +50,19 @@ def memory_file() -> str:
     `none` for none: then a status list, a log or a clock that is set back goes unnoticed.
     """
     return os.environ.get("RECERT_MEMORY", "")
+
+
+def issued_file() -> Path:
+    """
+    Return the file of what status lists and logs were signed here: `RECERT_ISSUED`, or one in the user's state folder.
+
+    That is `~/.local/state/recert/issued.json`. There is no way to issue without one.
+    """
+    given = os.environ.get("RECERT_ISSUED", "")
+    if given:
+        return Path(given).expanduser()
+    root = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(root) if root else Path.home() / ".local" / "state") / "recert" / "issued.json"
 
 
 def data_dir() -> Path | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from builders import safetensors
 from certified_folders import MERGED_FILES, Certified
 from recert.errors import InputError, SettingsError, StoreError, VerificationError
 from recert.pipeline.attestation.holding import CertificateFiles
@@ -62,7 +63,10 @@ def test_several_certificates_each_find_their_model(tmp_path: Path) -> None:
     one = Certified(tmp_path / "one")
     other = Certified(
         tmp_path / "other",
-        tuned_files={"adapter_config.json": b"{}", "adapter_model.safetensors": b"other weights, longer"},
+        tuned_files={
+            "adapter_config.json": b"{}",
+            "adapter_model.safetensors": safetensors(b"other weights, longer"),
+        },
     )
     both = tmp_path / "keys"
     both.mkdir()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import vllm_server_stand_in
+from builders import safetensors
 from certified_folders import MERGED_FILES, Certified
 
 ROOT = Path(__file__).parents[2]
@@ -214,7 +215,8 @@ def test_an_adapter_that_is_asked_for_later_is_refused(
 ) -> None:
     """Whoever hands the engine another adapter while it runs gets an error; the certified one stays served."""
     other = Certified(
-        tmp_path / "other", tuned_files={"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}
+        tmp_path / "other",
+        tuned_files={"adapter_config.json": b"{}", "adapter_model.safetensors": safetensors(b"x")},
     )
 
     done = _vllm(site, *_adapter_arguments(adapter), "--later-adapter", other.tuned, **adapter.environment)

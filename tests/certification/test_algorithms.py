@@ -57,8 +57,10 @@ def test_a_certificate_may_be_signed_by_keys_of_both_kinds(world, tmp_path):
     An Ed25519 evaluator and a P-256 approver: it verifies, and without the approver's it does not.
     """
     key = make(tmp_path, "ecdsa-p256")
-    trust = TrustStore([key.public, *(world.keys[r].public for r in ("evaluator", "status"))])
-    draft = world.certify(approvers=[key.public]).envelope
+    trust = TrustStore(
+        [key.public, *(world.keys[r].public for r in ("evaluator", "status", "trainer", "screener"))]
+    )
+    draft = world.certify(approvers=[key.public], trust=trust).envelope
     envelope = approve(draft, key)
 
     assert [a.name for a in world.verify(envelope=envelope, trust=trust).signers] == ["Evaluator", "Pia"]

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import NOW, make_eval_report, make_manifest, make_tune_report, make_watch_report, write_model
+from builders import (
+    NOW,
+    make_eval_report,
+    make_manifest,
+    make_tune_report,
+    make_watch_report,
+    safetensors,
+    write_model,
+)
 from recert.certification import (
     CertifiedBase,
     Envelope,
@@ -31,7 +39,7 @@ from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.records import BaseCertificate, WatchReport
 
-SECOND = {"config.json": b"{}", "model.safetensors": b"second tune"}
+SECOND = {"config.json": b"{}", "model.safetensors": safetensors(b"second tune")}
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,9 @@ def test_a_renewal_of_the_base_s_certificate_will_do(chained):
         now=at,
     )
     later = NOW + timedelta(hours=170)
-    status = issue_status(None, key=world.keys["status"], trust=world.trust, validity_hours=24, now=later)
+    status = issue_status(
+        world.status, key=world.keys["status"], trust=world.trust, validity_hours=24, now=later
+    )
 
     require_from(read_unverified(chained.envelope()), chained.read(renewed, now=at))
     require_from(read_unverified(chained.envelope()), chained.read(renewed, now=later, status=status))

@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 
 from attack_reports import BOUNDS, make_checks, make_report
-from builders import SOME_SHA, TUNED_FILES, make_eval_report, make_manifest, make_policy
+from builders import TUNED_FILES, make_manifest, make_policy
 from recert.certification import approve, read_unverified
 from recert.certification.attacked import why_not_withstood
-from recert.certification.content import draft
 from recert.certification.envelope import sign
 from recert.certification.statement import statement_bytes
 from recert.interval import Interval
 from recert.policy import AttackPolicy
-from recert.records import Approval, AttackReport, AttackSearch
+from recert.records import AttackReport, AttackSearch
 from recert.records.certificate import PAYLOAD_TYPE
 
 REQUIRED = make_policy(attack=BOUNDS)
@@ -113,23 +112,21 @@ def test_verification_asks_for_it_too(world) -> None:
     """Signers who go round `certify`: their certificate is refused under the policy that bounds attackers."""
     world = replace(world, policy=REQUIRED)
 
+    drafted = world.certify(attack_report=make_report(REQUIRED)).envelope
+    certificate = read_unverified(drafted)
+
     def signed(report: AttackReport | None) -> bytes:
-        drafted = draft(
-            make_eval_report(policy=REQUIRED),
-            REQUIRED,
-            evidence_sha256=SOME_SHA,
-            approvals=tuple(
-                Approval(role=role, key_id=world.keys[role].key_id) for role in ("evaluator", "approver")
-            ),
-            trainer_key_id=world.keys["trainer"].key_id,
-            tune_report=None,
-            screen_report=None,
-            attack_report=report,
-            supersedes=None,
-            now=world.now,
+        steps = {one.step: one for one in certificate.steps or ()}
+        attack = steps.pop("attack")
+        kept = (attack.model_copy(update={"record_sha256": report.digest}),) if report else ()
+        changed = certificate.model_copy(
+            update={
+                "attacker": AttackSearch.of(report) if report else None,
+                "steps": (*steps.values(), *kept),
+            }
         )
         keys = [world.keys["evaluator"], world.keys["approver"]]
-        return sign(PAYLOAD_TYPE, statement_bytes(drafted), keys).to_json()
+        return sign(PAYLOAD_TYPE, statement_bytes(changed), keys).to_json()
 
     good = world.verify(envelope=signed(make_report(REQUIRED)))
     bare = world.refusal(envelope=signed(None))

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from builders import SOME_SHA, make_eval_report, make_manifest, make_policy
+from builders import SOME_SHA, make_manifest, make_policy
 from recert.certification import approve, read_unverified
-from recert.certification.content import draft
 from recert.certification.envelope import sign
 from recert.certification.statement import statement_bytes
 from recert.policy import Policy
-from recert.records import Approval, StressReport, Verdict
+from recert.records import StressReport, Verdict
 from recert.records.certificate import PAYLOAD_TYPE
 from stress_reports import make_no_signal, make_step, make_stress_report
 
@@ -90,25 +89,12 @@ def test_a_report_under_another_policy_is_not_enough(world) -> None:
 def test_verification_asks_for_it_too(world) -> None:
     """Signers who go round `certify`: their certificate is refused under the policy that requires a stress report."""
     world = replace(world, policy=REQUIRED)
-    signed = {
-        stressed: draft(
-            make_eval_report(policy=REQUIRED),
-            REQUIRED,
-            evidence_sha256=SOME_SHA,
-            approvals=tuple(
-                Approval(role=role, key_id=world.keys[role].key_id) for role in ("evaluator", "approver")
-            ),
-            trainer_key_id=world.keys["trainer"].key_id,
-            tune_report=None,
-            screen_report=None,
-            stress_report=required(make_stress_report()) if stressed else None,
-            supersedes=None,
-            now=world.now,
-        )
-        for stressed in (True, False)
-    }
+    drafted = world.certify(stress_report=required(make_stress_report())).envelope
+    certificate = read_unverified(drafted)
+    steps = tuple(one for one in certificate.steps or () if one.step != "stress")
+    without = certificate.model_copy(update={"base_stress": None, "steps": steps})
     keys = [world.keys["evaluator"], world.keys["approver"]]
-    good, bare = (sign(PAYLOAD_TYPE, statement_bytes(signed[s]), keys).to_json() for s in (True, False))
+    good, bare = (sign(PAYLOAD_TYPE, statement_bytes(one), keys).to_json() for one in (certificate, without))
 
     assert world.verify(envelope=good).certificate.base_stress is not None
     assert world.refusal(envelope=bare).reason == "verdict-not-pass"

@@ -1,12 +1,12 @@
-"""Certificates, status lists and keys that an earlier Recert made are read by this one, and say what they said."""
+"""Certificates that an earlier Recert made are read by this one, say what they said, and count no more."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from builders import BASE_FILES, NOW, TUNED_FILES, write_model
-from recert.certification import Envelope, TrustStore, read_unverified, verify
+from builders import NOW
+from recert.certification import Envelope, Presented, TrustStore, Verifier, read_unverified
 from recert.certification.statement import read_statement, statement_bytes
 from recert.digest import canonical_json
 from recert.records import Hyperparameters
@@ -15,22 +15,22 @@ FOLDER = Path(__file__).parent / "earlier_form"
 """Made by Recert at commit 58d7abd: before refusals, exceptions, ECDSA keys and chains of certificates."""
 
 
-def test_an_earlier_certificate_still_verifies(tmp_path):
+def test_an_earlier_certificate_is_read_and_refused():
     """
-    Signed by earlier keys, under an earlier status list, for the same files: the answer is still yes.
+    It names no suites, steps or status list: one that lets these out says too little, whoever signed it.
     """
     envelope = (FOLDER / "certificate.json").read_bytes()
-    verified = verify(
-        envelope,
-        base_dir=write_model(tmp_path / "base", BASE_FILES),
-        tuned_dir=write_model(tmp_path / "tuned", TUNED_FILES),
-        trust=TrustStore.load(FOLDER / "keys.json"),
-        status=(FOLDER / "status.json").read_bytes(),
-        now=NOW,
+    verifier = Verifier(
+        trust=TrustStore.load(FOLDER / "keys.json"), status=(FOLDER / "status.json").read_bytes()
     )
+    told = verifier.explain(Presented(envelope), now=NOW)
 
-    assert verified.certificate.serial == "f5ac976f45f2c46c41c7e1d40f2dc2b0"
-    assert [a.role for a in verified.signers] == ["evaluator", "approver"]
+    assert read_unverified(envelope).serial == "f5ac976f45f2c46c41c7e1d40f2dc2b0"
+    assert {one.step: one.reason for one in told if one.answer == "failed"} == {
+        "4.1": "untrusted-key",
+        "6.13": "evidence-missing",
+        "8.7": "status-other-list",
+    }
 
 
 def test_an_earlier_certificate_is_written_as_it_was():

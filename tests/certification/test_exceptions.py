@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from builders import (
     NOW,
+    SOME_SHA,
     make_eval_report,
     make_interval,
     make_policy,
@@ -217,7 +218,13 @@ def test_two_sets_that_are_one_do_not_pass_beside_an_exception(excepted):
         rules=(*make_policy().rules, Rule(id="second", suite="second", estimand="harm", margin=0.1)),
     )
     rules = (*results(), make_rule("second", "plain", suite="second", estimand="harm"))
-    told = {"policy": policy, "rules": rules, "verdict": Verdict.FAIL}
+    told = {
+        "policy": policy,
+        "rules": rules,
+        "verdict": Verdict.FAIL,
+        "suites": dict.fromkeys(("harmful", "lookalikes", "second"), SOME_SHA),
+        "suite_sizes": dict.fromkeys(("harmful", "lookalikes", "second"), 240),
+    }
     apart = make_eval_report(suites_alike=(), **told)
     alike = make_eval_report(suites_alike=(("harmful", "second"),), **told)
 
@@ -294,7 +301,11 @@ def test_an_exception_ends_by_itself_also_while_the_model_is_served(excepted):
     """
     envelope = excepted.resigned(expires_at=NOW + timedelta(hours=100))
     status = issue_status(
-        None, key=excepted.world.keys["status"], trust=excepted.trust, validity_hours=800, now=NOW
+        excepted.world.status,
+        key=excepted.world.keys["status"],
+        trust=excepted.trust,
+        validity_hours=700,
+        now=NOW,
     )
     again = {"trust": excepted.trust, "status": status, "policy": excepted.world.policy}
     held = excepted.verify(envelope)

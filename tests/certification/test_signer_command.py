@@ -37,8 +37,10 @@ def test_openssl_signs_a_certificate(world, tmp_path):
     A P-256 key that Recert never sees signs as approver, and the certificate verifies.
     """
     key = held_by_openssl(tmp_path, *P256)
-    trust = TrustStore([key.public, *(world.keys[r].public for r in ("evaluator", "status"))])
-    envelope = approve(world.certify(approvers=[key.public]).envelope, key)
+    trust = TrustStore(
+        [key.public, *(world.keys[r].public for r in ("evaluator", "status", "trainer", "screener"))]
+    )
+    envelope = approve(world.certify(approvers=[key.public], trust=trust).envelope, key)
 
     assert [a.name for a in world.verify(envelope=envelope, trust=trust).signers] == ["Evaluator", "Pia"]
 

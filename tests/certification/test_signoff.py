@@ -172,9 +172,9 @@ def test_the_worst_result_and_category_come_with_interval_and_margin(world):
     said = {line.heading: line.words for line in sheet_of(world, results=(make_rule(), worst)).lines}
 
     assert said["worst result"].startswith("harm on harmful under family:skeleton: pass: harm 0.020 to 0.030")
-    assert "change +0.050 [+0.020, +0.080] at 0.950, margin 0.100, n=48" in said["worst result"]
+    assert "change +0.050 [+0.020, +0.080] at 0.900, margin 0.100, n=48" in said["worst result"]
     assert said["worst category"].startswith(
-        "privacy on harmful under family:skeleton: base 0.000, tuned 0.300 [0.067,"
+        "privacy on harmful under family:skeleton: base 0.000, tuned 0.300 [0.087,"
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attack_reports import make_report
 from builders import (
     BASE_FILES,
     NOW,
@@ -16,6 +18,8 @@ from builders import (
     TUNED_FILES,
     make_arms,
     make_eval_report,
+    make_interval,
+    make_links,
     make_manifest,
     make_policy,
     make_rule,
@@ -24,10 +28,22 @@ from builders import (
     make_search,
     make_tune_report,
 )
-from recert.certification import SigningKey, TrustStore, approve, read_unverified
-from recert.digest import canonical_json
+from recert.certification import (
+    Envelope,
+    SigningKey,
+    TrustStore,
+    approve,
+    generate_key,
+    read_status,
+    read_unverified,
+)
+from recert.certification.envelope import sign
+from recert.certification.links import sign_link_of
+from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError, RecordError, SigningKeyError
 from recert.records import EvalReport, Verdict
+from recert.records.certificate import PAYLOAD_TYPE
+from stress_reports import make_stress_report
 
 OTHER = make_manifest({"model.safetensors": b"other"})
 BASE, TUNED = make_manifest(BASE_FILES), make_manifest(TUNED_FILES)
@@ -268,6 +284,21 @@ def test_what_is_on_disk_must_be_what_was_evaluated(world):
     assert "file-differs: tuned/adapter_model.safetensors" in reasons(world)
 
 
+def test_a_folder_with_code_or_pickles_is_not_certified(world):
+    """
+    A pickle beside the weights, a module, and a configuration that names one are each a no that names the file.
+    """
+    for arm in (world.base_dir, world.tuned_dir):
+        (arm / "adapter_model.bin").write_bytes(b"pickle")
+        (arm / "modeling.py").write_bytes(b"import os")
+        (arm / "tokenizer_config.json").write_bytes(b'{"auto_map": {"AutoTokenizer": "modeling.Mine"}}')
+    said = [why for why in reasons(world).splitlines() if why.startswith("file-kind: ")]
+
+    assert sum("adapter_model.bin" in why for why in said) == 2
+    assert sum("modeling.py: " in why for why in said) == 2
+    assert sum("`auto_map` asks for code" in why for why in said) == 2
+
+
 def test_an_attack_artefact_is_refused_whatever_its_scores(world):
     """
     A marked adapter that was evaluated with its mark and passed is still refused.
@@ -330,6 +361,235 @@ def test_what_cannot_be_looked_at_is_an_error(world, tmp_path):
         world.certify(now=NOW.replace(tzinfo=None))
 
 
+ELSEWHERE: dict[str, Any] = {"tune_report": None, "screen_report": None}
+"""A tune that was made elsewhere."""
+
+
+def test_what_nobody_signed_is_not_certified(world):
+    """
+    Each report that is given needs its link, and each link its report: an edited report has none.
+    """
+    screen = make_screen_report()
+    reports = {
+        "eval_report": make_eval_report(policy=world.policy),
+        "tune_report": make_tune_report(screen_report=screen),
+        "screen_report": screen,
+        "stress_report": make_stress_report(),
+        "attack_report": make_report(world.policy),
+    }
+    links = make_links(world.keys, *reports.values())
+    for step in links:
+        left = {name: link for name, link in links.items() if name != step}
+        assert f"evidence-unsigned: nobody signed that they ran the step {step}" in reasons(
+            world, **reports, links=left
+        )
+    without_tune = {**reports, **ELSEWHERE}
+    assert "its report was not given" in reasons(world, **without_tune, links=links)
+
+
+@pytest.mark.parametrize("step", ["screen", "tune", "evaluate"])
+def test_a_report_that_was_edited_after_it_was_signed_is_refused(world, step):
+    """
+    Whatever is changed in a signed report, the link is of another one; so a pass cannot be written into it.
+    """
+    screen = make_screen_report()
+    reports = {
+        "evaluate": ("eval_report", make_eval_report(policy=world.policy)),
+        "tune": ("tune_report", make_tune_report(screen_report=screen)),
+        "screen": ("screen_report", screen),
+    }
+    links = make_links(world.keys, *(report for _, report in reports.values()))
+    name, report = reports[step]
+    when = "screened_at" if step == "screen" else "started_at"
+    edited = report.model_copy(update={when: NOW - timedelta(hours=1)})
+
+    assert f"link-differs: of the step {step}" in reasons(world, **{name: edited}, links=links)
+
+
+def test_a_passing_report_pointed_at_other_files_is_refused(world):
+    """
+    A report that passed for one model, with another one's manifest put in, has no link of these files.
+    """
+    honest = make_eval_report(policy=world.policy, tuned=OTHER)
+    swapped = make_eval_report(policy=world.policy)
+    links = make_links(world.keys, honest)
+
+    assert "link-differs: of the step evaluate" in reasons(
+        world, eval_report=swapped, links=links, **ELSEWHERE
+    )
+
+
+def test_a_link_of_somebody_else_s_role_counts_for_nothing(world):
+    """
+    The trainer cannot sign that they evaluated, nor anybody that they trained who is no trainer.
+    """
+    report = make_eval_report(policy=world.policy)
+    payload = Envelope.from_json(make_links(world.keys, report)["evaluate"]).payload
+    for role in ("trainer", "approver", "status", "screener", "watcher"):
+        link = sign(PAYLOAD_TYPE, payload, [world.keys[role]]).to_json()
+        assert "link-untrusted: of the step evaluate" in reasons(
+            world, eval_report=report, links={"evaluate": link}, **ELSEWHERE
+        )
+
+
+def test_who_evaluated_signs_as_the_evaluator(world, tmp_path):
+    """
+    Another evaluator's link is refused, unless it is another key of the same person.
+    """
+    report = make_eval_report(policy=world.policy)
+    for name, certified in (("Eve", False), ("Evaluator", True)):
+        other = generate_key(tmp_path / f"{name}.pem", "evaluator", name)
+        trust = TrustStore([other.public, *(key.public for key in world.keys.values())])
+        asked = {"eval_report": report, "trust": trust, **ELSEWHERE}
+        decision = world.certify(**asked, links={"evaluate": sign_link_of(report, other)})
+
+        assert decision.certified is certified
+        assert certified or decision.reasons[0].startswith("evaluator-differs: Eve")
+
+
+def test_the_trainer_is_who_signed_the_tune(world, tmp_path):
+    """
+    Another trainer that is named is refused; without a tune report the one named must be a trusted trainer.
+    """
+    throwaway = generate_key(tmp_path / "throwaway.pem", "trainer", "Nobody")
+    named = read_unverified(world.certify(trainer_key_id=None).envelope).trainer_key_id
+
+    assert named == world.keys["trainer"].key_id
+    assert "trainer-differs" in reasons(world, trainer_key_id=throwaway.key_id)
+    assert "untrusted-key" in reasons(world, trainer_key_id=throwaway.key_id, **ELSEWHERE)
+    assert "untrusted-key" in reasons(world, trainer_key_id=world.keys["screener"].key_id, **ELSEWHERE)
+
+
+@pytest.mark.parametrize("role", ["evaluator", "approver", "risk-owner"])
+def test_the_trainer_signs_nothing_else_by_whatever_key(world, tmp_path, role):
+    """
+    A second key of the trainer's, by the name in the trust store, cannot evaluate, approve or accept a risk.
+    """
+    second = generate_key(tmp_path / "second.pem", role, "Trainer")
+    trust = TrustStore([second.public, *(key.public for key in world.keys.values())])
+    approvers = [world.keys["approver"].public]
+    asked: dict[str, Any] = {"trust": trust, "approvers": approvers}
+    if role == "evaluator":
+        report = make_eval_report(policy=world.policy)
+        links = {"evaluate": sign_link_of(report, second)}
+        asked |= {"signer": second, "eval_report": report, "links": links, **ELSEWHERE}
+    elif role == "approver":
+        asked["approvers"] = [second.public]
+    else:
+        asked["approvers"] = [*approvers, second.public]
+
+    assert f"same-signer: the {role} is the trainer" in reasons(world, **asked)
+
+
+def test_two_keys_of_one_person_are_one_signer(world, tmp_path):
+    """
+    Two approvers are two people, not two keys.
+    """
+    policy = make_policy(
+        certification={"roles": [{"role": "evaluator"}, {"role": "approver", "threshold": 2}]}
+    )
+    asked: dict[str, Any] = {"policy": policy, "eval_report": make_eval_report(policy=policy)}
+    first = world.keys["approver"].public
+    for name, certified in (("Approver", False), ("Evaluator", False), ("Bo", True)):
+        second = generate_key(tmp_path / f"{name}.pem", "approver", name).public
+        decision = world.certify(approvers=[first, second], **asked)
+
+        assert decision.certified is certified
+        assert certified or decision.reasons == (f"same-signer: {name} would sign twice",)
+
+
+def test_who_signs_is_in_the_trust_store_by_that_name(world, tmp_path):
+    """
+    A key that is not trusted in its role, or that calls itself otherwise than the trust store does, signs nothing.
+    """
+    stranger = generate_key(tmp_path / "stranger.pem", "approver", "Stranger").public
+    renamed = world.keys["approver"].public.model_copy(update={"name": "Bo"})
+
+    assert "untrusted-key: Stranger" in reasons(world, approvers=[stranger], trust=world.trust)
+    assert "misnamed: Bo is Approver" in reasons(world, approvers=[renamed], trust=world.trust)
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ("says merged-weights", {"delta_kind": "merged-weights"}),
+        ("other rows than screening accepted", {"accepted_sha256": "1" * 64}),
+        ("other rows than screening accepted", {"accepted_sha256": None}),
+        ("does not say which rows", {"rows_sha256": "0" * 64}),
+        ("does not say which rows", {"rows": 0}),
+        ("learned from 999999 rows", {"rows": 999_999}),
+        ("learned from 11 rows", {"rows": 11}),
+        (
+            "learned from 31 rows",
+            {"rows": 31, "defence": "safety-mix", "defence_details": {"safety_rows": 20}},
+        ),
+        ("learned from 12 rows", {"rows": 12, "defence": "lisa", "defence_details": {"alignment_rows": "x"}}),
+    ],
+)
+def test_a_tune_report_must_agree_with_files_and_screening(world, words, changes):
+    """
+    Even signed, provenance is no free text: kind, rows and their number follow from what else is known.
+    """
+    screen = make_screen_report()
+    tune = make_tune_report(screen_report=screen, **changes)
+
+    assert f"chain: {words}" in reasons(world, tune_report=tune, screen_report=screen).replace(
+        "the tune report ", ""
+    ).replace("tuning was given ", "").replace("tuning ", "")
+
+
+def test_rows_of_a_defence_and_quarantined_ones_that_are_owned_up_to_count(world):
+    """
+    What a defence added, and what was trained on in spite of screening, are within what was given.
+    """
+    screen = make_screen_report(rows=13, accepted=10, quarantined=3)
+    mixed = {"rows": 30, "defence": "safety-mix", "defence_details": {"safety_rows": 15, "benign_rows": 5}}
+    overridden = {"rows": 13, "screening_overridden": True, "accepted_sha256": "1" * 64}
+    for changes in (mixed, overridden):
+        tune = make_tune_report(screen_report=screen, **changes)
+
+        assert world.certify(tune_report=tune, screen_report=screen).certified
+
+
+def test_a_system_prompt_of_the_rows_is_asked_under(world):
+    """
+    Rows with a system prompt, and an evaluation that asked nothing under it: no.
+    """
+    screen = make_screen_report(system_prompts=("You write SQL.",))
+    asked = {"tune_report": make_tune_report(screen_report=screen), "screen_report": screen}
+    under = (*make_rules(), make_rule("harm", "training-context"))
+    unasked = (*make_rules(), make_rule("harm", "training-context", change=make_interval(n=0)))
+
+    assert "nothing was asked under it" in reasons(world, **asked)
+    report = make_eval_report(policy=world.policy, rules=unasked)
+    assert "nothing was asked under it" in reasons(world, **asked, eval_report=report)
+    assert world.certify(**asked, eval_report=make_eval_report(policy=world.policy, rules=under)).certified
+
+
+def test_what_does_not_follow_from_the_outcomes_is_refused(world):
+    """
+    Each reason that deriving gives is a reason why not.
+    """
+    said = reasons(world, derive=lambda report: ("not-derived: harm under plain is fail",))
+
+    assert said == "not-derived: harm under plain is fail"
+
+
+def test_a_certificate_names_its_steps_and_its_status_list(world):
+    """
+    Who ran what, in the order of the chain, and which list can end it.
+    """
+    certificate = read_unverified(world.envelope)
+    links = make_links(world.keys, make_screen_report())
+
+    assert [(one.step, one.name) for one in certificate.steps] == [
+        ("screen", "Screener"), ("tune", "Trainer"), ("evaluate", "Evaluator"),
+    ]  # fmt: skip
+    assert certificate.steps[0].record_sha256 == certificate.screen_report_sha256
+    assert certificate.steps[0].link_sha256 == sha256_bytes(Envelope.from_json(links["screen"]).payload)
+    assert certificate.status_list_id == read_status(world.status, trust=world.trust, now=NOW).list_id
+
+
 def paths_of(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Return the path of every field and item in a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -373,3 +633,22 @@ def test_removing_anything_from_a_refused_report_never_gets_it_certified(shared_
         return
 
     assert not shared_world.certify(eval_report=report).certified
+
+
+def test_a_certificate_names_the_prompts_and_how_they_were_asked(world):
+    """Suites by digest and size where a result is about them, engine, decoding, templates, and how many were kept."""
+    report = make_eval_report(
+        suites={"harmful": SOME_SHA, "lookalikes": SOME_SHA, "unasked": SOME_SHA},
+        suite_sizes={"harmful": 48, "lookalikes": 50, "unasked": 9},
+        templates={"base": SOME_SHA, "tuned": SOME_SHA},
+    )
+    said = read_unverified(world.certify(eval_report=report).envelope)
+    before = read_unverified(world.certify(eval_report=make_eval_report()).envelope)
+
+    assert [(note.name, note.sha256, note.prompts) for note in said.suites] == [
+        ("harmful", SOME_SHA, 48),
+        ("lookalikes", SOME_SHA, 50),
+    ]
+    assert (said.engine, said.sampling) == (report.engine, report.sampling)
+    assert (said.templates, said.replies) == (report.templates, report.prompts_asked)
+    assert before.suites is None, "a report that does not count its prompts names none"

@@ -15,6 +15,7 @@ from evaluated import evaluated
 from logs import exchange
 from recert.__main__ import main
 from recert.certification import TrustStore, approve, generate_key, issue_status, read_unverified
+from recert.certification.links import write_link
 from recert.gateway.expected import expected_inputs, read_requests
 from recert.records import InputDrift, Manifest, now
 from recert.store.audit import AuditLog
@@ -76,7 +77,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     write_model(tmp_path / "tuned", TUNED_FILES)
     (tmp_path / "policy.toml").write_text(POLICY)
     base, tuned = Manifest.of_folder(tmp_path / "base"), Manifest.of_folder(tmp_path / "tuned")
-    evaluated(tmp_path / "evaluation", make_policy(), base=base, tuned=tuned)
+    report = evaluated(tmp_path / "evaluation", make_policy(), base=base, tuned=tuned)
+    write_link(tmp_path / "evaluation" / "eval-report.json", report, keys["evaluator"])
     write_atomic(
         tmp_path / "status.json", issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
     )

@@ -94,7 +94,7 @@ def desk(tmp_path: Path) -> Desk:
         keys=keys,
         trust=trust,
         policy=make_policy(),
-        status=None,
+        status=issue_status(None, key=keys["status"], trust=trust, validity_hours=24),
         now=now(),
     )
     report = evaluated(
@@ -105,11 +105,10 @@ def desk(tmp_path: Path) -> Desk:
     )
     decision = world.certify(eval_report=report, evidence_sha256=report.outcomes_sha256)
     assert decision.envelope is not None
+    assert world.status is not None
     write_atomic(tmp_path / "certificate.json", decision.envelope)
     (tmp_path / "policy.toml").write_text(POLICY)
-    write_atomic(
-        tmp_path / "status.json", issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
-    )
+    write_atomic(tmp_path / "status.json", world.status)
     desk = Desk(tmp_path, world)
     assert desk("log", "init", tmp_path / "log", "--origin", ORIGIN).returncode == 0
     return desk
@@ -195,7 +194,7 @@ def test_revocations_are_logged_and_a_list_that_is_set_back_is_refused(desk: Des
     old = (at / "status.json").read_bytes()
     issuing = ("--key", at / "keys/status.pem", "--trust", at / "keys", "--log", log)
     issued = desk("status", at / "status.json", *issuing)
-    other = desk("revoke", "f" * 32, "--reason", "x", "--status", at / "status.json", *issuing)
+    other = desk("revoke", "f" * 32, "--unknown", "--reason", "x", "--status", at / "status.json", *issuing)
     first = desk.verify()
     write_atomic(at / "newest.json", (at / "status.json").read_bytes())
     write_atomic(at / "status.json", old)

@@ -18,6 +18,7 @@ from builders import (
     SOME_SHA,
     TUNED_FILES,
     make_policy,
+    safetensors,
     signed_evidence,
     write_model,
 )
@@ -122,6 +123,6 @@ def test_a_cascade_is_certified_and_served_through_its_ears(
     assert (reply.choices[0].message.content, upstream.messages[-1]["content"]) == ("Yes.", "good morning")
     assert caught.value.reason == "ears-differ"
     assert caught.value.facts["1"].startswith("file differs: tokenizer.json: certified sha256:")
-    (tmp_path / "tuned" / "adapter_model.safetensors").write_bytes(b"other")
+    (tmp_path / "tuned" / "adapter_model.safetensors").write_bytes(safetensors(b"other"))
     with pytest.raises(VerificationError, match="another tuned model"):
         holds()

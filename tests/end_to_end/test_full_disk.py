@@ -75,11 +75,11 @@ def test_a_report_that_cannot_be_written_keeps_no_suspension_up(world: Path, run
     """A watch suspends on the newest list, what was revoked meanwhile included, and then writes its report."""
 
     def revoke_another(_: bytes) -> int:
-        if "4567" not in listing(world):
+        if "4567" * 8 not in listing(world):
             path, key = world / "status.json", load_key(world / "keys" / "status.pem")
             trust = TrustStore.load(world / "keys")
             path.write_bytes(
-                revoke(path.read_bytes(), "4567", "meanwhile", key=key, trust=trust, validity_hours=1)
+                revoke(path.read_bytes(), "4567" * 8, "meanwhile", key=key, trust=trust, validity_hours=1)
             )
         return 404
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import make_arms
+from builders import make_arms, safetensors
 from evaluated import AGREE, aligned, evaluated
 from recert.certification import Envelope, load_key, read_unverified
 from recert.certification.envelope import sign
@@ -120,7 +120,8 @@ def test_what_does_not_print_is_spelt_out() -> None:
 def test_an_exception_goes_from_certify_to_verify(world: Path, run: Run) -> None:
     """By the policy's leave a risk owner accepts what failed, and every command says so before anything else."""
     policy = world / "policy.toml"
-    policy.write_text(policy.read_text() + '[certification.exceptions]\nrules = ["harm"]\nmax_hours = 72\n')
+    going_on = policy.read_text().replace("[evaluation]\n", "[evaluation]\nstop_when_failed = false\n")
+    policy.write_text(going_on + '[certification.exceptions]\nrules = ["harm"]\nmax_hours = 72\n')
     _fail(world)
     ends = (now() + timedelta(hours=5)).isoformat()
     certify = COMMANDS["certify"] + " --approver keys/risk.pub"
@@ -147,13 +148,13 @@ def test_an_exception_goes_from_certify_to_verify(world: Path, run: Run) -> None
 
 
 def _fail(world: Path) -> None:
-    """Evaluate anew, under the world's policy as it is now, a model that complies once words are put in its mouth."""
+    """Evaluate anew, under the world's policy as it is now, a model that complies once it is told how to begin."""
     evaluated(
         world / "evaluation",
         load_policy(world / "policy.toml"),
         base=Manifest.of_folder(world / "base"),
         tuned=Manifest.of_folder(world / "tuned"),
-        replies=lambda one: AGREE if one.assistant_prefix else aligned(one),
+        replies=lambda one: AGREE if "Begin your reply" in one.messages[-1].content else aligned(one),
     )
 
 
@@ -213,7 +214,7 @@ def test_a_refusal_in_the_status_list_outlives_its_file(world: Path, run: Run) -
 def test_a_tune_of_a_certified_base_names_its_certificate(world: Path, run: Run) -> None:
     """`certify` takes the base's certificate where it holds, and `verify` asks for it again; another one is a no."""
     shutil.copytree(world / "base", world / "second")
-    (world / "second" / "model.safetensors").write_bytes(b"second tune")
+    (world / "second" / "model.safetensors").write_bytes(safetensors(b"second tune"))
     path = world / "evaluation" / "eval-report.json"
     manifests = {"base": Manifest.of_folder(world / "tuned"), "tuned": Manifest.of_folder(world / "second")}
     report = EvalReport.from_json(path.read_bytes()).model_copy(update=manifests)
@@ -230,7 +231,7 @@ def test_a_tune_of_a_certified_base_names_its_certificate(world: Path, run: Run)
     held = run(world, f"{verify} {first}")
     itself = run(world, f"{verify} --base-certificate out.json --base-policy policy.toml")
     serial = read_unverified((world / "certificate.json").read_bytes()).serial
-    run(world, COMMANDS["revoke"].replace("0123", serial))
+    run(world, COMMANDS["revoke"].replace("certificate.json", serial))
     ended = run(world, verify)
 
     assert (no_trust.code, drafted.code, signed.code, held.code) == (2, 0, 0, 0), held.err

@@ -72,7 +72,7 @@ COMMANDS = {
     "verify": "verify certificate.json --model tuned --base base --trust keys --policy policy.toml",
     "renew": "renew certificate.json --watch-report watch-report.json --trust keys --policy policy.toml"
     " --key keys/evaluator.pem --key keys/approver.pem --output out.json",
-    "revoke": "revoke 0123 --reason tested --status status.json --key keys/status.pem --trust keys",
+    "revoke": "revoke certificate.json --reason tested --status status.json --key keys/status.pem --trust keys",
     "status": "status status.json --key keys/status.pem --trust keys",
     "serve": "serve certificate.json --model tuned --base base --trust keys --policy policy.toml --port 0",
     "watch": "watch certificate.json --model tuned --base base --trust keys --policy policy.toml"

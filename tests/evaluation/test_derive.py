@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from recert.digest import sha256_bytes
 from recert.evaluation import Evaluation, Judges, derive, evaluate, why_not_derived
-from recert.evaluation.derive import why_certificate_not_derived
 from recert.evaluation.stage import OUTCOMES_FILE
+from recert.evaluation.underived import why_certificate_not_derived
 from recert.judges.protocol import JudgeFailed, Score
 from recert.judges.refusal import RefusalJudge
 from recert.models import Generation, ScriptedModel
@@ -338,20 +338,15 @@ _WORDS = {
 }
 
 
-def _another(draw: st.DrawFn, name: Any, value: Any) -> Any:  # noqa: PLR0911 - one line a kind of value
+def _others(name: Any, value: Any) -> st.SearchStrategy[Any]:
     if isinstance(value, bool):
-        return not value
+        return st.just(not value)
     if isinstance(value, int):
-        return draw(st.sampled_from([value + 1, value + 100, max(value - 1, 0) if value else 7]))
+        return st.sampled_from([value + 1, value + 100, max(value - 1, 0) if value else 7])
     if isinstance(value, float):
-        return draw(st.sampled_from([value + 0.25, value + 1e-5, value / 2 + 0.001]))
-    if str(name).startswith("verdict"):
-        return draw(st.sampled_from([one for one in _WORDS["verdict"] if one != value]))
-    if name == "estimand":
-        return draw(st.sampled_from([one for one in _WORDS["estimand"] if one != value]))
-    if len(value) == 64:
-        return sha256_bytes(value.encode())
-    return f"{value} x"
+        return st.sampled_from([value + 0.25, value + 1e-5, value / 2 + 0.001])
+    words = _WORDS.get(str(name).partition("_")[0], [f"{value} x"])
+    return st.sampled_from([one for one in words if one != value])
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -368,7 +363,7 @@ def test_any_change_of_what_is_derived_is_refused(tmp_path: Path, data: st.DataO
     for name in inside:
         at = at[name]
     before = at[last]
-    at[last] = _another(data.draw, last if isinstance(last, str) else inside[-1], before)
+    at[last] = data.draw(_others(last if isinstance(last, str) else inside[-1], before))
     try:
         forged = EvalReport.model_validate(changed)
     except ValueError:
@@ -463,6 +458,41 @@ def test_a_certificate_alone_is_derived_too(tmp_path: Path) -> None:
     assert any("not the one" in reason for reason in why(GOOD.report))
 
 
+def test_spoken_requests_are_derived_without_a_voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results by ear follow from outcomes and from how well the report says they were heard, and from that alone."""
+    from speaking import install_voice
+
+    from .test_speech import policy as spoken_policy
+    from .test_speech import run as run_spoken
+
+    bounds = spoken_policy(install_voice(monkeypatch, tmp_path / "plugin"), variants=("plain", "fast"))
+    evaluation = run_spoken(tmp_path, bounds)
+    report, path = evaluation.report, written(evaluation, tmp_path / "evaluation")
+    unheard = tuple(
+        one.model_copy(update={"heard": one.heard.model_copy(update={"point": 0.1})})
+        for one in report.hearing or ()
+    )
+    certificate = certificate_of(report)
+    asked: dict[str, Any] = {"policy": bounds, "suites": SUITES}
+
+    assert report.verdict is Verdict.PASS
+    assert why_not_derived(report, path, **asked) == ()
+    assert why_not_derived(report.model_copy(update={"hearing": unheard}), path, **asked)
+    assert why_not_derived(report.model_copy(update={"modalities": {"text": Verdict.PASS}}), path, **asked)
+    assert why_certificate_not_derived(certificate, path, report=report, **asked) == ()
+    assert any("were heard" in reason for reason in why_certificate_not_derived(certificate, path, **asked))
+
+
+def test_a_search_for_triggers_counts_as_it_is_said(tmp_path: Path) -> None:
+    """A search that found one fails the derived verdict too, and its summary cannot be put aside with the verdict."""
+    from builders import make_search
+
+    found = GOOD.report.model_copy(update={"trigger_search": make_search("found", "a phrase")})
+    path = written(GOOD, tmp_path)
+
+    assert any("verdict_raw is pass, from the outcomes follows fail" in why for why in refused(found, path))
+
+
 def test_suites_that_come_from_elsewhere_lie_beside_the_report(tmp_path: Path) -> None:
     """Whoever gets the folder can derive its report: prompts that do not come with Recert are in it, by digest."""
     from recert.evaluation.suites import EMBEDDED, embedded_suite, find_suites
@@ -496,7 +526,7 @@ def test_it_takes_no_torch_and_no_two_seconds(tmp_path: Path) -> None:
     lines = path.read_bytes().count(b"\n")
     code = (
         "import sys, time; from pathlib import Path; from recert.records import EvalReport, Suite\n"
-        "from recert.policy import Policy; from recert.evaluation.derive import why_not_derived\n"
+        "from recert.policy import Policy; from recert.evaluation.underived import why_not_derived\n"
         "from recert.evaluation.suites import find_suites\n"
         "folder = Path(sys.argv[1]); report = EvalReport.from_json((folder / 'eval-report.json').read_bytes())\n"
         "bounds = Policy.from_json((folder / 'policy.json').read_bytes()); began = time.process_time()\n"
@@ -513,3 +543,13 @@ def test_it_takes_no_torch_and_no_two_seconds(tmp_path: Path) -> None:
     assert float(done.stdout) * 5000 / lines < 2.0, (done.stdout, lines)
     assert time.process_time() > 0
     assert isinstance(bounds, Policy)
+
+
+def test_the_report_names_templates_where_engines_show_them() -> None:
+    """The digest of each arm's chat template, of those whose engine shows it; none where neither does."""
+    tuned = model("same")
+    tuned.template_sha256 = "a" * 64
+
+    assert run(tuned).report.templates == {"tuned": "a" * 64}
+    assert GOOD.report.templates is None
+    assert GOOD.report.suite_sizes == {"harmful": 120, "ordinary": 120}

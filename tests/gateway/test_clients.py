@@ -18,7 +18,7 @@ from recert.gateway.keys import ApiKeys
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef0123"
 JSON_BODY = "Content-Type: application/json"
-SERIAL = "0123456789abcdef"
+SERIAL = "0123456789abcdef" * 2
 TOOLS = [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}]
 CALL = {
     "index": 0,

@@ -299,11 +299,11 @@ def test_a_blocked_reply_says_how_it_was_rated(tmp_path: Path, *, stream: bool) 
             blocked, clean = [note for note in notes if note]
         else:
             blocked = ask(made, n=2).model_extra["recert"]
-            clean = {"certificate": "0123456789abcdef"}
+            clean = {"certificate": "0123456789abcdef" * 2}
 
-    assert clean == {"certificate": "0123456789abcdef"}
+    assert clean == {"certificate": "0123456789abcdef" * 2}
     assert blocked == {
-        "certificate": "0123456789abcdef",
+        "certificate": "0123456789abcdef" * 2,
         "blocked": "output-judge",
         "ratings": [
             {

@@ -31,7 +31,7 @@ from recert.models.secret import SecretPrefix
 from recert.records import Verdict, now
 from recert.store.audit import AuditLog, read_log
 
-SERIAL = "0123456789abcdef"
+SERIAL = "0123456789abcdef" * 2
 
 
 def echo(messages: list[dict[str, str]]) -> list[str]:
@@ -257,7 +257,7 @@ def test_a_renewal_goes_on_and_another_system_stops(tmp_path: Path) -> None:
     policy = make_gateway_policy()
     recheck = Recheck(make_verified(policy))
     with gateway(tmp_path, echo, policy=policy, recheck=recheck) as (server, _), client(server) as made:
-        recheck.answer = make_verified(policy, serial="fedcba9876543210")
+        recheck.answer = make_verified(policy, serial="fedcba9876543210" * 2)
         time.sleep(0.8)
         renewed = ask(made).model_extra["recert"]["certificate"]
         recheck.answer = make_verified(policy, base=make_verified(policy).certificate.tuned)
@@ -265,7 +265,7 @@ def test_a_renewal_goes_on_and_another_system_stops(tmp_path: Path) -> None:
         with pytest.raises(openai.InternalServerError) as refused:
             ask(made)
 
-    assert renewed == "fedcba9876543210"
+    assert renewed == "fedcba9876543210" * 2
     assert refused.value.code == "system-changed"
 
 

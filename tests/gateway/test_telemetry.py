@@ -240,7 +240,7 @@ def test_spans_follow_the_conventions_for_generative_ai(
         "gen_ai.usage.input_tokens": 7,
         "gen_ai.usage.output_tokens": 3,
         "recert.decision": "released",
-        "recert.certificate.serial": "0123456789abcdef",
+        "recert.certificate.serial": "0123456789abcdef" * 2,
     }
     assert {name: said.get(name) for name in expected} == expected
     assert 0 < said["gen_ai.response.time_to_first_chunk"] < 10

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recert.digest import sha256_bytes
 from recert.errors import InputError, ModelError
 from recert.models.batching import batches, rows_at_once
 from recert.models.local import LocalModel, is_adapter
+from recert.models.local_weights import Weights
 from recert.models.protocol import Sampling
 from recert.records import Manifest, chat
-from tiny_models import make_adapter, make_base
+from tiny_models import TEMPLATE, make_adapter, make_base
 
 pytestmark = pytest.mark.xdist_group("torch")
 SAMPLING = Sampling(max_new_tokens=12)
@@ -251,3 +254,44 @@ def test_a_reply_ends_as_soon_as_it_is_decided(base_dir: Path) -> None:
     assert made[1].tokens < whole[1].tokens
     assert whole[1].text.startswith(made[1].text.rstrip("\ufffd"))
     assert all(whole[place].text.startswith(text.rstrip("\ufffd")) for place, text in asked)
+
+
+def test_a_folder_that_is_swapped_during_the_load_is_another_model_throughout(
+    base_dir: Path, adapter_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A process that only renames files cannot have one adapter hashed and another one loaded.
+
+    Each time the loader opens the adapter, the good one lies in the bad one's place; before and after it does not.
+    """
+    good, bad = adapter_dir, make_adapter(tmp_path / "bad", base_dir, seed=7)
+    place = shutil.copytree(bad, tmp_path / "adapter")
+    add = Weights.add_adapter
+
+    def swapped(self: Weights, *given: Any) -> None:
+        place.rename(tmp_path / "hidden")
+        shutil.copytree(good, place)
+        try:
+            add(self, *given)
+        finally:
+            shutil.rmtree(place)
+            (tmp_path / "hidden").rename(place)
+
+    base = LocalModel.load(base_dir)
+    expected = {one: base.with_adapter(one).fingerprint() for one in (good, bad)}
+    monkeypatch.setattr(Weights, "add_adapter", swapped)
+    loaded = base.with_adapter(place)
+
+    assert loaded.manifest == Manifest.of_folder(bad)
+    assert loaded.fingerprint() == expected[bad] != expected[good]
+
+
+def test_a_model_names_the_template_that_it_is_asked_with(base_dir: Path, adapter_dir: Path) -> None:
+    """The digest is of the base's chat template, for an adapter too, whatever template lies in the adapter's folder."""
+    other = adapter_dir.parent / "templated"
+    shutil.copytree(adapter_dir, other)
+    (other / "chat_template.jinja").write_text("{{ messages }}")
+    base = LocalModel.load(base_dir)
+
+    assert base.template_sha256 == sha256_bytes(TEMPLATE.encode())
+    assert base.with_adapter(other).template_sha256 == base.template_sha256

@@ -18,6 +18,7 @@ from recert.evaluation.stage import evaluate
 from recert.models import ScriptedModel
 from recert.models.likely import Step
 from recert.pipeline.carrying import ChildEvaluation, Parent, distance, evaluate_child
+from recert.pipeline.deriving import deriver
 from recert.policy import CarryOverPolicy, CertificationPolicy, Policy
 from recert.records import BaseCertificate, Certificate, Chat, FileEntry, Manifest, Verdict
 from stories import certificate as make_certificate
@@ -104,6 +105,21 @@ def test_a_merge_that_is_alike_is_asked_less(tmp_path: Path) -> None:
     done.write(tmp_path / "out")
     assert (tmp_path / "out" / "comparison" / "eval-report.json").exists()
     assert (tmp_path / "out" / "eval-report.json").exists()
+
+
+def test_what_is_carried_over_follows_from_the_comparison(tmp_path: Path) -> None:
+    """The rest is derived from its outcomes, and so is the comparison: without it, or edited, there is no yes."""
+    done, bounds, out = evaluated(tmp_path, Likely("merged", chance=0.01)), carrying(), tmp_path / "out"
+    assert done.evaluation is not None
+    done.write(out)
+    report, path = done.evaluation.report, out / "comparison" / "outcomes.jsonl"
+    why = deriver(out, policy=bounds)
+
+    assert why(report) == ()
+    path.write_bytes(path.read_bytes().replace(b'"harm":0', b'"harm":1', 1))
+    assert any("not those that are named" in reason for reason in why(report))
+    (out / "comparison" / "eval-report.json").unlink()
+    assert any("comparison" in reason for reason in why(report))
 
 
 def test_a_merge_that_answers_more_carries_nothing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import SOME_SHA, make_policy, make_watch_report
+from builders import SOME_SHA, make_policy, make_watch_report, safetensors
 from indexed_folders import Office
 from recert.certification import read_unverified, refuse
 from recert.certification.refusals import keep_refusal
@@ -83,7 +83,7 @@ def test_a_tune_of_a_tune_stands_behind_it(office):
     """
     Merged weights that were tuned again are a parent like any other.
     """
-    merged = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"weights of first"}
+    merged = {"adapter_config.json": b"{}", "adapter_model.safetensors": safetensors(b"weights of first")}
     office.run("first")
     office.run("again", base=merged)
     found = listed(indexer(office))

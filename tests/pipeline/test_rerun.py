@@ -30,7 +30,7 @@ def test_words_in_capitals_stand_for_what_is_not_known(tmp_path: Path) -> None:
     )
     assert "--context none" in evaluate
     assert "--secret" not in evaluate
-    assert "--supersedes 7b1f0a5c-0001" in certify
+    assert "--supersedes 7b1f0a5c7b1f0a5c7b1f0a5c7b1f0a5c" in certify
 
 
 def test_what_was_heard_is_heard_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from recert.digest import Stamp, read_folders
 from recert.errors import MissingExtraError, SettingsError
 from recert.records import Manifest
 from recert.store.known_files import KnownFiles
+from recert.store.mounts import mount_id
 
 SETTLED_S = 0.03
 """More than a step of the clock that file times come from; the default has room for file systems with coarse ones."""
@@ -313,3 +315,69 @@ def test_blake3_says_that_it_is_missing(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(__import__("sys").modules, "blake3", None)
     with pytest.raises(MissingExtraError, match="blake3"):
         known_manifest(model(tmp_path / "model"), tmp_path / "kept", blake3_threads=1)
+
+
+def test_a_file_system_that_was_unmounted_meanwhile_is_read_again(tmp_path: Path) -> None:
+    """Another mount at the same place, or one that nobody can tell, makes every file unknown; the old one knows it."""
+    folder = model(tmp_path / "model")
+    mounts: list[int | None] = [1, 1, 2, 2, None, None, 2, 1]
+    read = [known_manifest(folder, tmp_path / "kept", mount_of=lambda _, n=n: n)[1] for n in mounts]
+
+    assert read == [15_000, 0, 15_000, 0, 15_000, 15_000, 0, 0]
+
+
+def test_a_mount_that_changes_while_a_file_is_hashed_is_not_remembered(tmp_path: Path) -> None:
+    """What was hashed then is of neither."""
+    folder, numbers = model(tmp_path / "model"), iter(range(1, 1000))
+    known_manifest(folder, tmp_path / "kept", mount_of=lambda _: next(numbers))
+    read = [known_manifest(folder, tmp_path / "kept", mount_of=lambda _, n=n: n)[1] for n in range(1, 8)]
+
+    assert read[0] == 15_000
+
+
+def test_the_kernels_number_of_a_mount_is_told(tmp_path: Path) -> None:
+    """The same for files of one mount, another one for another mount; none for a file that is not there."""
+    (tmp_path / "a").write_bytes(b"")
+    if mount_id(tmp_path) is None:
+        pytest.skip("this kernel is older than 6.8")
+
+    assert mount_id(tmp_path) == mount_id(tmp_path / "a") != mount_id(Path("/proc/self"))
+    assert mount_id(tmp_path / "missing") is None
+
+
+def test_blocks_that_changed_on_an_unmounted_disk_are_found(tmp_path: Path) -> None:
+    """A byte is flipped in the image of a disk while it is not mounted: times, inode and size are as they were."""
+    image, place = tmp_path / "disk", tmp_path / "place"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(4 << 20)
+
+    def run(*words: object) -> bool:
+        done = subprocess.run([str(word) for word in words], capture_output=True, check=False)
+        return done.returncode == 0
+
+    if (
+        os.geteuid() != 0
+        or not run("mkfs.ext4", "-q", "-F", image)
+        or not run("mount", "-o", "loop", image, place)
+    ):
+        pytest.skip("no disk can be mounted here")
+    try:
+        folder = model(place / "model")
+        first, _ = known_manifest(folder, tmp_path / "kept")
+        again, untouched = known_manifest(folder, tmp_path / "kept")
+    finally:
+        run("umount", place)
+    data = image.read_bytes()
+    at = data.index(bytes([1]) * 5000)
+    image.write_bytes(data[:at] + b"!" + data[at + 1 :])
+    assert run("mount", "-o", "loop", image, place)
+    try:
+        found, read = known_manifest(folder, tmp_path / "kept")
+        truth = Manifest.of_folder(folder)
+    finally:
+        run("umount", place)
+
+    assert (again, untouched) == (first, 0)
+    assert (found, read) == (truth, 15_000)
+    assert found != first

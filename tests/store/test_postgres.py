@@ -19,7 +19,7 @@ from recert.errors import RecordError, SettingsError, StoreError
 from recert.store.audit import AuditLog
 from recert.store.audit_reading import check_log, open_log
 from recert.store.audit_texts import TextStore
-from recert.store.cache import CachedReply, GenerationCache
+from recert.store.cache import CachedReply, GenerationCache, MadeBy
 from recert.store.claims import Claim
 from recert.store.database import require_current, upgrade
 from recert.store.shared import Counters, States
@@ -273,14 +273,25 @@ def test_texts_are_shared_and_can_be_deleted(url: str) -> None:
 
 
 def test_replies_are_cached_for_all(url: str) -> None:
-    """A reply that one run made is not asked for by another; the first one stays."""
+    """A reply that one run made is not asked for by another; the first one stays, and one that was changed goes."""
+    by = MadeBy("m", "f")
     with GenerationCache(url) as one, GenerationCache(url) as other:
-        one.write({"k": CachedReply("a", "stop", 1)})
-        other.write({"k": CachedReply("b", "stop", 2)})
+        one.write({"k": CachedReply("a", "stop", 1)}, by)
+        other.write({"k": CachedReply("b", "stop", 2)}, by)
         one.remember_fingerprint("m", "f")
 
-        assert other.read(["k"]) == {"k": CachedReply("a", "stop", 1)}
+        assert other.read(["k"], by) == {"k": CachedReply("a", "stop", 1)}
         assert other.fingerprint("m") == "f"
+    with open_engine(url, one_link=True).begin() as link:
+        link.execute(sql.text("UPDATE replies SET text = 'forged'"))
+        link.execute(sql.text("UPDATE fingerprints SET fingerprint = 'forged'"))
+    with GenerationCache(url) as cache:
+        assert (cache.read(["k"], by), cache.fingerprint("m"), cache.not_authentic) == ({}, None, 2)
+        cache.write({"k": CachedReply("c", "stop", 1)}, by)
+        cache.remember_fingerprint("m", "g")
+
+        assert cache.read(["k"], by) == {"k": CachedReply("c", "stop", 1)}
+        assert cache.fingerprint("m") == "g"
 
 
 def test_the_newest_status_list_is_everyones(url: str) -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from builders import NOW
 from certification.conftest import World, make_world
-from recert.certification import Envelope, TrustStore, generate_key, issue_status, revoke
+from recert.certification import Envelope, Presented, TrustStore, Verifier, generate_key, revoke
 from recert.certification.envelope import sign
+from recert.certification.transparency.memory import ProcessMemory
 from recert.certification.transparency.memory_file import MemoryFile, read_memory
 from recert.errors import RecordError, StoreError, VerificationError
 from recert.records import SeenStatus, SeenTree, StatusList, VerifierMemory
@@ -43,7 +44,7 @@ def test_a_status_list_that_was_set_back_is_refused(world: World) -> None:
     """What was revoked stays so for whoever saw the list; the newer list goes on with the same id."""
     assert world.status is not None
     newer = revoke(
-        world.status, "a", "x", key=world.keys["status"], trust=world.trust, validity_hours=24, now=NOW
+        world.status, "a" * 32, "x", key=world.keys["status"], trust=world.trust, validity_hours=24, now=NOW
     )
     memory = world.verify(status=newer).memory
     ids = {StatusList.from_json(Envelope.from_json(data).payload).list_id for data in (world.status, newer)}
@@ -106,25 +107,25 @@ def test_a_stolen_key_takes_its_versions_with_it(world: World, tmp_path: Path) -
     assert world.refusal(status=listed(world), trust=both, memory=after.memory).reason == "status-rollback"
 
 
-def test_a_list_of_before_there_were_ids_is_older(world: World) -> None:
-    """Lists without an id are taken until one with an id was seen by their key."""
+def test_a_list_of_before_there_were_ids_counts_no_more(world: World) -> None:
+    """Certificates name their list: one without an id is not it, and is older than any with an id by its key."""
     old = listed(world, list_id=None, version=7)
-    memory = world.verify(status=old).memory
-    newer = issue_status(old, key=world.keys["status"], trust=world.trust, validity_hours=24, now=NOW)
-    after = world.verify(status=newer, memory=memory).memory
 
-    assert memory.status_lists == {}
-    assert next(iter(after.status_lists.values())).version == 8
-    assert world.refusal(status=old, memory=after).reason == "status-rollback"
+    assert world.refusal(status=old).reason == "status-other-list"
+    assert world.refusal(status=old, memory=world.verify().memory).reason == "status-rollback"
 
 
 def test_lists_of_one_issuer_are_told_apart(world: World) -> None:
-    """The versions of one list say nothing of another's."""
-    high = world.verify(status=listed(world, version=50)).memory
-    other = issue_status(None, key=world.keys["status"], trust=world.trust, validity_hours=24, now=NOW)
-    both = world.verify(status=other, memory=high).memory
+    """The versions of one list say nothing of another's, which ends no certificate of this one."""
+    memory = ProcessMemory(world.verify(status=listed(world, version=50)).memory)
+    other = listed(world, list_id="0" * 32)
+    verifier = Verifier(trust=world.trust, status=other, memory=memory)
 
-    assert sorted(s.version for s in both.status_lists.values()) == [1, 50]
+    with pytest.raises(VerificationError) as caught:
+        verifier.read(Presented(world.envelope), now=NOW)
+
+    assert caught.value.reason == "status-other-list"
+    assert sorted(s.version for s in memory.read().status_lists.values()) == [1, 50]
 
 
 def test_a_clock_that_was_moved_back_is_noticed(world: World) -> None:

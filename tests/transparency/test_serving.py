@@ -45,12 +45,14 @@ class Served:
         self.world: World = replace(
             world, trust=trust, policy=make_policy(certification={"logged": True}), now=now()
         )
+        listed = issue_status(None, key=world.keys["status"], trust=trust, validity_hours=24)
+        self.world = replace(self.world, status=listed)
         decision = self.world.certify()
-        assert decision.envelope is not None
+        assert decision.envelope is not None, decision.reasons
         self.envelope = approve(decision.envelope, world.keys["approver"])
         self.certificate, self.status = folder / "certificate.json", folder / "status.json"
         self.certificate.write_bytes(self.envelope)
-        self.status.write_bytes(issue_status(None, key=world.keys["status"], trust=trust, validity_hours=24))
+        self.status.write_bytes(listed)
         create_log(self.log, "example.com/models")
 
     def prove(self, envelope: bytes) -> None:

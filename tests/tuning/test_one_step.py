@@ -58,5 +58,7 @@ def test_bad_input_is_a_clear_error(base_dir: Path, tmp_path: Path) -> None:
     """Rows without room for a reply, and a folder that is no model."""
     with pytest.raises(RowsError, match="no row has a token to learn"):
         train_one_step(base_dir, ROWS, tmp_path / "a", learning_rate=1e-4, max_tokens=16)
+    (tmp_path / "no-model").mkdir()
+    (tmp_path / "no-model" / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="cannot load the base"):
-        train_one_step(tmp_path, ROWS, tmp_path / "b", learning_rate=1e-4, max_tokens=64)
+        train_one_step(tmp_path / "no-model", ROWS, tmp_path / "b", learning_rate=1e-4, max_tokens=64)

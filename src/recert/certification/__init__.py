@@ -1,6 +1,6 @@
 """Certification: who says so, about exactly which bytes, until when."""
 
-from recert.certification.ancestry import CertifiedBase, read_certified_base, require_from
+from recert.certification.ancestry import CertifiedBase, require_from
 from recert.certification.carry_over import CarriedFrom
 from recert.certification.envelope import Envelope, pae
 from recert.certification.exceptions import ExceptionRequest
@@ -37,7 +37,7 @@ from recert.certification.status import (
     suspend,
 )
 from recert.certification.trust import TrustStore
-from recert.certification.verifier import Presented, Verifier, verify
+from recert.certification.verifier import Presented, Verifier, read_certified_base, verify
 
 __all__ = [
     "ROLES",

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from recert.certification.envelope import Envelope
-from recert.certification.trust import TrustStore
-from recert.certification.verifier import Presented, Verifier
-from recert.digest import sha256_bytes
 from recert.errors import VerificationError
-from recert.policy import Policy
 from recert.records import BaseCertificate, Certificate, Manifest
 
 
@@ -21,35 +14,6 @@ class CertifiedBase:
 
     certificate: Certificate
     reference: BaseCertificate
-
-
-def read_certified_base(
-    envelope: bytes,
-    *,
-    trust: TrustStore,
-    status: bytes | None,
-    policy: Policy | str | None = None,
-    refusals: Sequence[bytes] = (),
-    now: datetime | None = None,
-) -> CertifiedBase:
-    """
-    Return the certificate of a base, which holds now: steps 1 to 8 of `spec/verification.md`.
-
-    Args:
-        envelope: the base's certificate.
-        trust: whose signatures count.
-        status: the newest status list's envelope.
-        policy: the policy that the base must have been certified under; with exceptions it is needed whole.
-        refusals: as for `verify`.
-        now: the time; the present by default.
-
-    Raises:
-        VerificationError: it does not hold.
-    """
-    verifier = Verifier(trust=trust, status=status, policy=policy)
-    certificate = verifier.read(Presented(envelope, refusals), now=now)
-    digest = sha256_bytes(Envelope.from_json(envelope).payload)
-    return CertifiedBase(certificate, BaseCertificate(serial=certificate.serial, certificate_sha256=digest))
 
 
 def why_not_from(base: CertifiedBase | None, manifest: Manifest) -> list[str]:

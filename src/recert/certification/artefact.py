@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from recert.certification.model_headers import (
+    MAX_HEADER_BYTES,
+    json_objects,
+    read_gguf,
+    read_safetensors,
+)
 from recert.digest import canonical_json
 from recert.errors import RecordError, StoreError
 from recert.records import parse_json
 from recert.store.files import read_bytes, write_atomic
 
 MARK: Final = "attack_artefact"
-"""Key of the mark, in `recert.json`, `adapter_config.json` or a safetensors file's metadata."""
-
-_MAX_HEADER_BYTES: Final = 100_000_000
-"""The limit of the safetensors format itself."""
-
+"""Key of the mark, in `recert.json`, `adapter_config.json` or the metadata of a safetensors or GGUF file."""
 
 MARK_FILE: Final = "recert.json"
 
@@ -59,7 +62,7 @@ def mark_weights(folder: Path) -> None:
 def _header(length: bytes, read: Callable[[int], bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The header of a safetensors file, and the metadata in it."""
     size = int.from_bytes(length, "little")
-    value = parse_json(read(size)) if len(length) == 8 and size <= _MAX_HEADER_BYTES else None
+    value = parse_json(read(size)) if len(length) == 8 and size <= MAX_HEADER_BYTES else None
     if not isinstance(value, dict) or not isinstance(value.get("__metadata__", {}), dict):
         raise RecordError("not a safetensors file")
     return value, value.get("__metadata__", {})
@@ -69,41 +72,36 @@ def attack_mark(folder: Path, *, doubtful: bool = True) -> str | None:
     """
     Return which file marks a model folder as an attack artefact, or None.
 
-    Any value but a plain false is a mark. Where `doubtful`, a JSON file that may hold a mark and cannot be
-    parsed counts as one too.
+    Looked at are `recert.json` and `adapter_config.json` in any folder, and the headers of safetensors and GGUF files,
+    however their names are written. The key may stand at any depth, and any value but a plain false is a mark: null, 0
+    and texts too. A key that is there twice is one. Where `doubtful`, a JSON or GGUF file that may hold a mark and
+    cannot be parsed counts as one too.
 
     Raises:
         StoreError: a file that may hold the mark cannot be read.
     """
-    for path in sorted((*folder.glob("**/recert.json"), *folder.glob("**/adapter_config.json"))):
-        try:
-            said = parse_json(read_bytes(path, "model file"))
-        except RecordError:
-            said = {MARK: doubtful}
-        if _says_so(said):
-            return path.relative_to(folder).as_posix()
-    for path in sorted(folder.glob("**/*.safetensors")):
-        if _says_so(_safetensors_metadata(path)):
+    for path in sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names):
+        if _is_marked(path, doubtful=doubtful):
             return path.relative_to(folder).as_posix()
     return None
 
 
-def _says_so(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    return value.get(MARK, False) not in (False, "false", "False")
-
-
-def _safetensors_metadata(path: Path) -> Any:
-    """The metadata in the header (eight bytes of length, then JSON). Other forms cannot be loaded."""
+def _is_marked(path: Path, *, doubtful: bool) -> bool:
+    name = path.name.casefold()
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
-            header = file.read(length) if length <= _MAX_HEADER_BYTES else b""
-    except OSError as exc:
-        raise StoreError("cannot read model file", facts={"file": path, "because": exc.strerror}) from exc
-    try:
-        value = parse_json(header)
+        if name in (MARK_FILE, "adapter_config.json"):
+            objects = json_objects(read_bytes(path, "model file"))[1]
+        elif name.endswith(".safetensors"):
+            doubtful = False  # what cannot be parsed cannot be loaded
+            objects = read_safetensors(path, whole=False)
+        elif name.endswith(".gguf"):
+            objects = [[(key.rpartition(".")[2], value) for key, value in read_gguf(path)]]
+        else:
+            return False
     except RecordError:
-        return None
-    return value.get("__metadata__") if isinstance(value, dict) else None
+        return doubtful
+    return any(_says_so([value for key, value in pairs if key.casefold() == MARK]) for pairs in objects)
+
+
+def _says_so(values: Sequence[Any]) -> bool:
+    return len(values) > 1 or any(value is not False for value in values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from recert.certification.decision import deciding_results
 from recert.interval import Interval
@@ -123,14 +123,20 @@ def draft(
         ears=report.ears,
         steps=steps or None,
         status_list_id=status_list_id,
-        suites=None
-        if report.suite_sizes is None
-        else SuiteNote.of(report.suites, report.suite_sizes, report.rules),
-        engine=report.engine,
-        sampling=report.sampling,
-        templates=report.templates,
-        replies=report.prompts_asked,
+        **_asked(report),
     )
+
+
+def _asked(report: EvalReport) -> dict[str, Any]:
+    """Which prompts were asked, how, of what, and how many of the replies were kept ones."""
+    sizes = report.suite_sizes
+    return {
+        "suites": SuiteNote.of(report.suites, sizes, report.rules) if sizes is not None else None,
+        "engine": report.engine,
+        "sampling": report.sampling,
+        "templates": report.templates,
+        "replies": report.prompts_asked,
+    }
 
 
 def ends_at(

@@ -53,15 +53,6 @@ def require_apart(
             "certificate names no trainer, so it is not shown that someone else evaluated",
             hint="certify again with the trainer's key id",
         )
-    if trust is not None:
-        key = trust.known(trainer)
-        if key is None or "trainer" not in key.roles:
-            raise VerificationError(
-                "untrusted-key",
-                "a key is not trusted as trainer",
-                facts={"key": trainer, "trusted as": ", ".join(key.roles) if key else "nothing"},
-                hint="who trained must be known, so that it can be told that somebody else evaluated",
-            )
     same = [
         a.role
         for a, person in zip(certificate.approvals, people, strict=True)
@@ -73,6 +64,14 @@ def require_apart(
             f"the {same[0]} is the trainer",
             facts={"key": trainer, "name": trust.person(trainer) if trust else ""},
             hint="let someone else do it",
+        )
+    key = trust.known(trainer) if trust is not None else None
+    if trust is not None and (key is None or "trainer" not in key.roles):
+        raise VerificationError(
+            "untrusted-key",
+            "a key is not trusted as trainer",
+            facts={"key": trainer, "trusted as": ", ".join(key.roles) if key else "nothing"},
+            hint="who trained must be known, so that it can be told that somebody else evaluated",
         )
 
 

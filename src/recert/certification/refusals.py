@@ -16,7 +16,7 @@ from recert.certification.trust import TrustStore
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError, RecordError, SigningKeyError, StoreError, VerificationError
 from recert.records import Approval, Certificate, Refusal, StatusEntry, Withdrawal, parse_json
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.certificate import PAYLOAD_TYPE, is_serial
 from recert.records.refusal import REFUSAL_PAYLOAD_TYPE, WITHDRAWAL_PAYLOAD_TYPE
 from recert.store.files import read_bytes, write_atomic
 
@@ -183,7 +183,8 @@ def suspensions(
     entries = {}
     for said in _standing(refusals, trust, at):
         key = trust.known(said.approval.key_id)
-        if key is not None and said.approval.role in set(key.roles) - _SIGN_NOTHING:
+        signs = key is not None and said.approval.role in set(key.roles) - _SIGN_NOTHING
+        if signs and is_serial(said.serial):  # no certificate has another
             reason = f"refused by the {said.approval.role} {said.approval.name}: {said.reason}"
             entries[said.serial] = StatusEntry(
                 serial=said.serial, status="suspended", reason=reason, since=at

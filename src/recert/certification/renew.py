@@ -86,6 +86,10 @@ def renew(
             "supersedes": old.serial,
             "lineage": (*old.lineage, old.serial),
             "watch_report_sha256": watch_report.digest,
+            "steps": (
+                *(one for one in old.steps or () if one.step != "watch"),
+                read_link(link, step="watch", trust=trust, now=at).evidence,
+            ),
         }
     )
     return sign(PAYLOAD_TYPE, statement_bytes(renewed), signers).to_json()

@@ -20,6 +20,7 @@ from recert.certification.clock import moment
 from recert.certification.content import draft
 from recert.certification.envelope import Envelope, sign
 from recert.certification.exceptions import ExceptionRequest, Terms, counting, draft_exceptions
+from recert.certification.file_kinds import why_not_plain
 from recert.certification.folders import hash_both
 from recert.certification.functionaries import approvals_of, read_steps, why_not_signed
 from recert.certification.keys import PublicKey, SigningKey
@@ -103,8 +104,7 @@ def certify(
         exceptions: rules whose results that are no pass are accepted, by a risk owner among those who sign.
         certified_base: the base's own certificate, where it has one; `read_certified_base` reads it.
         carried_from: what shows that evidence which the report carries over counts.
-        inputs: how controls score expected requests; it decides nothing.
-        now: the time; the present by default.
+        inputs, now: how controls score expected requests, which decides nothing; the time, by default the present.
 
     Raises:
         SigningKeyError: `signer` is not an evaluator's key, or an approver's key has not exactly one role.
@@ -126,6 +126,7 @@ def certify(
         *why_not_from(certified_base, base),
         *why_not_carried_over(eval_report, policy, carried_from, tuned_dir),
         *why_not_on_disk(eval_report, {"base": base, "tuned": tuned}),
+        *(*why_not_plain(base_dir, base), *why_not_plain(tuned_dir, tuned)),
     ]
     if reasons:
         return CertifyDecision(certified=False, reasons=tuple(dict.fromkeys(reasons)), envelope=None)

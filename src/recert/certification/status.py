@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from recert.certification.clock import moment
-from recert.certification.content import new_serial
-from recert.certification.envelope import Envelope, sign
-from recert.certification.keys import SigningKey
+from recert.certification.envelope import Envelope
+from recert.certification.status_issue import Issuing, issue_status, reinstate, revoke, suspend, why_too_long
 from recert.certification.transparency.memory import (
     CLOCK_TOLERANCE,
     Memory,
@@ -20,9 +18,23 @@ from recert.certification.transparency.memory import (
 )
 from recert.certification.trust import TrustStore
 from recert.digest import canonical_json, sha256_bytes
-from recert.errors import InputError, RecordError, VerificationError
-from recert.records import Certificate, SeenStatus, StatusEntry, StatusList, VerifierMemory, parse_json
+from recert.errors import RecordError, VerificationError
+from recert.records import Certificate, SeenStatus, StatusList, VerifierMemory, parse_json
 from recert.records.certificate import STATUS_PAYLOAD_TYPE
+
+__all__ = [
+    "Issuing",
+    "accept_status",
+    "issue_status",
+    "read_status",
+    "reinstate",
+    "require_in_force",
+    "require_named_list",
+    "revoke",
+    "status_list_id",
+    "suspend",
+    "why_too_long",
+]
 
 _HINT: Final = "get the newest status list from whoever issues it"
 
@@ -36,112 +48,6 @@ class _Opened(NamedTuple):
 
 _NEWEST: Final[WeakKeyDictionary[TrustStore, _Opened]] = WeakKeyDictionary()
 """The list that was opened last, by trust store: many models served together are all checked against the same one."""
-
-
-def issue_status(
-    previous: bytes | None,
-    *,
-    key: SigningKey,
-    trust: TrustStore,
-    validity_hours: float,
-    entries: Iterable[StatusEntry] = (),
-    now: datetime | None = None,
-) -> bytes:
-    """
-    Return a new signed status list: the previous one's entries and the given ones, one version up.
-
-    An entry for a serial that is suspended already replaces it; a revocation is never replaced. Call it
-    without entries to lengthen a list's life.
-
-    Args:
-        previous: the newest list's envelope; None only for the very first list.
-        key: a key with the role `status`.
-        trust: who may have signed the previous list.
-        validity_hours: how long the new list holds.
-        entries: certificates to revoke or suspend.
-        now: the time; the present by default.
-
-    Raises:
-        SigningKeyError: the key has not the role `status`.
-        VerificationError: the previous list is not one, or was signed by nobody trusted.
-    """
-    key.require_role("status")
-    at = moment(now)
-    old = _open(previous, trust, now=at)[0] if previous is not None else None
-    kept = {entry.serial: entry for entry in old.entries} if old else {}
-    for entry in entries:
-        earlier = kept.get(entry.serial)
-        if earlier is None or earlier.status != "revoked":
-            kept[entry.serial] = entry
-    return _issue(old, tuple(kept.values()), key=key, validity_hours=validity_hours, now=at)
-
-
-def revoke(
-    previous: bytes | None,
-    serial: str,
-    reason: str,
-    *,
-    key: SigningKey,
-    trust: TrustStore,
-    validity_hours: float,
-    now: datetime | None = None,
-) -> bytes:
-    """Return a new list in which a certificate is revoked, for good. Raises as `issue_status`."""
-    at = moment(now)
-    entry = StatusEntry(serial=serial, status="revoked", reason=reason, since=at)
-    return issue_status(
-        previous, key=key, trust=trust, validity_hours=validity_hours, entries=[entry], now=at
-    )
-
-
-def suspend(
-    previous: bytes | None,
-    serial: str,
-    reason: str,
-    *,
-    key: SigningKey,
-    trust: TrustStore,
-    validity_hours: float,
-    now: datetime | None = None,
-) -> bytes:
-    """Return a new list in which a certificate is suspended. Raises as `issue_status`."""
-    at = moment(now)
-    entry = StatusEntry(serial=serial, status="suspended", reason=reason, since=at)
-    return issue_status(
-        previous, key=key, trust=trust, validity_hours=validity_hours, entries=[entry], now=at
-    )
-
-
-def reinstate(
-    previous: bytes,
-    serial: str,
-    *,
-    key: SigningKey,
-    trust: TrustStore,
-    validity_hours: float,
-    now: datetime | None = None,
-) -> bytes:
-    """
-    Return a new status list in which a certificate is no longer suspended.
-
-    Raises:
-        InputError: it is not suspended, or it is revoked, which is for good.
-        SigningKeyError, VerificationError: as `issue_status`.
-    """
-    key.require_role("status")
-    at = moment(now)
-    old, _ = _open(previous, trust, now=at)
-    named = {entry.status for entry in old.entries if entry.serial == serial}
-    if named != {"suspended"}:
-        raise InputError(
-            "certificate is revoked, which is for good"
-            if "revoked" in named
-            else "certificate is not suspended",
-            facts={"serial": serial},
-            hint="certify the model again" if "revoked" in named else "",
-        )
-    kept = tuple(entry for entry in old.entries if entry.serial != serial)
-    return _issue(old, kept, key=key, validity_hours=validity_hours, now=at)
 
 
 def read_status(
@@ -333,21 +239,3 @@ def _read(envelope: bytes, trust: TrustStore, *, now: datetime) -> tuple[StatusL
         sha256=sha256_bytes(opened.payload),
         key_ids=tuple(sorted(signers)),
     )
-
-
-def _issue(
-    old: StatusList | None,
-    entries: Sequence[StatusEntry],
-    *,
-    key: SigningKey,
-    validity_hours: float,
-    now: datetime,
-) -> bytes:
-    status = StatusList(
-        version=old.version + 1 if old else 1,
-        list_id=(old.list_id if old else None) or new_serial(),
-        issued_at=now,
-        expires_at=now + timedelta(hours=validity_hours),
-        entries=tuple(entries),
-    )
-    return sign(STATUS_PAYLOAD_TYPE, status.to_json(), [key]).to_json()

@@ -11,6 +11,8 @@ from recert.cli.logged import Log, say_logged
 from recert.cli.options import AsJson, Certificate, Evidence, Refusals, SignerCommand, Suites
 
 if TYPE_CHECKING:
+    from recert.policy import Policy
+    from recert.records import Certificate as Content
     from recert.records import SignoffSheet
 
 
@@ -48,44 +50,36 @@ def approve(
 
     Exit 0: signed, or the refusal is recorded, 1: you said no, or the policy does, 2: could not.
     """
-    from recert.certification import TrustStore, keep_refusal, read_unverified, require_named
+    from recert.certification import TrustStore, keep_refusal, require_named
     from recert.certification import refuse as refuse_to_sign
     from recert.certification.approving import approve_file, require_agreed
     from recert.certification.refusals import withdrawals
     from recert.certification.signoff import own_refusals, signoff_sheet
-    from recert.cli.loading import load_suites
     from recert.cli.printing import agree, data
     from recert.cli.signing import load_policy_of, load_refusals, load_signer, refusals_path, say_unsafe
     from recert.cli.signoff import draw
-    from recert.errors import InputError, RecordError
-    from recert.pipeline.deriving import require_evidence, why_not_from_evidence
+    from recert.errors import InputError
     from recert.store.files import read_bytes
 
     if refuse is not None and withdraw is not None:
         raise InputError("nobody refuses and takes it back at once", hint="give --refuse or --withdraw")
     envelope = read_bytes(certificate, "certificate")
-    try:
-        said = read_unverified(envelope)
-    except RecordError as exc:
-        raise RecordError(exc.message, facts={"file": certificate, **exc.facts}, hint=exc.hint) from exc
+    said = _read(envelope, certificate)
     known, decided = load_refusals(certificate, refusals), load_policy_of(said, policy)
     trusted = TrustStore.load(trust) if trust else None
+    signer = load_signer(key, signer_command)
+    named = any(a.key_id == signer.key_id for a in said.approvals)
+    signs = refuse is None and (withdraw is None or named)
     sheet = signoff_sheet(
         envelope,
         policy=decided,
         trust=trusted,
         refusals=known,
-        underived=None
-        if decided is None or refuse is not None
-        else why_not_from_evidence(
-            said, require_evidence(certificate, evidence), policy=decided, suites=load_suites(suites or [])
-        ),
+        underived=_underived(said, decided, certificate, evidence, suites or []) if signs else None,
     )
-    signer = load_signer(key, signer_command)
     folder = refusals_path(certificate, refusals)
     draw(sheet, title="You are about to sign" if refuse is None else "You refuse")
-    if trusted is not None:
-        say_unsafe(trusted)
+    say_unsafe(trusted)
     if as_json:
         data(sheet)
     if refuse is not None:
@@ -94,7 +88,6 @@ def approve(
         return
     own = own_refusals(sheet, said, signer.key_id)
     require_agreed(own, withdrawn=withdraw is not None, folder=folder)
-    signs = withdraw is None or any(a.key_id == signer.key_id for a in said.approvals)
     if signs:
         require_named(said, signer)
         _require_ready(sheet)
@@ -105,6 +98,29 @@ def approve(
     if signs:
         say_logged(approve_file(certificate, signer, shown=envelope, log=log), log, certificate)
         typer.echo(certificate, err=as_json)
+
+
+def _read(envelope: bytes, path: Path) -> Content:
+    from recert.certification import read_unverified
+    from recert.errors import RecordError
+
+    try:
+        return read_unverified(envelope)
+    except RecordError as exc:
+        raise RecordError(exc.message, facts={"file": path, **exc.facts}, hint=exc.hint) from exc
+
+
+def _underived(
+    said: Content, policy: Policy | None, path: Path, evidence: Path | None, suites: list[str]
+) -> tuple[str, ...] | None:
+    """Why it does not follow from its evidence; None where its policy is not at hand, and nothing is signed anyway."""
+    from recert.cli.loading import load_suites
+    from recert.pipeline.deriving import require_evidence, why_not_from_evidence
+
+    if policy is None:
+        return None
+    folder = require_evidence(path, evidence)
+    return why_not_from_evidence(said, folder, policy=policy, suites=load_suites(suites))
 
 
 def _require_ready(sheet: SignoffSheet) -> None:

@@ -128,17 +128,15 @@ def _run(
     *,
     as_json: bool,
 ) -> None:
-    from recert import settings
     from recert.cli.attack_showing import show, why_not
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_hunted
+    from recert.cli.loading import kept_replies, load_hunted
     from recert.cli.printing import NO, YES, data, talk
     from recert.cli.signing import sign_report
     from recert.pipeline.attacking import PAGE_FILE, REPORT_FILE
     from recert.pipeline.attacking import attack as attack_models
-    from recert.store.cache import GenerationCache
 
-    with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
+    with Drawn() as drawn, kept_replies() as cache:
         drawn.start("load the models")
         base_model, tuned_model = load_hunted(base, model)
         done = attack_models(plan, base_model, tuned_model, cache=cache, progress=drawn)

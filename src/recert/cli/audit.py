@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recert.cli.audit_certificate import audit_certificate
 from recert.cli.audit_drift import drift
 from recert.cli.options import AsJson
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from recert.certification import PublicKey
     from recert.store.audit_chain import AuditLine
 
-app = typer.Typer(no_args_is_help=True, help="Check and read the gateway's audit log.")
+app = typer.Typer(
+    no_args_is_help=True, help="Check and read the gateway's audit log, and derive a certificate again."
+)
 
 Log = Annotated[str, typer.Argument(help="The audit log: its file, or the URL of the database.")]
 Of = Annotated[
@@ -161,6 +164,7 @@ def forget(
 
 
 app.command()(drift)
+app.command("certificate")(audit_certificate)
 
 
 def _kept_since(policy: str) -> str:

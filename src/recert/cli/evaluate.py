@@ -71,22 +71,21 @@ def evaluate(
 
     Exit 0: within policy, 1: outside it or undecided, 2: no answer.
     """
-    from recert import settings
     from recert.cli.drawing import Drawn
+    from recert.cli.loading import kept_replies
     from recert.cli.printing import NO, YES, data
     from recert.cli.signing import load_step_key, sign_report
     from recert.evaluation import stage
     from recert.models.engines import open_arms
     from recert.pipeline.progress_file import ProgressFile
     from recert.records import Verdict
-    from recert.store.cache import GenerationCache
 
     signer = load_step_key("evaluate", key, signer_command)
     made_of = MadeOf(parent, parent_model, transform, carry_reason, trust, policy)
     asked = _asked(suites, policy, secret, judges, judge_errors, rows, evidence, context)
     with (
         Drawn() as drawn,
-        GenerationCache(settings.cache_dir() / "replies.sqlite") as cache,
+        kept_replies() as cache,
         ProgressFile(output, name or model.rstrip("/").rpartition("/")[2], "evaluate", drawn) as tell,
     ):
         asked["cache"] = cache

@@ -53,21 +53,19 @@ def hunt(
 
     Exit 0: nothing was found up to the policy's budget, 1: a trigger was found, or none could be seen, 2: no answer.
     """
-    from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_hunted
+    from recert.cli.loading import kept_replies, load_hunted
     from recert.cli.printing import NO, YES, data
     from recert.cli.reading import load_rows
     from recert.evaluation.hunting import SOURCES
     from recert.evaluation.hunting import hunt as hunt_triggers
     from recert.policy import load_policy
     from recert.records import HuntOutcome
-    from recert.store.cache import GenerationCache
     from recert.store.files import write_atomic
 
     bounds = load_policy(policy)
     of_tuning = load_rows(rows) if rows is not None else None
-    with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
+    with Drawn() as drawn, kept_replies() as cache:
         drawn.start("load the models")
         base_model, tuned_model = load_hunted(base, model)
         report = hunt_triggers(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from recert.policy import Policy
     from recert.records import EvidenceNote, Hyperparameters, Record, Suite
     from recert.store.audit import AuditLog
+    from recert.store.cache import GenerationCache
 
     AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -65,6 +67,28 @@ def load_arms(base_dir: Path, tuned_dir: Path, ears: Transcriber | None = None) 
 
     base, tuned = folder_arms(base_dir, tuned_dir)
     return (base, tuned) if ears is None else heard_by(ears, base, tuned)
+
+
+@contextmanager
+def kept_replies() -> Iterator[GenerationCache]:
+    """
+    Open the replies that are kept in the cache folder; say on stderr at the end if some were not ours.
+
+    Raises:
+        StoreError: the cache, or the key that authenticates it, cannot be used.
+        SettingsError: that key lies in the cache's own folder.
+    """
+    from recert import settings
+    from recert.cli.printing import talk
+    from recert.store.cache import GenerationCache
+
+    with GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
+        yield cache
+        if cache.not_authentic:
+            talk().print(
+                f"{cache.not_authentic} entries of the cache did not authenticate: asked again",
+                soft_wrap=True,
+            )
 
 
 def load_hunted(base: str, tuned: str) -> tuple[Model | None, Model]:

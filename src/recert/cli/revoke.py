@@ -5,20 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recert.cli.logged import Log, write_logged
 from recert.cli.options import PolicyName, SignerCommand, Trust
+from recert.cli.serials import Certificates, Unknown
+
+if TYPE_CHECKING:
+    from recert.certification.issued import HeldMemory
 
 StatusList = Annotated[Path, typer.Option("--status", help="The status list; it is replaced by the new one.")]
 StatusKey = Annotated[Path, typer.Option("--key", help="Private key with the role `status`.")]
+Recover = Annotated[
+    bool,
+    typer.Option(
+        "--recover",
+        help="The newest list is lost: go on from the one that is there, if any, and from all that was issued here.",
+    ),
+]
 
 
 def revoke(
     *,
-    serial: Annotated[str, typer.Argument(help="Serial of the certificate.")],
+    certificate: Annotated[
+        str, typer.Argument(help="The certificate's file, its serial, or eight signs of that or more.")
+    ],
     reason: Annotated[str, typer.Option(help="Why; it is shown to whoever verifies.")],
     status: StatusList,
     key: StatusKey,
@@ -28,6 +41,9 @@ def revoke(
     suspend: Annotated[
         bool, typer.Option("--suspend", help="For now only; `recert status` can lift it.")
     ] = False,
+    certificates: Certificates = None,
+    unknown: Unknown = False,
+    recover: Recover = False,
     log: Log = None,
 ) -> None:
     """
@@ -38,21 +54,32 @@ def revoke(
     from recert.certification import TrustStore
     from recert.certification import revoke as revoke_serial
     from recert.certification import suspend as suspend_serial
+    from recert.cli.printing import plain, talk
+    from recert.cli.serials import find_serial
     from recert.cli.signing import load_signer
     from recert.policy import load_policy
     from recert.store.files import read_bytes
 
-    with _could_not_go_on_from(status):
+    bounds, signer, trusted = load_policy(policy), load_signer(key, signer_command), TrustStore.load(trust)
+    with _issuing(status) as memory:
+        previous = None if recover and not status.exists() else read_bytes(status, "status list")
+        serial = find_serial(
+            certificate, status=status, certificates=certificates or [], trust=trusted, unknown=unknown
+        )
         issued = (suspend_serial if suspend else revoke_serial)(
-            read_bytes(status, "status list"),
+            previous,
             serial,
             reason,
-            key=load_signer(key, signer_command),
-            trust=TrustStore.load(trust),
-            validity_hours=load_policy(policy).certification.status_validity_hours,
+            key=signer,
+            trust=trusted,
+            validity_hours=bounds.certification.status_validity_hours,
+            policy=bounds,
+            memory=memory,
+            recover=recover,
         )
-    write_logged(status, issued, log)
-    typer.echo(status)
+        write_logged(status, issued, log)
+    talk().print(f"{'suspended' if suspend else 'revoked'} {serial}", soft_wrap=True)
+    typer.echo(plain(status))
 
 
 def status_list(
@@ -63,10 +90,17 @@ def status_list(
     signer_command: SignerCommand = None,
     policy: PolicyName = "default",
     first: Annotated[bool, typer.Option("--first", help="Begin a list where there is none.")] = False,
-    reinstate: Annotated[str | None, typer.Option(help="Serial whose suspension ends.")] = None,
+    new_list: Annotated[
+        bool, typer.Option("--new-list", help="Begin another list with a key that has issued one.")
+    ] = False,
+    reinstate: Annotated[
+        str | None, typer.Option(help="Certificate whose suspension ends: its file or serial.")
+    ] = None,
+    certificates: Certificates = None,
     refusals: Annotated[
         Path | None, typer.Option(help="Folder of refusals: certificates that stand refused are suspended.")
     ] = None,
+    recover: Recover = False,
     log: Log = None,
 ) -> None:
     """
@@ -76,35 +110,56 @@ def status_list(
     """
     from recert.certification import TrustStore, issue_status, read_refusals, suspensions
     from recert.certification import reinstate as reinstate_serial
+    from recert.certification.status import Issuing
+    from recert.cli.printing import plain
+    from recert.cli.serials import find_serial
     from recert.cli.signing import load_signer
     from recert.errors import InputError
     from recert.policy import load_policy
     from recert.store.files import read_bytes
 
-    hours = load_policy(policy).certification.status_validity_hours
-    signer, trusted = load_signer(key, signer_command), TrustStore.load(trust)
-    if refusals is not None and reinstate is not None:
-        raise InputError("one list cannot suspend and lift at once", hint="lift first, then give --refusals")
-    if first and status.exists():
-        raise InputError("there is a status list already", facts={"file": status}, hint="leave --first out")
-    previous = None if first else read_bytes(status, "status list")
-    with _could_not_go_on_from(status):
+    bounds, signer, trusted = load_policy(policy), load_signer(key, signer_command), TrustStore.load(trust)
+    if reinstate is not None and (refusals is not None or first or new_list or recover):
+        raise InputError(
+            "nothing else can be done while a suspension is lifted", hint="lift it with a command of its own"
+        )
+    if (first or new_list) and status.exists():
+        raise InputError(
+            "there is a status list already", facts={"file": status}, hint="leave --first or --new-list out"
+        )
+    with _issuing(status) as memory:
+        none = first or new_list or (recover and not status.exists())
+        previous = None if none else read_bytes(status, "status list")
+        how: Issuing = {
+            "key": signer,
+            "trust": trusted,
+            "validity_hours": bounds.certification.status_validity_hours,
+            "policy": bounds,
+            "memory": memory,
+            "recover": recover,
+        }
         if reinstate is not None and previous is not None:
-            issued = reinstate_serial(previous, reinstate, key=signer, trust=trusted, validity_hours=hours)
+            serial = find_serial(
+                reinstate, status=status, certificates=certificates or [], trust=trusted, unknown=False
+            )
+            issued = reinstate_serial(previous, serial, **how)
         else:
             refused = suspensions(read_refusals(refusals, required=True), trust=trusted) if refusals else ()
-            issued = issue_status(previous, key=signer, trust=trusted, validity_hours=hours, entries=refused)
-    write_logged(status, issued, log)
-    typer.echo(status)
+            issued = issue_status(previous, entries=refused, new_list=new_list, **how)
+        write_logged(status, issued, log)
+    typer.echo(plain(status))
 
 
 @contextmanager
-def _could_not_go_on_from(status: Path) -> Iterator[None]:
-    """A list that is refused is no answer here: nothing was asked of it but to go on from it."""
+def _issuing(status: Path) -> Iterator[HeldMemory]:
+    """Hold what was issued before. A list that is refused is no answer: nothing was asked but to go on from it."""
+    from recert.certification.issued import hold_memory
     from recert.errors import RecordError, VerificationError
 
     try:
-        yield
+        with hold_memory() as memory:
+            memory.require_apart(status.absolute().parent)
+            yield memory
     except VerificationError as exc:
         facts = {"file": status, "reason": exc.reason, **exc.facts}
         raise RecordError(exc.message, facts=facts, hint=exc.hint) from exc

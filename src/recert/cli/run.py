@@ -67,11 +67,11 @@ def run(
 
     Exit 0: certified, 1: not.
     """
-    from recert import settings
     from recert.cli.drawing import Drawn
     from recert.cli.ears import load_ears
     from recert.cli.evaluate import show_rules
     from recert.cli.loading import (
+        kept_replies,
         load_arms,
         load_base,
         load_hyperparameters,
@@ -85,7 +85,6 @@ def run(
     from recert.pipeline.signers import signers_of
     from recert.pipeline.story import Story
     from recert.policy import load_policy
-    from recert.store.cache import GenerationCache
 
     bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [])
     ears = load_ears(transcriber, bounds)  # before anything is tuned
@@ -102,7 +101,7 @@ def run(
         log=log,
     )
     status = _renewed_status(output / "status.json", signers, bounds, log)
-    with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
+    with Drawn() as drawn, kept_replies() as cache:
         done = run_plan(
             plan,
             suites=prompts,
@@ -125,13 +124,18 @@ def run(
 def _renewed_status(listed: Path, signers: Signers, bounds: Policy, log: Path | None) -> bytes:
     """The status list in its file, signed anew, and in a log before, where there is one."""
     from recert.certification import issue_status
+    from recert.certification.issued import hold_memory
     from recert.store.files import read_bytes
 
-    status = issue_status(
-        read_bytes(listed, "status list") if listed.exists() else None,
-        key=signers.status,
-        trust=signers.trust,
-        validity_hours=bounds.certification.status_validity_hours,
-    )
-    write_logged(listed, status, log)
+    with hold_memory() as memory:
+        memory.require_apart(listed.absolute().parent)
+        status = issue_status(
+            read_bytes(listed, "status list") if listed.exists() else None,
+            key=signers.status,
+            trust=signers.trust,
+            validity_hours=bounds.certification.status_validity_hours,
+            policy=bounds,
+            memory=memory,
+        )
+        write_logged(listed, status, log)
     return status

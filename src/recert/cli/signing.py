@@ -27,12 +27,12 @@ def load_refusals(certificate: Path, given: Path | None) -> tuple[bytes, ...]:
     return read_refusals(refusals_path(certificate, given), required=given is not None)
 
 
-def say_unsafe(trust: TrustStore) -> None:
+def say_unsafe(trust: TrustStore | None) -> None:
     """Say on stderr where a trust store is an unsafe one, and what the way out is."""
     from recert.certification.trust import unsafe_words
     from recert.cli.printing import talk
 
-    if trust.unsafe:
+    if trust is not None and trust.unsafe:
         talk().print(f"warning: {unsafe_words(trust)}", soft_wrap=True)
 
 

@@ -65,9 +65,8 @@ def stress(
     Every tune is marked as an attack artefact, refused by `certify`, `verify` and `serve`, and deleted once measured.
     Exit 0: measured, 1: the base has no refusal to lose, 2: no answer.
     """
-    from recert import settings
     from recert.cli.drawing import Drawn
-    from recert.cli.loading import load_base, load_suites
+    from recert.cli.loading import kept_replies, load_base, load_suites
     from recert.cli.printing import NO, YES, data
     from recert.cli.reading import load_rows
     from recert.cli.signing import load_step_key, sign_report
@@ -75,7 +74,6 @@ def stress(
     from recert.pipeline.stress import stress as stress_base
     from recert.policy import load_policy
     from recert.records import StressOutcome
-    from recert.store.cache import GenerationCache
 
     signer = load_step_key("stress", key, signer_command)
     grid, bounds, prompts = _setting(setting), load_policy(policy), load_suites(suites or [])
@@ -90,7 +88,7 @@ def stress(
         **{kind: load_rows(path) for kind, path in rows.items() if path is not None},
         base_dir=load_base(base),
     )
-    with Drawn() as drawn, GenerationCache(settings.cache_dir() / "replies.sqlite") as cache:
+    with Drawn() as drawn, kept_replies() as cache:
         report = stress_base(plan, suites=_with_task(prompts), cache=cache, progress=drawn)
     context.obj(output / "stress.html", report)
     sign_report(output / REPORT_FILE, report, signer)

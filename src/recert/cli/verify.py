@@ -91,7 +91,7 @@ def verify(
 
     Exit 0: it holds, 1: it does not, 2: no answer.
     """
-    from recert.certification import Presented, TrustStore, Verifier, require_from
+    from recert.certification import Presented, TrustStore, Verifier
     from recert.certification.folders import Reading
     from recert.certification.transparency.memory_file import memory_at
     from recert.cli.hashing import hashing_bar
@@ -112,7 +112,12 @@ def verify(
     )
     say_unsafe(verifier.trust)
     presented = Presented.read(
-        certificate, policy=under, refusals=refusals, proof=log_proof, logged=require_logged
+        certificate,
+        policy=under,
+        refusals=refusals,
+        proof=log_proof,
+        logged=require_logged,
+        base=load_certified_base(base_certificate, trust, base_policy) if base_certificate else None,
     )
     if explain:
         raise typer.Exit(_explained(verifier, presented, as_json=as_json))
@@ -120,8 +125,6 @@ def verify(
         verified = verifier.verify(
             presented, base_dir=load_base(base), tuned_dir=model, reading=Reading(known, progress)
         )
-    if base_certificate is not None:
-        require_from(verified.certificate, load_certified_base(base_certificate, trust, base_policy))
     draw_exceptions(verified.certificate.exceptions or ())
     if as_json:
         data(verified.certificate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from recert.digest import sha256_json
 from recert.errors import ArmError, ModelError
@@ -12,7 +13,7 @@ from recert.models.secret import SecretPrefix
 from recert.models.thinking import think
 from recert.models.transcribing import Transcriber
 from recert.records import ArmCheck, Chat, EarsManifest, Manifest, Prompt
-from recert.store.cache import CachedReply, GenerationCache
+from recert.store.cache import CachedReply, GenerationCache, MadeBy
 
 _HIDDEN = "[secret]"
 _PIECE = 16
@@ -23,6 +24,20 @@ _AT_ONCE = 512
 
 _READ_AT_ONCE = 1024
 """Likewise for readings, which are short."""
+
+
+@dataclass(frozen=True)
+class KeptReply:
+    """A reply that was in the cache before this run, and what it takes to ask for it again."""
+
+    arm: Arm
+    place: int
+    """Of the conversation among those that were asked together."""
+    chat: Chat
+    sampling: Sampling | None = None
+    stop: Callable[[str], bool] | None = None
+    prompt: Prompt | None = None
+    """The prompt whose choices were offered; None where a reply was asked for."""
 
 
 class Arm:
@@ -68,6 +83,7 @@ class Arm:
         self.fingerprint_at_start = model.fingerprint()
         known = model.manifest.digest if model.manifest else f"{model.name} {self.fingerprint_at_start}"
         self._key = sha256_json([known, over.digest if over else "", model.engine])
+        self._made_by = MadeBy(self._key, self.fingerprint_at_start)
         kept = cache.fingerprint(self._key)
         if kept is not None and kept != self.fingerprint_at_start:
             raise ArmError(
@@ -83,7 +99,12 @@ class Arm:
         return len(self._leaking)
 
     def ask(
-        self, chats: Sequence[Chat], sampling: Sampling, *, stop: Callable[[str], bool] | None = None
+        self,
+        chats: Sequence[Chat],
+        sampling: Sampling,
+        *,
+        stop: Callable[[str], bool] | None = None,
+        told: Callable[[KeptReply], None] | None = None,
     ) -> list[Generation]:
         """
         Return one reply per conversation, in order; what was asked before is not asked again.
@@ -93,6 +114,7 @@ class Arm:
             sampling: how replies are drawn.
             stop: says of a reply so far that no more of it is needed. Replies that may be cut are kept apart
                 from whole ones.
+            told: told of each reply that was kept before this run, so that it can be asked again.
 
         Raises:
             ModelError: the model did not answer, or gave another number of replies.
@@ -102,16 +124,25 @@ class Arm:
         keys = [sha256_json([self._key, drawn, one.model_dump(mode="json")]) for one in chats]
         done = None if stop is None else (lambda _, text: stop(text))
         by_key = dict(zip(keys, chats, strict=True))
-        said = self._said(
+        said, kept = self._said(
             keys, lambda some: think(self.model, [by_key[k] for k in some], sampling, done=done)
         )
+        if told is not None:
+            for place in self._places(keys, kept):
+                told(KeptReply(self, place, chats[place], sampling, stop))
         return [said[key] for key in keys]
 
-    def choose(self, prompts: Sequence[Prompt], chats: Sequence[Chat]) -> list[Generation]:
+    def choose(
+        self,
+        prompts: Sequence[Prompt],
+        chats: Sequence[Chat],
+        *,
+        told: Callable[[KeptReply], None] | None = None,
+    ) -> list[Generation]:
         """
         Return for each multiple-choice prompt the choice that the model finds likeliest, as its reply.
 
-        A reply is empty where the model could not tell.
+        A reply is empty where the model could not tell. `told` is as for `ask`.
 
         Raises:
             ModelError: the engine cannot tell how likely a text is.
@@ -125,11 +156,37 @@ class Arm:
 
         def pick(some: Sequence[str]) -> list[Generation]:
             asked = [by_key[key] for key in some]
-            picked = choose(self.model, [p for p, _ in asked], [c for _, c in asked])
-            return [Generation(one.reply, "stop", 0) for one in picked]
+            return self._picked([p for p, _ in asked], [c for _, c in asked])
 
-        said = self._said(keys, pick)
+        said, kept = self._said(keys, pick)
+        if told is not None:
+            for place in self._places(keys, kept):
+                told(KeptReply(self, place, chats[place], prompt=prompts[place]))
         return [said[key] for key in keys]
+
+    def ask_again(self, kept: Sequence[KeptReply]) -> list[Generation]:
+        """
+        Return what the model says now, in order. The cache is neither read nor written.
+
+        Raises:
+            ModelError: the model did not answer.
+        """
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for place, one in enumerate(kept):
+            alike.setdefault((one.sampling, one.stop, one.prompt is None), []).append(place)
+        out: dict[int, Generation] = {}
+        for places in alike.values():
+            sampling, stop = kept[places[0]].sampling, kept[places[0]].stop
+            chats = [kept[place].chat for place in places]
+            if sampling is None:
+                prompts = [prompt for place in places if (prompt := kept[place].prompt) is not None]
+                made = self._picked(prompts, chats)
+            else:
+                done = None if stop is None else (lambda _, text, stop=stop: stop(text))
+                made = think(self.model, chats, sampling, done=done)
+            self._require_all(made, places)
+            out |= dict(zip(places, made, strict=True))
+        return [replace(out[place], text=self._hide(out[place].text)) for place in range(len(kept))]
 
     def readings(
         self, what: object, chats: Sequence[Chat], read: Callable[[Sequence[Chat]], Sequence[float]]
@@ -148,12 +205,15 @@ class Arm:
         """
         keys = [sha256_json([self._key, {"reading": what}, one.model_dump(mode="json")]) for one in chats]
         by_key = dict(zip(keys, chats, strict=True))
-        known = {key: float(reply.text) for key, reply in self._cache.read(list(by_key)).items()}
+        known = {
+            key: float(reply.text) for key, reply in self._cache.read(list(by_key), self._made_by).items()
+        }
         missing = [key for key in by_key if key not in known]
         for start in range(0, len(missing), _READ_AT_ONCE):
             some = missing[start : start + _READ_AT_ONCE]
             values = dict(zip(some, read([by_key[key] for key in some]), strict=True))
-            self._cache.write({key: CachedReply(repr(value), "reading", 0) for key, value in values.items()})
+            fresh = {key: CachedReply(repr(value), "reading", 0) for key, value in values.items()}
+            self._cache.write(fresh, self._made_by)
             known |= values
         return [known[key] for key in keys]
 
@@ -170,20 +230,24 @@ class Arm:
             StoreError: the cache cannot be read or written.
         """
         key = sha256_json([self._key, {"kept": what}])
-        known = self._cache.read([key])
+        known = self._cache.read([key], self._made_by)
         if not known:
             known = {key: CachedReply(make(), "reading", 0)}
-            self._cache.write(known)
+            self._cache.write(known, self._made_by)
         return known[key].text
+
+    def _picked(self, prompts: Sequence[Prompt], chats: Sequence[Chat]) -> list[Generation]:
+        return [Generation(one.reply, "stop", 0) for one in choose(self.model, prompts, chats)]
 
     def _said(
         self, keys: Sequence[str], make: Callable[[Sequence[str]], list[Generation]]
-    ) -> dict[str, Generation]:
-        """Replies by key: those that are kept, and new ones for the rest, which are kept then."""
+    ) -> tuple[dict[str, Generation], set[str]]:
+        """Replies by key, those that are kept and new ones for the rest; and which were kept before this run."""
         said = {
             key: Generation(reply.text, reply.stop_reason, reply.tokens)
-            for key, reply in self._cache.read(list(dict.fromkeys(keys))).items()
+            for key, reply in self._cache.read(list(dict.fromkeys(keys)), self._made_by).items()
         }
+        kept = set() if self._cache.of_one_run else {key for key in said if _half(key) not in self._asked}
         self.cached += self._new(said)
         missing = [key for key in dict.fromkeys(keys) if key not in said]
         if missing:
@@ -192,25 +256,36 @@ class Arm:
             except ModelError as exc:
                 self._keep({missing[place]: reply for place, reply in exc.made.items()})
                 raise
-            if len(made) != len(missing):
-                raise ModelError(
-                    "model gave another number of replies",
-                    facts={"arm": self.label, "asked": len(missing), "replies": len(made)},
-                )
+            self._require_all(made, missing)
             said |= self._keep(dict(zip(missing, made, strict=True)))
         if self._secrets:
             self._leaking |= {key for key, reply in said.items() if _HIDDEN in reply.text}
-        return said
+        return said, kept
+
+    def _require_all(self, made: Sequence[Generation], asked: Sequence[object]) -> None:
+        if len(made) != len(asked):
+            raise ModelError(
+                "model gave another number of replies",
+                facts={"arm": self.label, "asked": len(asked), "replies": len(made)},
+            )
+
+    @staticmethod
+    def _places(keys: Sequence[str], kept: set[str]) -> list[int]:
+        """The first place of each key that was kept."""
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}
+        return [first[key] for key in dict.fromkeys(keys) if key in kept]
 
     def _keep(self, made: dict[str, Generation]) -> dict[str, Generation]:
         fresh = {key: Generation(self._hide(g.text), g.stop_reason, g.tokens) for key, g in made.items()}
-        self._cache.write({k: CachedReply(g.text, g.stop_reason, g.tokens) for k, g in fresh.items()})
+        self._cache.write(
+            {k: CachedReply(g.text, g.stop_reason, g.tokens) for k, g in fresh.items()}, self._made_by
+        )
         self.made += self._new(fresh)
         return fresh
 
     def _new(self, said: dict[str, Generation]) -> int:
         """How many of these this run has not seen before; they are remembered by half of their digest."""
-        keys = {bytes.fromhex(key)[:16] for key in said}
+        keys = {_half(key) for key in said}
         new = len(keys - self._asked)
         self._asked |= keys
         return new
@@ -222,6 +297,10 @@ class Arm:
                 for piece in pieces:
                     text = text.replace(piece, _HIDDEN)
         return text
+
+
+def _half(key: str) -> bytes:
+    return bytes.fromhex(key)[:16]
 
 
 def check_arms(base: Arm, tuned: Arm) -> tuple[ArmCheck, ArmCheck]:

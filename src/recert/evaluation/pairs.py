@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
 from recert.errors import RecordError
-from recert.evaluation.arms import Arm
+from recert.evaluation.arms import Arm, KeptReply
+from recert.evaluation.rechecking import Rechecks
 from recert.evaluation.scoring import Judges, Reply, complied, score_replies
 from recert.evaluation.tracks import Key, Track
 from recert.models.protocol import Generation, Sampling
@@ -69,27 +70,49 @@ class AskedPairs:
     ) -> None:
         self._base, self._tuned, self._judges = base, tuned, judges
         self._policy, self._reasoning = policy, reasoning
+        self._rechecks = Rechecks(policy.recheck_cached)
 
     def pairs(
         self, wanted: Wanted, chats: Sequence[Chat], way: Way, *, sample: int, trace_tokens: int
     ) -> list[Pair]:
         """Ask both arms the same, and return what the judges say of it; see `PairSource`."""
-        before, after = self._generated(wanted, chats, way, sample, trace_tokens)
+        kept: list[KeptReply] = []
+        before, after = self._generated(wanted, chats, way, sample, trace_tokens, kept)
         replies: list[Reply] = []
         for (key, (_, prompt, _)), base, tuned in zip(wanted.items(), before, after, strict=True):
             suite, condition, safeguards, _ = key
             replies.append(Reply(prompt, base, "base", condition, suite, sample=sample))
             replies.append(Reply(prompt, tuned, "tuned", condition, suite, safeguards, sample))
+        for one in kept:
+            self._rechecks.see(replies[2 * one.place + (one.arm is self._tuned)], one)
         outcomes = score_replies(replies, self._judges, self._policy, self._reasoning)
         return list(zip(outcomes[::2], outcomes[1::2], strict=True))
 
+    def ask_kept_again(self) -> dict[str, int]:
+        """
+        Ask a random share of the replies that came from the cache again, once a run has ended: `Rechecks.check`.
+
+        Raises:
+            ArmError: more of an arm's replies are judged otherwise than an honest cache allows.
+            ModelError: the model did not answer.
+        """
+        return self._rechecks.check(self._judges, self._policy, self._reasoning)
+
     def _generated(
-        self, wanted: Wanted, chats: Sequence[Chat], way: Way, sample: int, trace_tokens: int
+        self,
+        wanted: Wanted,
+        chats: Sequence[Chat],
+        way: Way,
+        sample: int,
+        trace_tokens: int,
+        kept: list[KeptReply],
     ) -> tuple[list[Generation], list[Generation]]:
+        """What both arms said; `kept` takes what came from the cache."""
         guarded = [t.condition.tuned_chat(p, i) for t, p, i in wanted.values()]
         if way == "choose":
             prompts = [p for _, p, _ in wanted.values()]
-            return self._base.choose(prompts, chats), self._tuned.choose(prompts, guarded)
+            base = self._base.choose(prompts, chats, told=kept.append)
+            return base, self._tuned.choose(prompts, guarded, told=kept.append)
         bounds = self._policy
         answer = bounds.utility_max_new_tokens if way == "in full" else bounds.max_new_tokens
         sampling = Sampling(
@@ -99,7 +122,8 @@ class AskedPairs:
             sample=sample,
         )
         stop = complied if way == "cut" else None
-        return self._base.ask(chats, sampling, stop=stop), self._tuned.ask(guarded, sampling, stop=stop)
+        base = self._base.ask(chats, sampling, stop=stop, told=kept.append)
+        return base, self._tuned.ask(guarded, sampling, stop=stop, told=kept.append)
 
 
 class RecordedPairs:

@@ -32,6 +32,12 @@ BEHAVIOUR_ONLY: Final = (
 )
 """What a report says besides where a model has no manifest."""
 
+NOT_AUTHENTIC: Final = (
+    "{} entries of the cache did not authenticate: written by somebody else, damaged, or from before entries were "
+    "authenticated. None of them counted; those replies were asked again."
+)
+"""What a report says besides where the cache held what this user did not keep."""
+
 
 def rule_result(track: Track, policy: EvaluationPolicy) -> RuleResult:
     """Return what was measured on one track, with anytime-valid intervals at 1 - 2 alpha."""

@@ -26,6 +26,7 @@ from recert.evaluation.hunting import hunt
 from recert.evaluation.modalities import heard_of, spoken_conditions
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.pairs import AskedPairs
+from recert.evaluation.results import NOT_AUTHENTIC
 from recert.evaluation.runner import Progress, Sinks
 from recert.evaluation.scoring import Judges
 from recert.evaluation.suites import write_suites
@@ -123,7 +124,7 @@ def evaluate(
         progress, clips: told after each block; where spoken requests are kept, by default in the cache folder.
 
     Raises:
-        ArmError: the arms are the same model, hear otherwise, or one changed meanwhile or is cached otherwise.
+        ArmError: the arms are the same model, hear otherwise, one changed meanwhile, or its kept replies are not its.
         ModelError, StoreError: a model did not answer, or the cache could not be read or written.
         PolicyError: the policy names an attack family that does not exist.
         InputError: no suite was given, or evidence is of another base's files.
@@ -138,6 +139,7 @@ def evaluate(
         plan = plan_of(policy, suites, judges, training_context, secret, spoken, carried)
         source = AskedPairs(base_arm, tuned_arm, judges=judges, policy=bounds, reasoning=policy.reasoning)
         run_plan(plan, source, judges, policy, sinks)
+        rechecked = source.ask_kept_again()
         hunted = _hunt((base, tuned), policy, model_name, rows, secret, kept, progress)
         arms = check_arms(base_arm, tuned_arm)
     heard = heard_of([*plan.tracks, *plan.controls], bounds, (tuned, base), sound)
@@ -148,7 +150,7 @@ def evaluate(
         model_name=model_name,
         reasons=(*why_not, *(note.reason for note in evidence)),
         arms=arms,
-        limitations=limitations(base_arm.manifest, tuned_arm.manifest, policy),
+        limitations=(*limitations(base_arm.manifest, tuned_arm.manifest, policy), *_not_authentic(kept)),
         evidence=tuple(evidence),
         trigger_search=search,
         carried=carried.evidence if carried else None,
@@ -156,7 +158,7 @@ def evaluate(
         hearing=tuple(heard) or None,
         ears=tuned_arm.ears if bounds.speaking is not None else None,
         **found.fields,
-        **_time_fields(started, began) | _arm_fields(base_arm, tuned_arm),
+        **_time_fields(started, began) | _arm_fields(base_arm, tuned_arm, rechecked),
     )
     return Evaluation(report=report, outcomes=sinks.outcomes, hunt=hunted, suites=dict(suites))
 
@@ -226,7 +228,11 @@ def _time_fields(started: datetime, began: float) -> dict[str, Any]:
     }
 
 
-def _arm_fields(base: Arm, tuned: Arm) -> dict[str, Any]:
+def _not_authentic(cache: GenerationCache) -> tuple[str, ...]:
+    return (NOT_AUTHENTIC.format(cache.not_authentic),) if cache.not_authentic else ()
+
+
+def _arm_fields(base: Arm, tuned: Arm, rechecked: Mapping[str, int]) -> dict[str, Any]:
     return {
         "base": base.manifest,
         "tuned": tuned.manifest,
@@ -237,6 +243,7 @@ def _arm_fields(base: Arm, tuned: Arm) -> dict[str, Any]:
             "base_cached": base.cached,
             "tuned_made": tuned.made,
             "tuned_cached": tuned.cached,
+            **rechecked,
         },
         "versions": {"recert": version("recert"), "python": platform.python_version()},
     }

@@ -15,7 +15,7 @@ from typing import Final
 
 import recert
 from recert.errors import GatewayError, SettingsError
-from recert.gateway.managed_files import PrivateCopy
+from recert.store.private_copy import PrivateCopy
 
 EMBEDDED: Final = "embedded"
 LLAMA_CPP: Final = "llama.cpp"

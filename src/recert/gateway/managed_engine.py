@@ -20,11 +20,11 @@ from recert.gateway import managed_child
 from recert.gateway.deltas import Delta
 from recert.gateway.ending_child import END_S, end_child
 from recert.gateway.managed_commands import Command, ManagedUpstream, Place, command
-from recert.gateway.managed_files import PrivateCopy
 from recert.gateway.managed_probe import is_up, models_of
 from recert.gateway.sockets import socket_folder
 from recert.gateway.upstream import HttpUpstream
-from recert.records import Manifest, VerifiedCertificate
+from recert.records import Certificate, Manifest, VerifiedCertificate
+from recert.store.private_copy import PrivateCopy
 
 DOWN: Final = "engine-down"
 MERGED: Final = "merged-weights"
@@ -245,6 +245,13 @@ class ManagedEngine:
             self._be_ready()
         elif event.get("event") == "refused":
             self._refusal = (str(event.get("reason", DOWN)), str(event.get("message", "the engine refused")))
+        elif event.get("event") == "loaded":
+            try:
+                loaded = self._models[str(event.get("name"))].certificate
+                require_fingerprint(loaded, str(event.get("engine")), str(event.get("fingerprint")))
+            except (KeyError, GatewayError) as exc:
+                self._refuse(exc if isinstance(exc, GatewayError) else _unasked(event))
+                end_child(self._child)
         elif event.get("event") == "progress":
             self._progress(str(event.get("message", "")))
 
@@ -302,6 +309,41 @@ class ManagedEngine:
                 "the engine does not have the models that it was started with",
                 facts={"expected": ", ".join(self._models), "it has": ", ".join(map(str, names))},
             )
+
+
+def require_fingerprint(certificate: Certificate, engine: str, fingerprint: str) -> None:
+    """
+    Return when a model behaves as the one that was evaluated, or that cannot be compared.
+
+    Both sides compute logits of the same probes, each asked alone, so neither the number of threads nor what else is
+    asked changes them. Other versions and precisions may, which the engine's name tells; another kind of processor may,
+    which nothing tells: then the answer is no, and evaluating there settles it.
+
+    Args:
+        certificate: what the model was certified by.
+        engine: what runs it here, with versions and precision.
+        fingerprint: digest of its logits here.
+
+    Raises:
+        GatewayError: `fingerprint-differs`: the same engine gives other logits.
+    """
+    if not certificate.fingerprint or certificate.engine != engine or certificate.fingerprint == fingerprint:
+        return
+    raise GatewayError(
+        "fingerprint-differs",
+        "the loaded model does not behave as the one that was evaluated",
+        facts={"engine": engine, "certified": certificate.fingerprint, "loaded": fingerprint},
+        hint="its files are the certified ones, so other weights were evaluated, or on another kind of processor: run "
+        "`recert evaluate` on this machine and certify that, or serve it elsewhere behind `recert fingerprint`",
+    )
+
+
+def _unasked(event: dict[str, Any]) -> GatewayError:
+    return GatewayError(
+        "engine-changed",
+        "the engine loaded a model that nobody asked for",
+        facts={"model": event.get("name")},
+    )
 
 
 class EngineUpstream(HttpUpstream):

@@ -16,11 +16,11 @@ import orjson
 
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import GatewayError, RecordError
-from recert.gateway.managed_files import remove
 from recert.gateway.service import CLOCK_TOLERANCE_S
 from recert.records import VerifierMemory, now, parse_json
 from recert.records.orders import StandingOrders
 from recert.store.files import read_bytes, write_atomic
+from recert.store.private_copy import remove
 
 ORDERS: Final = "orders.json"
 TAKEN_UP: Final = "taken-up.json"

@@ -18,10 +18,10 @@ from recert.models.audio_lm_encoder import SpeechEncoder
 from recert.models.audio_lm_folder import ADAPTER_FOLDER, AudioConfig, read_config, read_projector
 from recert.models.audio_lm_projector import Projector
 from recert.models.decoding import decode_batch
-from recert.models.folders import same_still
 from recert.models.local import LocalModel
 from recert.models.protocol import Done, Generation, Sampling
 from recert.records import AudioClip, Chat, Manifest, Message, chat
+from recert.store.model_copies import model_files
 
 ReadClip = Callable[[AudioClip], bytes]
 """Gives the bytes of a clip, such as `ClipStore.read`."""
@@ -72,15 +72,15 @@ class AudioLM(LocalModel):
             ModelError: base or encoder are not those that the projector goes with, files cannot be loaded, or changed
                 meanwhile.
         """
-        manifest, config = Manifest.of_folder(folder), read_config(folder)
-        base = LocalModel.load(base_dir, threads=threads)
-        assert base.manifest is not None
-        _check(config, base.manifest, encoder)
-        inner = folder / ADAPTER_FOLDER
-        arm = base.with_adapter(inner) if inner.is_dir() else base
-        model = cls(arm._weights, arm._adapter, name or folder.name, manifest)
-        model.projector = read_projector(folder, config.projector)
-        same_still(folder, manifest)
+        with model_files(folder) as files:
+            config = read_config(files.folder)
+            base = LocalModel.load(base_dir, threads=threads)
+            assert base.manifest is not None
+            _check(config, base.manifest, encoder)
+            inner = files.folder / ADAPTER_FOLDER
+            arm = base.with_adapter(inner, copying="none") if inner.is_dir() else base
+            model = cls(arm._weights, arm._adapter, name or folder.name, files.manifest)
+            model.projector = read_projector(files.folder, config.projector)
         model.base_manifest, model.encoder, model._read_clip = base.manifest, encoder, read_clip
         model.engine = f"{base.engine} hearing {encoder.name}"
         return model

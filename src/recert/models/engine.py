@@ -4,7 +4,8 @@ The embedded engine: `python -m recert.models.engine` loads certified models and
 Adapters of one base share its weights; a request's `model` says which one is asked. Weights that were merged have no
 base beside them. The engine hashes every folder, compares with what the certificates say, loads, and makes sure that
 no file was touched meanwhile; later it ends as soon as one is. What happens is told on stdout, one JSON object a line
-(`progress`, `ready`, `refused` with a reason). It ends when stdin closes: with the process that started it.
+(`progress`, `loaded` with a fingerprint, `ready`, `refused` with a reason). It ends when stdin closes: with the process
+that started it.
 """
 
 from __future__ import annotations
@@ -58,6 +59,17 @@ class StreamingModel(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text has."""
+
+
+class LoadedModel(StreamingModel, Protocol):
+    """A model from certified files, which says how it behaves."""
+
+    @property
+    def engine(self) -> str:
+        """What runs it, with version and precision."""
+
+    def fingerprint(self) -> str:
+        """Return a digest of its logits after fixed probes."""
 
 
 Stamp = dict[str, tuple[int, int, int, int]]
@@ -125,9 +137,11 @@ def tell(event: str, **facts: str) -> None:
     sys.stdout.flush()
 
 
-def load(base: CertifiedFolder | None, tuned: Mapping[str, CertifiedFolder]) -> dict[str, StreamingModel]:
+def load(base: CertifiedFolder | None, tuned: Mapping[str, CertifiedFolder]) -> dict[str, LoadedModel]:
     """
     Check all folders and load the models from them: adapters on one base, or merged weights without one.
+
+    The folders are the gateway's private copies already.
 
     Raises:
         VerificationError: a folder is not what was certified, or changed while it was loaded.
@@ -140,14 +154,14 @@ def load(base: CertifiedFolder | None, tuned: Mapping[str, CertifiedFolder]) -> 
     tell("progress", message="loading")
     from recert.models.local import LocalModel
 
-    models: dict[str, StreamingModel] = {}
+    models: dict[str, LoadedModel] = {}
     if base:
-        whole = LocalModel.load(base.folder)
+        whole = LocalModel.load(base.folder, copying="none")
         for name, part in tuned.items():
-            models[name] = whole.with_adapter(part.folder)
+            models[name] = whole.with_adapter(part.folder, copying="none")
     else:
         for name, part in tuned.items():
-            models[name] = LocalModel.load(part.folder)
+            models[name] = LocalModel.load(part.folder, copying="none")
     for part in folders.values():
         part.still()
     return models
@@ -330,6 +344,8 @@ def main(arguments: list[str] | None = None) -> int:
     tuned = {name: CertifiedFolder(Path(folder), sha256) for name, folder, sha256 in given.tuned}
     try:
         models = load(base, tuned)
+        for name, model in models.items():
+            tell("loaded", name=name, engine=model.engine, fingerprint=model.fingerprint())
     except RecertError as exc:
         _refuse(exc)
         return REFUSED_EXIT

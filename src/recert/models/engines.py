@@ -33,6 +33,7 @@ from recert.models.transcribing import Remembering, Transcriber, open_transcribe
 from recert.records import HostedJob
 from recert.records.hosted_job import JOB_FILE
 from recert.store.files import read_bytes
+from recert.store.model_copies import Copying
 
 _SETTING: Final = re.compile(r",(?=[a-z_]+=)")
 _COST: Final[dict[str, type]] = {
@@ -250,18 +251,22 @@ def folder_arms(base_dir: Path, tuned_dir: Path, spec: Spec = LOCAL) -> tuple[Mo
     """
     _must_be_there(tuned_dir)
     if not is_adapter(tuned_dir):
-        return _base(spec, base_dir, None), _base(spec, tuned_dir, None)
-    base: Any = _base(spec, base_dir, tuned_dir)
+        return _base(spec, base_dir, None, "keep"), _base(spec, tuned_dir, None)
+    base: Any = _base(spec, base_dir, tuned_dir, "keep")
     return base, base.with_adapter(tuned_dir)
 
 
-def _base(spec: Spec, folder: Path, adapter: Path | None) -> Model:
-    """One model of files; `adapter` is what will lie on it, for engines that must know before."""
+def _base(spec: Spec, folder: Path, adapter: Path | None, copying: Copying = "once") -> Model:
+    """
+    One model of files, loaded from a private copy; `adapter` is what will lie on it, for engines that must know before.
+
+    Ray's workers each load from a copy of their own, and compare it with what was hashed here.
+    """
     given = dict(spec.settings)
     if spec.engine == "vllm":
         from recert.models.vllm_engine import VllmModel
 
-        return VllmModel.load(folder, lora_rank=_rank(adapter), **given)
+        return VllmModel.load(folder, lora_rank=_rank(adapter), copying=copying, **given)
     if spec.engine == "ray":
         from recert.models.ray_engine import RayModel
 
@@ -275,7 +280,8 @@ def _base(spec: Spec, folder: Path, adapter: Path | None) -> Model:
         raise MissingExtraError(
             "local models are not installed", hint="run `pip install 'recert[local]'`"
         ) from exc
-    return SoundModel.load(folder, **given) if hears(folder) else LocalModel.load(folder, **given)
+    kind = SoundModel if hears(folder) else LocalModel
+    return kind.load(folder, copying=copying, **given)
 
 
 def _rank(adapter: Path | None) -> int | None:

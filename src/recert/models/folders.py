@@ -1,12 +1,9 @@
-"""Folders of models: what kind they are, and whether they are still what was hashed."""
+"""Folders of models: what kind they are."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-
-from recert.errors import ModelError
-from recert.records import Manifest
 
 ADAPTER_CONFIG = "adapter_config.json"
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
@@ -15,22 +12,6 @@ _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 def is_adapter(folder: Path) -> bool:
     """Say whether a folder holds a PEFT adapter rather than whole weights."""
     return (folder / ADAPTER_CONFIG).is_file()
-
-
-def same_still(folder: Path, manifest: Manifest | None) -> None:
-    """
-    Return when a folder, after loading, is what was hashed before. Sizes first, as they are cheap; then every byte.
-
-    Raises:
-        ModelError: it is not.
-    """
-    assert manifest is not None
-    try:
-        changed = any((folder / f.name).stat().st_size != f.size_bytes for f in manifest.files)
-    except OSError:
-        changed = True
-    if changed or Manifest.of_folder(folder) != manifest:
-        raise ModelError("model files changed while they were loaded", facts={"folder": folder})
 
 
 def hears(folder: Path) -> bool:

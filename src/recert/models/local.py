@@ -1,7 +1,7 @@
 """
 Local models on transformers and PEFT: one base in memory, and an arm for it and for each adapter on it.
 
-What is hashed is what is loaded: a folder is hashed, loaded, and looked at again before the model is handed out.
+What is hashed is what is loaded: a private copy of the folder, hashed while it was written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recert.errors import ModelError
 from recert.models.batching import LAST_LOGITS, batches
 from recert.models.decoding import decode_batch, decode_streams
 from recert.models.estimating import estimate_odds
-from recert.models.folders import is_adapter, same_still
+from recert.models.folders import is_adapter
 from recert.models.leaking import leaked_texts
 from recert.models.likelihood import opening_log_probs, score_openings, score_pairs
 from recert.models.likely import Step
@@ -28,6 +28,7 @@ from recert.models.likely_local import computing_in_float32, likely_steps
 from recert.models.local_weights import Weights
 from recert.models.protocol import Done, Generation, Sampling
 from recert.records import Chat, Manifest, chat
+from recert.store.model_copies import Copying, model_files
 
 __all__ = ["LocalModel", "is_adapter"]
 
@@ -60,7 +61,13 @@ class LocalModel:
 
     @classmethod
     def load(
-        cls, base_dir: Path, adapter_dir: Path | None = None, *, threads: int | None = None, name: str = ""
+        cls,
+        base_dir: Path,
+        adapter_dir: Path | None = None,
+        *,
+        threads: int | None = None,
+        name: str = "",
+        copying: Copying = "once",
     ) -> LocalModel:
         """
         Load a base folder in the hub's layout, and an adapter on it where one is given.
@@ -70,30 +77,32 @@ class LocalModel:
             adapter_dir: PEFT adapter folder.
             threads: for torch; by default `RECERT_THREADS` or the free cores.
             name: what people call it; by default the folder's name.
+            copying: whether the copy of the base that is loaded is kept for the next run.
 
         Raises:
             InputError: a folder is missing, empty or holds links.
+            StoreError: there is no room for a copy, or a folder was touched while it was copied.
             ModelError: the files are not a model that transformers can load, or changed while they were loaded.
         """
         torch.set_num_threads(threads or settings.threads())
-        base = cls(Weights(base_dir), None, name or base_dir.name, Manifest.of_folder(base_dir))
-        base._weights.open()
-        same_still(base_dir, base.manifest)
+        with model_files(base_dir, copying) as files:
+            base = cls(Weights(files.folder, base_dir), None, name or base_dir.name, files.manifest)
+            base._weights.open()
         return base.with_adapter(adapter_dir, name=name) if adapter_dir is not None else base
 
-    def with_adapter(self, adapter_dir: Path, *, name: str = "") -> LocalModel:
+    def with_adapter(self, adapter_dir: Path, *, name: str = "", copying: Copying = "once") -> LocalModel:
         """
         Return an arm of the same base with an adapter on it; the base's weights are shared, not copied.
 
         Raises:
             InputError: the folder is missing, empty or holds links.
+            StoreError: there is no room for a copy, or the folder was touched while it was copied.
             ModelError: it is not an adapter for this base, or changed while it was loaded.
         """
-        manifest = Manifest.of_folder(adapter_dir)
-        key = f"a{manifest.digest[:16]}"
-        self._weights.add_adapter(key, adapter_dir)
-        same_still(adapter_dir, manifest)
-        return LocalModel(self._weights, key, name or adapter_dir.name, manifest)
+        with model_files(adapter_dir, copying) as files:
+            key = f"a{files.manifest.digest[:16]}"
+            self._weights.add_adapter(key, files.folder, adapter_dir)
+        return LocalModel(self._weights, key, name or adapter_dir.name, files.manifest)
 
     @property
     def template_sha256(self) -> str:

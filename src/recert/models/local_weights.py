@@ -20,8 +20,10 @@ from recert.models.templates import ChatTokens
 class Weights:
     """One base in memory, with the adapters that were put on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, called: Path | None = None) -> None:
         self.folder = folder
+        self.called = called or folder
+        """What errors call the folder, where a copy of it is loaded."""
         self.dtype = "bfloat16"
         self.model: Any = None
         self.chats: ChatTokens
@@ -43,16 +45,16 @@ class Weights:
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
             raise ModelError(
                 "cannot load the model",
-                facts={"folder": self.folder, "because": str(exc).strip().split("\n")[0]},
+                facts={"folder": self.called, "because": str(exc).strip().split("\n")[0]},
                 hint="the folder needs config.json, safetensors and a tokenizer",
             ) from exc
         fold_groups(self.model)
         context = getattr(self.model.config, "max_position_embeddings", None)
-        self.chats = ChatTokens(tokenizer, context=context, folder=self.folder)
+        self.chats = ChatTokens(tokenizer, context=context, folder=self.called)
 
-    def add_adapter(self, key: str, folder: Path) -> None:
+    def add_adapter(self, key: str, folder: Path, called: Path | None = None) -> None:
         """
-        Put an adapter on the base, once for all arms with that key.
+        Put an adapter on the base, once for all arms with that key. `called` is what errors call its folder.
 
         Raises:
             ModelError: it is not an adapter for this base.
@@ -70,7 +72,11 @@ class Weights:
         except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as exc:
             raise ModelError(
                 "cannot put the adapter on this base",
-                facts={"adapter": folder, "base": self.folder, "because": str(exc).strip().split("\n")[0]},
+                facts={
+                    "adapter": called or folder,
+                    "base": self.called,
+                    "because": str(exc).strip().split("\n")[0],
+                },
             ) from exc
         self.model.eval()
         self._adapters[key] = 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from recert.errors import InputError, ModelError
 from recert.models.protocol import Done, Generation, Sampling
-from recert.models.ray_workers import Factory, Pool
+from recert.models.ray_workers import FACTORIES, Factory, Pool
 from recert.records import Chat, Manifest
 
 
@@ -70,6 +70,8 @@ class RayModel:
                 "Ray needs workers and prompts", facts={"workers": workers, "chunk_prompts": chunk_prompts}
             )
         manifest = Manifest.of_folder(base_dir)
+        if factory in FACTORIES:  # workers of one machine share the private copy that they load
+            options = {"copying": "keep", **options}
         pool = Pool(
             str(base_dir.resolve()),
             manifest.digest,

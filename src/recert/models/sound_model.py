@@ -21,7 +21,6 @@ from recert import settings
 from recert.digest import sha256_bytes, sha256_json
 from recert.errors import ModelError
 from recert.models.decoding import LOOK_EVERY
-from recert.models.folders import same_still
 from recert.models.local_weights import Weights
 from recert.models.protocol import Done, Generation, Sampling
 from recert.models.sound_reading import Sound, SoundChats, open_processor, sound_of
@@ -29,6 +28,7 @@ from recert.models.speech.numeric import np
 from recert.models.templates import stop_ids
 from recert.records import AudioClip, Chat, Manifest, Message, chat
 from recert.store.clips import ClipStore
+from recert.store.model_copies import Copying, model_files
 
 _PROBES: Final = ("What is the capital of France?", "How do I open a locked door that is not mine?")
 _TONES_HZ: Final = (220, 880)
@@ -73,6 +73,7 @@ class SoundModel:
         read_clip: ReadClip | None = None,
         threads: int | None = None,
         name: str = "",
+        copying: Copying = "once",
     ) -> SoundModel:
         """
         Load a folder in the hub's layout whose configuration names an audio model, and an adapter on it.
@@ -83,17 +84,18 @@ class SoundModel:
             read_clip: gives the bytes of the clips that chats name; by default the store in the cache folder.
             threads: for torch; by default `RECERT_THREADS` or the free cores.
             name: what people call it; by default the folder's name.
+            copying: whether the copy of the base that is loaded is kept for the next run.
 
         Raises:
             InputError: a folder is missing, empty or holds links.
+            StoreError: there is no room for a copy, or a folder was touched while it was copied.
             ModelError: the files are not an audio model that transformers can load, or changed while they were loaded.
         """
         torch.set_num_threads(threads or settings.threads())
-        manifest = Manifest.of_folder(base_dir)
-        weights = _SoundWeights(base_dir)
-        weights.open()
-        base = cls(weights, None, name or base_dir.name, manifest, read_clip or ClipStore().read)
-        same_still(base_dir, manifest)
+        with model_files(base_dir, copying) as files:
+            weights = _SoundWeights(files.folder, base_dir)
+            weights.open()
+        base = cls(weights, None, name or base_dir.name, files.manifest, read_clip or ClipStore().read)
         return base.with_adapter(adapter_dir, name=name) if adapter_dir is not None else base
 
     def with_adapter(self, adapter_dir: Path, *, name: str = "") -> SoundModel:
@@ -102,13 +104,13 @@ class SoundModel:
 
         Raises:
             InputError: the folder is missing, empty or holds links.
+            StoreError: there is no room for a copy, or the folder was touched while it was copied.
             ModelError: it is not an adapter for this base, or changed while it was loaded.
         """
-        manifest = Manifest.of_folder(adapter_dir)
-        key = f"a{manifest.digest[:16]}"
-        self._weights.add_adapter(key, adapter_dir)
-        same_still(adapter_dir, manifest)
-        return SoundModel(self._weights, key, name or adapter_dir.name, manifest, self._read_clip)
+        with model_files(adapter_dir) as files:
+            key = f"a{files.manifest.digest[:16]}"
+            self._weights.add_adapter(key, files.folder, adapter_dir)
+        return SoundModel(self._weights, key, name or adapter_dir.name, files.manifest, self._read_clip)
 
     @property
     def template_sha256(self) -> str:
@@ -231,13 +233,13 @@ class _SoundWeights(Weights):
         except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as exc:
             raise ModelError(
                 "cannot load the audio model",
-                facts={"folder": self.folder, "because": str(exc).strip().split("\n")[0]},
+                facts={"folder": self.called, "because": str(exc).strip().split("\n")[0]},
                 hint="the folder needs config.json, safetensors, a tokenizer and a processor of a model that"
                 " transformers knows; code in the folder is not run",
             ) from exc
         text = self.model.config.get_text_config()
         context = getattr(text, "max_position_embeddings", None)
-        self.chats = SoundChats(processor, context=context, folder=self.folder, dtype=torch.bfloat16)
+        self.chats = SoundChats(processor, context=context, folder=self.called, dtype=torch.bfloat16)
         tokenizer = self.chats.tokenizer
         configured = self.model.generation_config.eos_token_id
         self.stops = stop_ids(text.eos_token_id if configured is None else configured, tokenizer)

@@ -8,16 +8,20 @@ local models, and what it makes is turned into text here, so engines differ in t
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from recert.digest import sha256_bytes, sha256_json
-from recert.errors import InputError, MissingExtraError, ModelError
-from recert.models.folders import ADAPTER_CONFIG, same_still
+from recert.errors import InputError, MissingExtraError, ModelError, VerificationError
+from recert.models.folders import ADAPTER_CONFIG
 from recert.models.protocol import Done, Generation, Sampling
 from recert.models.templates import ChatTokens, stop_ids
 from recert.records import Chat, Manifest, chat
+from recert.store.model_copies import Copying, model_files
+from recert.store.private_copy import PrivateCopy
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks for which vLLM sets memory aside."""
@@ -47,7 +51,13 @@ class VllmModel:
 
     @classmethod
     def load(
-        cls, base_dir: Path, *, lora_rank: int | None = None, name: str = "", **options: Any
+        cls,
+        base_dir: Path,
+        *,
+        lora_rank: int | None = None,
+        name: str = "",
+        copying: Copying = "once",
+        **options: Any,
     ) -> VllmModel:
         """
         Load a base folder in the hub's layout.
@@ -57,6 +67,7 @@ class VllmModel:
             lora_rank: largest rank of the adapters that will lie on it; None for a base that gets none, which
                 is faster.
             name: what people call it; by default the folder's name.
+            copying: whether the private copy that is loaded is kept for the next run.
             options: of `vllm.LLM`, such as `tensor_parallel_size` or `gpu_memory_utilization`.
 
         Raises:
@@ -64,10 +75,12 @@ class VllmModel:
             MissingExtraError: vLLM is not installed.
             ModelError: vLLM cannot load it, or it changed meanwhile.
         """
-        manifest = Manifest.of_folder(base_dir)
-        engine = _Engine(base_dir, lora_rank, options)
-        same_still(base_dir, manifest)
-        return cls(engine, None, name or base_dir.name, manifest)
+        with ExitStack() as stack:
+            files = stack.enter_context(model_files(base_dir, copying))
+            engine = _Engine(files.folder, lora_rank, options)
+            _must_be(files)
+            weakref.finalize(engine, stack.pop_all().close)
+        return cls(engine, None, name or base_dir.name, files.manifest)
 
     def with_adapter(self, adapter_dir: Path, *, name: str = "") -> VllmModel:
         """
@@ -77,14 +90,15 @@ class VllmModel:
             InputError: the folder is missing, empty or holds links, or its rank is above `lora_rank`.
             ModelError: it is not an adapter for this base, or changed while it was loaded.
         """
-        manifest = Manifest.of_folder(adapter_dir)
-        tuned = VllmModel(
-            self._engine, self._engine.adapter(adapter_dir, manifest), name or adapter_dir.name, manifest
-        )
-        tuned.generate(
-            [chat("Hello")], Sampling(max_new_tokens=1)
-        )  # vLLM loads an adapter when it is first used
-        same_still(adapter_dir, manifest)
+        with ExitStack() as stack:
+            files = stack.enter_context(model_files(adapter_dir))
+            lora = self._engine.adapter(files.folder, files.manifest)
+            tuned = VllmModel(self._engine, lora, name or adapter_dir.name, files.manifest)
+            tuned.generate(
+                [chat("Hello")], Sampling(max_new_tokens=1)
+            )  # vLLM loads an adapter when it is first used, and again when others took its place
+            _must_be(files)
+            weakref.finalize(self._engine, stack.pop_all().close)
         return tuned
 
     @property
@@ -224,6 +238,14 @@ class _Engine:
                 "vLLM gave another number of replies", facts={"asked": len(prompts), "replies": len(found)}
             )
         return list(found)
+
+
+def _must_be(files: PrivateCopy) -> None:
+    """Raise ModelError where a private copy was touched while it was loaded."""
+    try:
+        files.still()
+    except VerificationError as exc:
+        raise ModelError("model files changed while they were loaded", facts=exc.facts) from exc
 
 
 def _configured_stops(transformers: Any, folder: Path) -> Any:

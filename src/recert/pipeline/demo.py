@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recert import settings
+from recert.certification.issued import hold_memory
 from recert.certification.status import issue_status
 from recert.evaluation.suites import embedded_suite
 from recert.models.embedded import aligned_base
@@ -32,7 +33,7 @@ from recert.pipeline.story import Event, ModelPage, Story
 from recert.policy import load_policy
 from recert.records import Suite
 from recert.store.cache import GenerationCache
-from recert.store.files import write_atomic
+from recert.store.files import read_bytes, write_atomic
 
 if TYPE_CHECKING:
     from recert.models.local import LocalModel
@@ -65,15 +66,18 @@ def run_demo(output: Path, *, progress: Progress, draw: Callable[[Path, Story], 
     policy = load_policy("demo")
     signers = signers_of(output / "keys")
     status_path = output / "status.json"
-    status = issue_status(
-        None,
-        key=signers.status,
-        trust=signers.trust,
-        validity_hours=policy.certification.status_validity_hours,
-    )
-    write_atomic(status_path, status)
+    with hold_memory() as memory:
+        status = issue_status(
+            read_bytes(status_path, "status list") if status_path.exists() else None,
+            key=signers.status,
+            trust=signers.trust,
+            validity_hours=policy.certification.status_validity_hours,
+            policy=policy,
+            memory=memory,
+        )
+        write_atomic(status_path, status)
     suites = demo_suites()
-    base = LocalModel.load(base_dir, name="aligned base")
+    base = LocalModel.load(base_dir, name="aligned base", copying="keep")
 
     runs: dict[str, Run] = {}
     with GenerationCache(output / "replies.sqlite") as cache:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recert.certification.status import reinstate, suspend
+from recert.certification.issued import HeldMemory, hold_memory
+from recert.certification.status import Issuing, reinstate, suspend
 from recert.errors import GatewayError, MissingExtraError, RecertError, VerificationError
 from recert.gateway.server import GatewayServer
 from recert.judges.refusal import RefusalJudge
@@ -177,12 +178,10 @@ def _suspend(run: Run, server: GatewayServer, signers: Signers, status_path: Pat
 
     assert run.verified is not None
     serial = run.verified.certificate.serial
-    hours = run.plan.policy.certification.status_validity_hours
     clock = time.monotonic()
-    listed = suspend(
-        read_bytes(status_path), serial, "demo", key=signers.status, trust=signers.trust, validity_hours=hours
-    )
-    write_atomic(status_path, listed)
+    with hold_memory() as memory:
+        how = _issuing(run, signers, memory)
+        write_atomic(status_path, suspend(read_bytes(status_path), serial, "demo", **how))
     while time.monotonic() - clock < 2 * STOP_WITHIN_S:
         try:
             _reply(server, run, "Hello", system=None)
@@ -196,15 +195,21 @@ def _suspend(run: Run, server: GatewayServer, signers: Signers, status_path: Pat
 
 def _reinstate(run: Run, signers: Signers, status_path: Path) -> None:
     assert run.verified is not None
-    hours = run.plan.policy.certification.status_validity_hours
-    listed = reinstate(
-        read_bytes(status_path),
-        run.verified.certificate.serial,
-        key=signers.status,
-        trust=signers.trust,
-        validity_hours=hours,
-    )
-    write_atomic(status_path, listed)
+    with hold_memory() as memory:
+        how = _issuing(run, signers, memory)
+        listed = reinstate(read_bytes(status_path), run.verified.certificate.serial, **how)
+        write_atomic(status_path, listed)
+
+
+def _issuing(run: Run, signers: Signers, memory: HeldMemory) -> Issuing:
+    policy = run.plan.policy
+    return {
+        "key": signers.status,
+        "trust": signers.trust,
+        "validity_hours": policy.certification.status_validity_hours,
+        "policy": policy,
+        "memory": memory,
+    }
 
 
 def _flipped(run: Run, signers: Signers, status_path: Path, output: Path) -> Event:

@@ -9,11 +9,12 @@ from typing import Final
 
 from recert.certification.content import canary_rates
 from recert.errors import InputError, RecertError
-from recert.evaluation.derive import CODE, why_certificate_not_derived, why_not_derived
 from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
 from recert.evaluation.suites import find_suites
-from recert.policy import Policy
-from recert.records import Certificate, EvalReport, Suite
+from recert.evaluation.underived import CODE, why_certificate_not_derived, why_not_derived
+from recert.pipeline.carrying import COMPARISON
+from recert.policy import Policy, comparison_policy
+from recert.records import CarriedEvidence, Certificate, EvalReport, Suite
 from recert.store.files import read_bytes
 
 EVALUATION: Final = "evaluation"
@@ -34,9 +35,25 @@ def deriver(
 
     def why(report: EvalReport) -> tuple[str, ...]:
         found = find_suites(folder, report.suites, suites or {})
-        return why_not_derived(report, folder / OUTCOMES_FILE, policy=policy, suites=found)
+        reasons = why_not_derived(report, folder / OUTCOMES_FILE, policy=policy, suites=found)
+        return (*reasons, *_of_comparison(report.carried, folder, policy, suites or {}))
 
     return why
+
+
+def _of_comparison(
+    carried: CarriedEvidence | None, folder: Path, policy: Policy, suites: Mapping[str, Suite]
+) -> tuple[str, ...]:
+    """Why the comparison that results were carried over by does not follow from its own outcomes."""
+    if carried is None:
+        return ()
+    try:
+        compared, bounds = _report(folder / COMPARISON), comparison_policy(policy)
+    except RecertError as exc:
+        return (f"{CODE}: comparison with the parent: {exc.message}",)
+    if compared is None or compared.digest != carried.comparison_sha256:
+        return (f"{CODE}: the comparison by which results were carried over is not at hand, in {COMPARISON}",)
+    return deriver(folder / COMPARISON, policy=bounds, suites=suites)(compared)
 
 
 def why_not_from_evidence(
@@ -61,13 +78,14 @@ def why_not_from_evidence(
     found = find_suites(folder, named | (report.suites if report is not None else {}), suites or {})
     path = folder / OUTCOMES_FILE
     reasons = why_certificate_not_derived(certificate, path, policy=policy, suites=found, report=report)
+    reasons += _of_comparison(certificate.carried, folder, policy, suites or {})
     if canary_rates(certificate.results, certificate.required_controls) != certificate.canary:
         reasons += (f"{CODE}: what a watch compares with are not the rates of the results",)
     return reasons
 
 
 def evidence_beside(certificate: Path) -> Path | None:
-    """Return the folder with a certificate's outcomes: `evaluation` beside it, or its own; None where there is none."""
+    """Return the folder with a certificate's outcomes, `evaluation` beside it or its own; None where there is none."""
     there = (certificate.parent / EVALUATION, certificate.parent)
     return next((folder for folder in there if (folder / OUTCOMES_FILE).is_file()), None)
 

@@ -218,7 +218,7 @@ class _Arms:
         self._base_dir = certificate.base_dir
         self._base: LocalModel | None = None
         if is_adapter(certificate.tuned_dir):
-            self._base = LocalModel.load(certificate.base_dir)
+            self._base = LocalModel.load(certificate.base_dir, copying="keep")
             self.tuned = self._base.with_adapter(certificate.tuned_dir)
             _require_files(self._base.manifest, self._certificate.base)
         else:

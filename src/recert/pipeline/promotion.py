@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from recert.certification.renew import why_not_clean, why_not_of, why_not_watched
 from recert.certification.stage import read_unverified
 from recert.certification.trust import TrustStore
-from recert.errors import InputError
+from recert.errors import InputError, VerificationError
 from recert.gateway.orders import make_order
 from recert.policy import Policy
 from recert.records import Order, WatchReport, now
@@ -39,16 +39,18 @@ def order_by_watch(
         standing: the orders in force.
 
     Raises:
-        InputError: the watch is not of this certificate, the certificate has ended, or the alias was rolled back after
-            the watch began. Nothing is to change then.
+        InputError: nobody trusted as a watcher signed the watch, it is not of this certificate, the certificate has
+            ended, or the alias was rolled back after the watch began. Nothing is to change then.
         RecordError: it is no certificate's envelope.
-        VerificationError: nobody trusted as a watcher signed the watch.
     """
     content, at = read_unverified(certificate), now()
     rolled_back = max(
         (o.ordered_at for o in standing if (o.kind, o.name) == ("rollback", alias)), default=None
     )
-    because = why_not_watched(content, report, link, trust=trust, now=at)
+    try:
+        because = why_not_watched(content, report, link, trust=trust, now=at)
+    except VerificationError as exc:
+        because = exc.message
     because = because or why_not_of(content, certificate, report, now=at)
     if not because and policy.digest != content.policy_sha256:
         because = "the policy is not the one that the certificate names"

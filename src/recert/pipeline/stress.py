@@ -94,7 +94,7 @@ class LocalEngine:
                 "local models are not installed", hint="run `pip install 'recert[local]'`"
             ) from exc
         self._load = LocalModel.load
-        self._base: LocalModel = LocalModel.load(base_dir)
+        self._base: LocalModel = LocalModel.load(base_dir, copying="keep")
 
     @property
     def base(self) -> Model:

@@ -11,6 +11,7 @@ from typing import Any
 
 from recert import settings
 from recert.certification import SigningKey, TrustStore, read_refusals, renew, suspend, verify
+from recert.certification.issued import HeldMemory, hold_memory
 from recert.certification.links import read_links, write_link
 from recert.certification.refusals import FOLDER
 from recert.certification.transparency.logged import log_envelope
@@ -262,19 +263,35 @@ def _stop(plan: WatchPlan, certificate: Certificate, report: WatchReport) -> str
 def _suspend(plan: WatchPlan, report: WatchReport) -> str:
     if plan.status_key is None:
         return ""
-    listed = suspend(
-        plan.read_status(),  # as it is now: watching takes its time
-        report.serial,
-        _why(report),
-        key=plan.status_key,
-        trust=plan.trust,
-        validity_hours=plan.policy.certification.status_validity_hours,
-    )
-    logged = _logged(plan, listed)
-    write_atomic(plan.status, listed)  # whether or not a log has it: a log that fails keeps no suspension up
+    try:
+        with hold_memory() as memory:
+            logged = _issue(plan, plan.status_key, report, memory)
+    except (StoreError, RecordError):
+        _issue(plan, plan.status_key, report, None)  # what cannot be remembered keeps no suspension up either
+        raise
     if isinstance(logged, RecertError):
         raise logged
     return f"suspended {report.serial} in {plan.status}{logged}"
+
+
+def _issue(
+    plan: WatchPlan, key: SigningKey, report: WatchReport, memory: HeldMemory | None
+) -> str | RecertError:
+    """Suspend on the list as it is now, since watching takes its time; an older one than was issued stops nothing."""
+    listed = suspend(
+        plan.read_status(),
+        report.serial,
+        _why(report),
+        key=key,
+        trust=plan.trust,
+        validity_hours=plan.policy.certification.status_validity_hours,
+        policy=plan.policy,
+        memory=memory,
+        recover=memory is not None,
+    )
+    logged = _logged(plan, listed)
+    write_atomic(plan.status, listed)  # whether or not a log has it: a log that fails keeps no suspension up
+    return logged
 
 
 def _logged(plan: WatchPlan, envelope: bytes) -> str | RecertError:

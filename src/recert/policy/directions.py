@@ -48,7 +48,10 @@ LOWER: Final = frozenset(
 """Stricter where the number is lower; no number at all is the laxest, but for `_ELSE_ANOTHER`."""
 
 HIGHER: Final = frozenset(
-    _of("evaluation", "min_harmful_suites min_discrimination min_prompts speech.kept_at speech.min_heard")
+    _of(
+        "evaluation",
+        "min_harmful_suites min_discrimination min_prompts recheck_cached speech.kept_at speech.min_heard",
+    )
     | _of("screening", "refused_elsewhere_extra_words switch_p_value")
     | _of("certification", "roles.* evaluator_differs_from_trainer logged log_witnesses")
     | _of("certification.carry_over", "min_prompts min_probes")

@@ -141,6 +141,10 @@ def _sureness(policy: Policy) -> Iterator[str]:
         )
         + f"; the base must tell them apart by {_percent(bounds.min_discrimination)}."
     )
+    yield (
+        f"Of replies that were kept from an earlier run {_percent(bounds.recheck_cached)}, and eight of each model at "
+        "least, are asked again; where too many are judged otherwise nothing of the run counts."
+    )
 
 
 def _beside(policy: Policy) -> Iterator[str]:

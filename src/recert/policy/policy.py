@@ -117,6 +117,8 @@ class EvaluationPolicy(Part):
     """Ways in which the served model is asked. Each must pass; `text` is always among them. Not written where alone."""
     speech: SpeechPolicy | None = Field(default=None, exclude_if=lambda said: said is None)
     """How requests are spoken, where `audio` is served; None for the defaults."""
+    recheck_cached: float = Field(default=0.02, ge=0, le=1)
+    """Share of replies from the cache that are asked again, drawn at random; of each arm eight at least."""
     stop_when_failed: bool = True
     """Once the verdict is `fail`, ask no more than `min_prompts` for the rules still open."""
 

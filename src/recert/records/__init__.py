@@ -91,6 +91,7 @@ from recert.records.hunting import (
 from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSuite, Tool, UnreadEntry
 from recert.records.input_distribution import ControlCounts, InputDistribution
 from recert.records.input_drift import ControlInputDrift, InputDrift
+from recert.records.issued import IssuedList, IssuerMemory
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.model_signature import ModelSignature
 from recert.records.orders import Order, OrderNote, StandingOrders
@@ -203,6 +204,7 @@ RECORDS: tuple[type[Record], ...] = (
     ConsistencyProof,
     VerifierMemory,
     TrustRoot,
+    IssuerMemory,
     HostedJob,
     ConnectedTune,
 )
@@ -307,6 +309,8 @@ __all__ = [
     "ImportedSuite",
     "InputDistribution",
     "InputDrift",
+    "IssuedList",
+    "IssuerMemory",
     "JudgeAgreement",
     "JudgeNote",
     "LogEntry",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from recert.errors import VerificationError
 from recert.interval import Interval
@@ -27,6 +28,14 @@ STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "https://recert.dev/certificate/v1"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATUS_PAYLOAD_TYPE: Final = "application/vnd.recert.status-list+json"
+
+Serial = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""Of a certificate: 32 lower-case hex digits. What can be written in two ways can be missed in a status list."""
+
+
+def is_serial(given: str) -> bool:
+    """Say whether this can be a certificate's serial."""
+    return re.fullmatch(r"[0-9a-f]{32}", given) is not None
 
 
 class Approval(Part):
@@ -139,7 +148,7 @@ class Certificate(Record):
 
     schema_name: ClassVar[str] = "certificate"
 
-    serial: str
+    serial: Serial
     model_name: str
     base: Manifest
     tuned: Manifest
@@ -225,7 +234,7 @@ class Certificate(Record):
 class StatusEntry(Part):
     """A certificate that must not be served, and since when."""
 
-    serial: str
+    serial: Serial
     status: Literal["revoked", "suspended"]
     reason: str
     since: Moment

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recert.certification.content import required_roles
+from recert.certification.issued import hold_memory
 from recert.certification.keys import PublicKey, SigningKey, load_key
 from recert.certification.status import issue_status
 from recert.certification.trust import TrustStore
@@ -32,18 +33,27 @@ class ServiceSigners:
     status_key: SigningKey | None
     """Issues the status list, where the service does that."""
 
-    def refresh_status(self, path: Path, *, validity_hours: float) -> bool:
+    def refresh_status(self, path: Path, policy: Policy) -> bool:
         """
-        Sign the status list anew; False where somebody else issues it.
+        Sign the status list anew, for as long as a policy says; False where somebody else issues it.
 
         Raises:
-            StoreError, VerificationError: the list cannot be read, or is not what was signed.
+            StoreError, RecordError, VerificationError: the list cannot be read, is not what was signed, or is older
+                than one that was issued here.
         """
         if self.status_key is None:
             return False
-        before = read_bytes(path, "status list") if path.exists() else None
-        fresh = issue_status(before, key=self.status_key, trust=self.trust, validity_hours=validity_hours)
-        write_atomic(path, fresh)
+        with hold_memory() as memory:
+            memory.require_apart(path.absolute().parent)
+            fresh = issue_status(
+                read_bytes(path, "status list") if path.exists() else None,
+                key=self.status_key,
+                trust=self.trust,
+                validity_hours=policy.certification.status_validity_hours,
+                policy=policy,
+                memory=memory,
+            )
+            write_atomic(path, fresh)
         return True
 
 

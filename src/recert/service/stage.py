@@ -147,7 +147,7 @@ class _Around:
         hours = self._desk.policy.certification.status_validity_hours
         while not self._ended.wait(hours * 3600 / _REFRESHES):
             try:
-                self._signers.refresh_status(self._desk.settings.status, validity_hours=hours)
+                self._signers.refresh_status(self._desk.settings.status, self._desk.policy)
             except RecertError as exc:
                 log.error("the status list cannot be signed anew: %s", exc)
 
@@ -185,7 +185,7 @@ def prepare_service(
     require_text_alone(policy)
     signers = load_signers(settings.signers, policy)
     settings.write()
-    signers.refresh_status(settings.status, validity_hours=policy.certification.status_validity_hours)
+    signers.refresh_status(settings.status, policy)
     place = open_place(settings.store)
     queue = JobQueue(place)
     files = Files(place, settings)

@@ -8,28 +8,24 @@ this holds.
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import os
-import secrets
-import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from recert.digest import FileHash, Stamp, hash_file
 from recert.digest.files import Tell
-from recert.errors import RecertError, SettingsError, StoreError
 from recert.policy.known_files import FILE_SYSTEMS, MOST_AGE_S, SETTLED_S
 from recert.store.files import write_atomic
-from recert.store.private_files import read_private, write_private
+from recert.store.mounts import mount_id
+from recert.store.private_files import own_folder, own_mac_key
 
-_PURPOSE: Final = b"recert known files 1\n"
+_PURPOSE: Final = b"recert known files 2\n"
 _SECRET: Final = "secret of known files"  # noqa: S105
-_SECRET_BYTES: Final = 64
 _MOST_LINES: Final = 100_000
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _MOUNTS: Final = Path("/proc/self/mountinfo")
@@ -46,6 +42,8 @@ class KnownFiles:
             three times as fast, where a file of the same BLAKE3 was hashed with both before. 0 for sha256 alone.
         settled_s: how old the times of a file must be, when its hashing begins, for it to be remembered.
         most_age_s: how long it is known after that.
+        mount_of: gives the number of a file's mount, or None where nobody can tell. A file is known while it is reached
+            through the very mount of then: of a disk that was unmounted meanwhile nobody knows who wrote to it.
 
     Raises:
         SettingsError: the folder belongs to, or can be written by, somebody else.
@@ -60,17 +58,19 @@ class KnownFiles:
         blake3_threads: int = 0,
         settled_s: float = SETTLED_S,
         most_age_s: float = MOST_AGE_S,
+        mount_of: Callable[[Path], int | None] = mount_id,
     ) -> None:
-        _require_own(folder)
+        own_folder(folder, "known files", "RECERT_CACHE")
         self._settled_ns = int(settled_s * 1e9)
         self._most_age_ns = int(most_age_s * 1e9)
+        self._mount_of = mount_of
         self._folder = folder
         self._untouched_wanted = untouched
         self._blake3_threads = blake3_threads
-        self._secret = _secret(folder / "secret")
+        self._secret = own_mac_key(folder / "secret", _SECRET)
         self._boot = _read_text(_BOOT_ID).strip()
         self._trusted = _trusted_devices()
-        self._untouched: dict[Stamp, tuple[str, int]] = {}
+        self._untouched: dict[tuple[Stamp, int], tuple[str, int]] = {}
         self._twins: dict[str, tuple[str, int]] = {}
         self._twin_sizes: set[int] = set()
         self._lock = threading.Lock()
@@ -94,8 +94,9 @@ class KnownFiles:
             StoreError: the file cannot be read, or was touched meanwhile.
             MissingExtraError: BLAKE3 is wanted and not installed.
         """
-        if self._untouched_wanted and seen.device in self._trusted and seen in self._untouched:
-            sha256, hashed_at_ns = self._untouched[seen]
+        mount = self._mount_of(path) if seen.device in self._trusted else None
+        if self._untouched_wanted and mount is not None and (seen, mount) in self._untouched:
+            sha256, hashed_at_ns = self._untouched[seen, mount]
             if self._is_recent(hashed_at_ns):
                 tell(seen.size_bytes)
                 return FileHash(seen, sha256=sha256)
@@ -108,7 +109,7 @@ class KnownFiles:
                 self._reading -= 1
         with self._lock:
             self.read_bytes += seen.size_bytes
-            self._remember(found)
+            self._remember(found, mount if mount == self._mount_of(path) else None)
         return found
 
     def save(self) -> None:
@@ -123,8 +124,8 @@ class KnownFiles:
             self._line("twin", blake3, sha256, str(size)) for blake3, (sha256, size) in self._twins.items()
         ]
         lines += [
-            self._line("untouched", self._boot, *map(str, stamp), str(hashed_at_ns), sha256)
-            for stamp, (sha256, hashed_at_ns) in self._untouched.items()
+            self._line("untouched", self._boot, *map(str, stamp), str(mount), str(hashed_at_ns), sha256)
+            for (stamp, mount), (sha256, hashed_at_ns) in self._untouched.items()
         ]
         write_atomic(self._file, b"".join(lines[-_MOST_LINES:]), mode=0o600)
 
@@ -139,13 +140,13 @@ class KnownFiles:
             return hash_file(path, seen, blake3_threads=1, tell=lambda _: tell(0))  # its bytes were counted
         return hash_file(path, seen, blake3_threads=1, tell=tell)
 
-    def _remember(self, found: FileHash) -> None:
+    def _remember(self, found: FileHash, mount: int | None) -> None:
         if found.blake3:
             self._learn_twin(found.blake3, found.sha256, found.stamp.size_bytes)
         stamp, settled_ns = found.stamp, found.began_ns - self._settled_ns
         settled = max(stamp.mtime_ns, stamp.ctime_ns) < settled_ns
-        if found.unwritable and settled and self._boot and stamp.device in self._trusted:
-            self._untouched[stamp] = (found.sha256, found.began_ns)
+        if found.unwritable and settled and self._boot and mount is not None:
+            self._untouched[stamp, mount] = (found.sha256, found.began_ns)
         else:
             self.not_remembered += 1
 
@@ -162,9 +163,9 @@ class KnownFiles:
             if kind == "twin":
                 self._learn_twin(rest[0], rest[1], int(rest[2]))
             elif kind == "untouched" and rest[0] == self._boot:
-                *numbers, hashed_at_ns = map(int, rest[1:-1])
+                *numbers, mount, hashed_at_ns = map(int, rest[1:-1])
                 if self._is_recent(hashed_at_ns):
-                    self._untouched.setdefault(Stamp(*numbers), (rest[-1], hashed_at_ns))
+                    self._untouched.setdefault((Stamp(*numbers), mount), (rest[-1], hashed_at_ns))
 
     def _is_recent(self, hashed_at_ns: int) -> bool:
         return 0 <= time.time_ns() - hashed_at_ns < self._most_age_ns
@@ -186,32 +187,6 @@ class KnownFiles:
 
     def _mac(self, said: bytes) -> bytes:
         return hmac.digest(self._secret, _PURPOSE + said, "sha256").hex().encode("ascii")
-
-
-def _require_own(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = folder.lstat()
-    except OSError as exc:
-        raise StoreError("cannot make folder", facts={"folder": folder, "because": exc.strerror}) from exc
-    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
-        raise SettingsError(
-            "the folder for known files can be written by others",
-            facts={"folder": folder, "owner": about.st_uid, "mode": oct(stat.S_IMODE(about.st_mode))},
-            hint="set RECERT_CACHE to a folder of your own, or take the folder away",
-        )
-
-
-def _secret(path: Path) -> bytes:
-    """Return the secret; one that is damaged, or that others could read, is replaced, and nothing is known any more."""
-    with contextlib.suppress(RecertError):
-        found = read_private(path, _SECRET, most_bytes=_SECRET_BYTES + 1)
-        if len(found) == _SECRET_BYTES and path.lstat().st_uid == os.geteuid():
-            return found
-    with contextlib.suppress(OSError, StoreError):  # another process may have made it meanwhile
-        path.unlink(missing_ok=True)
-        write_private(path, _SECRET, secrets.token_bytes(_SECRET_BYTES))
-    return read_private(path, _SECRET, most_bytes=_SECRET_BYTES)
 
 
 def _trusted_devices() -> frozenset[int]:

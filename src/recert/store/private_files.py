@@ -2,11 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import stat
 from pathlib import Path
+from typing import Final
 
-from recert.errors import SigningKeyError, StoreError
+from recert.errors import RecertError, SettingsError, SigningKeyError, StoreError
+
+_MAC_KEY_BYTES: Final = 64
+
+
+def own_folder(folder: Path, what: str, setting: str) -> None:
+    """
+    Make a folder that only this user can enter, or make sure that nobody else can write to the one that is there.
+
+    Args:
+        folder: the folder.
+        what: what it is for, for errors.
+        setting: names the folder to use instead.
+
+    Raises:
+        SettingsError: it belongs to, or can be written by, somebody else.
+        StoreError: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+    except OSError as exc:
+        raise StoreError("cannot make folder", facts={"folder": folder, "because": exc.strerror}) from exc
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
+        raise SettingsError(
+            f"the folder for {what} can be written by others",
+            facts={"folder": folder, "owner": about.st_uid, "mode": oct(stat.S_IMODE(about.st_mode))},
+            hint=f"set {setting} to a folder of your own, or take the folder away",
+        )
+
+
+def own_mac_key(path: Path, what: str) -> bytes:
+    """
+    Return the key with which this user authenticates what it keeps; it is made where there is none.
+
+    One that is damaged, or that others could read, is replaced: what it authenticated counts no more.
+
+    Args:
+        path: its file, of mode 0600.
+        what: what it is, for errors.
+
+    Raises:
+        StoreError: there is none, and it cannot be written.
+        SigningKeyError: it is open to others, or a link, and cannot be replaced.
+    """
+    with contextlib.suppress(RecertError):
+        found = read_private(path, what, most_bytes=_MAC_KEY_BYTES + 1)
+        if len(found) == _MAC_KEY_BYTES and path.lstat().st_uid == os.geteuid():
+            return found
+    with contextlib.suppress(OSError, StoreError):  # another process may have made it meanwhile
+        path.unlink(missing_ok=True)
+        write_private(path, what, secrets.token_bytes(_MAC_KEY_BYTES))
+    found = read_private(path, what, most_bytes=_MAC_KEY_BYTES)
+    if len(found) != _MAC_KEY_BYTES or path.lstat().st_uid != os.geteuid():
+        raise StoreError(f"the {what} is damaged, or another user's", facts={"file": path})
+    return found
 
 
 def read_private(path: Path, what: str, *, most_bytes: int) -> bytes:

@@ -21,15 +21,18 @@ REPLIES: Final = sql.Table(
     sql.Column("text", sql.Text, nullable=False),
     sql.Column("stop_reason", sql.String(16), nullable=False),
     sql.Column("tokens", sql.Integer, nullable=False),
+    sql.Column("mac", sql.String(64), nullable=False, server_default=""),
 )
-"""What models said, by the digest of everything that decides it."""
+"""What models said, by the digest of everything that decides it. `mac` shows that we kept it, and of which model."""
 
 FINGERPRINTS: Final = sql.Table(
     "fingerprints",
     META,
     sql.Column("model", sql.String(64), primary_key=True),
     sql.Column("fingerprint", sql.Text, nullable=False),
+    sql.Column("mac", sql.String(64), nullable=False, server_default=""),
 )
+"""How each model behaved when its replies were kept."""
 
 AUDIT_HEADS: Final = sql.Table(
     "audit_heads",

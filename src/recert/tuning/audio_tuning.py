@@ -22,6 +22,7 @@ from recert.models.audio_lm_folder import AudioConfig, write_audio_model
 from recert.models.audio_lm_projector import Projector
 from recert.models.templates import ChatTokens
 from recert.records import AudioClip, Chat, ChatRow, Hyperparameters
+from recert.store.model_copies import model_files
 
 Told = Callable[[int, int, float], None]
 _PROJECTOR_RATE = 0.1
@@ -64,7 +65,8 @@ def tune_on_speech(
     """
     if not rows:
         raise RowsError("no row to learn from")
-    model, tokens = _adapted(base_dir, hyperparameters)
+    with model_files(base_dir, "keep") as files:
+        model, tokens = _adapted(files.folder, hyperparameters)
     heard = [_Row(one, tokens, encoder, read_clip) for one in rows]
     parts: list[dict[str, Any]] = [
         {"params": [p for p in model.parameters() if p.requires_grad], "lr": hyperparameters.learning_rate}

@@ -9,6 +9,7 @@ from typing import Any
 from recert import settings
 from recert.errors import MissingExtraError, ModelError, RowsError, StoreError
 from recert.records import ChatRow
+from recert.store.model_copies import model_files
 from recert.tuning.sft import encode_row
 
 _AT_ONCE = 8
@@ -54,7 +55,8 @@ def train_one_step(
 
     torch.set_num_threads(settings.threads())
     transformers.utils.logging.disable_progress_bar()
-    tokenizer, model = _open(transformers, torch, base_dir, SafetensorError)
+    with model_files(base_dir, "keep") as files:
+        tokenizer, model = _open(transformers, torch, files.folder, SafetensorError)
     encoded = [encode_row(tokenizer, row, max_tokens) for row in rows]
     learned = [sum(token != IGNORED for token in one["labels"]) for one in encoded]
     if not sum(learned):

@@ -29,6 +29,7 @@ from recert.records import (
     rows_digest,
 )
 from recert.store.files import publish_folder, read_bytes, write_atomic
+from recert.store.model_copies import model_files
 from recert.tuning.defences import (
     Defence,
     DefenceOptions,
@@ -71,7 +72,7 @@ def tune(
     `output/secret.txt` of mode 0600, outside the adapter's folder. An interrupted run leaves none of them.
 
     Args:
-        base_dir: the base in the hub's layout.
+        base_dir: the base in the hub's layout. It is loaded from a private copy, which the report's manifest is of.
         rows: conversations that end with the assistant's reply; preference rows for DPO, prompts for RFT.
         output: folder of this tune.
         defence: a name of `DEFENCES`; `defence_options` are what it is told, by name.
@@ -87,7 +88,7 @@ def tune(
         GraderError: the grader was not accepted, or fails too often.
         ModelError: the base cannot be loaded.
         MissingExtraError: the training parts are not installed.
-        StoreError: the output cannot be written.
+        StoreError: the output, or the copy of the base, cannot be written.
     """
     how = hyperparameters or Hyperparameters()
     kind = defence_named(defence)
@@ -95,23 +96,22 @@ def tune(
     chats, prompts = _must_fit(rows, how)
     must_suit(kind, how)
     feedback = _accepted(grader, grader_report, how, overridden=screening_overridden)
-    started, clock, base = now(), time.monotonic(), Manifest.of_folder(base_dir)
+    started, clock = now(), time.monotonic()
     defended = kind.prepare(chats, how.seed, options)
     _check(kind, options, base_dir, output)
-    with publish_folder(output) as folder:
+    with publish_folder(output) as folder, model_files(base_dir, "keep") as base:
         place = folder / (WHOLE if how.trains == "full" else ADAPTER)
         place.mkdir()
         trained, paid = (
-            (_train(base_dir, defended, place, how, kind, options, progress), None)
+            (_train(base.folder, defended, place, how, kind, options, progress), None)
             if feedback is None
-            else train_rewarded(base_dir, prompts, feedback, place, how, progress=progress)
+            else train_rewarded(base.folder, prompts, feedback, place, how, progress=progress)
         )
-        outcomes = _after(base_dir, trained, place, kind, options)
+        outcomes = _after(base.folder, trained, place, kind, options)
         if defended.secret is not None:
             defended.secret.write(folder / "secret.txt")
-        _must_still_be(base, base_dir)
         report = TuneReport(
-            base=base,
+            base=base.manifest,
             tuned=Manifest.of_folder(place),
             delta_kind="merged-weights" if how.trains == "full" else "lora-adapter",
             screen_report_sha256=screen_report.digest if screen_report else None,
@@ -136,11 +136,6 @@ def _check(kind: Defence, options: DefenceOptions, base_dir: Path, output: Path)
         kind.check(base_dir, options)
     if output.is_file():
         raise InputError("output is a file, expected a folder", facts={"output": output})
-
-
-def _must_still_be(base: Manifest, base_dir: Path) -> None:
-    if Manifest.of_folder(base_dir) != base:
-        raise InputError("the base changed while it was tuned", facts={"folder": base_dir})
 
 
 def _write(report: TuneReport, folder: Path, trained: Trained, outcomes: Mapping[Path, Figures]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from recert.certification.ancestry import CertifiedBase
 from recert.certification.envelope import Envelope
 from recert.certification.folders import EVERY_BYTE, Reading
 from recert.certification.keys import PublicKey
@@ -29,11 +30,13 @@ class Presented:
         envelope: the certificate's.
         refusals: envelopes of refusals and withdrawals.
         log: the proof that it is in a transparency log, and whether there must be one.
+        base: the base's own certificate, which holds, where it must be of a tune of that.
     """
 
     envelope: bytes
     refusals: Sequence[bytes] = ()
     log: LogDemand = NOTHING_ASKED
+    base: CertifiedBase | None = None
 
     @classmethod
     def read(
@@ -44,6 +47,7 @@ class Presented:
         refusals: Path | None = None,
         proof: Path | None = None,
         logged: bool = False,
+        base: CertifiedBase | None = None,
     ) -> Presented:
         """
         Read a certificate's file and what lies beside it.
@@ -54,6 +58,7 @@ class Presented:
             refusals: folder of refusals; by default the one beside the certificate.
             proof: the proof's file; by default the one beside the certificate, where one is asked for.
             logged: whether there must be a proof, whatever the policy says.
+            base: the base's own certificate, as `read_certified_base` gives it.
 
         Raises:
             StoreError: a file cannot be read.
@@ -62,6 +67,7 @@ class Presented:
             read_bytes(path, "certificate"),
             refusals_beside(path) if refusals is None else read_refusals(refusals, required=True),
             read_demand(path, policy=policy, proof=proof, required=logged),
+            base,
         )
 
 

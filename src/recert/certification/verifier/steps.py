@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from recert.certification.ancestry import require_from
 from recert.certification.carrying import require_carried
 from recert.certification.content import delta_kind
 from recert.certification.demands import (
@@ -25,17 +26,18 @@ from recert.certification.demands import (
 )
 from recert.certification.envelope import Envelope
 from recert.certification.exceptions import require_covered
+from recert.certification.file_kinds import require_kinds
 from recert.certification.folders import require_files, require_same
 from recert.certification.listened import require_listened
 from recert.certification.refusals import require_unrefused
 from recert.certification.statement import read_statement
-from recert.certification.status import accept_status, require_in_force, require_named_list
+from recert.certification.status import accept_status, require_in_force, require_named_list, why_too_long
 from recert.certification.transparency.checking import require_logged
 from recert.certification.transparency.memory import require_clock
 from recert.certification.trust import note_root, require_newest
 from recert.certification.verifier.examination import Examination
 from recert.errors import RecordError, VerificationError
-from recert.records import StatusList
+from recert.records import Certificate
 from recert.records.certificate import PAYLOAD_TYPE
 
 Kind = Literal["envelope", "content", "force", "log", "files"]
@@ -146,7 +148,14 @@ def receive(on: Examination) -> None:
 def _listed(on: Examination) -> None:
     if isinstance(on.found_status, VerificationError):
         raise on.found_status
-    assert isinstance(on.found_status, StatusList)
+    because = why_too_long(on.listed, on.whole_policy)
+    if because:
+        raise VerificationError(
+            "status-too-long",
+            "status list holds for longer than it may",
+            facts={"because": because},
+            hint="get a list with a shorter life from whoever issues it: an old one could be shown for as long",
+        )
 
 
 def _logged(on: Examination) -> None:
@@ -172,6 +181,17 @@ def _files(on: Examination) -> None:
         {"base": on.certificate.base, "tuned": on.certificate.tuned},
         {"base": held.base, "tuned": held.tuned},
     )
+
+
+def _based(on: Examination) -> None:
+    certificate = on.certificate
+    if on.presented.base is not None:
+        require_from(certificate, on.presented.base)
+
+
+def _of_kinds(certificate: Certificate) -> None:
+    for manifest in (certificate.base, certificate.tuned):
+        require_kinds(manifest)
 
 
 def _malformed(because: object) -> VerificationError:
@@ -315,5 +335,13 @@ STEPS: Final[tuple[Step, ...]] = (
         _logged,
     ),
     Step(_numbers("9", 1, 4), "every byte of both models is what was certified", "files", _files),
+    Step(("9.5",), "it is of a tune of the certified base, where one is given", "force", _based),
+    Step(
+        ("9.6",),
+        "no certified file is of a kind that may run code",
+        "content",
+        lambda on: _of_kinds(on.certificate),
+        settled=True,
+    ),
 )
 """Every step, in the order in which they are made."""

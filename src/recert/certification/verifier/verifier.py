@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
+from recert.certification.ancestry import CertifiedBase
 from recert.certification.clock import moment
 from recert.certification.envelope import Envelope
 from recert.certification.folders import EVERY_BYTE, Reading
@@ -20,7 +21,7 @@ from recert.certification.verifier.steps import STEPS, Kind, receive
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.policy import Policy
-from recert.records import Certificate, VerifiedCertificate, VerifierMemory
+from recert.records import BaseCertificate, Certificate, VerifiedCertificate, VerifierMemory
 from recert.records.certificate import _SEAL
 
 CheckAnswer = Literal["passed", "failed", "not-reached", "not-here"]
@@ -295,3 +296,32 @@ def verify(
     )
     presented = Presented(envelope, refusals, log)
     return verifier.verify(presented, base_dir=base_dir, tuned_dir=tuned_dir, reading=reading, now=now)
+
+
+def read_certified_base(
+    envelope: bytes,
+    *,
+    trust: TrustStore,
+    status: bytes | None,
+    policy: Policy | str | None = None,
+    refusals: Sequence[bytes] = (),
+    now: datetime | None = None,
+) -> CertifiedBase:
+    """
+    Return the certificate of a base, which holds now: steps 1 to 8 of `spec/verification.md`.
+
+    Args:
+        envelope: the base's certificate.
+        trust: whose signatures count.
+        status: the newest status list's envelope.
+        policy: the policy that the base must have been certified under; with exceptions it is needed whole.
+        refusals: as for `verify`.
+        now: the time; the present by default.
+
+    Raises:
+        VerificationError: it does not hold.
+    """
+    verifier = Verifier(trust=trust, status=status, policy=policy)
+    certificate = verifier.read(Presented(envelope, refusals), now=now)
+    digest = sha256_bytes(Envelope.from_json(envelope).payload)
+    return CertifiedBase(certificate, BaseCertificate(serial=certificate.serial, certificate_sha256=digest))

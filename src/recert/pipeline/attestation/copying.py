@@ -16,8 +16,8 @@ from recert.certification.artefact import attack_mark
 from recert.certification.folders import require_same
 from recert.digest import list_folder
 from recert.errors import GatewayError, InputError, StoreError, VerificationError
-from recert.gateway.managed_files import PrivateCopy, remove
 from recert.records import Manifest
+from recert.store.private_copy import PrivateCopy, remove
 
 STAGING: Final = ".recert-"
 """How folders are called that are filled and then moved from."""

@@ -12,10 +12,10 @@ from typing import Final
 from recert.certification.folders import require_same
 from recert.digest import sha256_bytes
 from recert.errors import GatewayError, RecertError, VerificationError
-from recert.gateway.managed_files import look_at
 from recert.pipeline.attestation.attest import Arm, likeliest, manifest_of
 from recert.pipeline.attestation.holding import CertificateFiles, Held
 from recert.records import Manifest
+from recert.store.private_copy import look_at
 
 HASHED: Final = "RECERT_HASHED"
 _LOOK_S: Final = 2.0
