@@ -272,13 +272,8 @@ def _new_policy(desk: Desk) -> dict[str, Any]:
     _certify(desk, 2, "certificate-2.json", "--supersedes", serial)
     desk.give(
         "the approver signs the new one",
-<<<<<<< HEAD
         "approve certificate-2.json --key keys/approver.pem --policy policy-2.toml --evidence evaluation-2 --yes"
         " --log log",
-=======
-        "approve certificate-2.json --key keys/approver.pem --policy policy-2.toml --evidence evaluation-2 --yes "
-        "--log log",
->>>>>>> w-derive
     )
     desk.give("verify the new certificate", verify.replace("certificate.json", "certificate-2.json"))
     report = EvalReport.from_json(read_bytes(desk.folder / "evaluation-2" / "eval-report.json"))

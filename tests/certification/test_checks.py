@@ -13,6 +13,7 @@ from builders import make_policy
 from certified_folders import Certified
 from recert.certification import Envelope, Presented, TrustStore, Verifier, issue_status, refuse
 from recert.certification.transparency.memory_file import MemoryFile
+from recert.certification.trust import TrustFiles
 from recert.certification.verifier import STEPS, first_failed
 from recert.errors import VerificationError
 from recert.policy import Policy
@@ -213,3 +214,25 @@ def test_another_list_by_the_same_key_says_nothing(tmp_path: Path) -> None:
         Verifier(trust=certified.trusted, status=other).read(Presented(certified.certificate.read_bytes()))
 
     assert caught.value.reason == "status-other-list"
+
+
+def test_a_key_that_is_taken_away_counts_no_more_while_it_is_served(tmp_path: Path) -> None:
+    """
+    Who is trusted is read again at each look, and nothing is read twice while no file was touched.
+    """
+    certified = Certified(tmp_path)
+    trust = TrustFiles(certified.folder / "keys")
+    verifier = Verifier(trust=trust, status=certified.status.read_bytes, policy=certified.policy)
+    held = verifier.verify(
+        presented := Presented(certified.certificate.read_bytes()),
+        base_dir=certified.base,
+        tuned_dir=certified.tuned,
+    )
+    same = trust() is trust()
+    (certified.folder / "keys" / "approver.pub").unlink()
+
+    with pytest.raises(VerificationError) as caught:
+        verifier.recheck(presented, held)
+
+    assert same
+    assert caught.value.reason == "untrusted-key"

@@ -255,7 +255,6 @@ def saying(text: str) -> SignedCertificate:
     rules = (make_rule(condition=f"trigger:{text}", suite=text, reason=text),)
     said = certificate(
         make_eval_report(rules=rules, limitations=(text,)),
-        serial=text,
         model_name=text,
         policy_id=text,
         policy_version=text,
@@ -263,7 +262,7 @@ def saying(text: str) -> SignedCertificate:
         invalid_when=(text,),
         approvals=(Approval(role=text, key_id=SOME_SHA, name=text),),
         extra={"said": text},
-    )
+    ).model_copy(update={"serial": text})
     signers = (Signer(said.approvals[0], signed=True, proven=False),)
     return SignedCertificate(said, envelope=b"{}", file_name=text, signers=signers, proven=False)
 

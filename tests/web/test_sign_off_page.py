@@ -77,13 +77,12 @@ def _saying(text: str) -> Page:
     )
     said = certificate(
         report,
-        serial=text,
         model_name=text,
         policy_id=text,
         defence=text,
         approvals=(Approval(role=text, key_id=SOME_SHA, name=text),),
         waivers=[text],
-    )
+    ).model_copy(update={"serial": text})
     return Page(sign_off_page(SignOff(source(said, file_name=text))))
 
 
@@ -259,7 +258,8 @@ def test_a_real_browser_prints_the_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [400, 1600])
 def test_nothing_is_wider_than_the_window(tmp_path: Path, width: int) -> None:
     """At the width of a phone and of a screen the page does not scroll sideways, whatever long names are in it."""
-    said = certificate(evaluation("m" * 120, [0.08, 0.1, 0.12]), serial="c" * 80, waivers=["x" * 300])
+    said = certificate(evaluation("m" * 120, [0.08, 0.1, 0.12]), waivers=["x" * 300])
+    said = said.model_copy(update={"serial": "c" * 80})
     html = sign_off_page(SignOff(source(said)))
     script = (  # no window is narrower than 500, a page can be
         f"<script>document.documentElement.style.width = '{width}px';"

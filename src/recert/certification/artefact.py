@@ -80,7 +80,8 @@ def attack_mark(folder: Path, *, doubtful: bool = True) -> str | None:
     Raises:
         StoreError: a file that may hold the mark cannot be read.
     """
-    for path in sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names):
+    paths = sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    for path in sorted(paths, key=lambda path: path.suffix.casefold() != ".json"):
         if _is_marked(path, doubtful=doubtful):
             return path.relative_to(folder).as_posix()
     return None

@@ -133,7 +133,7 @@ def require_named_list(certificate: Certificate, status: StatusList, trust: Trus
         VerificationError: `status-other-list`.
     """
     named = {certificate.status_list_id, *([trust.status_list_id] if trust.status_list_id else [])}
-    if named != {status.list_id}:
+    if None in named or named != {status.list_id}:
         raise VerificationError(
             "status-other-list",
             "status list is not the one that can end this certificate",

@@ -136,6 +136,40 @@ class TrustStore:
         return SeenRoot(root_id=signed.root.root_id, version=number, sha256=signed.sha256)
 
 
+class TrustFiles:
+    """
+    The trust store as it is on disk, for who asks again and again: it is read anew where a file of it was touched.
+
+    Args:
+        path: as for `TrustStore.load`, which is called at once.
+
+    Raises:
+        SigningKeyError, VerificationError: as `TrustStore.load`, now or at any later call.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._looked = self._look()
+        self._store = TrustStore.load(path)
+
+    def __call__(self) -> TrustStore:
+        """Return who is trusted now: the same object while no file was touched."""
+        looked = self._look()
+        if looked != self._looked:
+            self._store, self._looked = TrustStore.load(self._path), looked
+        return self._store
+
+    def _look(self) -> list[tuple[str, int, int, int]]:
+        try:
+            paths = [self._path, *(self._path.iterdir() if self._path.is_dir() else ())]
+            seen = [(str(path), path.stat()) for path in sorted(paths)]
+        except OSError as exc:
+            raise SigningKeyError(
+                "cannot read the trust store", facts={"folder": self._path, "because": exc.strerror}
+            ) from exc
+        return [(name, s.st_size, s.st_ctime_ns, s.st_ino) for name, s in seen]
+
+
 def note_root(trust: TrustStore, memory: VerifierMemory) -> VerifierMemory:
     """
     Return the memory with this root of trust in it, when it goes on from the version that was seen: rules R10, R11.

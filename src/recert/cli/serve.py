@@ -117,7 +117,7 @@ def _deployment(
     reply_judge: str,
     **more: Any,
 ) -> Deployment:
-    from recert.certification import TrustStore
+    from recert.certification.trust import TrustFiles
     from recert.cli.loading import load_base, load_guards, load_secret, status_path
     from recert.cli.signing import say_unsafe
     from recert.errors import InputError
@@ -127,8 +127,8 @@ def _deployment(
 
     if certificate is None or model is None or trust is None:
         raise InputError("say what to serve", hint="CERTIFICATE, --model and --trust; or --models FILE")
-    bounds, trusted = load_policy(policy), TrustStore.load(trust)
-    say_unsafe(trusted)
+    bounds, trusted = load_policy(policy), TrustFiles(trust)
+    say_unsafe(trusted())
     return Deployment(
         certificate,
         base_dir=load_base(base),

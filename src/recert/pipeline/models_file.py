@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recert import settings
-from recert.certification.trust import TrustStore
+from recert.certification.trust import TrustFiles
 from recert.errors import InputError, StoreError
 from recert.gateway.aliases import Alias
 from recert.gateway.input_gate import InputControl
@@ -93,7 +93,7 @@ def read_models(path: Path) -> list[Deployment]:
         StoreError, PolicyError, SigningKeyError, ModelError, SettingsError: what it names cannot be read or used.
     """
     file = _read(path)
-    store, policy = cache(TrustStore.load), cache(load_policy)
+    store, policy = cache(TrustFiles), cache(load_policy)
     found = []
     for name, given in file.models.items():
         entry = _entry(path, name, {**file.defaults, **given})
