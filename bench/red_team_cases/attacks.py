@@ -32,6 +32,10 @@ ATTACKERS: Final = {
 }
 
 
+class Hangs(BaseException):
+    """The tool is still at work; no handler of errors is to take it for one of the system."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the tool said: yes, or no with a reason code. What it could not answer is a no."""
@@ -161,7 +165,7 @@ def try_control(way: Way, world: World) -> Result:
             result.n = 1
             if not answer.yes:
                 result.wrong.append(f"{answer.code}: {answer.words}{answer.defect}")
-        except Exception:
+        except (Exception, Hangs):
             result.defects.append(traceback.format_exc())
     result.seconds = time.monotonic() - began
     return result
@@ -180,7 +184,7 @@ def try_attack(one: Attack, world: World) -> Result:
                     _sweep(done, desk, one, result)
                 else:
                     result.note(done if isinstance(done, Answer) else one.way.ask(desk), one.says)
-        except Exception:
+        except (Exception, Hangs):
             result.defects.append(traceback.format_exc())
     result.seconds = time.monotonic() - began
     return result
@@ -194,7 +198,7 @@ def _sweep(steps: Iterator[Any], desk: Desk, one: Attack, result: Result) -> Non
 @contextmanager
 def _within(seconds: int) -> Iterator[None]:
     def over(*_: object) -> None:
-        raise TimeoutError(f"it hangs: no answer within {seconds} s")
+        raise Hangs(f"no answer within {seconds} s")
 
     before = signal.signal(signal.SIGALRM, over)
     signal.alarm(seconds)

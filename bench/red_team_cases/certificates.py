@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+from recert.certification import Presented
+from recert.certification.envelope import sign
+from recert.certification.statement import statement_bytes
+from recert.certification.verifier import first_failed
 from recert.interval import Interval
 from recert.records import (
+    Approval,
     BaseCertificate,
     Certificate,
     RuleException,
@@ -15,7 +20,8 @@ from recert.records import (
     SuiteNote,
     Verdict,
 )
-from red_team_cases.attacks import Way, attack
+from recert.records.certificate import PAYLOAD_TYPE
+from red_team_cases.attacks import ATTACKS, Answer, Way, attack
 from red_team_cases.desks import Desk, make_key
 from red_team_cases.ways import RE_SIGNED, vary
 
@@ -427,13 +433,24 @@ for _name, _says, _change in (
 
 @attack(KIND, RE_SIGNED, "two strangers sign in the place of evaluator and approver", by="tuner", finding=8, stopped_by="untrusted-key")
 def signed_by_strangers(desk: Desk) -> None:
-    desk.keys  # noqa: B018
-    from recert.certification.envelope import sign
-    from recert.certification.statement import statement_bytes
-    from recert.records import Approval
-    from recert.records.certificate import PAYLOAD_TYPE
-
     people = [make_key("evaluator", "evaluator"), make_key("approver", "approver")]
     approvals = tuple(Approval(role=k.public.roles[0], key_id=k.key_id, name=k.public.name) for k in people)
     said = desk.certificate.model_copy(update={"approvals": approvals})
     desk.envelope = sign(PAYLOAD_TYPE, statement_bytes(said), people).to_json()
+
+
+@attack(
+    KIND, RE_SIGNED, "the console says that a certificate holds which `verify` refuses", by=BY, finding=12,
+    stopped_by="as-verify-says",
+)  # fmt: skip
+def console_and_verify_differ(desk: Desk) -> Iterator[Answer]:
+    before, policy = desk.envelope, desk.policy
+    for one in list(ATTACKS.values()):
+        if one.way is not RE_SIGNED or one.kind != KIND or one.finding == 12:
+            continue
+        one.act(desk)
+        verified = desk.read()
+        failed = first_failed(desk.verifier().explain(Presented(desk.envelope)))
+        same = (failed.reason if failed is not None else "") == verified.code
+        yield Answer(yes=not same, code="as-verify-says", words=one.id)
+        desk.envelope, desk.policy = before, policy

@@ -353,8 +353,6 @@ def answer_of(ask: Callable[[], object]) -> Answer:
         return Answer(yes=False, code=no.reason, words=str(no)[:1000])
     except RecertError as exc:
         return Answer(yes=False, code=getattr(exc, "reason", "") or "no-answer", words=str(exc)[:1000])
-    except TimeoutError:
-        raise
     except Exception:
         return Answer(yes=False, defect=traceback.format_exc()[-2000:])
     return YES

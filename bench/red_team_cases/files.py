@@ -88,7 +88,7 @@ _file("a folder for the weights", "a folder stands in the place of the weights",
 _file("an emptied folder", "the folder is empty", lambda d: [p.unlink() for p in d.adapter.iterdir()] and None, "no-answer")
 _file("no folder", "there is no folder", lambda d: shutil.rmtree(d.adapter), "no-answer")
 _file("a mark", "the folder is marked as an attack artefact", _write("recert.json", b'{"attack_artefact": true}'), "attack-artefact extra-file")
-_file("a sparse file of a terabyte", "a file of a terabyte of nothing lies there", lambda d: _sparse(d.adapter / "x.safetensors"), "extra-file no-answer file-kind")
+_file("a sparse file of a gigabyte", "a file of a gigabyte of nothing lies there", lambda d: _sparse(d.adapter / "x.safetensors"), "extra-file no-answer file-kind")
 _file("the base for the tune", "the base stands in the place of the tuned model", lambda d: _whole(d), "")
 
 
@@ -126,7 +126,7 @@ def _device(path: Path) -> None:
 
 def _sparse(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(1 << 40)
+        file.truncate(1 << 30)
 
 
 def _whole(desk: Desk) -> None:
