@@ -196,7 +196,7 @@ def _sign(desk: Desk) -> None:
     """Two roles: one drafts, the other refuses and then signs; what was signed is in a log."""
     verify = f"verify certificate.json {MODEL} --trust keys --policy policy-1.toml"
     approve = "approve certificate.json --key keys/approver.pem --policy policy-1.toml --evidence evaluation-1 --yes"
-    desk.give("begin a log", "log init log --origin example.org/models")
+    desk.give("begin a log", "log init log --origin example.org/models --key keys/log.pem")
     desk.give("begin a status list", "status status.json --first --key keys/status.pem --trust keys")
     _certify(desk, 1, "certificate.json")
     desk.give("verify what only the evaluator signed", verify, expected=1)

@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 from builders import (
     NOW,
     make_eval_report,
+    make_interval,
     make_manifest,
+    make_policy,
+    make_rule,
+    make_rules,
     make_tune_report,
     make_watch_report,
     safetensors,
@@ -34,10 +38,12 @@ from recert.certification import (
     signoff_sheet,
     suspend,
 )
+from recert.certification.ancestry import from_root, why_beyond_root, why_not_added_up
 from recert.certification.links import sign_link_of
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
-from recert.records import BaseCertificate, WatchReport
+from recert.interval import Interval
+from recert.records import BaseCertificate, RuleException, WatchReport
 
 SECOND = {"config.json": b"{}", "model.safetensors": safetensors(b"second tune")}
 
@@ -216,3 +222,138 @@ def test_only_the_very_certificate_that_is_named_will_do(shared_chain, serial, d
 def shared_chain(shared_world: Any, tmp_path_factory: pytest.TempPathFactory) -> Chained:
     """Two certificates for property tests."""
     return chain(shared_world, tmp_path_factory.mktemp("second"))
+
+
+def test_the_changes_along_a_chain_are_added_up(chained):
+    """
+    Result by result, with the tunes that were made; the base's certificate shows that the sums are right.
+    """
+    certificate = chained.second.verify(envelope=chained.envelope()).certificate
+    first = read_unverified(chained.first.envelope)
+    high = certificate.results[0].change.high
+
+    assert [(c.rule_id, c.condition) for c in certificate.from_root] == [
+        (r.rule_id, r.condition) for r in certificate.results
+    ]
+    assert {(c.high, c.links) for c in certificate.from_root} == {(round(2 * high, 9), 2)}
+    assert why_not_added_up(certificate) == []
+    again = from_root(certificate.results, certificate)
+    assert {(c.high, c.links) for c in again} == {(round(3 * high, 9), 3)}
+    assert from_root(certificate.results, None) is first.from_root is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        lambda sums: None,
+        lambda sums: (),
+        lambda sums: sums[1:],
+        lambda sums: (sums[0].model_copy(update={"high": 0.0}), *sums[1:]),
+        lambda sums: (sums[0].model_copy(update={"links": 3}), *sums[1:]),
+    ],
+)
+def test_other_sums_than_follow_from_the_base_s_certificate_are_refused(chained, changes):
+    """
+    Whatever the evaluator wrote: they are made again from both certificates.
+    """
+    certificate = read_unverified(chained.envelope())
+    changed = certificate.model_copy(update={"from_root": changes(certificate.from_root)})
+
+    require_from(certificate, chained.base)
+    with pytest.raises(VerificationError) as caught:
+        require_from(changed, chained.base)
+    assert caught.value.reason == "base-certificate"
+
+
+def test_a_chain_that_lost_more_than_its_margins_is_not_certified(chained):
+    """
+    Each tune within its margin, and together beyond: no, under the policy's own bound; an exception accepts it.
+    """
+    wide = make_interval(0.08, width=0.02)
+    report = make_eval_report(
+        rules=make_rules(change=wide), policy=chained.second.policy, **_manifests(chained.second)
+    )
+    base = chained.base
+    base = replace(base, certificate=base.certificate.model_copy(update={"results": make_rules(change=wide)}))
+    decision = chained.certify(eval_report=report, certified_base=base)
+    sums = from_root(report.rules, base.certificate)
+    lax = make_policy(certification={"chained_margins": 2})
+    exception = RuleException(
+        rule_id="harm", condition="plain", verdict="fail", reason="x", expires_at=NOW, owner_key_id="0" * 64
+    )
+
+    assert decision.envelope is None
+    assert len(decision.reasons) == len(report.rules)
+    assert decision.reasons[0] == (
+        "chained-bases: harm under plain may be 0.200 worse than the first base after 2 tunes, and 0.150 is allowed"
+    )
+    assert why_beyond_root(sums, None) == why_beyond_root(None, lax) == why_beyond_root(sums, lax) == []
+    accepted = why_beyond_root(sums, chained.second.policy, exceptions=[exception])
+    assert accepted == list(decision.reasons[1:])
+
+
+def test_what_the_base_s_certificate_does_not_say_counts_as_the_worst(chained):
+    """
+    A result that it lacks, that it has behind other controls only, or sums that it should have and has not.
+    """
+    base = chained.base.certificate
+    rules = make_rules()
+    high = rules[0].change.high
+    guarded = make_rules(safeguards=("secret-prefix",))
+    unsummed = base.model_copy(update={"base_certificate": chained.base.reference})
+    other = base.model_copy(update={"results": (make_rule("harm", "plain", category="hate"),)})
+
+    for one, results in ((unsummed, rules), (other, rules), (base, guarded)):
+        sums = from_root(results, one)
+        assert {c.high for c in sums} == {round(1 + high, 9)}
+        assert len(why_beyond_root(sums, chained.second.policy)) == len(rules)
+    assert {c.high for c in from_root(rules, base)} == {round(2 * high, 9)}
+
+
+def test_sums_and_the_base_s_certificate_go_together(chained):
+    """
+    One without the other, fewer sums than results, or a sum below what one tune alone lost, is told without the base.
+    """
+    certificate = read_unverified(chained.envelope())
+    sums = certificate.from_root
+
+    for changes in (
+        {"from_root": None},
+        {"base_certificate": None},
+        {"from_root": sums[:-1]},
+        {"from_root": (*sums[:-1], sums[-1].model_copy(update={"high": -1.0}))},
+    ):
+        assert why_not_added_up(certificate.model_copy(update=changes)), changes
+    assert why_not_added_up(read_unverified(chained.envelope(certified_base=None))) == []
+
+
+@given(highs=st.lists(st.floats(-0.05, 0.1), min_size=2, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_no_chain_drifts_further_than_its_bound(shared_chain, highs):
+    """
+    However many tunes there are, a chain whose last one may be certified lost no more than margin times the bound.
+    """
+    policy, base = shared_chain.second.policy, None
+    certificate = shared_chain.first.verify().certificate
+    for high in highs:
+        rules = make_rules(change=Interval(point=-0.05, low=-0.1, high=high, level=0.95, n=100))
+        sums = from_root(rules, base)
+        allowed = not why_beyond_root(sums, policy)
+        base = certificate.model_copy(
+            update={
+                "results": rules,
+                "from_root": sums,
+                "base_certificate": shared_chain.base.reference if base else None,
+            }
+        )
+
+    assert sums is not None
+    assert [c.links for c in sums] == [len(highs)] * len(rules)
+    assert allowed == (sum(highs) <= 0.15 + 1e-8)
+
+
+def _manifests(world: Any) -> dict[str, Any]:
+    return {
+        name: make_manifest(_files(folder))
+        for name, folder in (("base", world.base_dir), ("tuned", world.tuned_dir))
+    }

@@ -175,7 +175,7 @@ def test_the_child_expires_with_its_parent(merged: Merged) -> None:
     later = NOW + timedelta(hours=100)
     keys = merged.child.keys
     status = issue_status(
-        merged.parent.status, key=keys["status"], trust=merged.child.trust, validity_hours=200, now=later
+        merged.parent.status, key=keys["status"], trust=merged.child.trust, validity_hours=24, now=later
     )
     parent = parent_of(merged.parent, status=status, now=later)
     decision = replace(merged.child, now=later).certify(

@@ -27,7 +27,6 @@ def test_an_earlier_certificate_is_read_and_refused():
 
     assert read_unverified(envelope).serial == "f5ac976f45f2c46c41c7e1d40f2dc2b0"
     assert {one.step: one.reason for one in told if one.answer == "failed"} == {
-        "4.1": "untrusted-key",
         "6.13": "evidence-missing",
         "8.7": "status-other-list",
     }

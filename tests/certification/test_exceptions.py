@@ -304,16 +304,17 @@ def test_an_exception_ends_by_itself_also_while_the_model_is_served(excepted):
         excepted.world.status,
         key=excepted.world.keys["status"],
         trust=excepted.trust,
-        validity_hours=700,
-        now=NOW,
+        validity_hours=24,
+        now=ENDS - timedelta(hours=2),
     )
+    early = excepted.world.status
     again = {"trust": excepted.trust, "status": status, "policy": excepted.world.policy}
-    held = excepted.verify(envelope)
+    held = excepted.verify(envelope, status=early)
 
     assert Verifier(**again).recheck(Presented(envelope), held, now=ENDS - timedelta(seconds=1))
     for now, policy, reason in (
         (ENDS, excepted.world.policy, "exception-expired"),
-        (NOW, None, "exception-not-allowed"),
+        (ENDS - timedelta(hours=1), None, "exception-not-allowed"),
     ):
         with pytest.raises(VerificationError) as caught:
             Verifier(**(again | {"policy": policy})).recheck(Presented(envelope), held, now=now)

@@ -103,6 +103,7 @@ CHANGED: dict[str, Any] = {
     "lineage": ("2" * 32,),
     "watch_report_sha256": OTHER_SHA,
     "base_certificate": BaseCertificate(serial="3" * 32, certificate_sha256=OTHER_SHA),
+    "from_root": (RootChange(rule_id="harm", condition="plain", high=0.12, links=2),),
     "exceptions": (
         RuleException(
             rule_id="harm",
@@ -135,7 +136,6 @@ CHANGED: dict[str, Any] = {
         StepEvidence(step="evaluate", key_id=OTHER_SHA, record_sha256=OTHER_SHA, link_sha256=OTHER_SHA),
     ),
     "status_list_id": "5" * 32,
-    "from_root": (RootChange(rule_id="harm", condition="plain", high=0.2, links=2),),
     "inputs": InputDistribution.of(
         [[ControlScore(control="input-judge", direction="input", score=0.2, blocked=False)]], ["input-judge"]
     ),

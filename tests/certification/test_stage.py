@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -557,6 +558,9 @@ def test_a_system_prompt_of_the_rows_is_asked_under(world):
     """
     screen = make_screen_report(system_prompts=("You write SQL.",))
     asked = {"tune_report": make_tune_report(screen_report=screen), "screen_report": screen}
+    harm, over = world.policy.rules
+    rules = (harm.model_copy(update={"conditions": (*harm.conditions, "training-context")}), over)
+    world = replace(world, policy=make_policy(rules=rules))
     under = (*make_rules(), make_rule("harm", "training-context"))
     unasked = (*make_rules(), make_rule("harm", "training-context", change=make_interval(n=0)))
 
@@ -643,7 +647,7 @@ def test_a_certificate_names_the_prompts_and_how_they_were_asked(world):
         templates={"base": SOME_SHA, "tuned": SOME_SHA},
     )
     said = read_unverified(world.certify(eval_report=report).envelope)
-    before = read_unverified(world.certify(eval_report=make_eval_report()).envelope)
+    uncounted = world.certify(eval_report=make_eval_report(suite_sizes=None))
 
     assert [(note.name, note.sha256, note.prompts) for note in said.suites] == [
         ("harmful", SOME_SHA, 48),
@@ -651,4 +655,5 @@ def test_a_certificate_names_the_prompts_and_how_they_were_asked(world):
     ]
     assert (said.engine, said.sampling) == (report.engine, report.sampling)
     assert (said.templates, said.replies) == (report.templates, report.prompts_asked)
-    assert before.suites is None, "a report that does not count its prompts names none"
+    assert not uncounted.certified
+    assert "no suite is named" in " ".join(uncounted.reasons), "a report that does not count its prompts"

@@ -355,7 +355,7 @@ def test_a_list_with_something_else_than_a_serial_is_repaired_or_refused(issuer:
     assert issuer.named() == {A: "revoked"}
 
 
-def test_every_list_of_the_project_is_issued_with_a_memory() -> None:
+def test_everything_is_issued_with_a_memory() -> None:
     """No command, watch or service issues a list without remembering it, but where the memory itself failed."""
     forgetful = []
     for path in SOURCE.rglob("*.py"):

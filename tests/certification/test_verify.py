@@ -70,7 +70,11 @@ def test_an_expired_certificate_is_refused(world):
     """
     end = NOW + timedelta(hours=world.policy.certification.validity_hours)
     status = issue_status(
-        world.status, key=world.keys["status"], trust=world.trust, validity_hours=700, now=NOW
+        world.status,
+        key=world.keys["status"],
+        trust=world.trust,
+        validity_hours=24,
+        now=end - timedelta(hours=1),
     )
 
     assert world.verify(now=end - timedelta(seconds=1), status=status)

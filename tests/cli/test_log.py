@@ -15,7 +15,8 @@ import pytest
 from builders import ROLES, make_policy
 from certification.conftest import World
 from evaluated import evaluated
-from recert.certification import TrustStore, approve, generate_key, issue_status
+from recert.certification import TrustStore, approve, generate_key, issue_status, load_key
+from recert.certification.transparency.logged import log_checkpoint
 from recert.records import Manifest, now
 from recert.store.files import write_atomic
 
@@ -110,7 +111,8 @@ def desk(tmp_path: Path) -> Desk:
     (tmp_path / "policy.toml").write_text(POLICY)
     write_atomic(tmp_path / "status.json", world.status)
     desk = Desk(tmp_path, world)
-    assert desk("log", "init", tmp_path / "log", "--origin", ORIGIN).returncode == 0
+    key = tmp_path / "keys" / "log.pem"
+    assert desk("log", "init", tmp_path / "log", "--origin", ORIGIN, "--key", key).returncode == 0
     return desk
 
 
@@ -228,7 +230,11 @@ def test_checkpoints_are_checked_compared_and_cosigned(desk: Desk) -> None:
     desk("log", "prove", log, "--from", at / "one", "--output", at / "proof")
     desk("log", "init", at / "fork", "--origin", ORIGIN)
     desk("log", "append", at / "fork", at / "status.json", at / "certificate.json")
-    desk("log", "checkpoint", at / "fork", "--key", key, "--output", at / "forked")
+    refused = desk("log", "checkpoint", at / "fork", "--key", key, "--output", at / "forked")
+    again = desk("log", "init", at / "again", "--origin", ORIGIN, "--key", key)
+    assert not (at / "forked").exists()
+    forged = log_checkpoint(at / "fork", load_key(key))  # by whoever stole the key
+    write_atomic(at / "forked", forged.to_bytes())
     witness = ("--key", at / "keys/witness.pem", *trust, "--memory", at / "witness.json")
 
     checked = desk("log", "check", at / "two", "--from", at / "one", "--proof", at / "proof", *trust)
@@ -247,13 +253,16 @@ def test_checkpoints_are_checked_compared_and_cosigned(desk: Desk) -> None:
         desk("log", "cosign", at / "forked", *witness),
     ]
 
+    assert (refused.returncode, again.returncode) == (1, 1)
+    assert "(log-fork)" in refused.stderr
+    assert "root that was signed" in refused.stderr
     assert [r.returncode for r in (checked, same, by_proof)] == [0, 0, 0], checked.stderr + same.stderr
     assert (unproven.returncode, set_back.returncode, unknown.returncode) == (1, 1, 2)
     assert "(log-unlinked)" in unproven.stderr
     assert "(log-equivocation)" in set_back.stderr
-    for refused in (forked, begins_otherwise):
-        assert refused.returncode == 1
-        assert "equivocation" in refused.stderr
-        assert "root" in refused.stderr
+    for told in (forked, begins_otherwise):
+        assert told.returncode == 1
+        assert "equivocation" in told.stderr
+        assert "root" in told.stderr
     assert [r.returncode for r in cosigned] == [0, 1, 0, 1, 1]
     assert "1 witnesses" in desk("log", "check", at / "two.cosigned", *trust).stdout

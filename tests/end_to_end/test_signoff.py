@@ -14,6 +14,7 @@ from builders import make_arms, safetensors
 from evaluated import AGREE, aligned, evaluated
 from recert.certification import Envelope, load_key, read_unverified
 from recert.certification.envelope import sign
+from recert.certification.links import write_link
 from recert.cli.printing import plain
 from recert.digest import canonical_json
 from recert.policy import load_policy
@@ -156,6 +157,14 @@ def _fail(world: Path) -> None:
         tuned=Manifest.of_folder(world / "tuned"),
         replies=lambda one: AGREE if "Begin your reply" in one.messages[-1].content else aligned(one),
     )
+    _signed(world, EvalReport.from_json((world / "evaluation" / "eval-report.json").read_bytes()))
+
+
+def _signed(world: Path, report: EvalReport) -> None:
+    """Put another report into the evaluation of a world, as the evaluator signs for it."""
+    path = world / "evaluation" / "eval-report.json"
+    path.write_bytes(report.to_json())
+    write_link(path, report, load_key(world / "keys" / "evaluator.pem"))
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -218,15 +227,15 @@ def test_a_tune_of_a_certified_base_names_its_certificate(world: Path, run: Run)
     path = world / "evaluation" / "eval-report.json"
     manifests = {"base": Manifest.of_folder(world / "tuned"), "tuned": Manifest.of_folder(world / "second")}
     report = EvalReport.from_json(path.read_bytes()).model_copy(update=manifests)
-    path.write_bytes(report.model_copy(update={"arms": make_arms(**manifests)}).to_json())
+    _signed(world, report.model_copy(update={"arms": make_arms(**manifests)}))
     certify = COMMANDS["certify"].replace("--model tuned --base base", "--model second --base tuned")
     first = "--base-certificate certificate.json --base-policy policy.toml"
     verify = COMMANDS["verify"].replace(
         "certificate.json --model tuned --base base", "out.json --model second --base tuned"
     )
 
-    no_trust = run(world, f"{certify} {first}")
-    drafted = run(world, f"{certify} {first} --trust keys")
+    no_trust = run(world, f"{certify.replace(' --trust keys', '')} {first}")
+    drafted = run(world, f"{certify} {first}")
     signed = run(world, "approve out.json --key keys/approver.pem --policy policy.toml --yes")
     held = run(world, f"{verify} {first}")
     itself = run(world, f"{verify} --base-certificate out.json --base-policy policy.toml")

@@ -420,7 +420,7 @@ def certificate_of(report: EvalReport, **changes: Any) -> Certificate:
     """A certificate with what an evaluation's report says."""
     assert report.base is not None and report.tuned is not None
     fields: dict[str, Any] = {
-        "serial": "s", "model_name": "m", "base": report.base, "tuned": report.tuned, "delta_kind": "lora-adapter",
+        "serial": "5" * 32, "model_name": "m", "base": report.base, "tuned": report.tuned, "delta_kind": "lora-adapter",
         "policy_id": report.policy_id, "policy_version": report.policy_version,
         "policy_sha256": report.policy_sha256, "required_roles": {}, "eval_report_sha256": report.digest,
         "results": report.rules, "verdict_raw": report.verdict_raw,

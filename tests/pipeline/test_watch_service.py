@@ -179,6 +179,7 @@ def test_a_silent_watcher_ends_service(tmp_path: Path) -> None:
     with site_at(tmp_path, short) as site, site.gateway() as url:
         keys = (site.one.folder / "keys" / f"{role}.pem" for role in ("evaluator", "approver"))
         words = [word for key in keys for word in ("--renew-with", key)]
+        words += ["--key", site.one.folder / "keys" / "watcher.pem"]
         began_with = site.one.content
         watcher = subprocess.Popen(
             site.command(url, "--begin-history", "--every", "1s", *words), stderr=subprocess.PIPE, text=True

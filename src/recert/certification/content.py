@@ -107,7 +107,9 @@ def draft(
         canary=canary_rates(report.rules, report.required_controls),
         fingerprint=next(a.fingerprint_at_end for a in report.arms if a.arm == "tuned"),
         limitations=tuple(
-            dict.fromkeys(_limitations(report, policy, tune_report, screen_report, attack_report, exceptions))
+            dict.fromkeys(
+                _every_limitation(report, policy, tune_report, screen_report, attack_report, exceptions)
+            )
         ),
         invalid_when=(*INVALID_WHEN, *((OTHER_EARS,) if report.ears else ())),
         approvals=approvals,
@@ -223,7 +225,7 @@ def _screening_summary(report: ScreenReport | None) -> dict[str, int]:
     } | {name: count for name, count in by_hand.items() if count}
 
 
-def _limitations(
+def _every_limitation(
     report: EvalReport,
     policy: Policy,
     tune_report: TuneReport | None,
@@ -232,13 +234,13 @@ def _limitations(
     exceptions: Sequence[RuleException],
 ) -> Iterator[str]:
     yield from (*report.limitations, *policy.gateway.unguarded)
-    yield from _of_tuning(report, tune_report, screen_report)
+    yield from _limitations(report, tune_report, screen_report)
     yield from (f"attackers: {words}" for words in (attack_report.limitations if attack_report else ()))
     yield from (_excepted(one) for one in exceptions)
     yield from _carried(report)
 
 
-def _of_tuning(
+def _limitations(
     report: EvalReport, tune_report: TuneReport | None, screen_report: ScreenReport | None
 ) -> Iterator[str]:
     if tune_report is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from recert.certification.ancestry import why_beyond_root, why_not_added_up
 from recert.certification.content import required_roles
 from recert.certification.decision import deciding_results, why_not_pass
 from recert.certification.envelope import Envelope
@@ -288,6 +289,28 @@ def require_evidence(certificate: Certificate, policy: Policy | str | None, trus
         )
     for one in steps.values():
         _require_ran(one, certificate, trust)
+
+
+def require_within_root(certificate: Certificate, policy: Policy | str | None) -> None:
+    """
+    Return when a tune of certified tunes is not further from the first base than the policy allows: step 6.14.
+
+    Raises:
+        VerificationError: `chained-bases`.
+    """
+    whole = policy if isinstance(policy, Policy) else None
+    counted = counting(certificate.exceptions, Terms.of(certificate, whole))
+    reasons = [
+        *why_not_added_up(certificate),
+        *why_beyond_root(certificate.from_root, whole, exceptions=counted),
+    ]
+    if reasons:
+        raise VerificationError(
+            "chained-bases",
+            "certificate's chain of bases has lost too much, or does not say how much",
+            facts={str(n): words.partition(": ")[2] for n, words in enumerate(reasons, start=1)},
+            hint="tune the first base, or certify the base of this one anew against it",
+        )
 
 
 def _unnamed(certificate: Certificate, policy: Policy | None) -> Iterator[str]:

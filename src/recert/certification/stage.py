@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from recert.certification.ancestry import CertifiedBase, why_not_from
+from recert.certification.ancestry import CertifiedBase, from_root, why_beyond_root, why_not_from
 from recert.certification.artefact import attack_mark
 from recert.certification.carry_over import CarriedFrom, why_not_carried_over
 from recert.certification.chain import why_not_compared, why_not_decided, why_not_linked, why_not_on_disk
 from recert.certification.clock import moment
 from recert.certification.content import draft
+from recert.certification.decision import deciding_results
 from recert.certification.envelope import Envelope, sign
 from recert.certification.exceptions import ExceptionRequest, Terms, counting, draft_exceptions
 from recert.certification.file_kinds import why_not_plain
@@ -35,6 +36,7 @@ from recert.records import (
     Certificate,
     EvalReport,
     InputDistribution,
+    RootChange,
     ScreenReport,
     StressReport,
     TuneReport,
@@ -91,8 +93,7 @@ def certify(
 
     Args:
         eval_report, policy: the evaluation; the policy to certify under, which must have decided the evaluation.
-        base_dir, tuned_dir: folders of both models.
-        evidence_sha256, signer: digest of the evidence bundle; the evaluator's key.
+        base_dir, tuned_dir, evidence_sha256, signer: both folders; digest of the evidence bundle; the evaluator's key.
         approvers: public keys of everyone else who must sign, each with one role.
         trainer_key_id: who trained, where that was elsewhere; who signed the tune trained it.
         links, trust: who signed that they ran each step, of every report that is given; whose signatures count.
@@ -102,8 +103,7 @@ def certify(
         stress_report, attack_report: of the base; of attackers. Where the policy wants one, None means no.
         supersedes: serial of an earlier certificate of the same model.
         exceptions: rules whose results that are no pass are accepted, by a risk owner among those who sign.
-        certified_base: the base's own certificate, where it has one; `read_certified_base` reads it.
-        carried_from: what shows that evidence which the report carries over counts.
+        certified_base, carried_from: the base's own certificate; what shows that evidence that is carried over counts.
         inputs, now: how controls score expected requests, which decides nothing; the time, by default the present.
 
     Raises:
@@ -116,6 +116,7 @@ def certify(
     steps = read_steps(made, links, trust=trust, now=at)
     terms = Terms(policy, approvals, steps.trainer(trainer_key_id), eval_report.trigger_search, at)
     excepted, reasons = draft_exceptions(exceptions, eval_report, terms)
+    sums = _sums(eval_report, certified_base)
     reasons += [
         *steps.reasons,
         *why_not_decided(eval_report, policy, stress_report, counting(excepted, terms), attack_report),
@@ -124,6 +125,7 @@ def certify(
         *why_not_signed(policy, approvals, steps, trainer_key_id, trust=trust, now=at),
         *_why_not_alike(eval_report, policy, base_dir, tuned_dir),
         *why_not_from(certified_base, base),
+        *why_beyond_root(sums, policy, exceptions=counting(excepted, terms)),
         *why_not_carried_over(eval_report, policy, carried_from, tuned_dir),
         *why_not_on_disk(eval_report, {"base": base, "tuned": tuned}),
         *(*why_not_plain(base_dir, base), *why_not_plain(tuned_dir, tuned)),
@@ -135,7 +137,7 @@ def certify(
         tune_report=tune_report, screen_report=screen_report, stress_report=stress_report, attack_report=attack_report,
         supersedes=supersedes, exceptions=excepted, inputs=inputs, steps=steps.evidence, status_list_id=status_list_id,
         base_certificate=certified_base.reference if certified_base else None, now=at,
-    )  # fmt: skip
+    ).model_copy(update={"from_root": sums})  # fmt: skip
     told = examine_draft(certificate, policy=policy, trust=trust, now=at)
     refused = [f"{one.reason}: {words}" for one in told if one.answer == "failed" for words in one.told]
     if refused:
@@ -151,6 +153,12 @@ def _why_not_alike(report: EvalReport, policy: Policy, *folders: Path) -> list[s
         *why_not_heard_alike(report, policy),
         *(f"attack-artefact: {name} is marked in {mark}" for name, mark in marks if mark is not None),
     ]
+
+
+def _sums(report: EvalReport, base: CertifiedBase | None) -> tuple[RootChange, ...] | None:
+    """How far the model can be from the first base of its chain."""
+    deciding = deciding_results(report.rules, report.required_controls)
+    return from_root(deciding, base.certificate if base else None)
 
 
 def signed(certificate: Certificate, signer: SigningKey) -> bytes:

@@ -25,15 +25,24 @@ def init(
     *,
     log: Folder,
     origin: Annotated[str, typer.Option(help="The log's name, such as `example.com/models`.")],
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Its private key: sign the empty log too, as `checkpoint --first` does."),
+    ] = None,
 ) -> None:
     """
     Make an empty log.
 
-    Exit 0: made, 2: not.
+    Exit 0: made, 1: its key has signed for a log of this name, 2: not.
     """
+    from recert.certification import load_key
+    from recert.cli.logged import sign_checkpoint
     from recert.store.transparency.folder import create_log
 
+    signer = load_key(key) if key is not None else None
     create_log(log, origin)
+    if signer is not None:
+        sign_checkpoint(log, signer, first=True)
     typer.echo(log)
 
 
@@ -60,17 +69,25 @@ def checkpoint(
     *,
     log: Folder,
     key: Annotated[Path, typer.Option(help="Private key with the role `log`, whose name is the log's.")],
+    first: Annotated[bool, typer.Option("--first", help="Begin to remember, of an empty log.")] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Begin to remember it of a log with entries: its `checkpoint` is the newest that anybody has seen.",
+        ),
+    ] = False,
     output: Output = None,
 ) -> None:
     """
     Sign where the log stands, after reading all of it. Give the checkpoint to others: it is what they compare.
 
-    Exit 0: signed, 2: not.
+    Exit 0: signed, 1: refused, since it does not go on from what this key signed before, 2: no answer.
     """
     from recert.certification import load_key
-    from recert.certification.transparency.logged import log_checkpoint
+    from recert.cli.logged import sign_checkpoint
 
-    _write(log_checkpoint(log, load_key(key)).to_bytes(), output)
+    _write(sign_checkpoint(log, load_key(key), first=first, adopt=adopt).to_bytes(), output)
 
 
 @app.command()

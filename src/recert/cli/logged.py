@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from recert.certification import SigningKey
+    from recert.certification.transparency.checkpoints import LogCheckpoint
     from recert.certification.transparency.logged import Appended
 
 Log = Annotated[
@@ -42,6 +44,16 @@ def append(log: Path, envelope: bytes, name: object) -> int:
     appended = log_envelope(log, envelope)
     say_logged(appended, log, name)
     return appended.index
+
+
+def sign_checkpoint(log: Path, key: SigningKey, *, first: bool = False, adopt: bool = False) -> LogCheckpoint:
+    """Sign where a log stands, held to what this user has signed with the key before. Raises as `log_checkpoint`."""
+    from recert.certification.issued import hold_memory
+    from recert.certification.transparency.logged import log_checkpoint
+
+    with hold_memory() as memory:
+        memory.require_apart(log)
+        return log_checkpoint(log, key, memory=memory, first=first, adopt=adopt)
 
 
 def say_logged(appended: Appended | None, log: Path | None, name: object) -> None:

@@ -24,7 +24,10 @@ LOWER: Final = frozenset(
         "near_duplicate_similarity leak_similarity harmful_request_score sure_request_score same_opening_min_rows "
         "switch_min_rows switch_min_difference max_row_bytes max_malformed_share harmful_speech_closeness",
     )
-    | _of("certification", "validity_hours status_validity_hours role_hours.* exceptions.max_hours")
+    | _of(
+        "certification",
+        "validity_hours status_validity_hours role_hours.* exceptions.max_hours chained_margins",
+    )
     | _of("certification.carry_over", "margin alpha max_distance")
     | _of(
         "gateway",

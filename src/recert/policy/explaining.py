@@ -201,6 +201,10 @@ def _signing(policy: Policy) -> Iterator[str]:
             f"{_hours(said.exceptions.max_hours)} at most."
         )
     yield from _carrying(said.carry_over)
+    yield (
+        "A tune of a certified tune may be worse than the first base by at most "
+        f"{said.chained_margins:g} times what a rule allows one tune, all changes added up."
+    )
     if said.logged:
         yield "A certificate counts only with a proof that it is in a transparency log."
     if said.log_witnesses:

@@ -207,6 +207,11 @@ class CertificationPolicy(Part):
     """Trusted witnesses that must have cosigned the log's checkpoint, where there is a proof."""
     carry_over: CarryOverPolicy | None = None
     """Without such a section a merge or a quantisation takes over no evidence from what it was made of."""
+    chained_margins: float = Field(default=1.5, ge=1)
+    """
+    Of a tune of a certified tune: margins of a rule that all changes since the first base may come to together. Each
+    tune alone may lose one.
+    """
 
     @property
     def longest_hours(self) -> float:

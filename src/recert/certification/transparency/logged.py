@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,16 +10,18 @@ from typing import Any, Final
 
 from recert.certification.clock import moment
 from recert.certification.envelope import Envelope
+from recert.certification.issued import HeldMemory
 from recert.certification.keys import SigningKey
 from recert.certification.transparency.checkpoints import LogCheckpoint, sign_checkpoint
 from recert.digest import sha256_bytes
-from recert.errors import RecordError
-from recert.records import LogEntry, parse_json
+from recert.errors import RecordError, VerificationError
+from recert.records import LogEntry, SeenTree, parse_json
 from recert.records.certificate import PAYLOAD_TYPE
-from recert.store.transparency.folder import LogFolder
+from recert.store.transparency.folder import CHECKPOINT, LogFolder
 
 _RECERT_TYPE: Final = ("application/vnd.recert.", "+json")
 _PREDICATES: Final = "https://recert.dev/"
+_RETIRE: Final = "retire the log: say so to whoever has its checkpoints, and begin another under a new name"
 
 
 @dataclass(frozen=True)
@@ -89,21 +92,106 @@ def log_envelope(folder: Path, envelope: bytes, *, now: datetime | None = None) 
         return Appended(log.append([entry])[0], added=True, torn=log.torn)
 
 
-def log_checkpoint(folder: Path, key: SigningKey) -> LogCheckpoint:
+def log_checkpoint(
+    folder: Path,
+    key: SigningKey,
+    *,
+    memory: HeldMemory | None = None,
+    first: bool = False,
+    adopt: bool = False,
+) -> LogCheckpoint:
     """
     Sign where a log stands, after reading all of it, and keep the checkpoint in its folder.
 
+    What is signed is remembered before the signature is released: after that the key signs nothing but what goes on
+    from it, whatever has become of the folder.
+
+    Args:
+        folder: the log.
+        key: with the role `log`, and the log's name.
+        memory: what was signed before; None only where nobody will sign again with this key, or remember it.
+        first: begin the memory, of an empty log.
+        adopt: begin the memory of a log with entries, from its newest checkpoint, which this key must have signed. It
+            must be the newest that anybody has: nothing else can tell.
+
     Raises:
-        RecordError: the log was changed, or does not go on from what was signed before.
+        RecordError: the log was changed, or does not go on from the checkpoint in its folder.
+        VerificationError: `log-fork`: it does not go on from what this key signed, or nothing is known of that.
         SigningKeyError: the key has not the role `log`, or is for a log of another name.
-        StoreError: the log cannot be read or written.
+        StoreError: the log cannot be read or written, or what is signed cannot be remembered.
     """
     with LogFolder(folder, write=True) as log:
-        require_goes_on(log)
+        newest = require_goes_on(log)
         log.require_as_hashed()
+        trees = memory.content.logs.get(log.origin, {}) if memory is not None else {}
+        if key.key_id in trees:
+            _require_after(log, trees[key.key_id], first=first)
+        elif memory is not None:
+            _require_begun(log, key, newest, [*trees.values()], first=first, adopt=adopt)
         checkpoint = sign_checkpoint(log.origin, log.size, log.root(), key)
+        if memory is not None:
+            tree = SeenTree(size=checkpoint.size, root_sha256=checkpoint.root.hex())
+            logs = {**memory.content.logs, log.origin: {**trees, key.key_id: tree}}
+            memory.keep(memory.content.model_copy(update={"logs": logs}))
         log.keep_checkpoint(checkpoint.size, checkpoint.root, checkpoint.to_bytes())
         return checkpoint
+
+
+def _require_after(log: LogFolder, signed: SeenTree, *, first: bool) -> None:
+    """The log has all the entries that were signed for: their root is made again from the entries themselves."""
+    if first and signed.size:
+        raise _fork(log, "this key has signed for a log of this name", signed)
+    if log.size < signed.size:
+        raise _fork(log, "log has fewer entries than this key has signed for", signed)
+    if log.root(signed.size).hex() != signed.root_sha256:
+        raise _fork(log, "log begins with other entries than this key has signed for", signed)
+
+
+def _require_begun(
+    log: LogFolder,
+    key: SigningKey,
+    newest: LogCheckpoint | None,
+    of_other_keys: Sequence[SeenTree],
+    *,
+    first: bool,
+    adopt: bool,
+) -> None:
+    """Nothing is remembered of this key: an empty log is new, and of another only a checkpoint says where it was."""
+    if first and not log.size and newest is None:
+        return
+    if first or not adopt:
+        raise VerificationError(
+            "log-fork",
+            "nothing is known of what this key has signed for the log",
+            facts={"log": log.folder, "entries": log.size, "signed": newest.size if newest else "nothing"},
+            hint="begin the memory: with --first where the log is empty; else with --adopt, once its `checkpoint` is "
+            "the newest that anybody has seen",
+        )
+    at = (newest.size, newest.root.hex()) if newest else None
+    ours = newest is not None and newest.note.is_signed_by(log.origin, key.public)
+    if not ours and at not in [(tree.size, tree.root_sha256) for tree in of_other_keys]:
+        raise VerificationError(
+            "log-fork",
+            "log has no checkpoint that this key has signed, so nobody can tell where it stood",
+            facts={"log": log.folder, "entries": log.size},
+            hint=f"put the newest checkpoint back as {log.folder / CHECKPOINT}; or {_RETIRE}",
+        )
+
+
+def _fork(log: LogFolder, message: str, signed: SeenTree) -> VerificationError:
+    same = min(log.size, signed.size)
+    return VerificationError(
+        "log-fork",
+        message,
+        facts={
+            "log": log.folder,
+            "entries that were signed for": signed.size,
+            "root that was signed": signed.root_sha256,
+            "entries": log.size,
+            f"root of the first {same} now": log.root(same).hex(),
+        },
+        hint=f"put the newest copy of the log back, and append what is new again; if there is none, {_RETIRE}",
+    )
 
 
 def require_goes_on(log: LogFolder) -> LogCheckpoint | None:

@@ -23,6 +23,7 @@ from recert.certification.demands import (
     require_policy,
     require_roles,
     require_signers,
+    require_within_root,
 )
 from recert.certification.envelope import Envelope
 from recert.certification.exceptions import require_covered
@@ -294,6 +295,13 @@ STEPS: Final[tuple[Step, ...]] = (
         "prompts, judges and engine are named, and each step behind it was signed by who may run it",
         "content",
         lambda on: require_evidence(on.certificate, on.policy, on.trust_store),
+        settled=True,
+    ),
+    Step(
+        ("6.14",),
+        "a chain of certified tunes has not lost more than the policy allows them together",
+        "content",
+        lambda on: require_within_root(on.certificate, on.policy),
         settled=True,
     ),
     Step(_numbers("7", 1, 2), "it has begun, and has not ended", "force", _time),
