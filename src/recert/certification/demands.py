@@ -159,8 +159,16 @@ def require_policy(certificate: Certificate, policy: Policy | str | None) -> Non
             },
             hint="evaluate and certify under the expected policy",
         )
-    # 5.2
     if isinstance(policy, Policy):
+        named = (certificate.policy_id, certificate.policy_version)
+        if named != (policy.id, policy.version):
+            raise VerificationError(
+                "wrong-policy",
+                "certificate calls its policy otherwise than that is called",
+                facts={"expected": f"{policy.id} {policy.version}", "actual": " ".join(named)},
+                hint="certify again",
+            )
+        # 5.2
         longest = timedelta(hours=policy.certification.longest_hours)
         if certificate.expires_at - certificate.not_before > longest:
             raise VerificationError(
@@ -321,12 +329,16 @@ def _unnamed(certificate: Certificate, policy: Policy | None) -> Iterator[str]:
     )
     if not certificate.engine:
         yield "no engine is named"
-    if certificate.replies is None:
-        yield "it does not say how many replies were made and how many were kept ones"
+    replies = certificate.replies or {}
+    for arm in ("base", "tuned"):
+        counts = [count for name, count in replies.items() if name.partition("_")[0] == arm]
+        if not sum(counts) or min(counts) < 0:
+            yield f"it does not say how many replies of the {arm} were made and how many were kept ones"
     if certificate.sampling is None:
         yield "it does not say how replies were drawn"
     elif policy is not None:
-        for name in ("max_new_tokens", "utility_max_new_tokens", "temperature", "samples_per_prompt"):
+        drawn = ("max_new_tokens", "utility_max_new_tokens", "temperature", "samples_per_prompt", "seed")
+        for name in drawn:
             said, asked = certificate.sampling.get(name), getattr(policy.evaluation, name)
             if said != asked:
                 yield f"{name} was {said}, the policy asks for {asked}"

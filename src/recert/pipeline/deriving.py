@@ -19,6 +19,10 @@ from recert.store.files import read_bytes
 
 EVALUATION: Final = "evaluation"
 """Name of the folder, beside a certificate, in which its evidence is looked for."""
+_AS_REPORTED: Final = (
+    "model_name", "base", "tuned", "engine", "templates", "secret_sha256", "trigger_search", "carried", "ears",
+)  # fmt: skip
+"""Fields that a certificate has from the report as they are."""
 
 
 def deriver(
@@ -62,7 +66,8 @@ def why_not_from_evidence(
     """
     Return every difference between a certificate and what follows from the evidence in a folder.
 
-    The evaluation's report is derived too, where it lies there: it is then the one that the certificate names.
+    The evaluation's report must lie there, and be the one that the certificate names: what no outcome shows, such as
+    which files answered, is the report's to say.
 
     Args:
         certificate: what was said.
@@ -71,14 +76,15 @@ def why_not_from_evidence(
         suites: prompts by name, beside those that come with Recert and those in the folder.
     """
     try:
-        report = _report(folder)
+        report = EvalReport.from_json(read_bytes(folder / REPORT_FILE, "evaluation report"))
     except RecertError as exc:
         return (f"{CODE}: {exc.message}",)
     named = {note.name: note.sha256 for note in certificate.suites or ()}
-    found = find_suites(folder, named | (report.suites if report is not None else {}), suites or {})
+    found = find_suites(folder, named | report.suites, suites or {})
     path = folder / OUTCOMES_FILE
     reasons = why_certificate_not_derived(certificate, path, policy=policy, suites=found, report=report)
     reasons += _of_comparison(certificate.carried, folder, policy, suites or {})
+    reasons += _of_report(certificate, report)
     if canary_rates(certificate.results, certificate.required_controls) != certificate.canary:
         reasons += (f"{CODE}: what a watch compares with are not the rates of the results",)
     return reasons
@@ -126,6 +132,11 @@ def _kept(certificate: bytes, folder: Path, policy: bytes, stamps: object) -> tu
     return why_not_from_evidence(Certificate.from_json(certificate), folder, policy=Policy.from_json(policy))
 
 
-def _report(folder: Path) -> EvalReport | None:
-    path = folder / REPORT_FILE
-    return EvalReport.from_json(read_bytes(path, "evaluation report")) if path.exists() else None
+def _of_report(certificate: Certificate, report: EvalReport) -> tuple[str, ...]:
+    """Where a certificate says otherwise than its evaluation's report what follows from no outcome."""
+    said = {name: getattr(report, name) for name in _AS_REPORTED} | {
+        "replies": report.prompts_asked,
+        "fingerprint": next((arm.fingerprint_at_end for arm in report.arms if arm.arm == "tuned"), ""),
+    }
+    other = [name for name, value in said.items() if getattr(certificate, name) != value]
+    return tuple(f"{CODE}: {name} is not what the evaluation's report says" for name in other)

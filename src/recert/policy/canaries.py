@@ -154,6 +154,9 @@ def _why_not_within(  # noqa: PLR0911 - one line a reason
         return f"no share of {n} replies is {canary.seen.point}"
     found = canary.over_time
     if found is None:
+        least = min(policy.monitoring.canary_prompts, certified.n)
+        if 0 < n < least:
+            return f"{n} prompts of one run alone decide nothing, the policy asks for {least}"
         alpha = policy.monitoring.alpha / len(watch.canaries)
         return decide_alone(bad, 0, n, certified, margin=policy.monitoring.margin, alpha=alpha)[1]
     bounds = bounds_over_time(certified, policy, rates=len(certificate.canary))

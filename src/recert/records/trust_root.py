@@ -14,11 +14,20 @@ ROOT_PAYLOAD_TYPE: Final = "application/vnd.recert.root+json"
 ROOT_ROLE: Final = "root"
 
 
+_LOOK_ALIKES: Final = str.maketrans(
+    "аеорсухіѕјкмтвнԁԛԝһӏ" + "αβεζηικμνορτυχ" + "ı", "aeopcyxisjkmtbhdqwhl" + "abezhikmnoptyx" + "i"
+)
+"""Letters of Cyrillic and Greek that look like Latin ones, small or capital, and the i without a dot."""
+
+
 def folded_name(name: str) -> str:
-    """Return a person's name without what one may overlook: case, spaces, width, marks that are not printed."""
+    """
+    Return a person's name without what one may overlook: case, spaces, width, marks that are not printed, and the
+    script of letters that look alike.
+    """
     wide = unicodedata.normalize("NFKC", name).casefold()
     shown = "".join(c for c in unicodedata.normalize("NFKC", wide) if unicodedata.category(c)[0] != "C")
-    return " ".join(shown.split())
+    return " ".join(shown.translate(_LOOK_ALIKES).split())
 
 
 class RootKey(Part):

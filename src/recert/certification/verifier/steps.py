@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from recert.certification.ancestry import require_from
 from recert.certification.carrying import require_carried
+from recert.certification.content import delta_kind
 from recert.certification.demands import (
     bad_signature,
     require_apart,
@@ -101,6 +102,11 @@ def _read(on: Examination) -> None:
             "binds-behaviour",
             "certificate is about a hosted model's behaviour, not about files",
             hint="nothing on disk can be verified against it",
+        )
+    kind = delta_kind(certificate.tuned)
+    if certificate.delta_kind != kind:
+        raise _malformed(
+            RecordError(f"it says that the model is {certificate.delta_kind}, and its files are {kind}")
         )
     on.found_certificate = certificate
 
