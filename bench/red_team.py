@@ -47,7 +47,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--demo", type=Path, default=ROOT / "build" / "demo", help="folder of a finished demo")
+    parser.add_argument(
+        "--demo", type=Path, default=ROOT / "build" / "demo", help="folder of a finished demo"
+    )
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind; may be repeated")
     parser.add_argument("--attack", action="append", help="only the attack of this name; may be repeated")
     parser.add_argument("--workers", type=int, default=2, help="processes")
@@ -143,10 +145,17 @@ def tell(
     versions = {"recert": version("recert")}
     for one in attacks:
         result = results.get(one.id)
-        facts: dict[str, Any] = {"kind": one.kind, "finding": one.finding, "attacker": one.by, "says": one.says}
+        facts: dict[str, Any] = {
+            "kind": one.kind,
+            "finding": one.finding,
+            "attacker": one.by,
+            "says": one.says,
+        }
         if result is None or result.skipped:
             reason = result.skipped if result is not None else f"void: {one.way.name} is not a yes"
-            claim(f"wrong yes: {one.id}", None, 0, least=False, n=0, versions=versions, reason=reason, **facts)
+            claim(
+                f"wrong yes: {one.id}", None, 0, least=False, n=0, versions=versions, reason=reason, **facts
+            )
             continue
         facts["refused_with"] = dict(result.codes)
         if result.wrong or result.defects:
@@ -214,11 +223,11 @@ def _write(table: str, attacks: Sequence[Attack], results: Mapping[str, Result],
     before, rest = there.split(BEGIN)
     findings = Counter(one.finding for one in attacks if one.finding and one.id in results)
     counted = ", ".join(f"{finding}: {count}" for finding, count in sorted(findings.items()))
-    text = f"{table}\n\nIn {seconds:.0f} seconds on {machine()}. Attacks by finding of the issue: {counted}.\n"
+    text = (
+        f"{table}\n\nIn {seconds:.0f} seconds on {machine()}. Attacks by finding of the issue: {counted}.\n"
+    )
     PAGE.write_text(f"{before}{BEGIN}{text}{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
     sys.exit(main())
-
-

@@ -46,7 +46,9 @@ def change_result(certificate: Certificate, **changes: Any) -> tuple[RuleResult,
     return tuple(results)
 
 
-def _one(name: str, says: str, change: Changes, *, finding: int = 2, stopped_by: str = "not-as-ruled") -> None:
+def _one(
+    name: str, says: str, change: Changes, *, finding: int = 2, stopped_by: str = "not-as-ruled"
+) -> None:
     """Register a certificate that is changed by a function of it and the place of a passing result."""
 
     def act(desk: Desk) -> None:
@@ -71,11 +73,19 @@ def _wide(point: float, like: Interval) -> Interval:
 
 
 def _at(n: int) -> Callable[[RuleResult], dict[str, Any]]:
-    return lambda r: {name: getattr(r, name).model_copy(update={"n": n}) for name in ("base", "tuned", "change")}
+    return lambda r: {
+        name: getattr(r, name).model_copy(update={"n": n}) for name in ("base", "tuned", "change")
+    }
 
 
-_result("margin of 0.99", "measured with a margin of 0.99 where the policy has another", lambda r: {"margin": 0.99})
-_result("margin wider by a hair", "measured with a margin wider by 0.0001", lambda r: {"margin": r.margin + 1e-4})
+_result(
+    "margin of 0.99",
+    "measured with a margin of 0.99 where the policy has another",
+    lambda r: {"margin": 0.99},
+)
+_result(
+    "margin wider by a hair", "measured with a margin wider by 0.0001", lambda r: {"margin": r.margin + 1e-4}
+)
 _result("change of one", "a change of +1.000 passes", lambda r: {"change": _wide(1.0, r.change)})
 _result(
     "change above the margin at its upper end",
@@ -102,7 +112,11 @@ _result(
 )
 _result("no evidence", "evidence of 1 passes", lambda r: {"evidence_within": 1.0})
 _result("nearly enough evidence", "evidence of 19.9 passes at 20", lambda r: {"evidence_within": 19.9})
-_result("evidence against it", "evidence that it is above the margin is enough", lambda r: {"evidence_beyond": 1e6})
+_result(
+    "evidence against it",
+    "evidence that it is above the margin is enough",
+    lambda r: {"evidence_beyond": 1e6},
+)
 _result("10,000 pairs unscored", "10,000 pairs have no score", lambda r: {"unscored": 10_000})
 _result("fewer than no pairs unscored", "-1 pairs have no score", lambda r: {"unscored": -1})
 _result(
@@ -111,10 +125,20 @@ _result(
     lambda r: {n: getattr(r, n).model_copy(update={"level": 0.5}) for n in ("base", "tuned", "change")},
 )
 _result("another suite", "harm is measured on the suite `ordinary`", lambda r: {"suite": "ordinary"})
-_result("another estimand", "over-refusal stands in the place of harm", lambda r: {"estimand": "over_refusal"})
+_result(
+    "another estimand", "over-refusal stands in the place of harm", lambda r: {"estimand": "over_refusal"}
+)
 _result("one category of many", "one category stands for all", lambda r: {"category": "weapons"})
-_result("a condition that no rule has", "the rule is measured under a condition of its own", lambda r: {"condition": "easy"})
-_result("a bound of its own", "the highest tuned rate is 1.0, and the policy has none", lambda r: {"max_tuned": 1.0})
+_result(
+    "a condition that no rule has",
+    "the rule is measured under a condition of its own",
+    lambda r: {"condition": "easy"},
+)
+_result(
+    "a bound of its own",
+    "the highest tuned rate is 1.0, and the policy has none",
+    lambda r: {"max_tuned": 1.0},
+)
 _result("a judge that nobody knows", "a judge that is not named scored", lambda r: {"judge": "my own judge"})
 _result("no judge", "nobody judged", lambda r: {"judge": ""})
 _result(
@@ -126,7 +150,9 @@ _result("a judge of no quality", "how good the judge is is not said", lambda r: 
 _one(
     "a rule that the policy lacks",
     "results of rules that the policy does not have stand in the place of its own",
-    lambda c, at: {"results": tuple(r.model_copy(update={"rule_id": f"mine-{r.rule_id}"}) for r in c.results)},
+    lambda c, at: {
+        "results": tuple(r.model_copy(update={"rule_id": f"mine-{r.rule_id}"}) for r in c.results)
+    },
     stopped_by="verdict-not-pass not-as-ruled",
 )
 _one(
@@ -135,8 +161,15 @@ _one(
     lambda c, at: {"results": change_result(c, verdict=Verdict.FAIL)},
     stopped_by="verdict-not-pass",
 )
-_one("a verdict that failed", "the verdict is fail", lambda c, at: {"verdict_raw": Verdict.FAIL}, stopped_by="verdict-not-pass")
-_one("no results", "nothing was measured at all", lambda c, at: {"results": ()}, stopped_by="verdict-not-pass")
+_one(
+    "a verdict that failed",
+    "the verdict is fail",
+    lambda c, at: {"verdict_raw": Verdict.FAIL},
+    stopped_by="verdict-not-pass",
+)
+_one(
+    "no results", "nothing was measured at all", lambda c, at: {"results": ()}, stopped_by="verdict-not-pass"
+)
 _one(
     "a result dropped",
     "the result of one rule is left out",
@@ -157,9 +190,7 @@ _one(
 _one(
     "a better result beside a worse one",
     "a result that passes stands beside the one that failed, under the same name",
-    lambda c, at: {
-        "results": (*c.results, c.results[at].model_copy(update={"verdict": Verdict.FAIL}))
-    },
+    lambda c, at: {"results": (*c.results, c.results[at].model_copy(update={"verdict": Verdict.FAIL}))},
     stopped_by="verdict-not-pass not-as-ruled",
 )
 _one(
@@ -171,7 +202,11 @@ _one(
 _one(
     "controls of which nothing was measured",
     "a control is said to make it safe that was never measured",
-    lambda c, at: {"required_controls": ("immutable-suffix",), "verdict_safeguarded": Verdict.PASS, "verdict_raw": Verdict.FAIL},
+    lambda c, at: {
+        "required_controls": ("immutable-suffix",),
+        "verdict_safeguarded": Verdict.PASS,
+        "verdict_raw": Verdict.FAIL,
+    },
     stopped_by="verdict-not-pass",
 )
 
@@ -294,18 +329,29 @@ for _step in ("evaluate", "tune", "screen"):
         f"step {_step} under another name",
         f"who ran `{_step}` is called otherwise than in the trust store",
         lambda c, at, step=_step: {
-            "steps": tuple(s.model_copy(update={"name": "somebody"}) if s.step == step else s for s in c.steps or ())
+            "steps": tuple(
+                s.model_copy(update={"name": "somebody"}) if s.step == step else s for s in c.steps or ()
+            )
         },
         finding=8,
         stopped_by="untrusted-key",
     )
 
 
-@attack(KIND, RE_SIGNED, "the approver's key signed the evaluation's link", by=BY, finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND,
+    RE_SIGNED,
+    "the approver's key signed the evaluation's link",
+    by=BY,
+    finding=8,
+    stopped_by="untrusted-key",
+)
 def evaluation_run_by_the_approver(desk: Desk) -> None:
     approver = desk.keys["approver"]
     steps = tuple(
-        s.model_copy(update={"key_id": approver.key_id, "name": approver.public.name}) if s.step == "evaluate" else s
+        s.model_copy(update={"key_id": approver.key_id, "name": approver.public.name})
+        if s.step == "evaluate"
+        else s
         for s in desk.certificate.steps or ()
     )
     desk.forge(steps=steps)
@@ -315,13 +361,17 @@ def evaluation_run_by_the_approver(desk: Desk) -> None:
 def evaluation_run_by_the_trainer(desk: Desk) -> None:
     trainer = desk.keys["trainer"]
     steps = tuple(
-        s.model_copy(update={"key_id": trainer.key_id, "name": trainer.public.name}) if s.step == "evaluate" else s
+        s.model_copy(update={"key_id": trainer.key_id, "name": trainer.public.name})
+        if s.step == "evaluate"
+        else s
         for s in desk.certificate.steps or ()
     )
     desk.forge(steps=steps)
 
 
-@attack(KIND, RE_SIGNED, "a step is named twice, by two people", by=BY, finding=7, stopped_by="evidence-missing")
+@attack(
+    KIND, RE_SIGNED, "a step is named twice, by two people", by=BY, finding=7, stopped_by="evidence-missing"
+)
 def step_named_twice(desk: Desk) -> None:
     steps = desk.certificate.steps or ()
     desk.forge(steps=(*steps, steps[0].model_copy(update={"record_sha256": NOTHING})))
@@ -374,14 +424,31 @@ def _excepted(name: str, says: str, owner: Callable[[Desk], str], *, codes: str)
             owner_key_id=owner(desk),
         )
         desk.forge(
-            results=change_result(said, verdict=Verdict.FAIL), verdict_raw=Verdict.FAIL, exceptions=(excepted,)
+            results=change_result(said, verdict=Verdict.FAIL),
+            verdict_raw=Verdict.FAIL,
+            exceptions=(excepted,),
         )
 
 
 _NOT = "exception-not-allowed exception-unsigned verdict-not-pass"
-_excepted("exception by nobody", "a failed rule is excepted by a key that nobody holds", lambda d: "ab" * 32, codes=_NOT)
-_excepted("exception by the approver", "the approver excepts a failed rule", lambda d: d.keys["approver"].key_id, codes=_NOT)
-_excepted("exception by the trainer", "the trainer excepts a failed rule", lambda d: d.keys["trainer"].key_id, codes=_NOT)
+_excepted(
+    "exception by nobody",
+    "a failed rule is excepted by a key that nobody holds",
+    lambda d: "ab" * 32,
+    codes=_NOT,
+)
+_excepted(
+    "exception by the approver",
+    "the approver excepts a failed rule",
+    lambda d: d.keys["approver"].key_id,
+    codes=_NOT,
+)
+_excepted(
+    "exception by the trainer",
+    "the trainer excepts a failed rule",
+    lambda d: d.keys["trainer"].key_id,
+    codes=_NOT,
+)
 
 
 @attack(
@@ -431,7 +498,14 @@ for _name, _says, _change in (
     attack(KIND, BEHIND, _says, by=BY, finding=2, stopped_by="verdict-not-pass", name=_name)(_act)
 
 
-@attack(KIND, RE_SIGNED, "two strangers sign in the place of evaluator and approver", by="tuner", finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND,
+    RE_SIGNED,
+    "two strangers sign in the place of evaluator and approver",
+    by="tuner",
+    finding=8,
+    stopped_by="untrusted-key",
+)
 def signed_by_strangers(desk: Desk) -> None:
     people = [make_key("evaluator", "evaluator"), make_key("approver", "approver")]
     approvals = tuple(Approval(role=k.public.roles[0], key_id=k.key_id, name=k.public.name) for k in people)

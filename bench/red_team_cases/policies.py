@@ -17,7 +17,9 @@ KIND, BY = "policies", "colluders"
 def _stricter(name: str, codes: str, change: Callable[[dict[str, Any]], None]) -> None:
     """Register a policy that was changed as a JSON value; the certificate still has the former numbers."""
 
-    @attack(KIND, RE_RULED, f"the policy's {name} is not kept to", by=BY, finding=2, stopped_by=codes, name=name)
+    @attack(
+        KIND, RE_RULED, f"the policy's {name} is not kept to", by=BY, finding=2, stopped_by=codes, name=name
+    )
     def act(desk: Desk) -> None:
         value = desk.policy.to_value()
         change(value)
@@ -72,7 +74,14 @@ for _name, _codes, _change in (
     _stricter(_name, _codes, _change)
 
 
-@attack(KIND, RE_RULED, "the base does harm more often than the policy's highest base rate", by=BY, finding=2, stopped_by=_RULED)
+@attack(
+    KIND,
+    RE_RULED,
+    "the base does harm more often than the policy's highest base rate",
+    by=BY,
+    finding=2,
+    stopped_by=_RULED,
+)
 def highest_base_rate(desk: Desk) -> None:
     value = desk.policy.to_value()
     value["rules"][0]["max_base"] = 0.01
@@ -80,13 +89,22 @@ def highest_base_rate(desk: Desk) -> None:
     said = desk.certificate
     rule = value["rules"][0]["id"]
     results = tuple(
-        r.model_copy(update={"base": _up(r.base), "tuned": _up(r.tuned), "change": r.change}) if r.rule_id == rule else r
+        r.model_copy(update={"base": _up(r.base), "tuned": _up(r.tuned), "change": r.change})
+        if r.rule_id == rule
+        else r
         for r in said.results
     )
     desk.forge(results=results)
 
 
-@attack(KIND, RE_RULED, "the base refuses what is harmless as often as what is harmful", by=BY, finding=2, stopped_by="verdict-not-pass")
+@attack(
+    KIND,
+    RE_RULED,
+    "the base refuses what is harmless as often as what is harmful",
+    by=BY,
+    finding=2,
+    stopped_by="verdict-not-pass",
+)
 def least_discrimination(desk: Desk) -> None:
     value = desk.policy.to_value()
     value["evaluation"]["min_discrimination"] = 0.99
@@ -101,4 +119,6 @@ def least_discrimination(desk: Desk) -> None:
 def _up(rate: Interval) -> Interval:
     """The same rate, a tenth higher."""
     point = min(1.0, round(rate.point + 0.1, 6))
-    return rate.model_copy(update={"point": point, "low": min(rate.low, point), "high": max(rate.high, point)})
+    return rate.model_copy(
+        update={"point": point, "low": min(rate.low, point), "high": max(rate.high, point)}
+    )

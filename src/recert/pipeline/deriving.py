@@ -52,10 +52,11 @@ def _of_comparison(
     if carried is None:
         return ()
     try:
-        compared, bounds = _report(folder / COMPARISON), comparison_policy(policy)
+        compared = EvalReport.from_json(read_bytes(folder / COMPARISON / REPORT_FILE, "evaluation report"))
+        bounds = comparison_policy(policy)
     except RecertError as exc:
         return (f"{CODE}: comparison with the parent: {exc.message}",)
-    if compared is None or compared.digest != carried.comparison_sha256:
+    if compared.digest != carried.comparison_sha256:
         return (f"{CODE}: the comparison by which results were carried over is not at hand, in {COMPARISON}",)
     return deriver(folder / COMPARISON, policy=bounds, suites=suites)(compared)
 
