@@ -199,6 +199,8 @@ def test_headers_choose_nothing(served: Served) -> None:
     found = httpx.post(server.url + "/v1/chat/completions", json=text(f"Now {PHRASE}"), headers=claimed)
 
     assert (
-        found.headers["x-recert-certificate"] == found.json()["recert"]["certificate"] == "0123456789abcdef" * 2
+        found.headers["x-recert-certificate"]
+        == found.json()["recert"]["certificate"]
+        == "0123456789abcdef" * 2
     )
     assert found.json()["recert"]["blocked"] == "forbidden-phrase"

@@ -90,7 +90,9 @@ def test_what_is_allowed_is_none_and_what_is_not_is_blocked(server: GatewayServe
     reply = post(server, {"input_type": "response", "request_data": {}, "texts": ["At nine."]})
 
     assert said.json()["action"] == reply.json()["action"] == "NONE"
-    assert said.headers["x-recert-certificate"] == said.json()["recert"]["certificate"] == "0123456789abcdef" * 2
+    assert (
+        said.headers["x-recert-certificate"] == said.json()["recert"]["certificate"] == "0123456789abcdef" * 2
+    )
     assert action(server, "request", **messages(f"Say {PHRASE}.")) == ("BLOCKED", "forbidden-phrase")
     assert action(server, "response", texts=[f"It is {PHRASE}."]) == ("BLOCKED", "forbidden-phrase")
 

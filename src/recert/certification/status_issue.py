@@ -108,14 +108,14 @@ def revoke(previous: bytes | None, serial: str, reason: str, **how: Unpack[Issui
         InputError: this is no serial.
         SigningKeyError, VerificationError, StoreError: as `issue_status`.
     """
-    how["now"] = moment(how.get("now"))
-    return issue_status(previous, entries=[_entry(serial, "revoked", reason, how["now"])], **how)
+    how["now"] = at = moment(how.get("now"))
+    return issue_status(previous, entries=[_entry(serial, "revoked", reason, at)], **how)
 
 
 def suspend(previous: bytes | None, serial: str, reason: str, **how: Unpack[Issuing]) -> bytes:
     """Return a new list in which a certificate is suspended. Raises as `revoke`."""
-    how["now"] = moment(how.get("now"))
-    return issue_status(previous, entries=[_entry(serial, "suspended", reason, how["now"])], **how)
+    how["now"] = at = moment(how.get("now"))
+    return issue_status(previous, entries=[_entry(serial, "suspended", reason, at)], **how)
 
 
 def reinstate(previous: bytes, serial: str, **how: Unpack[Issuing]) -> bytes:
