@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import SOME_SHA, make_ears, make_eval_report, make_interval, make_policy, make_rule, make_rules
+from builders import (
+    SOME_SHA,
+    make_ears,
+    make_eval_report,
+    make_interval,
+    make_manifest,
+    make_policy,
+    make_rule,
+    make_rules,
+)
 from certified_folders import Certified
 from exported import certify_with_evidence, draft_of, signed_again, source_of
 from recert.errors import InputError, VerificationError
@@ -118,7 +127,9 @@ def test_every_reference_in_cyclonedx_leads_somewhere(certified: Certified) -> N
 @pytest.mark.parametrize(("kind", "needed"), [("lora-adapter", ["base"]), ("merged-weights", [])])
 def test_an_adapter_needs_its_base(certified: Certified, kind: str, needed: list[str]) -> None:
     """Merged weights run without their base, which stays their ancestor."""
-    signed_again(certified, delta_kind=kind)
+    merged = {"config.json": b"{}", "model.safetensors": b"all weights"}
+    files = {"tuned": make_manifest(merged)} if kind == "merged-weights" else {}
+    signed_again(certified, delta_kind=kind, **files)
     bom = json.loads(cyclonedx_json(source_of(certified)))
 
     assert bom["dependencies"][0] == {"ref": "tuned", "dependsOn": needed}
