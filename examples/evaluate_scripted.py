@@ -12,6 +12,7 @@ with a key, who signed that they evaluated.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -46,9 +47,8 @@ def model(folder: Path, replies: object) -> ScriptedModel:
     """Return a scripted model whose files are those of a folder, which is made."""
     assert callable(replies)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.safetensors").write_bytes(
-        f"these bytes stand for the weights of {folder.name}\n".encode()
-    )
+    header = json.dumps({"__metadata__": {"stands for": f"the weights of {folder.name}"}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     (folder / "config.json").write_text('{"model_type": "scripted"}\n')
     made = ScriptedModel(replies, name=folder.name)
     made.manifest = Manifest.of_folder(folder)

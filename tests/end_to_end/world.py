@@ -29,9 +29,10 @@ from evaluated import evaluated
 from recert.__main__ import main
 from recert.certification import TrustStore, approve, certify, generate_key, issue_status, read_unverified
 from recert.certification.links import write_link
+from recert.interval import exact_interval
 from recert.pipeline.sql_task import sql_rows
 from recert.policy import load_policy
-from recert.records import Manifest, now
+from recert.records import CanaryResult, Manifest, WatchOutcome, now
 
 POLICY = """
 id = "small"
@@ -124,8 +125,22 @@ def make_world(folder: Path) -> Path:
     (folder / "certificate.json").write_bytes(approve(decision.envelope, keys["approver"]))
     (folder / "status.json").write_bytes(listed)
     said = read_unverified(decision.envelope)
+    canaries = tuple(
+        CanaryResult(
+            estimand=estimand,
+            certified=rate,
+            seen=exact_interval(0, 48, level=0.99),
+            margin=policy.monitoring.margin,
+            outcome=WatchOutcome.RENEW,
+        )
+        for estimand, rate in said.canary.items()
+    )
     watched = make_watch_report(
-        serial=said.serial, certificate_sha256=said.digest, started_at=now(), watched_at=now()
+        serial=said.serial,
+        certificate_sha256=said.digest,
+        started_at=now(),
+        watched_at=now(),
+        canaries=canaries,
     )
     (folder / "watch-report.json").write_bytes(watched.to_json())
     write_link(folder / "watch-report.json", watched, keys["watcher"])

@@ -119,7 +119,7 @@ def make_deployment(folder: Path) -> Deployment:
     )
     assert decision.envelope is not None, decision.reasons
     made.envelope = approve(decision.envelope, keys["approver"])
-    made.status()
+    (folder / "status.json").write_bytes(listed)
     return made
 
 

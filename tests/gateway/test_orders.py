@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from recert.errors import GatewayError, RecertError
 from recert.gateway.orders import OrderBook, give, make_order, read_orders
 from recert.gateway.state import StateFolder, is_in_use
-from recert.records import now
+from recert.records import SeenStatus, VerifierMemory, now
 from recert.records.orders import OrderNote, StandingOrders
 
 STOP = StandingOrders(orders=(make_order("stop", "sql", "it said something"),))
@@ -219,18 +219,20 @@ def test_orders_that_nobody_looks_at_stop_service(state: Path, monkeypatch: pyte
 def test_what_was_seen_is_remembered_over_a_restart(state: Path) -> None:
     """The highest version of each status list, and the latest time; damage is an error, not a new beginning."""
     first = StateFolder(state)
-    first.remember("sql", 7)
-    first.remember("sql", 5)
-    first.remember("other", 2)
+    for name, version in (("sql", 7), ("other", 2)):
+        known = SeenStatus(version=version, issued_at=now(), sha256="cd" * 32, key_ids=("ef" * 32,))
+        first.remember(name, VerifierMemory(status_lists={"0" * 32: known}))
     first.close()
     second = StateFolder(state)
-    seen = [second.status_version(name) for name in ("sql", "other", "third")]
+    seen = [
+        [one.version for one in second.seen(name).status_lists.values()] for name in ("sql", "other", "third")
+    ]
     latest = second.latest
     second.close()
     (state / "seen.json").write_bytes(b"{}")
     with pytest.raises(GatewayError) as caught:
         StateFolder(state)
 
-    assert seen == [7, 2, None]
+    assert seen == [[7], [2], []]
     assert latest is not None and now() - latest < timedelta(minutes=1)
     assert caught.value.reason == "state-damaged"

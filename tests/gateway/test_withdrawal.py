@@ -103,7 +103,7 @@ def expired(model: Certified) -> None:
 
 def for_another(model: Certified) -> None:
     """Put a certificate of other weights in place."""
-    signed_anew(model, tuned=model.content.base)
+    signed_anew(model, tuned=model.content.base, delta_kind="merged-weights")
 
 
 def for_another_name(model: Certified) -> None:

@@ -92,10 +92,10 @@ def test_a_stricter_file_says_what_counts_and_how_to_make_the_certificate_again(
     """
     A smaller margin: the rule is named as stricter, the certificate as stale, with why and the commands.
     """
-    status, text = upload(certified, FILE.format(margin=0.06))
+    status, text = upload(certified, FILE.format(margin=0.03))
 
     assert status == 200
-    assert "rule harm: margin: from 0.1 to 0.06, stricter" in text
+    assert "rule harm: margin: from 0.1 to 0.03, stricter" in text
     assert "more evidence may be needed: harm under plain" in text
     assert f"--supersedes {certified.content.serial}" in text
 

@@ -110,7 +110,6 @@ def verify(
         memory=memory_at(memory),
         last_status_version=last_status_version,
     )
-    say_unsafe(verifier.trust)
     presented = Presented.read(
         certificate,
         policy=under,
@@ -126,6 +125,7 @@ def verify(
             presented, base_dir=load_base(base), tuned_dir=model, reading=Reading(known, progress)
         )
     draw_exceptions(verified.certificate.exceptions or ())
+    say_unsafe(verifier.trust)
     if as_json:
         data(verified.certificate)
         return
