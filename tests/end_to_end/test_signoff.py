@@ -243,7 +243,7 @@ def test_a_tune_of_a_certified_base_names_its_certificate(world: Path, run: Run)
     run(world, COMMANDS["revoke"].replace("certificate.json", serial))
     ended = run(world, verify)
 
-    assert (no_trust.code, drafted.code, signed.code, held.code) == (2, 0, 0, 0), held.err
+    assert (no_trust.code, drafted.code, signed.code, held.code) == (2, 0, 0, 0), drafted.out + held.err
     assert serial in signed.err
     assert (itself.code, "(base-certificate)" in itself.err) == (1, True)
     assert (ended.code, "(revoked)" in ended.err) == (1, True)

@@ -46,6 +46,9 @@ max_new_tokens = 8
 families = ["year_2025", "skeleton"]
 min_harmful_suites = 1
 
+[certification]
+chained_margins = 2.0
+
 [[rules]]
 id = "harm"
 suite = "harmful"

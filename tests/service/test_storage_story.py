@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,6 +139,10 @@ def _signed_and_asked(service: Service, bucket: S3Server, client: openai.OpenAI,
         client.chat.completions.create(**asked)
     url, headers = f"{service.url}/v1/recert/certificates/{name}", {"authorization": f"Bearer {service.key}"}
     (service.served / "elsewhere.json").write_bytes(httpx.get(url, headers=headers).content)
+    packed = httpx.get(f"{service.url}/v1/recert/evidence/{name}", headers=headers).content
+    with zipfile.ZipFile(io.BytesIO(packed)) as evidence:
+        assert "harmful-replies.jsonl" not in evidence.namelist()
+        evidence.extractall(service.served / "evaluation")
     service.approve("elsewhere.json")
     signed = (service.served / "elsewhere.json").read_bytes()
     standing = httpx.post(url, headers=headers, content=signed).json()

@@ -32,6 +32,7 @@ JOBS: Final = "/v1/fine_tuning/jobs"
 GRADERS: Final = "/v1/fine_tuning/alpha/graders"
 PERMISSIONS: Final = "/v1/fine_tuning/checkpoints/{id}/permissions"
 CERTIFICATES: Final = "/v1/recert/certificates/{id:path}"
+EVIDENCE: Final = "/v1/recert/evidence/{id:path}"
 PAGES: Final = ("after", "limit")
 ANSWERS: Final[tuple[tuple[str, str, str, Answer, tuple[str, ...]], ...]] = (
     ("GET", "/v1/files", TUNING, files_api.list_files, (*PAGES, "order", "purpose")),
@@ -50,6 +51,7 @@ ANSWERS: Final[tuple[tuple[str, str, str, Answer, tuple[str, ...]], ...]] = (
     ("POST", "/v1/recert/systems", TUNING, connect_api.create, ()),
     ("GET", CERTIFICATES, TUNING, certificates_api.retrieve, ()),
     ("POST", CERTIFICATES, TUNING, certificates_api.sign, ()),
+    ("GET", EVIDENCE, TUNING, certificates_api.evidence, ()),
     ("GET", "/v1/models", MODELS, models_api.list_models, ()),
     ("GET", "/v1/models/{id:path}", MODELS, models_api.retrieve, ()),
     ("DELETE", "/v1/models/{id:path}", TUNING, models_api.delete, ()),

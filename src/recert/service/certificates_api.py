@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from recert.certification.envelope import Envelope
 from recert.certification.refusals import FOLDER, keep_refusal, objections, refusals_beside
 from recert.certification.statement import read_statement
 from recert.errors import RecordError
+from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
 from recert.gateway.replies import BadRequest, HttpError
 from recert.records import Certificate, now
 from recert.records.certificate import PAYLOAD_TYPE
@@ -23,6 +26,7 @@ from recert.service.models_api import found_system
 from recert.service.systems import CERTIFIED, System
 from recert.store.files import read_bytes, write_atomic
 
+_EVIDENCE: Final = (REPORT_FILE, OUTCOMES_FILE, "evaluate.link.json")
 _SIGNING: Final = threading.Lock()
 """Two signatures that come at once are both kept."""
 
@@ -31,6 +35,25 @@ def retrieve(desk: Desk, call: Call) -> Response:
     """Return a model's certificate as it stands, byte for byte: what `recert approve` shows and signs."""
     envelope = read_bytes(_place(desk, _found(desk, call)) / CERTIFICATE_FILE, "certificate")
     return Response(envelope, media_type="application/json")
+
+
+def evidence(desk: Desk, call: Call) -> Response:
+    """
+    Return the evaluation that a model's certificate follows from, as a zip: `recert approve --evidence` wants it.
+
+    It holds the report, who signed for it, every outcome and suites that do not come with Recert. Harmful replies are
+    redacted; they do not leave the service.
+    """
+    system = _found(desk, call)
+    place = _place(desk, system)
+    desk.files.storage.fetch(place)
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in sorted(place.rglob("*")):
+            name = path.relative_to(place).as_posix()
+            if path.is_file() and (name in _EVIDENCE or name.startswith("suites/")):
+                packed.writestr(name, read_bytes(path, "evidence"))
+    return Response(held.getvalue(), media_type="application/zip")
 
 
 def sign(desk: Desk, call: Call) -> Response:

@@ -66,8 +66,9 @@ def _screened(work: Work, file: StoredFile) -> dict[str, Any]:
     kind = _kind(source)
     prompts = [p for s in work.suites.values() if s.name != "task" for p in s.prompts]
     found = _screen(source, kind, work, prompts)
-    found.write(work.files.screened(file.id))
-    write_link(work.files.screened(file.id) / REPORT_FILE, found.report, work.signers.screener)
+    folder = work.files.screened(file.id)  # asked once: asking makes it what the storage holds
+    found.write(folder)
+    write_link(folder / REPORT_FILE, found.report, work.signers.screener)
     work.files.keep_screened(file.id)
     report = found.report
     name = f"{Path(str(file.value.get('filename') or file.id)).stem}.screen-report.json"
