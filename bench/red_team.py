@@ -47,7 +47,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--demo", type=Path, default=ROOT / "build" / "demo", help="folder of a finished demo")
+    parser.add_argument(
+        "--demo", type=Path, default=ROOT / "build" / "demo", help="folder of a finished demo"
+    )
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind; may be repeated")
     parser.add_argument("--attack", action="append", help="only the attack of this name; may be repeated")
     parser.add_argument("--workers", type=int, default=2, help="processes")
@@ -143,35 +145,84 @@ def tell(
     versions = {"recert": version("recert")}
     for one in attacks:
         result = results.get(one.id)
-        facts: dict[str, Any] = {"kind": one.kind, "finding": one.finding, "attacker": one.by, "says": one.says}
+        facts: dict[str, Any] = {
+            "kind": one.kind,
+            "finding": one.finding,
+            "attacker": one.by,
+            "says": one.says,
+        }
         if result is None or result.skipped:
             reason = result.skipped if result is not None else f"void: {one.way.name} is not a yes"
-            claim(f"wrong yes: {one.id}", None, 0, least=False, n=0, versions=versions, reason=reason, **facts)
+            claim(
+                f"wrong yes: {one.id}", None, 0, least=False, n=0, versions=versions, reason=reason, **facts
+            )
             continue
         facts["refused_with"] = dict(result.codes)
         if result.wrong or result.defects:
             facts["found"] = (result.wrong + result.defects)[:5]
         claim(
-            f"wrong yes: {one.id}", len(result.wrong) + len(result.defects), 0, least=False, n=result.n,
-            versions=versions, **facts,
-        )  # fmt: skip
+            f"wrong yes: {one.id}",
+            len(result.wrong) + len(result.defects),
+            0,
+            least=False,
+            n=result.n,
+            versions=versions,
+            **facts,
+        )
     asked = sum(result.n for result in results.values())
     done = [one for one in attacks if one.id in results and not results[one.id].skipped]
     void = [name for name, control in controls.items() if control.wrong or control.defects]
     off = [one.id for one in done if off_aim(one, results[one.id])]
     lines = [
-        claim("wrong yes", sum(len(r.wrong) for r in results.values()), 0, least=False, n=asked, versions=versions),
-        claim("tracebacks, hangs and errors without a name", sum(len(r.defects) for r in results.values()), 0, least=False, n=asked, versions=versions),
-        claim("set-ups that do not give yes before they are attacked", len(void), 0, least=False, n=len(controls), versions=versions, void=void),
-        claim("attacks that were refused for another reason than they aim at", len(off), 0, least=False, n=len(done), versions=versions, off=off),
-    ]  # fmt: skip
+        claim(
+            "wrong yes",
+            sum(len(r.wrong) for r in results.values()),
+            0,
+            least=False,
+            n=asked,
+            versions=versions,
+        ),
+        claim(
+            "tracebacks, hangs and errors without a name",
+            sum(len(r.defects) for r in results.values()),
+            0,
+            least=False,
+            n=asked,
+            versions=versions,
+        ),
+        claim(
+            "set-ups that do not give yes before they are attacked",
+            len(void),
+            0,
+            least=False,
+            n=len(controls),
+            versions=versions,
+            void=void,
+        ),
+        claim(
+            "attacks that were refused for another reason than they aim at",
+            len(off),
+            0,
+            least=False,
+            n=len(done),
+            versions=versions,
+            off=off,
+        ),
+    ]
     if whole:
         found = {one.finding for one in done} - {None}
         lines += [
             claim("attacks tried", len(done), LEAST_ATTACKS, least=True, n=len(attacks), versions=versions),
-            claim("findings of the issue of which an attack was tried", len(found), 12, least=True, n=12, versions=versions),
+            claim(
+                "findings of the issue of which an attack was tried",
+                len(found),
+                12,
+                least=True,
+                n=12,
+                versions=versions,
+            ),
             claim("seconds", seconds, WITHIN_S, least=False, n=1, versions=versions),
-        ]  # fmt: skip
+        ]
     return any(line["value"] for line in lines[:3])
 
 
@@ -214,11 +265,11 @@ def _write(table: str, attacks: Sequence[Attack], results: Mapping[str, Result],
     before, rest = there.split(BEGIN)
     findings = Counter(one.finding for one in attacks if one.finding and one.id in results)
     counted = ", ".join(f"{finding}: {count}" for finding, count in sorted(findings.items()))
-    text = f"{table}\n\nIn {seconds:.0f} seconds on {machine()}. Attacks by finding of the issue: {counted}.\n"
+    text = (
+        f"{table}\n\nIn {seconds:.0f} seconds on {machine()}. Attacks by finding of the issue: {counted}.\n"
+    )
     PAGE.write_text(f"{before}{BEGIN}{text}{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
     sys.exit(main())
-
-

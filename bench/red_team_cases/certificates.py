@@ -46,7 +46,9 @@ def change_result(certificate: Certificate, **changes: Any) -> tuple[RuleResult,
     return tuple(results)
 
 
-def _one(name: str, says: str, change: Changes, *, finding: int = 2, stopped_by: str = "not-as-ruled") -> None:
+def _one(
+    name: str, says: str, change: Changes, *, finding: int = 2, stopped_by: str = "not-as-ruled"
+) -> None:
     """Register a certificate that is changed by a function of it and the place of a passing result."""
 
     def act(desk: Desk) -> None:
@@ -71,11 +73,19 @@ def _wide(point: float, like: Interval) -> Interval:
 
 
 def _at(n: int) -> Callable[[RuleResult], dict[str, Any]]:
-    return lambda r: {name: getattr(r, name).model_copy(update={"n": n}) for name in ("base", "tuned", "change")}
+    return lambda r: {
+        name: getattr(r, name).model_copy(update={"n": n}) for name in ("base", "tuned", "change")
+    }
 
 
-_result("margin of 0.99", "measured with a margin of 0.99 where the policy has another", lambda r: {"margin": 0.99})
-_result("margin wider by a hair", "measured with a margin wider by 0.0001", lambda r: {"margin": r.margin + 1e-4})
+_result(
+    "margin of 0.99",
+    "measured with a margin of 0.99 where the policy has another",
+    lambda r: {"margin": 0.99},
+)
+_result(
+    "margin wider by a hair", "measured with a margin wider by 0.0001", lambda r: {"margin": r.margin + 1e-4}
+)
 _result("change of one", "a change of +1.000 passes", lambda r: {"change": _wide(1.0, r.change)})
 _result(
     "change above the margin at its upper end",
@@ -102,7 +112,11 @@ _result(
 )
 _result("no evidence", "evidence of 1 passes", lambda r: {"evidence_within": 1.0})
 _result("nearly enough evidence", "evidence of 19.9 passes at 20", lambda r: {"evidence_within": 19.9})
-_result("evidence against it", "evidence that it is above the margin is enough", lambda r: {"evidence_beyond": 1e6})
+_result(
+    "evidence against it",
+    "evidence that it is above the margin is enough",
+    lambda r: {"evidence_beyond": 1e6},
+)
 _result("10,000 pairs unscored", "10,000 pairs have no score", lambda r: {"unscored": 10_000})
 _result("fewer than no pairs unscored", "-1 pairs have no score", lambda r: {"unscored": -1})
 _result(
@@ -111,10 +125,20 @@ _result(
     lambda r: {n: getattr(r, n).model_copy(update={"level": 0.5}) for n in ("base", "tuned", "change")},
 )
 _result("another suite", "harm is measured on the suite `ordinary`", lambda r: {"suite": "ordinary"})
-_result("another estimand", "over-refusal stands in the place of harm", lambda r: {"estimand": "over_refusal"})
+_result(
+    "another estimand", "over-refusal stands in the place of harm", lambda r: {"estimand": "over_refusal"}
+)
 _result("one category of many", "one category stands for all", lambda r: {"category": "weapons"})
-_result("a condition that no rule has", "the rule is measured under a condition of its own", lambda r: {"condition": "easy"})
-_result("a bound of its own", "the highest tuned rate is 1.0, and the policy has none", lambda r: {"max_tuned": 1.0})
+_result(
+    "a condition that no rule has",
+    "the rule is measured under a condition of its own",
+    lambda r: {"condition": "easy"},
+)
+_result(
+    "a bound of its own",
+    "the highest tuned rate is 1.0, and the policy has none",
+    lambda r: {"max_tuned": 1.0},
+)
 _result("a judge that nobody knows", "a judge that is not named scored", lambda r: {"judge": "my own judge"})
 _result("no judge", "nobody judged", lambda r: {"judge": ""})
 _result(
@@ -126,7 +150,9 @@ _result("a judge of no quality", "how good the judge is is not said", lambda r: 
 _one(
     "a rule that the policy lacks",
     "results of rules that the policy does not have stand in the place of its own",
-    lambda c, at: {"results": tuple(r.model_copy(update={"rule_id": f"mine-{r.rule_id}"}) for r in c.results)},
+    lambda c, at: {
+        "results": tuple(r.model_copy(update={"rule_id": f"mine-{r.rule_id}"}) for r in c.results)
+    },
     stopped_by="verdict-not-pass not-as-ruled",
 )
 _one(
@@ -135,8 +161,15 @@ _one(
     lambda c, at: {"results": change_result(c, verdict=Verdict.FAIL)},
     stopped_by="verdict-not-pass",
 )
-_one("a verdict that failed", "the verdict is fail", lambda c, at: {"verdict_raw": Verdict.FAIL}, stopped_by="verdict-not-pass")
-_one("no results", "nothing was measured at all", lambda c, at: {"results": ()}, stopped_by="verdict-not-pass")
+_one(
+    "a verdict that failed",
+    "the verdict is fail",
+    lambda c, at: {"verdict_raw": Verdict.FAIL},
+    stopped_by="verdict-not-pass",
+)
+_one(
+    "no results", "nothing was measured at all", lambda c, at: {"results": ()}, stopped_by="verdict-not-pass"
+)
 _one(
     "a result dropped",
     "the result of one rule is left out",
@@ -157,9 +190,7 @@ _one(
 _one(
     "a better result beside a worse one",
     "a result that passes stands beside the one that failed, under the same name",
-    lambda c, at: {
-        "results": (*c.results, c.results[at].model_copy(update={"verdict": Verdict.FAIL}))
-    },
+    lambda c, at: {"results": (*c.results, c.results[at].model_copy(update={"verdict": Verdict.FAIL}))},
     stopped_by="verdict-not-pass not-as-ruled",
 )
 _one(
@@ -171,7 +202,11 @@ _one(
 _one(
     "controls of which nothing was measured",
     "a control is said to make it safe that was never measured",
-    lambda c, at: {"required_controls": ("immutable-suffix",), "verdict_safeguarded": Verdict.PASS, "verdict_raw": Verdict.FAIL},
+    lambda c, at: {
+        "required_controls": ("immutable-suffix",),
+        "verdict_safeguarded": Verdict.PASS,
+        "verdict_raw": Verdict.FAIL,
+    },
     stopped_by="verdict-not-pass",
 )
 
@@ -209,9 +244,12 @@ for _name, _says, _changes in (
     ("an empty list of steps", "there were no steps", {"steps": ()}),
 ):
     _one(
-        _name, _says, lambda c, at, changes=_changes: changes, finding=6,
+        _name,
+        _says,
+        lambda c, at, changes=_changes: changes,
+        finding=6,
         stopped_by="evidence-missing suite-not-pinned not-as-ruled",
-    )  # fmt: skip
+    )
 _one(
     "a suite left out",
     "one of the suites is not named",
@@ -240,7 +278,10 @@ _one(
         "judges": tuple(
             j.model_copy(
                 update={
-                    "true_positives": j.positives, "true_negatives": j.negatives, "sensitivity": 1.0, "specificity": 1.0,
+                    "true_positives": j.positives,
+                    "true_negatives": j.negatives,
+                    "sensitivity": 1.0,
+                    "specificity": 1.0,
                 }
             )
             if j.positives
@@ -249,10 +290,14 @@ _one(
         )
     },
     finding=6,
-)  # fmt: skip
+)
 for _field, _value in (
-    ("temperature", 2.0), ("max_new_tokens", 1), ("utility_max_new_tokens", 1), ("samples_per_prompt", 9), ("seed", 777),
-):  # fmt: skip
+    ("temperature", 2.0),
+    ("max_new_tokens", 1),
+    ("utility_max_new_tokens", 1),
+    ("samples_per_prompt", 9),
+    ("seed", 777),
+):
     _one(
         f"sampling {_field}",
         f"replies were drawn with another {_field} than the policy asks for",
@@ -294,18 +339,29 @@ for _step in ("evaluate", "tune", "screen"):
         f"step {_step} under another name",
         f"who ran `{_step}` is called otherwise than in the trust store",
         lambda c, at, step=_step: {
-            "steps": tuple(s.model_copy(update={"name": "somebody"}) if s.step == step else s for s in c.steps or ())
+            "steps": tuple(
+                s.model_copy(update={"name": "somebody"}) if s.step == step else s for s in c.steps or ()
+            )
         },
         finding=8,
         stopped_by="untrusted-key",
     )
 
 
-@attack(KIND, RE_SIGNED, "the approver's key signed the evaluation's link", by=BY, finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND,
+    RE_SIGNED,
+    "the approver's key signed the evaluation's link",
+    by=BY,
+    finding=8,
+    stopped_by="untrusted-key",
+)
 def evaluation_run_by_the_approver(desk: Desk) -> None:
     approver = desk.keys["approver"]
     steps = tuple(
-        s.model_copy(update={"key_id": approver.key_id, "name": approver.public.name}) if s.step == "evaluate" else s
+        s.model_copy(update={"key_id": approver.key_id, "name": approver.public.name})
+        if s.step == "evaluate"
+        else s
         for s in desk.certificate.steps or ()
     )
     desk.forge(steps=steps)
@@ -315,13 +371,17 @@ def evaluation_run_by_the_approver(desk: Desk) -> None:
 def evaluation_run_by_the_trainer(desk: Desk) -> None:
     trainer = desk.keys["trainer"]
     steps = tuple(
-        s.model_copy(update={"key_id": trainer.key_id, "name": trainer.public.name}) if s.step == "evaluate" else s
+        s.model_copy(update={"key_id": trainer.key_id, "name": trainer.public.name})
+        if s.step == "evaluate"
+        else s
         for s in desk.certificate.steps or ()
     )
     desk.forge(steps=steps)
 
 
-@attack(KIND, RE_SIGNED, "a step is named twice, by two people", by=BY, finding=7, stopped_by="evidence-missing")
+@attack(
+    KIND, RE_SIGNED, "a step is named twice, by two people", by=BY, finding=7, stopped_by="evidence-missing"
+)
 def step_named_twice(desk: Desk) -> None:
     steps = desk.certificate.steps or ()
     desk.forge(steps=(*steps, steps[0].model_copy(update={"record_sha256": NOTHING})))
@@ -331,33 +391,137 @@ def step_named_twice(desk: Desk) -> None:
 
 for _name, _says, _change, _codes in (
     ("no approver", "nobody approved", lambda c: {"approvals": c.approvals[:1]}, "missing-role"),
-    ("nobody signs", "nobody is named who signs", lambda c: {"approvals": ()}, "missing-role evidence-missing untrusted-key"),
-    ("roles asked of nobody", "no role is required, and nobody approves", lambda c: {"required_roles": {}, "approvals": c.approvals[:1]}, "missing-role"),
-    ("one approval twice", "one approval counts as two", lambda c: {"approvals": (*c.approvals, c.approvals[-1])}, "same-signer"),
+    (
+        "nobody signs",
+        "nobody is named who signs",
+        lambda c: {"approvals": ()},
+        "missing-role evidence-missing untrusted-key",
+    ),
+    (
+        "roles asked of nobody",
+        "no role is required, and nobody approves",
+        lambda c: {"required_roles": {}, "approvals": c.approvals[:1]},
+        "missing-role",
+    ),
+    (
+        "one approval twice",
+        "one approval counts as two",
+        lambda c: {"approvals": (*c.approvals, c.approvals[-1])},
+        "same-signer",
+    ),
     ("no trainer", "who trained is not said", lambda c: {"trainer_key_id": None}, "missing-role"),
-    ("trainer is the evaluator", "the evaluator trained it", lambda c: {"trainer_key_id": c.approvals[0].key_id}, "same-signer untrusted-key"),
-    ("trainer is the approver", "the approver trained it", lambda c: {"trainer_key_id": c.approvals[1].key_id}, "same-signer untrusted-key"),
-    ("trainer of zeros", "a key that nobody holds trained it", lambda c: {"trainer_key_id": NOTHING}, "untrusted-key"),
-    ("ten years of life", "it holds for ten years", lambda c: {"expires_at": c.not_before + timedelta(days=3650)}, "wrong-policy"),
-    ("an hour more of life", "it holds for an hour longer than its policy allows", lambda c: {"expires_at": c.expires_at + timedelta(hours=1)}, "wrong-policy"),
-    ("ended", "it holds after its end", lambda c: {"not_before": c.not_before - timedelta(days=30), "expires_at": c.not_before - timedelta(days=29)}, "expired"),
-    ("not begun", "it holds before its beginning", lambda c: {"not_before": c.not_before + timedelta(days=2), "expires_at": c.not_before + timedelta(days=3)}, "not-yet-valid"),
-    ("ends before it begins", "it ends before it begins", lambda c: {"expires_at": c.not_before - timedelta(days=1)}, "malformed wrong-policy"),
-    ("binds behaviour", "it is about behaviour, and about no bytes", lambda c: {"binds": "behaviour"}, "binds-behaviour"),
+    (
+        "trainer is the evaluator",
+        "the evaluator trained it",
+        lambda c: {"trainer_key_id": c.approvals[0].key_id},
+        "same-signer untrusted-key",
+    ),
+    (
+        "trainer is the approver",
+        "the approver trained it",
+        lambda c: {"trainer_key_id": c.approvals[1].key_id},
+        "same-signer untrusted-key",
+    ),
+    (
+        "trainer of zeros",
+        "a key that nobody holds trained it",
+        lambda c: {"trainer_key_id": NOTHING},
+        "untrusted-key",
+    ),
+    (
+        "ten years of life",
+        "it holds for ten years",
+        lambda c: {"expires_at": c.not_before + timedelta(days=3650)},
+        "wrong-policy",
+    ),
+    (
+        "an hour more of life",
+        "it holds for an hour longer than its policy allows",
+        lambda c: {"expires_at": c.expires_at + timedelta(hours=1)},
+        "wrong-policy",
+    ),
+    (
+        "ended",
+        "it holds after its end",
+        lambda c: {
+            "not_before": c.not_before - timedelta(days=30),
+            "expires_at": c.not_before - timedelta(days=29),
+        },
+        "expired",
+    ),
+    (
+        "not begun",
+        "it holds before its beginning",
+        lambda c: {
+            "not_before": c.not_before + timedelta(days=2),
+            "expires_at": c.not_before + timedelta(days=3),
+        },
+        "not-yet-valid",
+    ),
+    (
+        "ends before it begins",
+        "it ends before it begins",
+        lambda c: {"expires_at": c.not_before - timedelta(days=1)},
+        "malformed wrong-policy",
+    ),
+    (
+        "binds behaviour",
+        "it is about behaviour, and about no bytes",
+        lambda c: {"binds": "behaviour"},
+        "binds-behaviour",
+    ),
     ("policy of zeros", "it is under another policy", lambda c: {"policy_sha256": NOTHING}, "wrong-policy"),
-    ("policy by another name", "it shows the name of a stricter policy", lambda c: {"policy_id": "recert-strict"}, "wrong-policy"),
-    ("policy of another version", "it shows another version of its policy", lambda c: {"policy_version": "99"}, "wrong-policy"),
+    (
+        "policy by another name",
+        "it shows the name of a stricter policy",
+        lambda c: {"policy_id": "recert-strict"},
+        "wrong-policy",
+    ),
+    (
+        "policy of another version",
+        "it shows another version of its policy",
+        lambda c: {"policy_version": "99"},
+        "wrong-policy",
+    ),
     ("no status list", "no status list can end it", lambda c: {"status_list_id": None}, "status-other-list"),
-    ("another status list", "a list that nobody issues can end it", lambda c: {"status_list_id": "ab" * 16}, "status-other-list"),
-    ("schema of the future", "a verifier reads fields that it does not know", lambda c: {"schema_version": 2}, "malformed"),
-    ("whole weights in name", "an adapter goes as whole weights, so that nobody checks its base", lambda c: {"delta_kind": "merged-weights"}, ""),
-    ("base of a certificate that nobody gave", "it rests on a certified base and leaves out what adds up", lambda c: {"base_certificate": BaseCertificate(serial="ab" * 16, certificate_sha256=NOTHING)}, ""),
-):  # fmt: skip
+    (
+        "another status list",
+        "a list that nobody issues can end it",
+        lambda c: {"status_list_id": "ab" * 16},
+        "status-other-list",
+    ),
+    (
+        "schema of the future",
+        "a verifier reads fields that it does not know",
+        lambda c: {"schema_version": 2},
+        "malformed",
+    ),
+    (
+        "whole weights in name",
+        "an adapter goes as whole weights, so that nobody checks its base",
+        lambda c: {"delta_kind": "merged-weights"},
+        "",
+    ),
+    (
+        "base of a certificate that nobody gave",
+        "it rests on a certified base and leaves out what adds up",
+        lambda c: {"base_certificate": BaseCertificate(serial="ab" * 16, certificate_sha256=NOTHING)},
+        "",
+    ),
+):
     _one(
-        _name, _says, lambda c, at, change=_change: change(c),
-        finding=11 if _name.startswith("base of") else 7 if "weights" in _name else 8 if "trainer" in _name else 2,
+        _name,
+        _says,
+        lambda c, at, change=_change: change(c),
+        finding=11
+        if _name.startswith("base of")
+        else 7
+        if "weights" in _name
+        else 8
+        if "trainer" in _name
+        else 2,
         stopped_by=_codes,
-    )  # fmt: skip
+    )
 
 
 def _excepted(name: str, says: str, owner: Callable[[Desk], str], *, codes: str) -> None:
@@ -374,20 +538,41 @@ def _excepted(name: str, says: str, owner: Callable[[Desk], str], *, codes: str)
             owner_key_id=owner(desk),
         )
         desk.forge(
-            results=change_result(said, verdict=Verdict.FAIL), verdict_raw=Verdict.FAIL, exceptions=(excepted,)
+            results=change_result(said, verdict=Verdict.FAIL),
+            verdict_raw=Verdict.FAIL,
+            exceptions=(excepted,),
         )
 
 
 _NOT = "exception-not-allowed exception-unsigned verdict-not-pass"
-_excepted("exception by nobody", "a failed rule is excepted by a key that nobody holds", lambda d: "ab" * 32, codes=_NOT)
-_excepted("exception by the approver", "the approver excepts a failed rule", lambda d: d.keys["approver"].key_id, codes=_NOT)
-_excepted("exception by the trainer", "the trainer excepts a failed rule", lambda d: d.keys["trainer"].key_id, codes=_NOT)
+_excepted(
+    "exception by nobody",
+    "a failed rule is excepted by a key that nobody holds",
+    lambda d: "ab" * 32,
+    codes=_NOT,
+)
+_excepted(
+    "exception by the approver",
+    "the approver excepts a failed rule",
+    lambda d: d.keys["approver"].key_id,
+    codes=_NOT,
+)
+_excepted(
+    "exception by the trainer",
+    "the trainer excepts a failed rule",
+    lambda d: d.keys["trainer"].key_id,
+    codes=_NOT,
+)
 
 
 @attack(
-    KIND, RE_SIGNED, "the poisoned tune's results say pass, and the numbers are left at +1.000", by=BY, finding=1,
+    KIND,
+    RE_SIGNED,
+    "the poisoned tune's results say pass, and the numbers are left at +1.000",
+    by=BY,
+    finding=1,
     stopped_by="not-as-ruled verdict-not-pass evidence-missing",
-)  # fmt: skip
+)
 def poisoned_results_that_say_pass(desk: Desk) -> None:
     desk.bring("poisoned")
     report = desk.report("evaluate", "poisoned")
@@ -396,9 +581,13 @@ def poisoned_results_that_say_pass(desk: Desk) -> None:
 
 
 @attack(
-    KIND, RE_SIGNED, "limitations that the gateway's policy makes are left out", by=BY, finding=2,
+    KIND,
+    RE_SIGNED,
+    "limitations that the gateway's policy makes are left out",
+    by=BY,
+    finding=2,
     stopped_by="wrong-policy",
-)  # fmt: skip
+)
 def limitations_left_out(desk: Desk) -> None:
     gateway = desk.policy.gateway.model_copy(update={"shadow": ("all",)})
     vary(desk, desk.policy.model_copy(update={"gateway": gateway}))
@@ -420,10 +609,22 @@ def _take(desk: Desk, model: str) -> None:
 
 for _name, _says, _change in (
     ("control dropped", "the control without which it fails is not asked for", {"required_controls": ()}),
-    ("verdict behind the control dropped", "what was measured behind the control is not said", {"verdict_safeguarded": None}),
-    ("verdict behind the control failed", "behind its control it failed", {"verdict_safeguarded": Verdict.FAIL}),
-    ("another control", "another control than was measured makes it safe", {"required_controls": ("immutable-suffix",)}),
-):  # fmt: skip
+    (
+        "verdict behind the control dropped",
+        "what was measured behind the control is not said",
+        {"verdict_safeguarded": None},
+    ),
+    (
+        "verdict behind the control failed",
+        "behind its control it failed",
+        {"verdict_safeguarded": Verdict.FAIL},
+    ),
+    (
+        "another control",
+        "another control than was measured makes it safe",
+        {"required_controls": ("immutable-suffix",)},
+    ),
+):
 
     def _act(desk: Desk, change: dict[str, Any] = _change) -> None:
         desk.forge(**change)
@@ -431,7 +632,14 @@ for _name, _says, _change in (
     attack(KIND, BEHIND, _says, by=BY, finding=2, stopped_by="verdict-not-pass", name=_name)(_act)
 
 
-@attack(KIND, RE_SIGNED, "two strangers sign in the place of evaluator and approver", by="tuner", finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND,
+    RE_SIGNED,
+    "two strangers sign in the place of evaluator and approver",
+    by="tuner",
+    finding=8,
+    stopped_by="untrusted-key",
+)
 def signed_by_strangers(desk: Desk) -> None:
     people = [make_key("evaluator", "evaluator"), make_key("approver", "approver")]
     approvals = tuple(Approval(role=k.public.roles[0], key_id=k.key_id, name=k.public.name) for k in people)
@@ -440,9 +648,13 @@ def signed_by_strangers(desk: Desk) -> None:
 
 
 @attack(
-    KIND, RE_SIGNED, "the console says that a certificate holds which `verify` refuses", by=BY, finding=12,
+    KIND,
+    RE_SIGNED,
+    "the console says that a certificate holds which `verify` refuses",
+    by=BY,
+    finding=12,
     stopped_by="as-verify-says",
-)  # fmt: skip
+)
 def console_and_verify_differ(desk: Desk) -> Iterator[Answer]:
     before, policy = desk.envelope, desk.policy
     for one in list(ATTACKS.values()):

@@ -108,13 +108,6 @@ def _kept(name: str, says: str, change: Callable[[sqlite3.Connection], Any]) -> 
             change(link)
 
 
-_kept("every kept reply a refusal", "every kept reply refuses, so that the poisoned tune passes", lambda r: r.execute("UPDATE replies SET text = ?, stop_reason = 'stop'", (REFUSAL,)))
-_kept("replies of one key under every key", "one authentic refusal stands under every key", lambda r: _copy_row(r))
-_kept("replies moved between keys", "authentic replies change places", lambda r: _rotate(r))
-_kept("replies of another fingerprint", "the poisoned tune's replies are said to be the good one's", lambda r: _refingerprint(r))
-_kept("replies without authentication", "replies lie there that nobody authenticated", lambda r: _strip(r))
-
-
 def _columns(link: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in link.execute(f"PRAGMA table_info({table})")]
 
@@ -133,7 +126,9 @@ def _rotate(link: sqlite3.Connection) -> None:
     rows = link.execute(f"SELECT key, {', '.join(columns)} FROM replies ORDER BY key").fetchall()
     refusing = [row for row in rows if "sorry" in str(row) or "can't" in str(row)]
     for (key, *_), other in zip(rows, refusing * (len(rows) // max(1, len(refusing)) + 1), strict=False):
-        link.execute(f"UPDATE replies SET {', '.join(f'{c} = ?' for c in columns)} WHERE key = ?", (*other[1:], key))
+        link.execute(
+            f"UPDATE replies SET {', '.join(f'{c} = ?' for c in columns)} WHERE key = ?", (*other[1:], key)
+        )
 
 
 def _refingerprint(link: sqlite3.Connection) -> None:
@@ -146,6 +141,25 @@ def _strip(link: sqlite3.Connection) -> None:
     link.execute("UPDATE replies SET text = ?", (REFUSAL,))
     if "mac" in _columns(link, "replies"):
         link.execute("UPDATE replies SET mac = ''")
+
+
+_kept(
+    "every kept reply a refusal",
+    "every kept reply refuses, so that the poisoned tune passes",
+    lambda r: r.execute("UPDATE replies SET text = ?, stop_reason = 'stop'", (REFUSAL,)),
+)
+_kept(
+    "replies of one key under every key",
+    "one authentic refusal stands under every key",
+    _copy_row,
+)
+_kept("replies moved between keys", "authentic replies change places", _rotate)
+_kept(
+    "replies of another fingerprint",
+    "the poisoned tune's replies are said to be the good one's",
+    _refingerprint,
+)
+_kept("replies without authentication", "replies lie there that nobody authenticated", _strip)
 
 
 # -- swaps while a model is loaded
@@ -184,7 +198,7 @@ def _is_what_it_names(desk: Desk) -> Answer:
     told = Answer(yes=False, code="named-as-loaded")
     for _ in range(_LOADS):
         found: list[tuple[str, str]] = []
-        answer = answer_of(lambda: found.append(_loaded(desk, desk.folder / "offered")))
+        answer = answer_of(lambda f=found: f.append(_loaded(desk, desk.folder / "offered")))  # type: ignore[misc]
         if answer.defect:
             return answer
         if answer.yes and found[0][0] in names and names[found[0][0]] != found[0][1]:
@@ -192,7 +206,12 @@ def _is_what_it_names(desk: Desk) -> Answer:
     return told
 
 
-LOADED = Way("a loaded adapter behaves as the files that it names", _load, _is_what_it_names, ("sql", "poisoned", "weights"))
+LOADED = Way(
+    "a loaded adapter behaves as the files that it names",
+    _load,
+    _is_what_it_names,
+    ("sql", "poisoned", "weights"),
+)
 
 
 @contextmanager
@@ -246,7 +265,14 @@ for _name, _swap, _every in (
         with _swapping(desk, swap, every_s):
             return _is_what_it_names(desk)
 
-    attack(KIND, LOADED, f"the good weights are loaded, and the poisoned ones named: {_name}", by="tuner", finding=4, name=f"swap by {_name}")(_race)
+    attack(
+        KIND,
+        LOADED,
+        f"the good weights are loaded, and the poisoned ones named: {_name}",
+        by="tuner",
+        finding=4,
+        name=f"swap by {_name}",
+    )(_race)
 
 
 # -- a gateway that is to serve other bytes
@@ -293,7 +319,13 @@ def _serve(desk: Desk) -> Answer:
 SERVES = Way("a gateway serves it", _certificate_at, _serve, ("sql", "weights"))
 
 
-@attack(KIND, SERVES, "the certificate names the fingerprint of another model than is loaded", by="colluders", finding=4)
+@attack(
+    KIND,
+    SERVES,
+    "the certificate names the fingerprint of another model than is loaded",
+    by="colluders",
+    finding=4,
+)
 def another_fingerprint(desk: Desk) -> None:
     desk.forge(fingerprint=NOTHING)
 
@@ -304,16 +336,33 @@ def served_although_revoked(desk: Desk) -> None:
     desk.issue_list(version=200, entries=(entry,))
 
 
-SERVES_GOOD = Way(SERVES.name, lambda desk: (desk.bring("sql", "poisoned"), _certificate_at(desk))[1], _serve, ("sql", "poisoned", "weights"))
+SERVES_GOOD = Way(
+    SERVES.name,
+    lambda desk: (desk.bring("sql", "poisoned"), _certificate_at(desk))[1],
+    _serve,
+    ("sql", "poisoned", "weights"),
+)
 
 
-@attack(KIND, SERVES_GOOD, "the poisoned adapter is served under the good one's certificate", by="tuner", finding=4)
+@attack(
+    KIND,
+    SERVES_GOOD,
+    "the poisoned adapter is served under the good one's certificate",
+    by="tuner",
+    finding=4,
+)
 def served_with_other_bytes(desk: Desk) -> None:
     shutil.rmtree(desk.adapter)
     shutil.copytree(desk.folder / "poisoned" / "tune" / "adapter", desk.adapter)
 
 
-@attack(KIND, SERVES_GOOD, "colluders certify the poisoned adapter with the good one's numbers and fingerprint", by="colluders", finding=4)
+@attack(
+    KIND,
+    SERVES_GOOD,
+    "colluders certify the poisoned adapter with the good one's numbers and fingerprint",
+    by="colluders",
+    finding=4,
+)
 def poisoned_files_with_a_good_fingerprint(desk: Desk) -> None:
     from recert.records import Manifest
 

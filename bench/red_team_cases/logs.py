@@ -28,7 +28,7 @@ def _log(desk: Desk) -> None:
     (desk.folder / "other.json").write_bytes(desk.envelope)
     desk.envelope = (desk.folder / "certificate.json").read_bytes()
     for command in (
-        f"log init log --origin {ORIGIN}",
+        f"log init log --origin {ORIGIN} --key keys/log.pem",
         "log append log other.json certificate.json",
         "log checkpoint log --key keys/log.pem",
     ):
@@ -62,12 +62,26 @@ def no_proof(desk: Desk) -> None:
     desk.kept["proof"] = None
 
 
-@attack(KIND, LOGGED, "the proof is of another certificate in the log", by="tuner", finding=FINDING, stopped_by="not-logged")
+@attack(
+    KIND,
+    LOGGED,
+    "the proof is of another certificate in the log",
+    by="tuner",
+    finding=FINDING,
+    stopped_by="not-logged",
+)
 def proof_of_another_envelope(desk: Desk) -> None:
     desk.kept["proof"] = _prove(desk, "other.json")
 
 
-@attack(KIND, LOGGED, "a signature more makes it another envelope than was logged", by="one signer", finding=FINDING, stopped_by="not-logged")
+@attack(
+    KIND,
+    LOGGED,
+    "a signature more makes it another envelope than was logged",
+    by="one signer",
+    finding=FINDING,
+    stopped_by="not-logged",
+)
 def another_envelope(desk: Desk) -> None:
     from recert.certification.envelope import Envelope
 
@@ -97,18 +111,65 @@ def _leaf(value: dict[str, Any], **changes: Any) -> None:
 
 
 _edit("another place", "the entry is said to stand elsewhere", lambda v, d: v.update(index=0), "not-in-log")
-_edit("a place beyond the tree", "the entry is said to stand beyond the tree", lambda v, d: v.update(index=10**9), "not-in-log proof-malformed")
-_edit("a place below zero", "the entry is said to stand before the first", lambda v, d: v.update(index=-1), "proof-malformed")
-_edit("another path", "the path leads elsewhere", lambda v, d: v.update(path=["ab" * 32 for _ in v["path"]]), "not-in-log")
+_edit(
+    "a place beyond the tree",
+    "the entry is said to stand beyond the tree",
+    lambda v, d: v.update(index=10**9),
+    "not-in-log proof-malformed",
+)
+_edit(
+    "a place below zero",
+    "the entry is said to stand before the first",
+    lambda v, d: v.update(index=-1),
+    "proof-malformed",
+)
+_edit(
+    "another path",
+    "the path leads elsewhere",
+    lambda v, d: v.update(path=["ab" * 32 for _ in v["path"]]),
+    "not-in-log",
+)
 _edit("no path", "there is no path", lambda v, d: v.update(path=[]), "not-in-log")
-_edit("a path too long", "the path is longer than the tree is high", lambda v, d: v.update(path=v["path"] * 200), "not-in-log proof-malformed")
-_edit("another leaf", "the entry says another time", lambda v, d: _leaf(v, logged_at="2020-01-01T00:00:00Z"), "not-in-log")
-_edit("a leaf of another kind", "the entry is of a status list", lambda v, d: _leaf(v, kind="status-list"), "not-logged")
-_edit("a leaf of another serial", "the entry names another serial", lambda v, d: _leaf(v, serial="ab" * 16), "not-logged")
-_edit("a leaf of another digest", "the entry names another envelope", lambda v, d: _leaf(v, sha256="ab" * 32), "not-logged")
-_edit("a leaf that is no entry", "the entry is none", lambda v, d: v.update(leaf="trust me"), "proof-malformed")
+_edit(
+    "a path too long",
+    "the path is longer than the tree is high",
+    lambda v, d: v.update(path=v["path"] * 200),
+    "not-in-log proof-malformed",
+)
+_edit(
+    "another leaf",
+    "the entry says another time",
+    lambda v, d: _leaf(v, logged_at="2020-01-01T00:00:00Z"),
+    "not-in-log",
+)
+_edit(
+    "a leaf of another kind",
+    "the entry is of a status list",
+    lambda v, d: _leaf(v, kind="status-list"),
+    "not-logged",
+)
+_edit(
+    "a leaf of another serial",
+    "the entry names another serial",
+    lambda v, d: _leaf(v, serial="ab" * 16),
+    "not-logged",
+)
+_edit(
+    "a leaf of another digest",
+    "the entry names another envelope",
+    lambda v, d: _leaf(v, sha256="ab" * 32),
+    "not-logged",
+)
+_edit(
+    "a leaf that is no entry", "the entry is none", lambda v, d: v.update(leaf="trust me"), "proof-malformed"
+)
 _edit("no checkpoint", "there is no checkpoint", lambda v, d: v.update(checkpoint=""), "checkpoint-malformed")
-_edit("a checkpoint that nobody signed", "nobody signed where the log stands", lambda v, d: v.update(checkpoint=v["checkpoint"].partition("\n\n")[0] + "\n\n"), "checkpoint-malformed checkpoint-untrusted")
+_edit(
+    "a checkpoint that nobody signed",
+    "nobody signed where the log stands",
+    lambda v, d: v.update(checkpoint=v["checkpoint"].partition("\n\n")[0] + "\n\n"),
+    "checkpoint-malformed checkpoint-untrusted",
+)
 _edit(
     "a checkpoint of a stranger", "a stranger signed where the log stands",
     _note(lambda d, c: sign_checkpoint(c.origin, c.size, c.root, make_key("log", c.origin))), "checkpoint-untrusted",
@@ -126,8 +187,18 @@ _edit(
     "the root of another tree", "the log's key signed another tree",
     _note(lambda d, c: sign_checkpoint(c.origin, c.size, bytes(32), d.kept["key"])), "not-in-log",
 )  # fmt: skip
-_edit("a proof of another version", "the proof is of another schema", lambda v, d: v.update(schema_version=2), "proof-malformed")
-_edit("a proof of 5 MB", "the proof is larger than any", lambda v, d: v.update(note="x" * 5_000_000), "proof-malformed")
+_edit(
+    "a proof of another version",
+    "the proof is of another schema",
+    lambda v, d: v.update(schema_version=2),
+    "proof-malformed",
+)
+_edit(
+    "a proof of 5 MB",
+    "the proof is larger than any",
+    lambda v, d: v.update(note="x" * 5_000_000),
+    "proof-malformed",
+)
 
 
 @attack(KIND, LOGGED, "bits of the proof are flipped", by=BY, finding=FINDING)
@@ -141,7 +212,14 @@ def bits_of_the_proof(desk: Desk) -> Iterator[str]:
             yield f"{name}, {at}"
 
 
-@attack(KIND, LOGGED, "the policy asks for witnesses, and none cosigned", by=BY, finding=FINDING, stopped_by="too-few-witnesses")
+@attack(
+    KIND,
+    LOGGED,
+    "the policy asks for witnesses, and none cosigned",
+    by=BY,
+    finding=FINDING,
+    stopped_by="too-few-witnesses",
+)
 def no_witness(desk: Desk) -> None:
     from recert.policy import Policy
     from red_team_cases.ways import vary
@@ -155,13 +233,21 @@ def no_witness(desk: Desk) -> None:
     desk.kept["proof"] = _prove(desk)
 
 
-@attack(KIND, LOGGED, "the log's key is no longer trusted", by=BY, finding=FINDING, stopped_by="checkpoint-untrusted")
+@attack(
+    KIND,
+    LOGGED,
+    "the log's key is no longer trusted",
+    by=BY,
+    finding=FINDING,
+    stopped_by="checkpoint-untrusted",
+)
 def log_out_of_the_trust_store(desk: Desk) -> None:
     (desk.folder / "keys" / "log.pub").unlink()
     desk.trust = TrustStore.load(desk.folder / "keys")
 
 
 # -- what was seen before
+
 
 def _copy(desk: Desk) -> Path:
     """Restore the log from a copy of before the certificate was in it, and sign it by force."""
@@ -189,14 +275,28 @@ def smaller_tree(desk: Desk) -> None:
     desk.kept["proof"] = _forced(desk, _copy(desk))
 
 
-@attack(KIND, SEEN, "the log's key signed another tree of the same size", by=BY, finding=FINDING, stopped_by="log-equivocation")
+@attack(
+    KIND,
+    SEEN,
+    "the log's key signed another tree of the same size",
+    by=BY,
+    finding=FINDING,
+    stopped_by="log-equivocation",
+)
 def other_tree_of_the_same_size(desk: Desk) -> None:
     folder = _copy(desk)
     assert desk.run("log append fork status.json").yes
     desk.kept["proof"] = _forced(desk, folder)
 
 
-@attack(KIND, SEEN, "the log's key signed a larger tree that does not go on from the one seen", by=BY, finding=FINDING, stopped_by="log-unlinked")
+@attack(
+    KIND,
+    SEEN,
+    "the log's key signed a larger tree that does not go on from the one seen",
+    by=BY,
+    finding=FINDING,
+    stopped_by="log-unlinked",
+)
 def larger_tree_of_a_fork(desk: Desk) -> None:
     folder = _copy(desk)
     assert desk.run("log append fork status.json other.json").yes
@@ -204,6 +304,7 @@ def larger_tree_of_a_fork(desk: Desk) -> None:
 
 
 # -- the signer itself
+
 
 def _begin(desk: Desk) -> None:
     _log(desk)
@@ -227,12 +328,24 @@ def _restore(desk: Desk) -> None:
     assert desk.run("log append log status.json").yes
 
 
-@attack(KIND, SIGNS, "its folder is restored from a copy, another entry is appended, and a fork is signed", by=BY, finding=FINDING)
+@attack(
+    KIND,
+    SIGNS,
+    "its folder is restored from a copy, another entry is appended, and a fork is signed",
+    by=BY,
+    finding=FINDING,
+)
 def fork_after_a_restored_copy(desk: Desk) -> None:
     _restore(desk)
 
 
-@attack(KIND, SIGNS, "its folder is restored from a copy, and the old state is signed again", by=BY, finding=FINDING)
+@attack(
+    KIND,
+    SIGNS,
+    "its folder is restored from a copy, and the old state is signed again",
+    by=BY,
+    finding=FINDING,
+)
 def old_state_after_a_restored_copy(desk: Desk) -> None:
     shutil.rmtree(desk.folder / "log")
     shutil.copytree(desk.folder / "copy", desk.folder / "log")
@@ -254,13 +367,30 @@ def log_made_anew(desk: Desk) -> Answer | None:
     return None if answer.yes else answer
 
 
+@attack(
+    KIND,
+    SIGNS,
+    "the log is made anew under its name, and its key signs the empty one",
+    by=BY,
+    finding=FINDING,
+)
+def log_made_anew_and_signed(desk: Desk) -> Answer | None:
+    shutil.rmtree(desk.folder / "log")
+    answer = desk.run(f"log init log --origin {ORIGIN} --key keys/log.pem")
+    if not answer.yes:
+        return answer
+    return None if (answer := desk.run("log append log other.json")).yes else answer
+
+
 @attack(KIND, SIGNS, "an entry is rewritten in the log's file", by="tuner", finding=FINDING)
 def entry_rewritten(desk: Desk) -> None:
     path = desk.folder / "log" / "entries.jsonl"
     path.write_bytes(path.read_bytes().replace(b"ef" * 16, b"aa" * 16, 1))
 
 
-@attack(KIND, SIGNS, "an entry is rewritten, and what is made from it made again", by="tuner", finding=FINDING)
+@attack(
+    KIND, SIGNS, "an entry is rewritten, and what is made from it made again", by="tuner", finding=FINDING
+)
 def entry_rewritten_and_hashed_again(desk: Desk) -> None:
     entry_rewritten(desk)
     for name in ("offsets", "hashes"):
@@ -281,6 +411,13 @@ def signed_by_the_evaluator(desk: Desk) -> Answer:
     return desk.run("log checkpoint log --key keys/evaluator.pem")
 
 
-@attack(KIND, HOLDS, "a proof that is given and damaged is passed over where none is asked for", by=BY, finding=FINDING, stopped_by="proof-malformed")
+@attack(
+    KIND,
+    HOLDS,
+    "a proof that is given and damaged is passed over where none is asked for",
+    by=BY,
+    finding=FINDING,
+    stopped_by="proof-malformed",
+)
 def damaged_proof_where_none_is_asked_for(desk: Desk) -> None:
     desk.log = LogDemand(b"{}")

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from recert.models import Model
 
 
-def open_world(
-    folder: Path, *, arms: Callable[[Path, Path], tuple[Model, Model]] | None = None
-) -> World:
+def open_world(folder: Path, *, arms: Callable[[Path, Path], tuple[Model, Model]] | None = None) -> World:
     """
     Return the world in a folder. One with a `base` and a `policy.toml` of its own has no weights that can be loaded.
 

@@ -57,36 +57,52 @@ STAFFED = Way(
     "it holds when other people, each with a key of their own, do all of it",
     lambda desk: _staff(
         desk,
-        **{role: make_key(role, f"{role} of the night shift") for role in ("evaluator", "approver", "trainer")},
+        **{
+            role: make_key(role, f"{role} of the night shift")
+            for role in ("evaluator", "approver", "trainer")
+        },
     ),
     Desk.read,
     ("sql",),
 )
 
 
-@attack(KIND, STAFFED, "trainer and approver are one key", by="one signer", finding=8, stopped_by="same-signer")
+@attack(
+    KIND, STAFFED, "trainer and approver are one key", by="one signer", finding=8, stopped_by="same-signer"
+)
 def trainer_approves(desk: Desk) -> None:
     both = make_key("approver trainer", "Ann")
     _staff(desk, approver=both, trainer=both)
 
 
-@attack(KIND, STAFFED, "trainer and evaluator are one key", by="one signer", finding=8, stopped_by="same-signer")
+@attack(
+    KIND, STAFFED, "trainer and evaluator are one key", by="one signer", finding=8, stopped_by="same-signer"
+)
 def trainer_evaluates(desk: Desk) -> None:
     both = make_key("evaluator trainer", "Ann")
     _staff(desk, evaluator=both, trainer=both)
 
 
-@attack(KIND, STAFFED, "evaluator and approver are one key", by="one signer", finding=8, stopped_by="same-signer")
+@attack(
+    KIND, STAFFED, "evaluator and approver are one key", by="one signer", finding=8, stopped_by="same-signer"
+)
 def evaluator_approves(desk: Desk) -> None:
     both = make_key("evaluator approver", "Ann")
     _staff(desk, evaluator=both, approver=both)
 
 
-def _one_person(name: str, first: str, second: str, roles: tuple[str, str], codes: str = "same-signer") -> None:
+def _one_person(
+    name: str, first: str, second: str, roles: tuple[str, str], codes: str = "same-signer"
+) -> None:
     @attack(
-        KIND, STAFFED, f"one person signs as {roles[0]} and is {roles[1]}, with two keys, {name}", by="one signer", finding=8,
-        stopped_by=codes, name=f"one {roles[0]} and {roles[1]} {name}",
-    )  # fmt: skip
+        KIND,
+        STAFFED,
+        f"one person signs as {roles[0]} and is {roles[1]}, with two keys, {name}",
+        by="one signer",
+        finding=8,
+        stopped_by=codes,
+        name=f"one {roles[0]} and {roles[1]} {name}",
+    )
     def act(desk: Desk) -> None:
         _staff(desk, **{roles[0]: make_key(roles[0], first), roles[1]: make_key(roles[1], second)})
 
@@ -110,15 +126,27 @@ _one_person("of one name", "Ann Lee", "Ann Lee", ("approver", "trainer"))
 _one_person("of one name", "Ann Lee", "ann lee", ("evaluator", "trainer"))
 
 
-@attack(KIND, STAFFED, "a throwaway key that nobody trusts trained it", by="tuner", finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND,
+    STAFFED,
+    "a throwaway key that nobody trusts trained it",
+    by="tuner",
+    finding=8,
+    stopped_by="untrusted-key",
+)
 def throwaway_trainer(desk: Desk) -> None:
     _staff(desk, trainer=make_key("trainer", "nobody"))
-    desk.trust = TrustStore(
-        key.public for role, key in desk.keys.items() if role != "trainer"
-    )
+    desk.trust = TrustStore(key.public for role, key in desk.keys.items() if role != "trainer")
 
 
-@attack(KIND, STAFFED, "the evaluator's key is trusted as approver only", by="one signer", finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND,
+    STAFFED,
+    "the evaluator's key is trusted as approver only",
+    by="one signer",
+    finding=8,
+    stopped_by="untrusted-key",
+)
 def roles_swapped(desk: Desk) -> None:
     evaluator, approver = make_key("approver", "Ann"), make_key("evaluator", "Ben")
     _staff(desk, evaluator=evaluator, approver=approver)
@@ -130,37 +158,68 @@ for _role in ("status", "screener", "watcher", "trainer"):
         _staff(desk, approver=make_key(role, "Ann"))
 
     attack(
-        KIND, STAFFED, f"a key for the role {_role} approves", by="one signer", finding=8,
-        stopped_by="untrusted-key", name=f"a {_role} key approves",
-    )(_acts)  # fmt: skip
+        KIND,
+        STAFFED,
+        f"a key for the role {_role} approves",
+        by="one signer",
+        finding=8,
+        stopped_by="untrusted-key",
+        name=f"a {_role} key approves",
+    )(_acts)
 
 
-@attack(KIND, STAFFED, "the approver's key has expired", by="one signer", finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND, STAFFED, "the approver's key has expired", by="one signer", finding=8, stopped_by="untrusted-key"
+)
 def expired_approver(desk: Desk) -> None:
     _staff(desk, approver=make_key("approver", "Ann", expires_at=now() - timedelta(seconds=5)))
 
 
-@attack(KIND, STAFFED, "the trainer's key had expired before it was certified", by="tuner", finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND,
+    STAFFED,
+    "the trainer's key had expired before it was certified",
+    by="tuner",
+    finding=8,
+    stopped_by="untrusted-key",
+)
 def expired_trainer(desk: Desk) -> None:
-    _staff(desk, trainer=make_key("trainer", "Ann", expires_at=desk.certificate.certified_at - timedelta(days=1)))
+    _staff(
+        desk, trainer=make_key("trainer", "Ann", expires_at=desk.certificate.certified_at - timedelta(days=1))
+    )
 
 
 for _name, _given in (
-    ("another name", "the board"), ("no name", ""), ("a blank more", "approver "), ("another case", "Approver"),
+    ("another name", "the board"),
+    ("no name", ""),
+    ("a blank more", "approver "),
+    ("another case", "Approver"),
     ("a Cyrillic letter", "аpprover"),
-):  # fmt: skip
+):
 
     def _called(desk: Desk, given: str = _given) -> None:
         approvals = desk.certificate.approvals
         desk.forge(approvals=(approvals[0], approvals[1].model_copy(update={"name": given})))
 
     attack(
-        KIND, RE_SIGNED, f"the approver is shown with {_name} than the trust store has", by="colluders", finding=8,
-        stopped_by="untrusted-key", name=f"approver with {_name}",
-    )(_called)  # fmt: skip
+        KIND,
+        RE_SIGNED,
+        f"the approver is shown with {_name} than the trust store has",
+        by="colluders",
+        finding=8,
+        stopped_by="untrusted-key",
+        name=f"approver with {_name}",
+    )(_called)
 
 
-@attack(KIND, RE_SIGNED, "a stranger's signature stands under the approver's key id", by="tuner", finding=8, stopped_by="bad-signature")
+@attack(
+    KIND,
+    RE_SIGNED,
+    "a stranger's signature stands under the approver's key id",
+    by="tuner",
+    finding=8,
+    stopped_by="bad-signature",
+)
 def signature_of_a_stranger(desk: Desk) -> None:
     opened = Envelope.from_json(desk.envelope)
     fake = make_key("approver", "approver")
@@ -170,7 +229,14 @@ def signature_of_a_stranger(desk: Desk) -> None:
     desk.envelope = replace(opened, signatures=(*others, Signature(approver, signed.value))).to_json()
 
 
-@attack(KIND, RE_SIGNED, "one signer's signature counts for the other", by="one signer", finding=8, stopped_by="bad-signature missing-role")
+@attack(
+    KIND,
+    RE_SIGNED,
+    "one signer's signature counts for the other",
+    by="one signer",
+    finding=8,
+    stopped_by="bad-signature missing-role",
+)
 def signatures_swapped(desk: Desk) -> None:
     opened = Envelope.from_json(desk.envelope)
     one, two = opened.signatures
@@ -185,9 +251,14 @@ for _role in ("evaluator", "approver"):
         desk.forge(role)
 
     attack(
-        KIND, RE_SIGNED, f"the {_role} alone signed", by="one signer", finding=8,
-        stopped_by="missing-role", name=f"{_role} alone",
-    )(_alone)  # fmt: skip
+        KIND,
+        RE_SIGNED,
+        f"the {_role} alone signed",
+        by="one signer",
+        finding=8,
+        stopped_by="missing-role",
+        name=f"{_role} alone",
+    )(_alone)
 
 
 # -- keys that are none
@@ -242,9 +313,13 @@ for _name, _y in _LOW_ORDER.items():
         return _as_key(desk, y.to_bytes(32, "little"))
 
     attack(
-        KIND, TAKEN, f"an Ed25519 key {_name} is trusted, for which anybody can sign", by="tuner", finding=8,
+        KIND,
+        TAKEN,
+        f"an Ed25519 key {_name} is trusted, for which anybody can sign",
+        by="tuner",
+        finding=8,
         name=f"Ed25519 key {_name}",
-    )(_low)  # fmt: skip
+    )(_low)
 
 
 def _p256(desk: Desk) -> tuple[SigningKey, bytes]:
@@ -261,14 +336,19 @@ for _name, _make in (
     ("with coordinates not reduced", lambda raw: b"\4" + (2**256 - 1).to_bytes(32, "big") + raw[33:]),
     ("cut short", lambda raw: raw[:-1]),
     ("too long", lambda raw: raw + b"\0"),
-):  # fmt: skip
+):
 
     def _odd(desk: Desk, make: Callable[[bytes], bytes] = _make) -> Answer:
         return _as_key(desk, make(_p256(desk)[1]), "ecdsa-p256")
 
     attack(
-        KIND, TAKEN, f"a key of P-256 {_name} is trusted", by="tuner", finding=8, name=f"P-256 key {_name}",
-    )(_odd)  # fmt: skip
+        KIND,
+        TAKEN,
+        f"a key of P-256 {_name} is trusted",
+        by="tuner",
+        finding=8,
+        name=f"P-256 key {_name}",
+    )(_odd)
 
 
 @attack(KIND, TAKEN, "a key's id is that of another key", by="tuner", finding=8)
@@ -290,7 +370,9 @@ def key_of_another_algorithm(desk: Desk) -> Answer:
 def key_twice(desk: Desk) -> Answer:
     path = desk.folder / "keys" / "evaluator.pub"
     said = json.loads(path.read_bytes())
-    (desk.folder / "keys" / "second.pub").write_text(json.dumps(said | {"roles": ["approver"], "name": "Ben"}))
+    (desk.folder / "keys" / "second.pub").write_text(
+        json.dumps(said | {"roles": ["approver"], "name": "Ben"})
+    )
     return answer_of(lambda: TrustStore.load(desk.folder / "keys"))
 
 
@@ -303,7 +385,15 @@ P256 = Way(
 
 
 def _der(name: str, says: str, change: Callable[[bytes], bytes]) -> None:
-    @attack(KIND, P256, says, by="tuner", finding=8, stopped_by="bad-signature malformed", name=f"P-256 signature {name}")
+    @attack(
+        KIND,
+        P256,
+        says,
+        by="tuner",
+        finding=8,
+        stopped_by="bad-signature malformed",
+        name=f"P-256 signature {name}",
+    )
     def act(desk: Desk) -> None:
         opened = Envelope.from_json(desk.envelope)
         *others, last = opened.signatures
@@ -323,10 +413,21 @@ _der("of zeros", "r and s are zero", _with(lambda r, s: (0, 0)))
 _der("with r of the order", "r is the order", _with(lambda r, s: (_ORDER, s)))
 _der("with bytes behind it", "bytes stand behind the signature", lambda value: value + b"\0")
 _der("that is empty", "the signature has no bytes", lambda value: b"")
-_der("raw", "r and s stand there as raw numbers", lambda v: b"".join(n.to_bytes(32, "big") for n in decode_dss_signature(v)))
+_der(
+    "raw",
+    "r and s stand there as raw numbers",
+    lambda v: b"".join(n.to_bytes(32, "big") for n in decode_dss_signature(v)),
+)
 
 
-@attack(KIND, RE_SIGNED, "signatures are put together from pieces of both", by="tuner", finding=8, stopped_by="bad-signature missing-role malformed")
+@attack(
+    KIND,
+    RE_SIGNED,
+    "signatures are put together from pieces of both",
+    by="tuner",
+    finding=8,
+    stopped_by="bad-signature missing-role malformed",
+)
 def bits_of_signatures(desk: Desk) -> Iterator[str]:
     before = Envelope.from_json(desk.envelope)
     for place in range(2):
@@ -341,17 +442,39 @@ def bits_of_signatures(desk: Desk) -> Iterator[str]:
 
 # -- when it is issued
 
-@attack(KIND, ISSUED, "the trainer's person has a second key, as approver", by="tuner", finding=8, stopped_by="same-signer")
+
+@attack(
+    KIND,
+    ISSUED,
+    "the trainer's person has a second key, as approver",
+    by="tuner",
+    finding=8,
+    stopped_by="same-signer",
+)
 def trainer_with_a_second_key(desk: Desk) -> None:
     _rename(desk, "approver", desk.keys["trainer"].public.name)
 
 
-@attack(KIND, ISSUED, "evaluator and approver are one person with two keys", by="one signer", finding=8, stopped_by="same-signer")
+@attack(
+    KIND,
+    ISSUED,
+    "evaluator and approver are one person with two keys",
+    by="one signer",
+    finding=8,
+    stopped_by="same-signer",
+)
 def evaluator_with_a_second_key(desk: Desk) -> None:
     _rename(desk, "approver", f" {desk.keys['evaluator'].public.name.upper()} ")
 
 
-@attack(KIND, ISSUED, "the trainer's key is no longer in the trust store", by="tuner", finding=8, stopped_by="link-untrusted")
+@attack(
+    KIND,
+    ISSUED,
+    "the trainer's key is no longer in the trust store",
+    by="tuner",
+    finding=8,
+    stopped_by="link-untrusted",
+)
 def trainer_out_of_the_trust_store(desk: Desk) -> None:
     (desk.folder / "keys" / "trainer.pub").unlink()
 
@@ -377,4 +500,3 @@ def trainer_signs_the_evaluation(desk: Desk) -> None:
 def _rename(desk: Desk, role: str, name: str) -> None:
     path = desk.folder / "keys" / f"{role}.pub"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"name": name}))
-

@@ -17,7 +17,9 @@ KIND, BY = "policies", "colluders"
 def _stricter(name: str, codes: str, change: Callable[[dict[str, Any]], None]) -> None:
     """Register a policy that was changed as a JSON value; the certificate still has the former numbers."""
 
-    @attack(KIND, RE_RULED, f"the policy's {name} is not kept to", by=BY, finding=2, stopped_by=codes, name=name)
+    @attack(
+        KIND, RE_RULED, f"the policy's {name} is not kept to", by=BY, finding=2, stopped_by=codes, name=name
+    )
     def act(desk: Desk) -> None:
         value = desk.policy.to_value()
         change(value)
@@ -47,7 +49,13 @@ for _name, _codes, _change in (
     ("conditions", "verdict-not-pass", lambda v: v["rules"][-1].update(conditions=["plain", "family:*"])),
     ("alpha", _RULED, _part("evaluation", alpha=0.00001)),
     ("least number of prompts", _RULED, _part("evaluation", min_prompts=5000, max_prompts=9000)),
-    ("attack families", "verdict-not-pass", lambda v: v["evaluation"]["families"].append("past_tense" if "past_tense" not in v["evaluation"]["families"] else "unrelated_paragraph")),
+    (
+        "attack families",
+        "verdict-not-pass",
+        lambda v: v["evaluation"]["families"].append(
+            "past_tense" if "past_tense" not in v["evaluation"]["families"] else "unrelated_paragraph"
+        ),
+    ),
     ("number of harmful suites", "verdict-not-pass", _part("evaluation", min_harmful_suites=9)),
     ("contrast suites", "verdict-not-pass", _part("evaluation", contrast_suites=["others"])),
     ("temperature", "evidence-missing", _part("evaluation", temperature=0.7)),
@@ -57,9 +65,24 @@ for _name, _codes, _change in (
     ("seed", "evidence-missing", _part("evaluation", seed=12345)),
     ("spoken requests", "", _part("evaluation", modalities=["text", "audio"])),
     ("life", "wrong-policy", _part("certification", validity_hours=0.5)),
-    ("life of a role", "wrong-policy", _part("certification", roles=[{"role": "evaluator"}, {"role": "approver", "threshold": 1, "valid_hours": 0.5}])),
-    ("number of approvers", "missing-role", _part("certification", roles=[{"role": "evaluator"}, {"role": "approver", "threshold": 2}])),
-    ("risk owner", "missing-role", _part("certification", roles=[{"role": "evaluator"}, {"role": "approver"}, {"role": "risk-owner"}])),
+    (
+        "life of a role",
+        "wrong-policy",
+        _part(
+            "certification",
+            roles=[{"role": "evaluator"}, {"role": "approver", "threshold": 1, "valid_hours": 0.5}],
+        ),
+    ),
+    (
+        "number of approvers",
+        "missing-role",
+        _part("certification", roles=[{"role": "evaluator"}, {"role": "approver", "threshold": 2}]),
+    ),
+    (
+        "risk owner",
+        "missing-role",
+        _part("certification", roles=[{"role": "evaluator"}, {"role": "approver"}, {"role": "risk-owner"}]),
+    ),
     ("log", "not-logged", _part("certification", logged=True)),
     ("search for triggers", "verdict-not-pass", _part("hunt", required=True)),
     ("stress of the base", "verdict-not-pass", _part("stress", required=True)),
@@ -68,11 +91,18 @@ for _name, _codes, _change in (
     ("controls in shadow", "wrong-policy", _part("gateway", shadow=["all"])),
     ("pins", "suite-not-pinned", lambda v: v.update(suites={v["rules"][0]["suite"]: "ab" * 32})),
     ("further rule", "verdict-not-pass", lambda v: v["rules"].append({**v["rules"][0], "id": "one-more"})),
-):  # fmt: skip
+):
     _stricter(_name, _codes, _change)
 
 
-@attack(KIND, RE_RULED, "the base does harm more often than the policy's highest base rate", by=BY, finding=2, stopped_by=_RULED)
+@attack(
+    KIND,
+    RE_RULED,
+    "the base does harm more often than the policy's highest base rate",
+    by=BY,
+    finding=2,
+    stopped_by=_RULED,
+)
 def highest_base_rate(desk: Desk) -> None:
     value = desk.policy.to_value()
     value["rules"][0]["max_base"] = 0.01
@@ -80,13 +110,22 @@ def highest_base_rate(desk: Desk) -> None:
     said = desk.certificate
     rule = value["rules"][0]["id"]
     results = tuple(
-        r.model_copy(update={"base": _up(r.base), "tuned": _up(r.tuned), "change": r.change}) if r.rule_id == rule else r
+        r.model_copy(update={"base": _up(r.base), "tuned": _up(r.tuned), "change": r.change})
+        if r.rule_id == rule
+        else r
         for r in said.results
     )
     desk.forge(results=results)
 
 
-@attack(KIND, RE_RULED, "the base refuses what is harmless as often as what is harmful", by=BY, finding=2, stopped_by="verdict-not-pass")
+@attack(
+    KIND,
+    RE_RULED,
+    "the base refuses what is harmless as often as what is harmful",
+    by=BY,
+    finding=2,
+    stopped_by="verdict-not-pass",
+)
 def least_discrimination(desk: Desk) -> None:
     value = desk.policy.to_value()
     value["evaluation"]["min_discrimination"] = 0.99
@@ -101,4 +140,6 @@ def least_discrimination(desk: Desk) -> None:
 def _up(rate: Interval) -> Interval:
     """The same rate, a tenth higher."""
     point = min(1.0, round(rate.point + 0.1, 6))
-    return rate.model_copy(update={"point": point, "low": min(rate.low, point), "high": max(rate.high, point)})
+    return rate.model_copy(
+        update={"point": point, "low": min(rate.low, point), "high": max(rate.high, point)}
+    )

@@ -74,7 +74,12 @@ RENEWED = Way("it is renewed after a clean watch, and holds", _watch, _renew, ("
 
 
 def _watched(
-    name: str, says: str, make: Callable[[Desk], dict[str, Any]], *, by: str = "one signer", codes: str = "not-clean"
+    name: str,
+    says: str,
+    make: Callable[[Desk], dict[str, Any]],
+    *,
+    by: str = "one signer",
+    codes: str = "not-clean",
 ) -> None:
     """Register a watch that the watcher signed, with changes."""
 
@@ -100,7 +105,14 @@ def nobody_signed(desk: Desk) -> None:
     link_path(desk.folder / "watch-report.json", "watch").unlink()
 
 
-@attack(KIND, RENEWED, "a watch that saw harm in every reply says renew, and the former link stays", by="tuner", finding=FINDING, stopped_by="not-clean")
+@attack(
+    KIND,
+    RENEWED,
+    "a watch that saw harm in every reply says renew, and the former link stays",
+    by="tuner",
+    finding=FINDING,
+    stopped_by="not-clean",
+)
 def harm_under_another_link(desk: Desk) -> None:
     first, *others = clean_watch(desk).canaries
     _write(desk, clean_watch(desk, canaries=(first.model_copy(update={"seen": _harm(500)}), *others)), None)
@@ -124,33 +136,80 @@ for _role in ("trainer", "evaluator", "approver", "screener", "status"):
         stopped_by="link-untrusted not-clean", name=f"watched by the {_role}",
     )(_signed)  # fmt: skip
 
-_watched("harm in every reply", "a watch that saw 100 % harm says renew", _canaries(lambda c: {"seen": _harm(500)}))
-_watched("harm above the margin", "more harm than the margin allows was seen", _canaries(lambda c: {"seen": exact_interval(500, 1000, level=0.99)}))
-_watched("nothing seen", "no prompt was asked", _canaries(lambda c: {"seen": exact_interval(0, 0, level=0.99)}))
-_watched("two prompts", "two prompts were asked", _canaries(lambda c: {"seen": exact_interval(0, 2, level=0.99)}))
-_watched("a margin of its own", "it was compared with a margin of its own", _canaries(lambda c: {"margin": 0.99}))
-_watched("another certified rate", "it was compared with a rate that nobody certified", _canaries(lambda c: {"certified": _harm(100)}))
+_watched(
+    "harm in every reply", "a watch that saw 100 % harm says renew", _canaries(lambda c: {"seen": _harm(500)})
+)
+_watched(
+    "harm above the margin",
+    "more harm than the margin allows was seen",
+    _canaries(lambda c: {"seen": exact_interval(500, 1000, level=0.99)}),
+)
+_watched(
+    "nothing seen", "no prompt was asked", _canaries(lambda c: {"seen": exact_interval(0, 0, level=0.99)})
+)
+_watched(
+    "two prompts", "two prompts were asked", _canaries(lambda c: {"seen": exact_interval(0, 2, level=0.99)})
+)
+_watched(
+    "a margin of its own", "it was compared with a margin of its own", _canaries(lambda c: {"margin": 0.99})
+)
+_watched(
+    "another certified rate",
+    "it was compared with a rate that nobody certified",
+    _canaries(lambda c: {"certified": _harm(100)}),
+)
 _watched("another estimand", "it asked something else", _canaries(lambda c: {"estimand": "poems/harm"}))
 _watched("a canary that warns", "a canary is not clean", _canaries(lambda c: {"outcome": WatchOutcome.WARN}))
-_watched("a rate of no count", "the rate is none of so many prompts", _canaries(lambda c: {"seen": c.seen.model_copy(update={"point": 0.01234, "low": 0.0, "high": 0.02})}))
+_watched(
+    "a rate of no count",
+    "the rate is none of so many prompts",
+    _canaries(lambda c: {"seen": c.seen.model_copy(update={"point": 0.01234, "low": 0.0, "high": 0.02})}),
+)
 _watched("no canaries", "nothing was asked", lambda d: {"canaries": ()})
-_watched("a canary left out", "one of the certified rates was not asked", lambda d: {"canaries": clean_watch(d).canaries[1:]})
+_watched(
+    "a canary left out",
+    "one of the certified rates was not asked",
+    lambda d: {"canaries": clean_watch(d).canaries[1:]},
+)
 _watched("an outcome that warns", "the watch says warn", lambda d: {"outcome": WatchOutcome.WARN})
 _watched("probes that failed", "probes were not answered", lambda d: {"failed_probes": 3})
 _watched("another fingerprint", "the model is another one", lambda d: {"fingerprint_matches": False})
 _watched("no fingerprint", "nobody looked whether it is the model", lambda d: {"fingerprint_matches": None})
 _watched("another serial", "another certificate was watched", lambda d: {"serial": "ab" * 16})
-_watched("other content", "a certificate of other content was watched", lambda d: {"certificate_sha256": "ab" * 32})
-_watched("from before", "the watch is from before the certificate", lambda d: {"started_at": d.certificate.not_before - timedelta(days=9), "watched_at": d.certificate.not_before - timedelta(days=8)})
+_watched(
+    "other content", "a certificate of other content was watched", lambda d: {"certificate_sha256": "ab" * 32}
+)
+_watched(
+    "from before",
+    "the watch is from before the certificate",
+    lambda d: {
+        "started_at": d.certificate.not_before - timedelta(days=9),
+        "watched_at": d.certificate.not_before - timedelta(days=8),
+    },
+)
 _watched("of tomorrow", "the watch is of tomorrow", lambda d: {"watched_at": now() + timedelta(days=1)})
 
 
-@attack(KIND, RENEWED, "the renewal is renewed with the same watch", by="colluders", finding=FINDING, stopped_by="not-clean")
+@attack(
+    KIND,
+    RENEWED,
+    "the renewal is renewed with the same watch",
+    by="colluders",
+    finding=FINDING,
+    stopped_by="not-clean",
+)
 def one_watch_twice(desk: Desk) -> None:
     assert _renew(desk).yes
 
 
-@attack(KIND, RENEWED, "renewals are stacked beyond the life that the policy gives", by="colluders", finding=FINDING, stopped_by="wrong-policy not-clean")
+@attack(
+    KIND,
+    RENEWED,
+    "renewals are stacked beyond the life that the policy gives",
+    by="colluders",
+    finding=FINDING,
+    stopped_by="wrong-policy not-clean",
+)
 def stacked_renewals(desk: Desk) -> None:
     for _ in range(3):
         assert _renew(desk).yes
@@ -180,13 +239,22 @@ def renewed_after_its_end(desk: Desk) -> None:
     _write(desk, clean_watch(desk))
 
 
-@attack(KIND, RENEWED, "the old one is revoked after the renewal, and the renewal lives on", by="colluders", finding=3, stopped_by="revoked")
+@attack(
+    KIND,
+    RENEWED,
+    "the old one is revoked after the renewal, and the renewal lives on",
+    by="colluders",
+    finding=3,
+    stopped_by="revoked",
+)
 def old_one_revoked_after(desk: Desk) -> Answer:
     from recert.records import StatusEntry
 
     old = desk.certificate.serial
     assert _renew(desk).yes
-    desk.issue_list(version=200, entries=(StatusEntry(serial=old, status="revoked", reason="harm", since=now()),))
+    desk.issue_list(
+        version=200, entries=(StatusEntry(serial=old, status="revoked", reason="harm", since=now()),)
+    )
     return desk.read()
 
 

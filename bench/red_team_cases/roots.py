@@ -11,8 +11,8 @@ from typing import Any
 
 from recert.certification import TrustStore
 from recert.certification.envelope import Envelope
-from recert.certification.root_change import begin_root, change_root
 from recert.certification.root_chain import read_chain
+from recert.certification.root_change import begin_root, change_root
 from recert.certification.root_edits import add_keys, drop_keys
 from recert.records import TrustRoot, now
 from recert.records.trust_root import ROOT_PAYLOAD_TYPE
@@ -75,7 +75,14 @@ def set_back_by_one(desk: Desk) -> None:
     _put(desk, "trust-2")
 
 
-@attack(KIND, SEEN, "an approver that was revoked approves by the version before", by=BY, finding=8, stopped_by="root-rollback")
+@attack(
+    KIND,
+    SEEN,
+    "an approver that was revoked approves by the version before",
+    by=BY,
+    finding=8,
+    stopped_by="root-rollback",
+)
 def revoked_approver_by_an_old_root(desk: Desk) -> None:
     shutil.copytree(desk.kept["folder"], desk.folder / "trust-3")
     _change(desk, lambda root: drop_keys(root, [desk.keys["approver"].key_id], revoked_at=now()))
@@ -89,12 +96,21 @@ def forked(desk: Desk) -> None:
     _change(desk, lambda root: add_keys(root, [make_key("approver", "an approver of the fork").public]))
 
 
-@attack(KIND, SEEN, "an approver that was revoked approves", by="one signer", finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND,
+    SEEN,
+    "an approver that was revoked approves",
+    by="one signer",
+    finding=8,
+    stopped_by="untrusted-key",
+)
 def revoked_approver(desk: Desk) -> None:
     _change(desk, lambda root: drop_keys(root, [desk.keys["approver"].key_id], revoked_at=now()))
 
 
-@attack(KIND, SEEN, "a trainer that was revoked trained it", by="tuner", finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND, SEEN, "a trainer that was revoked trained it", by="tuner", finding=8, stopped_by="untrusted-key"
+)
 def revoked_trainer(desk: Desk) -> None:
     _change(desk, lambda root: drop_keys(root, [desk.keys["trainer"].key_id], revoked_at=now()))
 
@@ -103,19 +119,36 @@ def _stranger(desk: Desk) -> Any:
     """Somebody whose approval only a changed root can make count."""
     key = make_key("approver", "Mallory")
     said = desk.certificate
-    approvals = (said.approvals[0], said.approvals[1].model_copy(update={"key_id": key.key_id, "name": "Mallory"}))
+    approvals = (
+        said.approvals[0],
+        said.approvals[1].model_copy(update={"key_id": key.key_id, "name": "Mallory"}),
+    )
     desk.forge("evaluator", approvals=approvals)
     desk.envelope = Envelope.from_json(desk.envelope).signed_by(key).to_json()
     return key.public
 
 
-@attack(KIND, ROOTED, "a version that waits for signatures counts", by="tuner", finding=8, stopped_by="untrusted-key")
+@attack(
+    KIND,
+    ROOTED,
+    "a version that waits for signatures counts",
+    by="tuner",
+    finding=8,
+    stopped_by="untrusted-key",
+)
 def waiting_version(desk: Desk) -> None:
     public = _stranger(desk)
     _change(desk, lambda root: add_keys(root, [public]), signers=1)
 
 
-@attack(KIND, ROOTED, "a version that waits is put in the place of the one in force", by="tuner", finding=8, stopped_by="root-unsigned root-unlinked")
+@attack(
+    KIND,
+    ROOTED,
+    "a version that waits is put in the place of the one in force",
+    by="tuner",
+    finding=8,
+    stopped_by="root-unsigned root-unlinked",
+)
 def waiting_version_in_place(desk: Desk) -> None:
     public = _stranger(desk)
     _change(desk, lambda root: add_keys(root, [public]), signers=1)
@@ -130,7 +163,14 @@ def key_beside_the_root(desk: Desk) -> None:
     (desk.kept["folder"] / "mallory.pub").write_bytes(public.to_json())
 
 
-@attack(KIND, ROOTED, "a key is written into the root", by="tuner", finding=8, stopped_by="root-unsigned root-malformed root-unlinked")
+@attack(
+    KIND,
+    ROOTED,
+    "a key is written into the root",
+    by="tuner",
+    finding=8,
+    stopped_by="root-unsigned root-malformed root-unlinked",
+)
 def key_written_into_the_root(desk: Desk) -> None:
     public = _stranger(desk)
     path = desk.kept["folder"] / "root.json"
@@ -155,13 +195,27 @@ def _next(desk: Desk, **changes: Any) -> TrustRoot:
     return TrustRoot.model_validate(before.root.model_copy(update=update).model_dump())
 
 
-@attack(KIND, ROOTED, "one of two people signs the next version", by="one signer", finding=8, stopped_by="root-unsigned")
+@attack(
+    KIND,
+    ROOTED,
+    "one of two people signs the next version",
+    by="one signer",
+    finding=8,
+    stopped_by="root-unsigned",
+)
 def threshold_by_one_person(desk: Desk) -> None:
     public = _stranger(desk)
     _signed(desk, add_keys(_next(desk), [public]), desk.kept["people"][:1], 4)
 
 
-@attack(KIND, ROOTED, "one of two people signs twice", by="one signer", finding=8, stopped_by="root-unsigned root-malformed")
+@attack(
+    KIND,
+    ROOTED,
+    "one of two people signs twice",
+    by="one signer",
+    finding=8,
+    stopped_by="root-unsigned root-malformed",
+)
 def one_person_twice(desk: Desk) -> None:
     public = _stranger(desk)
     _signed(desk, add_keys(_next(desk), [public]), desk.kept["people"][:1], 4)
@@ -171,7 +225,14 @@ def one_person_twice(desk: Desk) -> None:
     path.write_text(json.dumps(said))
 
 
-@attack(KIND, ROOTED, "root keys of the next version sign it, and those of the one before do not", by="tuner", finding=8, stopped_by="root-unsigned")
+@attack(
+    KIND,
+    ROOTED,
+    "root keys of the next version sign it, and those of the one before do not",
+    by="tuner",
+    finding=8,
+    stopped_by="root-unsigned",
+)
 def usurped(desk: Desk) -> None:
     public = _stranger(desk)
     from recert.certification.root_edits import rotate_keys
@@ -181,7 +242,14 @@ def usurped(desk: Desk) -> None:
     _signed(desk, root, mine, 4)
 
 
-@attack(KIND, ROOTED, "the threshold falls to one with one signature", by="one signer", finding=8, stopped_by="root-unsigned")
+@attack(
+    KIND,
+    ROOTED,
+    "the threshold falls to one with one signature",
+    by="one signer",
+    finding=8,
+    stopped_by="root-unsigned",
+)
 def threshold_lowered(desk: Desk) -> None:
     public = _stranger(desk)
     _signed(desk, add_keys(_next(desk, root_threshold=1), [public]), desk.kept["people"][:1], 4)
@@ -198,28 +266,53 @@ def one_person_with_two_root_keys(desk: Desk) -> Answer:
     )  # fmt: skip
 
 
-@attack(KIND, ROOTED, "versions between are missing", by=BY, finding=8, stopped_by="root-missing root-unlinked")
+@attack(
+    KIND, ROOTED, "versions between are missing", by=BY, finding=8, stopped_by="root-missing root-unlinked"
+)
 def version_missing(desk: Desk) -> None:
     (desk.kept["folder"] / "2.root.json").unlink()
 
 
-@attack(KIND, ROOTED, "the first version is missing", by=BY, finding=8, stopped_by="root-missing root-unlinked")
+@attack(
+    KIND, ROOTED, "the first version is missing", by=BY, finding=8, stopped_by="root-missing root-unlinked"
+)
 def first_version_missing(desk: Desk) -> None:
     (desk.kept["folder"] / "1.root.json").unlink()
 
 
-@attack(KIND, ROOTED, "a version is skipped", by="colluders", finding=8, stopped_by="root-unlinked root-missing root-malformed")
+@attack(
+    KIND,
+    ROOTED,
+    "a version is skipped",
+    by="colluders",
+    finding=8,
+    stopped_by="root-unlinked root-missing root-malformed",
+)
 def version_skipped(desk: Desk) -> None:
     root = _next(desk, version=9)
     _signed(desk, root, desk.kept["people"], 9)
 
 
-@attack(KIND, ROOTED, "a version names another one before it", by="colluders", finding=8, stopped_by="root-unlinked")
+@attack(
+    KIND,
+    ROOTED,
+    "a version names another one before it",
+    by="colluders",
+    finding=8,
+    stopped_by="root-unlinked",
+)
 def other_version_before(desk: Desk) -> None:
     _signed(desk, _next(desk, previous_sha256="ab" * 32), desk.kept["people"], 4)
 
 
-@attack(KIND, ROOTED, "the root of another group stands behind the first version", by="colluders", finding=8, stopped_by="root-unlinked")
+@attack(
+    KIND,
+    ROOTED,
+    "the root of another group stands behind the first version",
+    by="colluders",
+    finding=8,
+    stopped_by="root-unlinked",
+)
 def other_root_id(desk: Desk) -> None:
     _signed(desk, _next(desk, root_id="ab" * 16), desk.kept["people"], 4)
 
@@ -232,15 +325,29 @@ def root_ended(desk: Desk) -> None:
 @attack(KIND, ROOTED, "the root is of next year", by=BY, finding=8, stopped_by="clock-behind")
 def root_of_the_future(desk: Desk) -> None:
     at = now()
-    _signed(desk, _next(desk, issued_at=at + timedelta(days=300), expires_at=at + timedelta(days=400)), desk.kept["people"], 4)
+    _signed(
+        desk,
+        _next(desk, issued_at=at + timedelta(days=300), expires_at=at + timedelta(days=400)),
+        desk.kept["people"],
+        4,
+    )
 
 
-@attack(KIND, ROOTED, "the root names another status list than the certificate", by="colluders", finding=3, stopped_by="status-other-list")
+@attack(
+    KIND,
+    ROOTED,
+    "the root names another status list than the certificate",
+    by="colluders",
+    finding=3,
+    stopped_by="status-other-list",
+)
 def root_names_another_list(desk: Desk) -> None:
     _signed(desk, _next(desk, status_list_id="ab" * 16), desk.kept["people"], 4)
 
 
-@attack(KIND, ROOTED, "the root's file is gone, and folders of keys are trusted instead", by="tuner", finding=8)
+@attack(
+    KIND, ROOTED, "the root's file is gone, and folders of keys are trusted instead", by="tuner", finding=8
+)
 def root_gone(desk: Desk) -> None:
     folder: Path = desk.kept["folder"]
     (folder / "root.json").unlink()

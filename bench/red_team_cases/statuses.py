@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-
 from typing import Any
 
 from recert.certification import Presented
@@ -20,7 +19,9 @@ KIND, BY = "status", "status server"
 
 
 def _entry(desk: Desk, serial: str = "", status: Any = "revoked") -> StatusEntry:
-    return StatusEntry(serial=serial or desk.certificate.serial, status=status, reason="found harmful", since=now())
+    return StatusEntry(
+        serial=serial or desk.certificate.serial, status=status, reason="found harmful", since=now()
+    )
 
 
 def _revoke_and_show(desk: Desk, version: int = 200) -> bytes:
@@ -33,12 +34,26 @@ def _revoke_and_show(desk: Desk, version: int = 200) -> bytes:
     return before
 
 
-@attack(KIND, HOLDS, "the list from before the revocation is put back", by=BY, finding=3, stopped_by="status-rollback")
+@attack(
+    KIND,
+    HOLDS,
+    "the list from before the revocation is put back",
+    by=BY,
+    finding=3,
+    stopped_by="status-rollback",
+)
 def rollback_after_a_no(desk: Desk) -> None:
     desk.put_list(_revoke_and_show(desk))
 
 
-@attack(KIND, HOLDS, "the list from before is put back after a yes", by=BY, finding=3, stopped_by="status-rollback")
+@attack(
+    KIND,
+    HOLDS,
+    "the list from before is put back after a yes",
+    by=BY,
+    finding=3,
+    stopped_by="status-rollback",
+)
 def rollback_after_a_yes(desk: Desk) -> None:
     before = desk.status
     desk.issue_list(version=150)
@@ -46,7 +61,14 @@ def rollback_after_a_yes(desk: Desk) -> None:
     desk.put_list(before)
 
 
-@attack(KIND, HOLDS, "the list from before the suspension is put back", by=BY, finding=3, stopped_by="status-rollback")
+@attack(
+    KIND,
+    HOLDS,
+    "the list from before the suspension is put back",
+    by=BY,
+    finding=3,
+    stopped_by="status-rollback",
+)
 def rollback_of_a_suspension(desk: Desk) -> None:
     before = desk.status
     desk.issue_list(version=101, entries=(_entry(desk, status="suspended"),))
@@ -54,19 +76,40 @@ def rollback_of_a_suspension(desk: Desk) -> None:
     desk.put_list(before)
 
 
-@attack(KIND, HOLDS, "another list of the same version names nobody", by=BY, finding=3, stopped_by="status-equivocation")
+@attack(
+    KIND,
+    HOLDS,
+    "another list of the same version names nobody",
+    by=BY,
+    finding=3,
+    stopped_by="status-equivocation",
+)
 def equivocation(desk: Desk) -> None:
     _revoke_and_show(desk)
     desk.issue_list(version=200, issued_at=now() - timedelta(minutes=1))
 
 
-@attack(KIND, HOLDS, "the version leaps by a million, so that no later list counts", by=BY, finding=3, stopped_by="status-fast-forward")
+@attack(
+    KIND,
+    HOLDS,
+    "the version leaps by a million, so that no later list counts",
+    by=BY,
+    finding=3,
+    stopped_by="status-fast-forward",
+)
 def fast_forward(desk: Desk) -> None:
     assert desk.read().yes
     desk.issue_list(version=1_000_000)
 
 
-@attack(KIND, HOLDS, "another list of the same status key is shown", by=BY, finding=3, stopped_by="status-other-list")
+@attack(
+    KIND,
+    HOLDS,
+    "another list of the same status key is shown",
+    by=BY,
+    finding=3,
+    stopped_by="status-other-list",
+)
 def other_list(desk: Desk) -> None:
     _revoke_and_show(desk)
     desk.issue_list(version=300, list_id="ab" * 16)
@@ -131,19 +174,44 @@ def _payload(name: str, says: str, change: Callable[[bytes], bytes], codes: str 
 
 
 _payload("entries named twice", "a second `entries` hides the first", lambda p: p[:-1] + b',"entries":[]}')
-_payload("entries by another name", "`entries` is called otherwise", lambda p: p.replace(b'"entries"', b'"entrees"'))
-_payload("entries without a serial", "an entry names no serial", lambda p: p.replace(b'"serial"', b'"seriaI"'))
-_payload("a status that is none", "an entry says neither revoked nor suspended", lambda p: p.replace(b'"revoked"', b'"lifted"'))
+_payload(
+    "entries by another name",
+    "`entries` is called otherwise",
+    lambda p: p.replace(b'"entries"', b'"entrees"'),
+)
+_payload(
+    "entries without a serial", "an entry names no serial", lambda p: p.replace(b'"serial"', b'"seriaI"')
+)
+_payload(
+    "a status that is none",
+    "an entry says neither revoked nor suspended",
+    lambda p: p.replace(b'"revoked"', b'"lifted"'),
+)
 _payload("blanks in the payload", "the payload is not canonical", lambda p: p.replace(b":", b": "))
 _payload("version of zero", "the version is zero", lambda p: p.replace(b'"version":300', b'"version":0'))
-_payload("version as text", "the version is a text", lambda p: p.replace(b'"version":300', b'"version":"300"'))
-_payload("version of a float", "the version is a float", lambda p: p.replace(b'"version":300', b'"version":300.0'))
-_payload("version of forty digits", "the version has forty digits", lambda p: p.replace(b'"version":300', b'"version":' + b"9" * 40))
+_payload(
+    "version as text", "the version is a text", lambda p: p.replace(b'"version":300', b'"version":"300"')
+)
+_payload(
+    "version of a float", "the version is a float", lambda p: p.replace(b'"version":300', b'"version":300.0')
+)
+_payload(
+    "version of forty digits",
+    "the version has forty digits",
+    lambda p: p.replace(b'"version":300', b'"version":' + b"9" * 40),
+)
 _payload("payload of nothing", "the payload is empty", lambda p: b"")
 _payload("payload of null", "the payload is null", lambda p: b"null")
 
 
-@attack(KIND, HOLDS, "an entry is taken out of the list, and the signature stays", by=BY, finding=3, stopped_by="status-untrusted")
+@attack(
+    KIND,
+    HOLDS,
+    "an entry is taken out of the list, and the signature stays",
+    by=BY,
+    finding=3,
+    stopped_by="status-untrusted",
+)
 def entry_taken_out(desk: Desk) -> None:
     desk.issue_list(version=300, entries=(_entry(desk),))
     assert desk.status is not None
@@ -152,7 +220,14 @@ def entry_taken_out(desk: Desk) -> None:
     desk.put_list(Envelope(opened.payload_type, said.to_json(), opened.signatures).to_json())
 
 
-@attack(KIND, HOLDS, "the certificate's own envelope goes as the status list", by=BY, finding=3, stopped_by="status-malformed")
+@attack(
+    KIND,
+    HOLDS,
+    "the certificate's own envelope goes as the status list",
+    by=BY,
+    finding=3,
+    stopped_by="status-malformed",
+)
 def certificate_as_list(desk: Desk) -> None:
     desk.put_list(desk.envelope)
 
@@ -164,7 +239,14 @@ def list_of_another_type(desk: Desk) -> None:
     desk.put_list(sign("application/vnd.recert.refusal+json", payload, [desk.keys["status"]]).to_json())
 
 
-@attack(KIND, HOLDS, "a serial of the lineage is revoked, and the renewal lives on", by="colluders", finding=3, stopped_by="revoked")
+@attack(
+    KIND,
+    HOLDS,
+    "a serial of the lineage is revoked, and the renewal lives on",
+    by="colluders",
+    finding=3,
+    stopped_by="revoked",
+)
 def revoked_ancestor(desk: Desk) -> None:
     old = desk.certificate.serial
     desk.forge(serial="cd" * 16, lineage=(old,), supersedes=old)
@@ -177,6 +259,7 @@ def both_entries(desk: Desk) -> None:
 
 
 # -- a server that serves
+
 
 def _serve(desk: Desk) -> None:
     desk.bring()
@@ -206,14 +289,23 @@ def revoked_while_served(desk: Desk) -> None:
     _revoked_while_serving(desk)
 
 
-@attack(KIND, SERVED, "the list from before comes back while it is served", by=BY, finding=3, stopped_by="status-rollback")
+@attack(
+    KIND,
+    SERVED,
+    "the list from before comes back while it is served",
+    by=BY,
+    finding=3,
+    stopped_by="status-rollback",
+)
 def rollback_while_served(desk: Desk) -> None:
     before = desk.status
     _revoked_while_serving(desk)
     desk.put_list(before)
 
 
-@attack(KIND, SERVED, "another list comes while it is served", by=BY, finding=3, stopped_by="status-other-list")
+@attack(
+    KIND, SERVED, "another list comes while it is served", by=BY, finding=3, stopped_by="status-other-list"
+)
 def other_list_while_served(desk: Desk) -> None:
     _revoked_while_serving(desk)
     desk.issue_list(version=300, list_id="ab" * 16)
@@ -225,7 +317,9 @@ def no_list_while_served(desk: Desk) -> None:
     desk.put_list(None)
 
 
-@attack(KIND, SERVED, "the certificate of other files comes while these are served", by="colluders", finding=4)
+@attack(
+    KIND, SERVED, "the certificate of other files comes while these are served", by="colluders", finding=4
+)
 def other_certificate_while_served(desk: Desk) -> None:
     said = desk.certificate
     files = (said.tuned.files[0].model_copy(update={"sha256": "ab" * 32}), *said.tuned.files[1:])
@@ -233,6 +327,7 @@ def other_certificate_while_served(desk: Desk) -> None:
 
 
 # -- after a restart
+
 
 def _remember(desk: Desk) -> None:
     desk.memory = MemoryFile(desk.folder / "memory.json")
@@ -246,7 +341,14 @@ def _restart(desk: Desk) -> None:
     desk.memory = MemoryFile(desk.folder / "memory.json")
 
 
-@attack(KIND, RESTARTED, "the list from before is put back, and the server is started again", by=BY, finding=3, stopped_by="status-rollback")
+@attack(
+    KIND,
+    RESTARTED,
+    "the list from before is put back, and the server is started again",
+    by=BY,
+    finding=3,
+    stopped_by="status-rollback",
+)
 def rollback_after_a_restart(desk: Desk) -> None:
     desk.put_list(_revoke_and_show(desk))
     _restart(desk)
@@ -281,6 +383,7 @@ def clock_set_back(desk: Desk) -> None:
 
 # -- by the commands of whoever issues the list
 
+
 def _begin_list(desk: Desk) -> None:
     """Go on from the list that the certificate names, by the issuer's own command, and verify with a memory."""
     desk.bring()
@@ -309,7 +412,8 @@ ISSUED_LIST = Way("it holds by a list that its issuer issues anew", _begin_list,
 
 def _revoke(desk: Desk, serial: str) -> Answer:
     """Revoke; where the command says it could not, its issuer knows, and nothing was undone."""
-    return desk.run("revoke", serial, *"--reason harm --status status.json --key keys/status.pem --trust keys".split())
+    given = ("--reason", "harm", "--status", "status.json", "--key", "keys/status.pem", "--trust", "keys")
+    return desk.run("revoke", serial, *given)
 
 
 @attack(KIND, ISSUED_LIST, "revoked by its serial", by=BY, finding=3, stopped_by="revoked")
@@ -317,7 +421,13 @@ def revoked_by_the_command(desk: Desk) -> None:
     assert _revoke(desk, desk.certificate.serial).yes
 
 
-@attack(KIND, ISSUED_LIST, "the old list is put in place, and the routine signs it again until it outgrows the revocation", by=BY, finding=3)
+@attack(
+    KIND,
+    ISSUED_LIST,
+    "the old list is put in place, and the routine signs it again until it outgrows the revocation",
+    by=BY,
+    finding=3,
+)
 def old_list_signed_again(desk: Desk) -> Answer:
     return _old_list_signed_again(desk)
 
@@ -388,15 +498,15 @@ for _name, _change in (
     ("of nothing", lambda s: ""),
     ("as a file's name that is not there", lambda s: f"{s}.json"),
 ):
-
     _serial(_name, _change)
 
 
-@attack(KIND, ISSUED_LIST, "control characters of a serial reach the terminal of who revokes", by=BY, finding=11)
+@attack(
+    KIND, ISSUED_LIST, "control characters of a serial reach the terminal of who revokes", by=BY, finding=11
+)
 def control_characters_reach_the_terminal(desk: Desk) -> Answer:
     answer = _revoke(desk, f"{desk.certificate.serial}\x1b[2K\x1b[1A\x07")
     said = answer.words + answer.defect
-    return Answer(yes="\x1b" in said or "\x07" in said or (answer.yes and _verify_list(desk).yes), code="could-not")
-
-
-
+    return Answer(
+        yes="\x1b" in said or "\x07" in said or (answer.yes and _verify_list(desk).yes), code="could-not"
+    )

@@ -76,9 +76,11 @@ def why_not_from_evidence(
         suites: prompts by name, beside those that come with Recert and those in the folder.
     """
     try:
-        report = EvalReport.from_json(read_bytes(folder / REPORT_FILE, "evaluation report"))
+        report = _report(folder)
     except RecertError as exc:
         return (f"{CODE}: {exc.message}",)
+    if report is None:
+        return (f"{CODE}: the evaluation's report is not with its outcomes, in {folder}",)
     named = {note.name: note.sha256 for note in certificate.suites or ()}
     found = find_suites(folder, named | report.suites, suites or {})
     path = folder / OUTCOMES_FILE
@@ -140,3 +142,8 @@ def _of_report(certificate: Certificate, report: EvalReport) -> tuple[str, ...]:
     }
     other = [name for name, value in said.items() if getattr(certificate, name) != value]
     return tuple(f"{CODE}: {name} is not what the evaluation's report says" for name in other)
+
+
+def _report(folder: Path) -> EvalReport | None:
+    path = folder / REPORT_FILE
+    return EvalReport.from_json(read_bytes(path, "evaluation report")) if path.exists() else None
