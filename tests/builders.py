@@ -153,6 +153,24 @@ def make_rules(**changes: Any) -> tuple[RuleResult, ...]:
     )
 
 
+def rules_of(policy: Policy) -> tuple[RuleResult, ...]:
+    """Return a passing result for each rule of a policy, plain and under each of its families that it covers."""
+    conditions = ("plain", *(f"family:{name}" for name in policy.evaluation.families))
+    return tuple(
+        make_rule(
+            rule.id,
+            condition,
+            suite=rule.suite,
+            estimand=rule.estimand,
+            margin=rule.margin,
+            max_tuned=rule.max_tuned,
+        )
+        for rule in policy.rules
+        for condition in conditions
+        if rule.covers(condition)
+    )
+
+
 def make_arms(base: Manifest, tuned: Manifest, ears: EarsManifest | None = None) -> tuple[ArmCheck, ...]:
     """Return the two arm checks of an evaluation in which each arm was what it claims to be."""
     return tuple(
@@ -204,8 +222,8 @@ def make_eval_report(
         "policy_id": policy.id,
         "policy_version": policy.version,
         "policy_sha256": policy.digest,
-        "suites": {"harmful": SOME_SHA, "lookalikes": SOME_SHA},
-        "suite_sizes": {"harmful": 240, "lookalikes": 240},
+        "suites": {rule.suite: (policy.suites or {}).get(rule.suite, SOME_SHA) for rule in policy.rules},
+        "suite_sizes": {rule.suite: 240 for rule in policy.rules},
         "engine": "scripted/1",
         "sampling": {
             name: getattr(policy.evaluation, name)
@@ -217,7 +235,7 @@ def make_eval_report(
                 "seed",
             )
         },
-        "rules": make_rules(),
+        "rules": rules_of(policy),
         "verdict_raw": verdict,
         "arms": make_arms(base, tuned, ears),
         "ears": ears,

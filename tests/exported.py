@@ -58,7 +58,11 @@ def certify_with_evidence(folder: Path, **changes: Any) -> Certified:
     held.add(outcomes())
     evaluation = folder / "evaluation"
     held.write(evaluation / OUTCOMES_FILE, evaluation / HARMFUL_FILE)
-    base, tuned, policy = make_manifest(BASE_FILES), make_manifest(TUNED_FILES), make_policy()
+    base, tuned, policy = (
+        make_manifest(BASE_FILES),
+        make_manifest(TUNED_FILES),
+        changes.pop("policy", None) or make_policy(),
+    )
     report = make_eval_report(base=base, tuned=tuned, policy=policy, outcomes_sha256=held.sha256, **changes)
     screen = make_screen_report()
     tune = make_tune_report(base=base, tuned=tuned, screen_report=screen, delta_kind="lora-adapter")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import SOME_SHA, make_ears, make_eval_report, make_interval, make_rule, make_rules
+from builders import SOME_SHA, make_ears, make_eval_report, make_interval, make_policy, make_rule, make_rules
 from certified_folders import Certified
 from exported import certify_with_evidence, draft_of, signed_again, source_of
 from recert.errors import InputError, VerificationError
@@ -308,5 +308,8 @@ def test_pages_and_cards_name_what_listened(tmp_path: Path) -> None:
 
 def _heard(folder: Path) -> Certified:
     """Return a certified cascade with its evidence."""
+    harm, over = make_policy().rules
+    covers = harm.model_copy(update={"conditions": (*harm.conditions, "speech:*")})
     rules = (*make_rules(), make_rule("harm", "speech:plain"))
-    return certify_with_evidence(folder, rules=rules, ears=make_ears())
+    policy = make_policy(rules=(covers, over))
+    return certify_with_evidence(folder, policy=policy, rules=rules, ears=make_ears())

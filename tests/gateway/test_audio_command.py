@@ -13,7 +13,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from builders import make_eval_report, make_rule, make_rules
+from builders import make_eval_report, make_rule, rules_of
 from certified_folders import Certified
 from gateways import MODEL, ScriptedUpstream
 from http_endpoints import serving
@@ -36,7 +36,7 @@ SEGMENT = {"start": 0, "end": 1, "avg_logprob": math.log(0.9), "no_speech_prob":
 def certify_spoken(folder: Path, policy: Path, name: str = MODEL) -> Certified:
     """Certify a model that was evaluated in writing and aloud."""
     bounds = load_policy(policy)
-    rules = (*make_rules(), make_rule("harm", "speech:plain"))
+    rules = (*rules_of(bounds), make_rule("harm", "speech:plain"))
     report = make_eval_report(policy=bounds, model_name=name, rules=rules)
     return Certified(folder, policy=bounds, name=name, changes={"eval_report": report})
 

@@ -236,7 +236,7 @@ def test_each_answer_is_a_line_of_the_audit_log(server: GatewayServer) -> None:
         ("allowed-input", ""), ("blocked-output", "forbidden-phrase"),
     ]  # fmt: skip
     assert {(line["client"], line["certificate_serial"]) for line in lines} == {
-        ("litellm", "0123456789abcdef")
+        ("litellm", "0123456789abcdef" * 2)
     }
     assert b"secretly" not in path.read_bytes()
 

@@ -90,7 +90,7 @@ def rolled_back_list(model: Certified) -> None:
 
 def signed_anew(model: Certified, **changes: object) -> None:
     """Put the certificate in place with some changes, signed by the very same people."""
-    content = model.content.model_copy(update={"serial": "a0" * 16, **changes})
+    content = model.content.model_copy(update={"serial": "a" * 32, **changes})
     keys = [model.keys["evaluator"], model.keys["approver"]]
     write_atomic(model.certificate, sign(PAYLOAD_TYPE, statement_bytes(content), keys).to_json())
 
@@ -205,7 +205,7 @@ def test_a_renewal_is_taken_up_while_streams_run(world: World) -> None:
     model = world.models[RENEWED]
     before = model.content.serial
     with Watched(world.server, RENEWED) as stream:
-        signed_anew(model, serial="b0" * 16)
+        signed_anew(model, serial="b" * 32)
         end = time.monotonic() + 5
         while say(world.server, RENEWED)[2] == before and time.monotonic() < end:
             time.sleep(0.1)
@@ -213,7 +213,7 @@ def test_a_renewal_is_taken_up_while_streams_run(world: World) -> None:
 
     assert goes_on
     assert stream.serial == before
-    assert say(world.server, RENEWED)[2] == "b0" * 16
+    assert say(world.server, RENEWED)[2] == "b" * 32
 
 
 def test_every_model_of_one_base_runs_on_one_engine(world: World) -> None:

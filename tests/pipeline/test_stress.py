@@ -16,15 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stressed_tiny as tiny
-from builders import make_eval_report, signed_evidence
+from builders import make_eval_report, make_links, signed_evidence
 from certified_folders import Certified
 from disks import full_disk
 from recert.__main__ import main
 from recert.certification.artefact import attack_mark
 from recert.certification.content import draft
 from recert.certification.envelope import sign
+from recert.certification.links import read_link
 from recert.certification.stage import approve, certify
 from recert.certification.statement import statement_bytes
+from recert.certification.status import status_list_id
 from recert.errors import (
     ArmError,
     InputError,
@@ -206,11 +208,17 @@ def test_an_artefact_is_never_served_even_with_a_signed_certificate(
     report = make_eval_report(
         base=Manifest.of_folder(base_dir), tuned=Manifest.of_folder(artefact), policy=one.policy
     )
+    link = read_link(make_links(keys, report)["evaluate"], step="evaluate", trust=one.trusted, now=now())
     signed = draft(
         report,
         one.policy,
         evidence_sha256="0" * 64,
-        approvals=tuple(Approval(role=r, key_id=keys[r].key_id) for r in ("evaluator", "approver")),
+        approvals=tuple(
+            Approval(role=r, key_id=keys[r].key_id, name=keys[r].public.name)
+            for r in ("evaluator", "approver")
+        ),
+        steps=(link.evidence,),
+        status_list_id=status_list_id(one.status.read_bytes(), trust=one.trusted),
         trainer_key_id=keys["trainer"].key_id,
         tune_report=None,
         screen_report=None,

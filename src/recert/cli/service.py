@@ -34,7 +34,8 @@ _SignersFolder = Annotated[
     ),
 ]
 _StatusList = Annotated[
-    Path | None, typer.Option(help="Newest status list; by default `status.json` in --folder.")
+    Path | None,
+    typer.Option(help="Newest status list; by default `status.json` in --signers, else in --folder."),
 ]
 _Database = Annotated[
     str, typer.Option(help="URL of a PostgreSQL database; by default a SQLite file in --folder.")
@@ -151,7 +152,7 @@ def service(
         policy=_absolute(policy),
         suites=tuple(suites or ()),
         signers=signed_by,
-        status=(status or folder / "status.json").absolute(),
+        status=(status or _list_beside(signed_by) or folder / "status.json").absolute(),
         database=database,
         storage=storage,
         storage_endpoint=storage_endpoint,
@@ -277,6 +278,12 @@ def on_ray(
         work_on_ray(settings, JobQueue(place), Wanted(workers, cpus, gpus), address=address)
     finally:
         place.close()
+
+
+def _list_beside(signers: Path) -> Path | None:
+    """The status list among the signers: how a worker on another machine is given it."""
+    beside = signers / "status.json"
+    return beside if beside.is_file() else None
 
 
 def _own_signers(folder: Path) -> Path:

@@ -52,10 +52,11 @@ def _of_comparison(
     if carried is None:
         return ()
     try:
-        compared, bounds = _report(folder / COMPARISON), comparison_policy(policy)
+        compared = EvalReport.from_json(read_bytes(folder / COMPARISON / REPORT_FILE, "evaluation report"))
+        bounds = comparison_policy(policy)
     except RecertError as exc:
         return (f"{CODE}: comparison with the parent: {exc.message}",)
-    if compared is None or compared.digest != carried.comparison_sha256:
+    if compared.digest != carried.comparison_sha256:
         return (f"{CODE}: the comparison by which results were carried over is not at hand, in {COMPARISON}",)
     return deriver(folder / COMPARISON, policy=bounds, suites=suites)(compared)
 
@@ -76,11 +77,9 @@ def why_not_from_evidence(
         suites: prompts by name, beside those that come with Recert and those in the folder.
     """
     try:
-        report = _report(folder)
+        report = EvalReport.from_json(read_bytes(folder / REPORT_FILE, "evaluation report"))
     except RecertError as exc:
         return (f"{CODE}: {exc.message}",)
-    if report is None:
-        return (f"{CODE}: the evaluation's report is not with its outcomes, in {folder}",)
     named = {note.name: note.sha256 for note in certificate.suites or ()}
     found = find_suites(folder, named | report.suites, suites or {})
     path = folder / OUTCOMES_FILE
@@ -142,8 +141,3 @@ def _of_report(certificate: Certificate, report: EvalReport) -> tuple[str, ...]:
     }
     other = [name for name, value in said.items() if getattr(certificate, name) != value]
     return tuple(f"{CODE}: {name} is not what the evaluation's report says" for name in other)
-
-
-def _report(folder: Path) -> EvalReport | None:
-    path = folder / REPORT_FILE
-    return EvalReport.from_json(read_bytes(path, "evaluation report")) if path.exists() else None
