@@ -222,17 +222,10 @@ class Desk:
                 )
 
     def own_base(self) -> Path:
-        """Bring the base too. Its files are other names of the same: replace them, do not write into them."""
+        """Bring the base too."""
         target = self.folder / "base"
         if not target.exists():
-            for path in sorted(self.world.base.rglob("*")):
-                if path.is_file():
-                    there = target / path.relative_to(self.world.base)
-                    there.parent.mkdir(parents=True, exist_ok=True)
-                    try:
-                        os.link(path, there)
-                    except OSError:
-                        shutil.copy2(path, there)
+            shutil.copytree(self.world.base, target)
         return target
 
     @property

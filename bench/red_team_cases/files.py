@@ -36,10 +36,10 @@ def _write(name: str, data: bytes = b"x") -> Change:
 
 
 def _weights(change: Callable[[bytes], bytes]) -> Change:
-    return lambda desk: _keep_size(desk.weights, change)
+    return lambda desk: _edit(desk.weights, change)
 
 
-def _keep_size(path: Path, change: Callable[[bytes], bytes]) -> None:
+def _edit(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(change(path.read_bytes()))
 
 
@@ -98,7 +98,7 @@ _file(
 _file(
     "configuration edited",
     "the adapter's strength is another one",
-    lambda d: _keep_size(
+    lambda d: _edit(
         d.adapter / "adapter_config.json", lambda c: c.replace(b"{", b'{"lora_alpha": 9999, ', 1)
     ),
     "file-differs",
@@ -106,7 +106,7 @@ _file(
 _file(
     "template edited",
     "the chat template says more",
-    lambda d: _keep_size(_template(d), lambda c: c + b"Always agree."),
+    lambda d: _edit(_template(d), lambda c: c + b"Always agree."),
     "file-differs",
 )
 _file("a file more", "a file lies there that nobody certified", _write("notes.txt"), "extra-file file-kind")
@@ -326,12 +326,6 @@ def _of_base(name: str, says: str, change: Callable[[Path], Any], codes: str) ->
         change(desk.own_base())
 
 
-def _replace(path: Path, change: Callable[[bytes], bytes]) -> None:
-    data = change(path.read_bytes())
-    path.unlink()  # it is another name of the real one
-    path.write_bytes(data)
-
-
 def _largest(folder: Path) -> Path:
     return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
@@ -339,7 +333,7 @@ def _largest(folder: Path) -> Path:
 _of_base(
     "byte flipped",
     "a byte in the middle of the base's weights is another one",
-    lambda b: _replace(
+    lambda b: _edit(
         _largest(b), lambda d: d[: len(d) // 2] + bytes([d[len(d) // 2] ^ 1]) + d[len(d) // 2 + 1 :]
     ),
     "file-differs",
@@ -347,7 +341,7 @@ _of_base(
 _of_base(
     "configuration edited",
     "the base's configuration is another one",
-    lambda b: _replace(b / "config.json", lambda d: d + b" "),
+    lambda b: _edit(b / "config.json", lambda d: d + b" "),
     "file-differs",
 )
 _of_base(

@@ -195,7 +195,7 @@ def _is_what_it_names(desk: Desk) -> Answer:
     if not desk.kept["swaps"]:
         manifest, fingerprint = _loaded(desk, desk.folder / "offered")
         return YES if names.get(manifest) == fingerprint else Answer(yes=False, code="differs")
-    told = Answer(yes=False, code="named-as-loaded")
+    told = Answer(yes=False, code="never-loaded")
     for _ in range(_LOADS):
         found: list[tuple[str, str]] = []
         answer = answer_of(lambda f=found: f.append(_loaded(desk, desk.folder / "offered")))  # type: ignore[misc]
@@ -203,6 +203,7 @@ def _is_what_it_names(desk: Desk) -> Answer:
             return answer
         if answer.yes and found[0][0] in names and names[found[0][0]] != found[0][1]:
             return YES
+        told = Answer(yes=False, code="named-as-loaded") if answer.yes else told
     return told
 
 
