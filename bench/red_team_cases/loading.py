@@ -53,11 +53,7 @@ def _evaluate(desk: Desk, model: str) -> EvalReport:
     os.environ.update(desk.surroundings)
     try:
         base, tuned = desk.world.arms(desk.base, desk.folder / model / "tune" / "adapter")
-        suites = {name: embedded_suite(name) for name in ("harmful", "lookalikes")}
-        if not desk.world.weights:
-            from evaluated import suite  # the made-up models know their own prompts only
-
-            suites = {name: suite(name, harmful=name == "harmful") for name in suites}
+        suites = desk.world.suites or {name: embedded_suite(name) for name in ("harmful", "lookalikes")}
         desk.kept["replies"].parent.mkdir(exist_ok=True)
         with GenerationCache(desk.kept["replies"]) as cache:
             return evaluate(

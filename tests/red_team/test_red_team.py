@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluated import suite
 from red_team_world import make_red_team_world, scripted_arms
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
@@ -27,7 +28,9 @@ EACH = 20
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A small world in the demo's layout, with a tune that passed and one that did not."""
-    return open_world(make_red_team_world(tmp_path_factory.mktemp("demo")), arms=scripted_arms)
+    suites = {name: suite(name, harmful=name == "harmful") for name in ("harmful", "lookalikes")}
+    folder = make_red_team_world(tmp_path_factory.mktemp("demo"))
+    return open_world(folder, arms=scripted_arms, suites=suites)
 
 
 def _of(kinds: Sequence[str], *, each: int = 1) -> list[Attack]:
