@@ -7,8 +7,8 @@ JAVASCRIPT := build/javascript
 DEMO_DIR ?= build/demo
 WORKERS ?= 2
 SETTING ?= small
-# judge_error.py measures a judge of yours on a file of yours, so it is not run with the others
-BENCHES = $(filter-out bench/judge_error.py,$(sort $(wildcard bench/*.py)))
+# judge_error.py measures a judge of yours on a file of yours, and red_team.py needs a demo: they are not run with the others
+BENCHES = $(filter-out bench/judge_error.py bench/red_team.py,$(sort $(wildcard bench/*.py)))
 EVALUATION_BENCHES = decisions.py decoding.py "decoding.py --embedded" report_scale.py "second_tune.py --embedded" \
 	"evaluation_peers.py --embedded" "time_to_verdict.py --demo $(DEMO_DIR)"
 CLAIMS = build/bench-evaluation
@@ -19,7 +19,7 @@ export PYTHONUNBUFFERED = 1
 .DEFAULT_GOAL := help
 .PHONY: help install javascript demo test check docs docs-check screenshots assets assets-report bench bench-evaluation \
 	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo audio-lm-demo service-demo bench-triggers \
-	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks fuzz clean
+	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks red-team fuzz clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -124,6 +124,10 @@ bench-gateway-load: $(INSTALLED)  ## Put 1,000 streams, faults and slow clients 
 
 bench-gateway-audio: $(INSTALLED)  ## Measure what a spoken request costs beside a written one, and what is heard
 	$(BIN)/python bench/gateway_audio.py
+
+red-team: $(INSTALLED)  ## Attack a finished demo in every known way: no wrong yes; DEMO_DIR=... for another than build/demo
+	@test -f $(DEMO_DIR)/sql/certificate.json || { echo "there is no finished demo in $(DEMO_DIR): run \`make demo\` first"; exit 2; }
+	$(BIN)/python bench/red_team.py --demo $(DEMO_DIR) --workers $(WORKERS)
 
 fuzz: $(INSTALLED)  ## Try a million cases on readers and filters; what is found is kept as a test
 	$(BIN)/python bench/fuzzing.py --workers $(WORKERS)

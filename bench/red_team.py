@@ -161,26 +161,68 @@ def tell(
         if result.wrong or result.defects:
             facts["found"] = (result.wrong + result.defects)[:5]
         claim(
-            f"wrong yes: {one.id}", len(result.wrong) + len(result.defects), 0, least=False, n=result.n,
-            versions=versions, **facts,
-        )  # fmt: skip
+            f"wrong yes: {one.id}",
+            len(result.wrong) + len(result.defects),
+            0,
+            least=False,
+            n=result.n,
+            versions=versions,
+            **facts,
+        )
     asked = sum(result.n for result in results.values())
     done = [one for one in attacks if one.id in results and not results[one.id].skipped]
     void = [name for name, control in controls.items() if control.wrong or control.defects]
     off = [one.id for one in done if off_aim(one, results[one.id])]
     lines = [
-        claim("wrong yes", sum(len(r.wrong) for r in results.values()), 0, least=False, n=asked, versions=versions),
-        claim("tracebacks, hangs and errors without a name", sum(len(r.defects) for r in results.values()), 0, least=False, n=asked, versions=versions),
-        claim("set-ups that do not give yes before they are attacked", len(void), 0, least=False, n=len(controls), versions=versions, void=void),
-        claim("attacks that were refused for another reason than they aim at", len(off), 0, least=False, n=len(done), versions=versions, off=off),
-    ]  # fmt: skip
+        claim(
+            "wrong yes",
+            sum(len(r.wrong) for r in results.values()),
+            0,
+            least=False,
+            n=asked,
+            versions=versions,
+        ),
+        claim(
+            "tracebacks, hangs and errors without a name",
+            sum(len(r.defects) for r in results.values()),
+            0,
+            least=False,
+            n=asked,
+            versions=versions,
+        ),
+        claim(
+            "set-ups that do not give yes before they are attacked",
+            len(void),
+            0,
+            least=False,
+            n=len(controls),
+            versions=versions,
+            void=void,
+        ),
+        claim(
+            "attacks that were refused for another reason than they aim at",
+            len(off),
+            0,
+            least=False,
+            n=len(done),
+            versions=versions,
+            off=off,
+        ),
+    ]
     if whole:
         found = {one.finding for one in done} - {None}
         lines += [
             claim("attacks tried", len(done), LEAST_ATTACKS, least=True, n=len(attacks), versions=versions),
-            claim("findings of the issue of which an attack was tried", len(found), 12, least=True, n=12, versions=versions),
+            claim(
+                "findings of the issue of which an attack was tried",
+                len(found),
+                12,
+                least=True,
+                n=12,
+                versions=versions,
+            ),
             claim("seconds", seconds, WITHIN_S, least=False, n=1, versions=versions),
-        ]  # fmt: skip
+        ]
     return any(line["value"] for line in lines[:3])
 
 

@@ -1,8 +1,8 @@
 """
 Attacks on Recert, each a set-up that gives yes, one thing that an attacker does, and the question asked again.
 
-`attacks.py` says what an attack is and runs it, `desks.py` what an attacker works on, `ways.py` what is asked. The other
-modules hold the attacks, a kind each; importing `every_attack` registers all of them.
+`attacks.py` says what an attack is and runs it, `desks.py` what an attacker works on, `ways.py` what is asked. The
+other modules hold the attacks, a kind each; `every_attack` registers all of them.
 """
 
 from __future__ import annotations

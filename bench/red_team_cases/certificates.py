@@ -244,9 +244,12 @@ for _name, _says, _changes in (
     ("an empty list of steps", "there were no steps", {"steps": ()}),
 ):
     _one(
-        _name, _says, lambda c, at, changes=_changes: changes, finding=6,
+        _name,
+        _says,
+        lambda c, at, changes=_changes: changes,
+        finding=6,
         stopped_by="evidence-missing suite-not-pinned not-as-ruled",
-    )  # fmt: skip
+    )
 _one(
     "a suite left out",
     "one of the suites is not named",
@@ -275,7 +278,10 @@ _one(
         "judges": tuple(
             j.model_copy(
                 update={
-                    "true_positives": j.positives, "true_negatives": j.negatives, "sensitivity": 1.0, "specificity": 1.0,
+                    "true_positives": j.positives,
+                    "true_negatives": j.negatives,
+                    "sensitivity": 1.0,
+                    "specificity": 1.0,
                 }
             )
             if j.positives
@@ -284,10 +290,14 @@ _one(
         )
     },
     finding=6,
-)  # fmt: skip
+)
 for _field, _value in (
-    ("temperature", 2.0), ("max_new_tokens", 1), ("utility_max_new_tokens", 1), ("samples_per_prompt", 9), ("seed", 777),
-):  # fmt: skip
+    ("temperature", 2.0),
+    ("max_new_tokens", 1),
+    ("utility_max_new_tokens", 1),
+    ("samples_per_prompt", 9),
+    ("seed", 777),
+):
     _one(
         f"sampling {_field}",
         f"replies were drawn with another {_field} than the policy asks for",
@@ -381,33 +391,137 @@ def step_named_twice(desk: Desk) -> None:
 
 for _name, _says, _change, _codes in (
     ("no approver", "nobody approved", lambda c: {"approvals": c.approvals[:1]}, "missing-role"),
-    ("nobody signs", "nobody is named who signs", lambda c: {"approvals": ()}, "missing-role evidence-missing untrusted-key"),
-    ("roles asked of nobody", "no role is required, and nobody approves", lambda c: {"required_roles": {}, "approvals": c.approvals[:1]}, "missing-role"),
-    ("one approval twice", "one approval counts as two", lambda c: {"approvals": (*c.approvals, c.approvals[-1])}, "same-signer"),
+    (
+        "nobody signs",
+        "nobody is named who signs",
+        lambda c: {"approvals": ()},
+        "missing-role evidence-missing untrusted-key",
+    ),
+    (
+        "roles asked of nobody",
+        "no role is required, and nobody approves",
+        lambda c: {"required_roles": {}, "approvals": c.approvals[:1]},
+        "missing-role",
+    ),
+    (
+        "one approval twice",
+        "one approval counts as two",
+        lambda c: {"approvals": (*c.approvals, c.approvals[-1])},
+        "same-signer",
+    ),
     ("no trainer", "who trained is not said", lambda c: {"trainer_key_id": None}, "missing-role"),
-    ("trainer is the evaluator", "the evaluator trained it", lambda c: {"trainer_key_id": c.approvals[0].key_id}, "same-signer untrusted-key"),
-    ("trainer is the approver", "the approver trained it", lambda c: {"trainer_key_id": c.approvals[1].key_id}, "same-signer untrusted-key"),
-    ("trainer of zeros", "a key that nobody holds trained it", lambda c: {"trainer_key_id": NOTHING}, "untrusted-key"),
-    ("ten years of life", "it holds for ten years", lambda c: {"expires_at": c.not_before + timedelta(days=3650)}, "wrong-policy"),
-    ("an hour more of life", "it holds for an hour longer than its policy allows", lambda c: {"expires_at": c.expires_at + timedelta(hours=1)}, "wrong-policy"),
-    ("ended", "it holds after its end", lambda c: {"not_before": c.not_before - timedelta(days=30), "expires_at": c.not_before - timedelta(days=29)}, "expired"),
-    ("not begun", "it holds before its beginning", lambda c: {"not_before": c.not_before + timedelta(days=2), "expires_at": c.not_before + timedelta(days=3)}, "not-yet-valid"),
-    ("ends before it begins", "it ends before it begins", lambda c: {"expires_at": c.not_before - timedelta(days=1)}, "malformed wrong-policy"),
-    ("binds behaviour", "it is about behaviour, and about no bytes", lambda c: {"binds": "behaviour"}, "binds-behaviour"),
+    (
+        "trainer is the evaluator",
+        "the evaluator trained it",
+        lambda c: {"trainer_key_id": c.approvals[0].key_id},
+        "same-signer untrusted-key",
+    ),
+    (
+        "trainer is the approver",
+        "the approver trained it",
+        lambda c: {"trainer_key_id": c.approvals[1].key_id},
+        "same-signer untrusted-key",
+    ),
+    (
+        "trainer of zeros",
+        "a key that nobody holds trained it",
+        lambda c: {"trainer_key_id": NOTHING},
+        "untrusted-key",
+    ),
+    (
+        "ten years of life",
+        "it holds for ten years",
+        lambda c: {"expires_at": c.not_before + timedelta(days=3650)},
+        "wrong-policy",
+    ),
+    (
+        "an hour more of life",
+        "it holds for an hour longer than its policy allows",
+        lambda c: {"expires_at": c.expires_at + timedelta(hours=1)},
+        "wrong-policy",
+    ),
+    (
+        "ended",
+        "it holds after its end",
+        lambda c: {
+            "not_before": c.not_before - timedelta(days=30),
+            "expires_at": c.not_before - timedelta(days=29),
+        },
+        "expired",
+    ),
+    (
+        "not begun",
+        "it holds before its beginning",
+        lambda c: {
+            "not_before": c.not_before + timedelta(days=2),
+            "expires_at": c.not_before + timedelta(days=3),
+        },
+        "not-yet-valid",
+    ),
+    (
+        "ends before it begins",
+        "it ends before it begins",
+        lambda c: {"expires_at": c.not_before - timedelta(days=1)},
+        "malformed wrong-policy",
+    ),
+    (
+        "binds behaviour",
+        "it is about behaviour, and about no bytes",
+        lambda c: {"binds": "behaviour"},
+        "binds-behaviour",
+    ),
     ("policy of zeros", "it is under another policy", lambda c: {"policy_sha256": NOTHING}, "wrong-policy"),
-    ("policy by another name", "it shows the name of a stricter policy", lambda c: {"policy_id": "recert-strict"}, "wrong-policy"),
-    ("policy of another version", "it shows another version of its policy", lambda c: {"policy_version": "99"}, "wrong-policy"),
+    (
+        "policy by another name",
+        "it shows the name of a stricter policy",
+        lambda c: {"policy_id": "recert-strict"},
+        "wrong-policy",
+    ),
+    (
+        "policy of another version",
+        "it shows another version of its policy",
+        lambda c: {"policy_version": "99"},
+        "wrong-policy",
+    ),
     ("no status list", "no status list can end it", lambda c: {"status_list_id": None}, "status-other-list"),
-    ("another status list", "a list that nobody issues can end it", lambda c: {"status_list_id": "ab" * 16}, "status-other-list"),
-    ("schema of the future", "a verifier reads fields that it does not know", lambda c: {"schema_version": 2}, "malformed"),
-    ("whole weights in name", "an adapter goes as whole weights, so that nobody checks its base", lambda c: {"delta_kind": "merged-weights"}, ""),
-    ("base of a certificate that nobody gave", "it rests on a certified base and leaves out what adds up", lambda c: {"base_certificate": BaseCertificate(serial="ab" * 16, certificate_sha256=NOTHING)}, ""),
-):  # fmt: skip
+    (
+        "another status list",
+        "a list that nobody issues can end it",
+        lambda c: {"status_list_id": "ab" * 16},
+        "status-other-list",
+    ),
+    (
+        "schema of the future",
+        "a verifier reads fields that it does not know",
+        lambda c: {"schema_version": 2},
+        "malformed",
+    ),
+    (
+        "whole weights in name",
+        "an adapter goes as whole weights, so that nobody checks its base",
+        lambda c: {"delta_kind": "merged-weights"},
+        "",
+    ),
+    (
+        "base of a certificate that nobody gave",
+        "it rests on a certified base and leaves out what adds up",
+        lambda c: {"base_certificate": BaseCertificate(serial="ab" * 16, certificate_sha256=NOTHING)},
+        "",
+    ),
+):
     _one(
-        _name, _says, lambda c, at, change=_change: change(c),
-        finding=11 if _name.startswith("base of") else 7 if "weights" in _name else 8 if "trainer" in _name else 2,
+        _name,
+        _says,
+        lambda c, at, change=_change: change(c),
+        finding=11
+        if _name.startswith("base of")
+        else 7
+        if "weights" in _name
+        else 8
+        if "trainer" in _name
+        else 2,
         stopped_by=_codes,
-    )  # fmt: skip
+    )
 
 
 def _excepted(name: str, says: str, owner: Callable[[Desk], str], *, codes: str) -> None:
@@ -452,9 +566,13 @@ _excepted(
 
 
 @attack(
-    KIND, RE_SIGNED, "the poisoned tune's results say pass, and the numbers are left at +1.000", by=BY, finding=1,
+    KIND,
+    RE_SIGNED,
+    "the poisoned tune's results say pass, and the numbers are left at +1.000",
+    by=BY,
+    finding=1,
     stopped_by="not-as-ruled verdict-not-pass evidence-missing",
-)  # fmt: skip
+)
 def poisoned_results_that_say_pass(desk: Desk) -> None:
     desk.bring("poisoned")
     report = desk.report("evaluate", "poisoned")
@@ -463,9 +581,13 @@ def poisoned_results_that_say_pass(desk: Desk) -> None:
 
 
 @attack(
-    KIND, RE_SIGNED, "limitations that the gateway's policy makes are left out", by=BY, finding=2,
+    KIND,
+    RE_SIGNED,
+    "limitations that the gateway's policy makes are left out",
+    by=BY,
+    finding=2,
     stopped_by="wrong-policy",
-)  # fmt: skip
+)
 def limitations_left_out(desk: Desk) -> None:
     gateway = desk.policy.gateway.model_copy(update={"shadow": ("all",)})
     vary(desk, desk.policy.model_copy(update={"gateway": gateway}))
@@ -487,10 +609,22 @@ def _take(desk: Desk, model: str) -> None:
 
 for _name, _says, _change in (
     ("control dropped", "the control without which it fails is not asked for", {"required_controls": ()}),
-    ("verdict behind the control dropped", "what was measured behind the control is not said", {"verdict_safeguarded": None}),
-    ("verdict behind the control failed", "behind its control it failed", {"verdict_safeguarded": Verdict.FAIL}),
-    ("another control", "another control than was measured makes it safe", {"required_controls": ("immutable-suffix",)}),
-):  # fmt: skip
+    (
+        "verdict behind the control dropped",
+        "what was measured behind the control is not said",
+        {"verdict_safeguarded": None},
+    ),
+    (
+        "verdict behind the control failed",
+        "behind its control it failed",
+        {"verdict_safeguarded": Verdict.FAIL},
+    ),
+    (
+        "another control",
+        "another control than was measured makes it safe",
+        {"required_controls": ("immutable-suffix",)},
+    ),
+):
 
     def _act(desk: Desk, change: dict[str, Any] = _change) -> None:
         desk.forge(**change)
@@ -514,9 +648,13 @@ def signed_by_strangers(desk: Desk) -> None:
 
 
 @attack(
-    KIND, RE_SIGNED, "the console says that a certificate holds which `verify` refuses", by=BY, finding=12,
+    KIND,
+    RE_SIGNED,
+    "the console says that a certificate holds which `verify` refuses",
+    by=BY,
+    finding=12,
     stopped_by="as-verify-says",
-)  # fmt: skip
+)
 def console_and_verify_differ(desk: Desk) -> Iterator[Answer]:
     before, policy = desk.envelope, desk.policy
     for one in list(ATTACKS.values()):

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,6 +43,7 @@ from recert.records import (
     Record,
     ScreenReport,
     StatusList,
+    Suite,
     TuneReport,
     now,
 )
@@ -94,6 +95,7 @@ class World:
         policy_name: profile, or file of the policy.
         arms: from the folders of a base and a tune to models that answer; None where none can be loaded here.
         weights: whether these are real ones.
+        suites: prompts that they answer, by name; by default those that come with Recert.
     """
 
     folder: Path
@@ -101,6 +103,7 @@ class World:
     policy_name: str
     arms: Callable[[Path, Path], tuple[Model, Model]] | None = None
     weights: bool = False
+    suites: Mapping[str, Suite] | None = None
 
     @cached_property
     def policy(self) -> Policy:
@@ -222,17 +225,10 @@ class Desk:
                 )
 
     def own_base(self) -> Path:
-        """Bring the base too. Its files are other names of the same: replace them, do not write into them."""
+        """Bring the base too."""
         target = self.folder / "base"
         if not target.exists():
-            for path in sorted(self.world.base.rglob("*")):
-                if path.is_file():
-                    there = target / path.relative_to(self.world.base)
-                    there.parent.mkdir(parents=True, exist_ok=True)
-                    try:
-                        os.link(path, there)
-                    except OSError:
-                        shutil.copy2(path, there)
+            shutil.copytree(self.world.base, target)
         return target
 
     @property

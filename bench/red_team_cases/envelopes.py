@@ -1,4 +1,4 @@
-"""Envelopes and JSON: other types and encodings, keys that are there twice, numbers and texts that parsers disagree on."""
+"""Envelopes and JSON: other types and encodings, keys that are there twice, numbers that parsers disagree on."""
 
 from __future__ import annotations
 
@@ -55,13 +55,19 @@ def _fields(name: str, says: str, change: Callable[[dict[str, Any]], None], code
 
 
 for _type in (
-    "application/json", "application/vnd.in-toto+JSON", "application/vnd.in-toto+json ", "", STATUS_PAYLOAD_TYPE,
-    "application/vnd.in-toto+json\x00", "application/vnd.in-toto%2Bjson",
-):  # fmt: skip
+    "application/json",
+    "application/vnd.in-toto+JSON",
+    "application/vnd.in-toto+json ",
+    "",
+    STATUS_PAYLOAD_TYPE,
+    "application/vnd.in-toto+json\x00",
+    "application/vnd.in-toto%2Bjson",
+):
     _fields(
-        f"payload type {_type!a}", "another payload type stands over the signed payload",
+        f"payload type {_type!a}",
+        "another payload type stands over the signed payload",
         lambda v, kind=_type: v.update(payloadType=kind),
-    )  # fmt: skip
+    )
 _fields("no payload type", "there is no payload type", lambda v: v.pop("payloadType"))
 _fields("no payload", "there is no payload", lambda v: v.pop("payload"))
 _fields("no signatures", "there are no signatures", lambda v: v.pop("signatures"))
@@ -98,6 +104,15 @@ def _encode(change: Callable[[str], str]) -> Callable[[dict[str, Any]], None]:
     return lambda v: v.update(payload=change(v["payload"]))
 
 
+def _spare(text: str) -> str:
+    """Another text for the same bytes, where there is one; else a character less."""
+    if not text.endswith("="):
+        return text[:-1]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    at = len(text.rstrip("=")) - 1
+    return text[:at] + alphabet[alphabet.index(text[at]) + 1] + text[at + 1 :]
+
+
 _fields(
     "base64 for URLs",
     "the payload is in base64 for URLs",
@@ -120,7 +135,7 @@ _fields(
 _fields(
     "base64 of other spare bits",
     "spare bits are set",
-    _encode(lambda t: _spare(t)),
+    _encode(_spare),
     "malformed bad-signature",
 )
 _fields(
@@ -134,15 +149,6 @@ _fields(
     "base64 is of wide letters",
     _encode(lambda t: "".join(chr(ord(c) + 0xFEE0) for c in t)),
 )
-
-
-def _spare(text: str) -> str:
-    """Another text for the same bytes, where there is one; else a character less."""
-    if not text.endswith("="):
-        return text[:-1]
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    at = len(text.rstrip("=")) - 1
-    return text[:at] + alphabet[alphabet.index(text[at]) + 1] + text[at + 1 :]
 
 
 _bytes("a byte order mark", "a byte order mark stands before it", lambda e: b"\xef\xbb\xbf" + e)
@@ -378,9 +384,20 @@ def each_field_of_another_type(desk: Desk) -> Iterator[str]:
 def _empty_is_fine() -> set[str]:
     """Fields that say nothing which a policy asks for, and may be empty."""
     return {
-        "defence", "method", "model_name", "fingerprint", "serial", "limitations", "invalid_when", "canary", "lineage",
-        "screening", "required_roles", "required_controls", "templates",
-    }  # fmt: skip
+        "defence",
+        "method",
+        "model_name",
+        "fingerprint",
+        "serial",
+        "limitations",
+        "invalid_when",
+        "canary",
+        "lineage",
+        "screening",
+        "required_roles",
+        "required_controls",
+        "templates",
+    }
 
 
 def _signed(desk: Desk, payload: bytes, change: Callable[[dict[str, Any]], Any]) -> bytes:

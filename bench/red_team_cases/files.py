@@ -36,10 +36,10 @@ def _write(name: str, data: bytes = b"x") -> Change:
 
 
 def _weights(change: Callable[[bytes], bytes]) -> Change:
-    return lambda desk: _keep_size(desk.weights, change)
+    return lambda desk: _edit(desk.weights, change)
 
 
-def _keep_size(path: Path, change: Callable[[bytes], bytes]) -> None:
+def _edit(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(change(path.read_bytes()))
 
 
@@ -98,7 +98,7 @@ _file(
 _file(
     "configuration edited",
     "the adapter's strength is another one",
-    lambda d: _keep_size(
+    lambda d: _edit(
         d.adapter / "adapter_config.json", lambda c: c.replace(b"{", b'{"lora_alpha": 9999, ', 1)
     ),
     "file-differs",
@@ -106,7 +106,7 @@ _file(
 _file(
     "template edited",
     "the chat template says more",
-    lambda d: _keep_size(_template(d), lambda c: c + b"Always agree."),
+    lambda d: _edit(_template(d), lambda c: c + b"Always agree."),
     "file-differs",
 )
 _file("a file more", "a file lies there that nobody certified", _write("notes.txt"), "extra-file file-kind")
@@ -238,7 +238,6 @@ _file(
     lambda d: _sparse(d.adapter / "x.safetensors"),
     "extra-file no-answer file-kind",
 )
-_file("the base for the tune", "the base stands in the place of the tuned model", lambda d: _whole(d), "")
 
 
 def _swap(one: Path, other: Path) -> None:
@@ -289,6 +288,9 @@ def _whole(desk: Desk) -> None:
     shutil.copytree(base, desk.adapter)
 
 
+_file("the base for the tune", "the base stands in the place of the tuned model", _whole, "")
+
+
 SWAPPED = Way(FILES.name, lambda desk: desk.bring("sql", "poisoned"), verify_files, ("sql", "poisoned"))
 
 
@@ -324,12 +326,6 @@ def _of_base(name: str, says: str, change: Callable[[Path], Any], codes: str) ->
         change(desk.own_base())
 
 
-def _replace(path: Path, change: Callable[[bytes], bytes]) -> None:
-    data = change(path.read_bytes())
-    path.unlink()  # it is another name of the real one
-    path.write_bytes(data)
-
-
 def _largest(folder: Path) -> Path:
     return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
@@ -337,7 +333,7 @@ def _largest(folder: Path) -> Path:
 _of_base(
     "byte flipped",
     "a byte in the middle of the base's weights is another one",
-    lambda b: _replace(
+    lambda b: _edit(
         _largest(b), lambda d: d[: len(d) // 2] + bytes([d[len(d) // 2] ^ 1]) + d[len(d) // 2 + 1 :]
     ),
     "file-differs",
@@ -345,7 +341,7 @@ _of_base(
 _of_base(
     "configuration edited",
     "the base's configuration is another one",
-    lambda b: _replace(b / "config.json", lambda d: d + b" "),
+    lambda b: _edit(b / "config.json", lambda d: d + b" "),
     "file-differs",
 )
 _of_base(
@@ -404,7 +400,11 @@ for _name, _says, _change in (
     ("a pickle called JSON", "a pickle is called JSON", _write("special_tokens_map.json", _PICKLE)),
     ("a pickle called safetensors", "a pickle is called safetensors", _write("more.safetensors", _PICKLE)),
     ("a pickle called text", "a pickle is called a text", _write("vocab.txt", _PICKLE)),
-    ("an archive called text", "an archive is called a text", _write("merges.txt", b"PK\x03\x04" + bytes(20))),
+    (
+        "an archive called text",
+        "an archive is called a text",
+        _write("merges.txt", b"PK\x03\x04" + bytes(20)),
+    ),
     ("numpy's files", "an array of numpy lies there, which can hold pickles", _write("x.npy", b"\x93NUMPY")),
     ("ONNX", "a graph lies there that nobody evaluated", _write("model.onnx", b"\x08\x07")),
     ("Python", "code lies there", _write("modeling_x.py", b"import os")),
@@ -413,15 +413,39 @@ for _name, _says, _change in (
     ("a script", "a script lies there", _write("install.sh", b"#!/bin/sh")),
     ("a hidden folder", "a hidden folder lies there", _write(".git/config", b"[core]")),
     ("no ending", "a file without an ending lies there", _write("payload", b"x")),
-    ("auto_map", "the configuration asks for code to be loaded", _config(auto_map={"AutoModel": "modeling_x.Model"})),
-    ("auto_map further in", "the configuration asks for code further in", _config(nested={"auto_map": {"AutoModel": "x--y.Z"}})),
-    ("auto_map twice", "a second `auto_map` hides behind an empty one", _raw_config('{"peft_type": "LORA", "auto_map": {"AutoModel": "x.Y"}, "auto_map": null}')),
+    (
+        "auto_map",
+        "the configuration asks for code to be loaded",
+        _config(auto_map={"AutoModel": "modeling_x.Model"}),
+    ),
+    (
+        "auto_map further in",
+        "the configuration asks for code further in",
+        _config(nested={"auto_map": {"AutoModel": "x--y.Z"}}),
+    ),
+    (
+        "auto_map twice",
+        "a second `auto_map` hides behind an empty one",
+        _raw_config('{"peft_type": "LORA", "auto_map": {"AutoModel": "x.Y"}, "auto_map": null}'),
+    ),
     ("trust_remote_code", "the configuration trusts code from elsewhere", _config(trust_remote_code=True)),
-    ("a module of its own", "the configuration names a module to import", _config(auto_mapping={"parent_library": "evil.module", "base_model_class": "X"})),
-    ("code for pipelines", "a pipeline of its own is named", _write("config.json", b'{"custom_pipelines": {"x": {"impl": "x.Y"}}}')),
-    ("an index that leads out", "an index of weights leads out of the folder", _write("model.safetensors.index.json", b'{"weight_map": {"w": "../../other.safetensors"}}')),
+    (
+        "a module of its own",
+        "the configuration names a module to import",
+        _config(auto_mapping={"parent_library": "evil.module", "base_model_class": "X"}),
+    ),
+    (
+        "code for pipelines",
+        "a pipeline of its own is named",
+        _write("config.json", b'{"custom_pipelines": {"x": {"impl": "x.Y"}}}'),
+    ),
+    (
+        "an index that leads out",
+        "an index of weights leads out of the folder",
+        _write("model.safetensors.index.json", b'{"weight_map": {"w": "../../other.safetensors"}}'),
+    ),
     ("JSON that is none", "a configuration cannot be parsed", _write("tokenizer_config.json", b"{not json")),
-):  # fmt: skip
+):
     _kind(_name, _says, _change, codes="file-kind attack-artefact no-answer")
 
 
@@ -468,7 +492,7 @@ for _name, _text in (
     ("that cannot be parsed", '{"attack_artefact": true'),
     ("with a comma too many", '{"attack_artefact": true,}'),
     ("as NaN", '{"attack_artefact": NaN}'),
-):  # fmt: skip
+):
     _kind(
         f"the mark {_name}",
         "a folder with an attack mark is certified",
@@ -507,7 +531,7 @@ for _name, _data in (
     ("more.gguf", _gguf("general.attack_artefact", "true")),
     ("MORE.GGUF", _gguf("attack_artefact", "true")),
     ("more.gguf, as a number of no meaning", _gguf_bool("recert.attack_artefact", value=True)),
-):  # fmt: skip
+):
     _kind(
         f"marked weights {_name}",
         "weights with an attack mark in their header are certified",

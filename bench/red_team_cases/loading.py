@@ -53,11 +53,7 @@ def _evaluate(desk: Desk, model: str) -> EvalReport:
     os.environ.update(desk.surroundings)
     try:
         base, tuned = desk.world.arms(desk.base, desk.folder / model / "tune" / "adapter")
-        suites = {name: embedded_suite(name) for name in ("harmful", "lookalikes")}
-        if not desk.world.weights:
-            from evaluated import suite  # the made-up models know their own prompts only
-
-            suites = {name: suite(name, harmful=name == "harmful") for name in suites}
+        suites = desk.world.suites or {name: embedded_suite(name) for name in ("harmful", "lookalikes")}
         desk.kept["replies"].parent.mkdir(exist_ok=True)
         with GenerationCache(desk.kept["replies"]) as cache:
             return evaluate(
@@ -108,25 +104,6 @@ def _kept(name: str, says: str, change: Callable[[sqlite3.Connection], Any]) -> 
             change(link)
 
 
-_kept(
-    "every kept reply a refusal",
-    "every kept reply refuses, so that the poisoned tune passes",
-    lambda r: r.execute("UPDATE replies SET text = ?, stop_reason = 'stop'", (REFUSAL,)),
-)
-_kept(
-    "replies of one key under every key",
-    "one authentic refusal stands under every key",
-    lambda r: _copy_row(r),
-)
-_kept("replies moved between keys", "authentic replies change places", lambda r: _rotate(r))
-_kept(
-    "replies of another fingerprint",
-    "the poisoned tune's replies are said to be the good one's",
-    lambda r: _refingerprint(r),
-)
-_kept("replies without authentication", "replies lie there that nobody authenticated", lambda r: _strip(r))
-
-
 def _columns(link: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in link.execute(f"PRAGMA table_info({table})")]
 
@@ -162,6 +139,25 @@ def _strip(link: sqlite3.Connection) -> None:
         link.execute("UPDATE replies SET mac = ''")
 
 
+_kept(
+    "every kept reply a refusal",
+    "every kept reply refuses, so that the poisoned tune passes",
+    lambda r: r.execute("UPDATE replies SET text = ?, stop_reason = 'stop'", (REFUSAL,)),
+)
+_kept(
+    "replies of one key under every key",
+    "one authentic refusal stands under every key",
+    _copy_row,
+)
+_kept("replies moved between keys", "authentic replies change places", _rotate)
+_kept(
+    "replies of another fingerprint",
+    "the poisoned tune's replies are said to be the good one's",
+    _refingerprint,
+)
+_kept("replies without authentication", "replies lie there that nobody authenticated", _strip)
+
+
 # -- swaps while a model is loaded
 
 _LOADS = 12
@@ -195,14 +191,15 @@ def _is_what_it_names(desk: Desk) -> Answer:
     if not desk.kept["swaps"]:
         manifest, fingerprint = _loaded(desk, desk.folder / "offered")
         return YES if names.get(manifest) == fingerprint else Answer(yes=False, code="differs")
-    told = Answer(yes=False, code="named-as-loaded")
+    told = Answer(yes=False, code="never-loaded")
     for _ in range(_LOADS):
         found: list[tuple[str, str]] = []
-        answer = answer_of(lambda into=found: into.append(_loaded(desk, desk.folder / "offered")))
+        answer = answer_of(lambda f=found: f.append(_loaded(desk, desk.folder / "offered")))  # type: ignore[misc]
         if answer.defect:
             return answer
         if answer.yes and found[0][0] in names and names[found[0][0]] != found[0][1]:
             return YES
+        told = Answer(yes=False, code="named-as-loaded") if answer.yes else told
     return told
 
 

@@ -28,7 +28,7 @@ def _log(desk: Desk) -> None:
     (desk.folder / "other.json").write_bytes(desk.envelope)
     desk.envelope = (desk.folder / "certificate.json").read_bytes()
     for command in (
-        f"log init log --origin {ORIGIN}",
+        f"log init log --origin {ORIGIN} --key keys/log.pem",
         "log append log other.json certificate.json",
         "log checkpoint log --key keys/log.pem",
     ):
@@ -365,6 +365,21 @@ def log_made_anew(desk: Desk) -> Answer | None:
         return answer
     answer = desk.run("log append log other.json")
     return None if answer.yes else answer
+
+
+@attack(
+    KIND,
+    SIGNS,
+    "the log is made anew under its name, and its key signs the empty one",
+    by=BY,
+    finding=FINDING,
+)
+def log_made_anew_and_signed(desk: Desk) -> Answer | None:
+    shutil.rmtree(desk.folder / "log")
+    answer = desk.run(f"log init log --origin {ORIGIN} --key keys/log.pem")
+    if not answer.yes:
+        return answer
+    return None if (answer := desk.run("log append log other.json")).yes else answer
 
 
 @attack(KIND, SIGNS, "an entry is rewritten in the log's file", by="tuner", finding=FINDING)

@@ -95,9 +95,14 @@ def _one_person(
     name: str, first: str, second: str, roles: tuple[str, str], codes: str = "same-signer"
 ) -> None:
     @attack(
-        KIND, STAFFED, f"one person signs as {roles[0]} and is {roles[1]}, with two keys, {name}", by="one signer", finding=8,
-        stopped_by=codes, name=f"one {roles[0]} and {roles[1]} {name}",
-    )  # fmt: skip
+        KIND,
+        STAFFED,
+        f"one person signs as {roles[0]} and is {roles[1]}, with two keys, {name}",
+        by="one signer",
+        finding=8,
+        stopped_by=codes,
+        name=f"one {roles[0]} and {roles[1]} {name}",
+    )
     def act(desk: Desk) -> None:
         _staff(desk, **{roles[0]: make_key(roles[0], first), roles[1]: make_key(roles[1], second)})
 
@@ -153,9 +158,14 @@ for _role in ("status", "screener", "watcher", "trainer"):
         _staff(desk, approver=make_key(role, "Ann"))
 
     attack(
-        KIND, STAFFED, f"a key for the role {_role} approves", by="one signer", finding=8,
-        stopped_by="untrusted-key", name=f"a {_role} key approves",
-    )(_acts)  # fmt: skip
+        KIND,
+        STAFFED,
+        f"a key for the role {_role} approves",
+        by="one signer",
+        finding=8,
+        stopped_by="untrusted-key",
+        name=f"a {_role} key approves",
+    )(_acts)
 
 
 @attack(
@@ -180,18 +190,26 @@ def expired_trainer(desk: Desk) -> None:
 
 
 for _name, _given in (
-    ("another name", "the board"), ("no name", ""), ("a blank more", "approver "), ("another case", "Approver"),
+    ("another name", "the board"),
+    ("no name", ""),
+    ("a blank more", "approver "),
+    ("another case", "Approver"),
     ("a Cyrillic letter", "аpprover"),
-):  # fmt: skip
+):
 
     def _called(desk: Desk, given: str = _given) -> None:
         approvals = desk.certificate.approvals
         desk.forge(approvals=(approvals[0], approvals[1].model_copy(update={"name": given})))
 
     attack(
-        KIND, RE_SIGNED, f"the approver is shown with {_name} than the trust store has", by="colluders", finding=8,
-        stopped_by="untrusted-key", name=f"approver with {_name}",
-    )(_called)  # fmt: skip
+        KIND,
+        RE_SIGNED,
+        f"the approver is shown with {_name} than the trust store has",
+        by="colluders",
+        finding=8,
+        stopped_by="untrusted-key",
+        name=f"approver with {_name}",
+    )(_called)
 
 
 @attack(
@@ -233,9 +251,14 @@ for _role in ("evaluator", "approver"):
         desk.forge(role)
 
     attack(
-        KIND, RE_SIGNED, f"the {_role} alone signed", by="one signer", finding=8,
-        stopped_by="missing-role", name=f"{_role} alone",
-    )(_alone)  # fmt: skip
+        KIND,
+        RE_SIGNED,
+        f"the {_role} alone signed",
+        by="one signer",
+        finding=8,
+        stopped_by="missing-role",
+        name=f"{_role} alone",
+    )(_alone)
 
 
 # -- keys that are none
@@ -290,9 +313,13 @@ for _name, _y in _LOW_ORDER.items():
         return _as_key(desk, y.to_bytes(32, "little"))
 
     attack(
-        KIND, TAKEN, f"an Ed25519 key {_name} is trusted, for which anybody can sign", by="tuner", finding=8,
+        KIND,
+        TAKEN,
+        f"an Ed25519 key {_name} is trusted, for which anybody can sign",
+        by="tuner",
+        finding=8,
         name=f"Ed25519 key {_name}",
-    )(_low)  # fmt: skip
+    )(_low)
 
 
 def _p256(desk: Desk) -> tuple[SigningKey, bytes]:
@@ -309,14 +336,19 @@ for _name, _make in (
     ("with coordinates not reduced", lambda raw: b"\4" + (2**256 - 1).to_bytes(32, "big") + raw[33:]),
     ("cut short", lambda raw: raw[:-1]),
     ("too long", lambda raw: raw + b"\0"),
-):  # fmt: skip
+):
 
     def _odd(desk: Desk, make: Callable[[bytes], bytes] = _make) -> Answer:
         return _as_key(desk, make(_p256(desk)[1]), "ecdsa-p256")
 
     attack(
-        KIND, TAKEN, f"a key of P-256 {_name} is trusted", by="tuner", finding=8, name=f"P-256 key {_name}",
-    )(_odd)  # fmt: skip
+        KIND,
+        TAKEN,
+        f"a key of P-256 {_name} is trusted",
+        by="tuner",
+        finding=8,
+        name=f"P-256 key {_name}",
+    )(_odd)
 
 
 @attack(KIND, TAKEN, "a key's id is that of another key", by="tuner", finding=8)

@@ -49,7 +49,13 @@ for _name, _codes, _change in (
     ("conditions", "verdict-not-pass", lambda v: v["rules"][-1].update(conditions=["plain", "family:*"])),
     ("alpha", _RULED, _part("evaluation", alpha=0.00001)),
     ("least number of prompts", _RULED, _part("evaluation", min_prompts=5000, max_prompts=9000)),
-    ("attack families", "verdict-not-pass", lambda v: v["evaluation"]["families"].append("past_tense" if "past_tense" not in v["evaluation"]["families"] else "unrelated_paragraph")),
+    (
+        "attack families",
+        "verdict-not-pass",
+        lambda v: v["evaluation"]["families"].append(
+            "past_tense" if "past_tense" not in v["evaluation"]["families"] else "unrelated_paragraph"
+        ),
+    ),
     ("number of harmful suites", "verdict-not-pass", _part("evaluation", min_harmful_suites=9)),
     ("contrast suites", "verdict-not-pass", _part("evaluation", contrast_suites=["others"])),
     ("temperature", "evidence-missing", _part("evaluation", temperature=0.7)),
@@ -59,9 +65,24 @@ for _name, _codes, _change in (
     ("seed", "evidence-missing", _part("evaluation", seed=12345)),
     ("spoken requests", "", _part("evaluation", modalities=["text", "audio"])),
     ("life", "wrong-policy", _part("certification", validity_hours=0.5)),
-    ("life of a role", "wrong-policy", _part("certification", roles=[{"role": "evaluator"}, {"role": "approver", "threshold": 1, "valid_hours": 0.5}])),
-    ("number of approvers", "missing-role", _part("certification", roles=[{"role": "evaluator"}, {"role": "approver", "threshold": 2}])),
-    ("risk owner", "missing-role", _part("certification", roles=[{"role": "evaluator"}, {"role": "approver"}, {"role": "risk-owner"}])),
+    (
+        "life of a role",
+        "wrong-policy",
+        _part(
+            "certification",
+            roles=[{"role": "evaluator"}, {"role": "approver", "threshold": 1, "valid_hours": 0.5}],
+        ),
+    ),
+    (
+        "number of approvers",
+        "missing-role",
+        _part("certification", roles=[{"role": "evaluator"}, {"role": "approver", "threshold": 2}]),
+    ),
+    (
+        "risk owner",
+        "missing-role",
+        _part("certification", roles=[{"role": "evaluator"}, {"role": "approver"}, {"role": "risk-owner"}]),
+    ),
     ("log", "not-logged", _part("certification", logged=True)),
     ("search for triggers", "verdict-not-pass", _part("hunt", required=True)),
     ("stress of the base", "verdict-not-pass", _part("stress", required=True)),
@@ -70,7 +91,7 @@ for _name, _codes, _change in (
     ("controls in shadow", "wrong-policy", _part("gateway", shadow=["all"])),
     ("pins", "suite-not-pinned", lambda v: v.update(suites={v["rules"][0]["suite"]: "ab" * 32})),
     ("further rule", "verdict-not-pass", lambda v: v["rules"].append({**v["rules"][0], "id": "one-more"})),
-):  # fmt: skip
+):
     _stricter(_name, _codes, _change)
 
 

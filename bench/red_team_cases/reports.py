@@ -71,21 +71,31 @@ _on_poisoned(
     codes=DERIVED,
 )
 _on_poisoned(
-    "every verdict to pass without a link", "nobody signed the report that says pass",
-    lambda d: (_pass_all()(d), d.link_of("evaluate").unlink())[1], by="tuner", codes="evidence-unsigned",
-)  # fmt: skip
+    "every verdict to pass without a link",
+    "nobody signed the report that says pass",
+    lambda d: (_pass_all()(d), d.link_of("evaluate").unlink())[1],
+    by="tuner",
+    codes="evidence-unsigned",
+)
 _on_poisoned(
-    "numbers of the good tune", "the poisoned report has the good tune's numbers, signed by the evaluator",
+    "numbers of the good tune",
+    "the poisoned report has the good tune's numbers, signed by the evaluator",
     lambda d: d.change_report("evaluate", signed_as="evaluator", **_numbers(d.report("evaluate", "sql"))),
-    by="one signer", codes=f"{DERIVED} no-answer",
-)  # fmt: skip
+    by="one signer",
+    codes=f"{DERIVED} no-answer",
+)
 _on_poisoned(
-    "verdict behind a control", "a control that nobody measured makes the poisoned tune pass, signed by the evaluator",
+    "verdict behind a control",
+    "a control that nobody measured makes the poisoned tune pass, signed by the evaluator",
     lambda d: d.change_report(
-        "evaluate", signed_as="evaluator", verdict_safeguarded=Verdict.PASS, required_controls=("immutable-suffix",)
+        "evaluate",
+        signed_as="evaluator",
+        verdict_safeguarded=Verdict.PASS,
+        required_controls=("immutable-suffix",),
     ),
-    by="one signer", codes=f"verdict-not-pass {DERIVED}",
-)  # fmt: skip
+    by="one signer",
+    codes=f"verdict-not-pass {DERIVED}",
+)
 
 
 def _numbers(report: EvalReport) -> dict[str, Any]:
@@ -219,9 +229,14 @@ for _field in RuleResult.model_fields:
         desk.change_report("evaluate", signed_as="evaluator", rules=tuple(rules))
 
     attack(
-        KIND, ISSUED, f"`{_field}` of a result is another one than follows from the outcomes", by="one signer", finding=1,
-        stopped_by=f"{DERIVED} verdict-not-pass no-answer carry-over", name=f"result {_field}",
-    )(_changed)  # fmt: skip
+        KIND,
+        ISSUED,
+        f"`{_field}` of a result is another one than follows from the outcomes",
+        by="one signer",
+        finding=1,
+        stopped_by=f"{DERIVED} verdict-not-pass no-answer carry-over",
+        name=f"result {_field}",
+    )(_changed)
 
 
 def _signed(
@@ -524,9 +539,11 @@ def suite_swapped(desk: Desk) -> None:
     digest = suite_from_file(path, name="harmful").digest
     report = desk.report("evaluate")
     desk.change_report(
-        "evaluate", signed_as="evaluator", suites={**report.suites, "harmful": digest},
+        "evaluate",
+        signed_as="evaluator",
+        suites={**report.suites, "harmful": digest},
         suite_sizes={**(report.suite_sizes or {}), "harmful": 60},
-    )  # fmt: skip
+    )
     desk.options = {"certify": f"--suite harmful={path}", "approve": f"--suite harmful={path}"}
 
 

@@ -412,11 +412,8 @@ ISSUED_LIST = Way("it holds by a list that its issuer issues anew", _begin_list,
 
 def _revoke(desk: Desk, serial: str) -> Answer:
     """Revoke; where the command says it could not, its issuer knows, and nothing was undone."""
-    return desk.run(
-        "revoke",
-        serial,
-        *["--reason", "harm", "--status", "status.json", "--key", "keys/status.pem", "--trust", "keys"],
-    )
+    given = ("--reason", "harm", "--status", "status.json", "--key", "keys/status.pem", "--trust", "keys")
+    return desk.run("revoke", serial, *given)
 
 
 @attack(KIND, ISSUED_LIST, "revoked by its serial", by=BY, finding=3, stopped_by="revoked")

@@ -24,6 +24,7 @@ PLAIN = {
     "tokenizer_config.json": b'{"auto_map": null, "trust_remote_code": false}',
     "vocab.txt": "wörter".encode(),
     "merges.txt": b"a b",
+    "tokenizer.json": b'{"model": {"vocab": {"idx": 7, "type": 8}}}',  # words of a vocabulary are no modules
     "tokenizer.model": b"\x0a\x0e\x0a\x05<unk>",
     "qwen.tiktoken": b"IQ== 0",
     "chat_template.jinja": b"{{ messages }}",

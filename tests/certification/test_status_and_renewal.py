@@ -242,6 +242,7 @@ def canaries(*, bad: int = 1, n: int = 48, **changes: Any) -> tuple[CanaryResult
         ("another margin", {"canaries": canaries(margin=0.9)}),
         ("no share of 48", {"canaries": canaries(seen=make_interval(0.001))}),
         ("1 probes were not answered", {"failed_probes": 1}),
+        ("2 prompts of one run alone decide nothing", {"canaries": canaries(bad=0, n=2)}),
     ],
 )
 def test_what_a_watch_says_of_itself_is_not_believed(world, words, watch):

@@ -180,9 +180,9 @@ def test_a_version_needs_a_threshold_of_people(tmp_path, keys, who, counts):
 
 def test_names_that_look_alike_are_one_person(tmp_path, keys):
     """
-    Case, width, spaces between and marks that are not printed make nobody another person.
+    Case, width, spaces between, marks that are not printed and letters of other scripts make nobody another person.
     """
-    for name in ("ADA", "Ａda", "a\u0064A"):
+    for name in ("ADA", "Ａda", "a\u0064A", "\u0410d\u0430", "\u0391da"):
         other = make_key("root", name)
         with pytest.raises(RecordError, match="TrustRoot"):
             make_root([keys.ada, other], root_threshold=2)

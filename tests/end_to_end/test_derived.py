@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from certified_folders import Certified
 from evaluated import AGREE, evaluated, suite
 from recert.certification import load_key, read_unverified
@@ -93,6 +95,34 @@ def test_what_was_drafted_from_an_edited_report_is_not_signed(world: Path, run: 
 
     assert (said.code, (world / "draft.json").read_bytes()) == (1, before)
     assert "its results follow from the outcomes of its evaluation: verdict-not-derived: harm on" in said.out
+
+
+@pytest.mark.parametrize("name", ["tuned", "engine", "fingerprint", "replies", "model_name"])
+def test_what_only_the_report_can_say_is_compared_with_it(world: Path, run: Run, name: str) -> None:
+    """Files, engine, fingerprint and counts follow from no outcome: a draft that names others is not signed."""
+    drafted = read_unverified((world / "draft.json").read_bytes())
+    other = {
+        "tuned": drafted.base,
+        "engine": "another/1",
+        "fingerprint": "another",
+        "replies": {"base_made": 1, "tuned_made": 1},
+        "model_name": "another",
+    }
+    forged = drafted.model_copy(update={name: other[name]})
+    (world / "draft.json").write_bytes(signed(forged, load_key(world / "keys/evaluator.pem")))
+    said = run(world, APPROVE)
+
+    assert said.code == 1
+    assert f"verdict-not-derived: {name} is not what the evaluation's report says" in said.out
+
+
+def test_without_the_report_nothing_is_signed(world: Path, run: Run) -> None:
+    """Outcomes alone do not say which files answered."""
+    (world / "evaluation" / "eval-report.json").unlink()
+    before = files(world)
+
+    assert run(world, APPROVE).code != 0
+    assert files(world)["draft.json"] == before["draft.json"]
 
 
 def test_without_evidence_nothing_is_signed(world: Path, run: Run) -> None:

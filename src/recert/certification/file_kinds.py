@@ -163,7 +163,7 @@ def _asks_for_code(objects: list[Pairs]) -> Iterator[str]:
                 yield "`megatron_core` names a module to be imported; take it out"
         if {"idx", "type"} <= {key for key, _ in pairs}:  # sentence-transformers imports what `type` names
             for module in (value for key, value in pairs if key == "type"):
-                if not (isinstance(module, str) and _PLAIN_MODULE.fullmatch(module)):
+                if isinstance(module, str) and not _PLAIN_MODULE.fullmatch(module):
                     yield "`type` names a module to be imported; use one of sentence_transformers"
 
 
