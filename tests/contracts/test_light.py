@@ -16,7 +16,7 @@ from recert.judges.request import EmbeddedRequestJudge
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "inspect_ai", "pyarrow")
-TIMES = 6.0
+TIMES = 8
 WITH_NUMPY = {
     "recert.attacks.triggers.associations",
     "recert.attacks.triggers.data",
@@ -151,7 +151,7 @@ def test_statistics_and_request_judge_say_the_same_without_numpy() -> None:
 
 @pytest.mark.parametrize("arguments", [("--help",), ("verify", "--help")])
 def test_help_comes_at_once(arguments: tuple[str, ...]) -> None:
-    """They take less than six times the CPU of loading what any such command needs, on a machine of any speed."""
+    """They take less than eight times the CPU of loading what any such command needs, on a machine of any speed."""
     assert _cpu("-m", "recert", *arguments) < TIMES * _cpu("-c", "import pydantic, typer")
 
 
@@ -172,7 +172,7 @@ def _cpu(*arguments: str) -> float:
 
 
 def test_what_is_packed_stays_small() -> None:
-    """The wheel's content, the alignment adapter included, stays under 16 MB."""
+    """The wheel's content, the alignment adapter included, stays under 16.5 MB."""
     files = [p for p in (ROOT / "src" / "recert").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
 
     assert sum(p.stat().st_size for p in files) < 16_500_000
