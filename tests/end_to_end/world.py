@@ -113,7 +113,8 @@ def make_world(folder: Path) -> Path:
     listed = issue_status(None, key=keys["status"], trust=trust, validity_hours=24)
     decision = certify(
         eval_report=report,
-        **signed_evidence(keys, trust, {"eval_report": report}, listed),
+        **signed_evidence(keys, trust, {"eval_report": report}, listed)
+        | {"links": {"evaluate": (folder / "evaluation" / "evaluate.link.json").read_bytes()}},
         policy=policy,
         base_dir=base,
         tuned_dir=tuned,

@@ -26,12 +26,23 @@ def audit_certificate(
         str | None,
         typer.Option(help="Policy that decided, as a TOML file; a shipped profile is found by itself."),
     ] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option(help="Trusted keys: each step's link must be signed by one, in the step's role."),
+    ] = None,
+    link: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Link of a step, such as `tune.link.json`; repeat it. Those in --evidence are found."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """
     Derive everything that a certificate says from its evidence again, and judge the recorded replies again.
 
-    It needs no model, no GPU and no key. Who signed, and whether it holds now, is for `recert verify` to say.
+    It needs no model, no GPU and no private key. Who signed the certificate, and whether it holds now, is for
+    `recert verify` to say.
 
     Exit 0: it follows from its evidence, 1: it does not, with every difference, 2: no answer.
     """
@@ -40,6 +51,7 @@ def audit_certificate(
     from recert.cli.printing import NO, YES, table
     from recert.cli.signing import load_policy_of
     from recert.errors import PolicyError
+    from recert.pipeline.audited_steps import read_audited_steps
     from recert.pipeline.deriving import require_evidence, why_not_from_evidence
     from recert.store.files import read_bytes
 
@@ -52,7 +64,8 @@ def audit_certificate(
             hint="give it with --policy",
         )
     folder, given = require_evidence(certificate, evidence), load_suites(suites or [])
-    reasons = why_not_from_evidence(said, folder, policy=decided, suites=given)
+    steps = read_audited_steps(said, [*sorted(folder.glob("*.link.json")), *(link or [])], trust)
+    reasons = (*why_not_from_evidence(said, folder, policy=decided, suites=given), *steps.reasons)
     again = _rejudged(said, folder, decided, given)
     follows = not reasons and not again.differing
     if as_json:
@@ -61,7 +74,7 @@ def audit_certificate(
     table(
         f"Certificate {said.serial} of {said.model_name}",
         ("what", "answer", "how"),
-        _rows(said, reasons, again),
+        [*_rows(said, reasons, again), steps.row],
     )
     for words in (*reasons, *again.differences):
         typer.echo(words)
