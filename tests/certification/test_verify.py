@@ -311,6 +311,19 @@ def test_a_rule_left_out_is_refused(world):
         assert world.refusal(envelope=envelope).reason == "verdict-not-pass"
 
 
+def test_a_deciding_result_is_there_once_and_controls_as_often_as_they_were_measured(world):
+    """
+    A rule's result twice is refused; a control that is measured for two estimands, such as a wrong secret, is two results.
+    """
+    results = read_statement(Envelope.from_json(world.envelope).payload).results
+    changes = {"rule_id": "control:secret-wrong", "safeguards": ("secret-prefix:wrong",)}
+    control = results[0].model_copy(update=changes)
+    beside = control.model_copy(update={"estimand": "over_refusal"})
+
+    assert world.refusal(envelope=resigned(world, results=(*results, results[0]))).reason == "not-as-ruled"
+    assert world.verify(envelope=resigned(world, results=(*results, control, beside)))
+
+
 def test_the_evaluator_may_not_be_the_trainer(world):
     """
     Who trained it does not evaluate it, unless a whole policy says that is fine.

@@ -234,14 +234,15 @@ def require_as_ruled(certificate: Certificate, policy: Policy | str | None) -> N
         return
     judges = {note.id: note for note in certificate.judges}
     prompts = {suite.name: suite.prompts for suite in certificate.suites or ()}
+    deciding = deciding_results(certificate.results, certificate.required_controls)
     reasons = [
         words
-        for result in deciding_results(certificate.results, certificate.required_controls)
+        for result in deciding
         for words in why_not_as_ruled(result, policy, judges=judges, prompts=prompts)
     ]
-    named = [(r.rule_id, r.condition, r.category, r.safeguards) for r in certificate.results]
+    named = [(r.rule_id, r.condition, r.category, r.safeguards) for r in deciding]
     if len(set(named)) != len(named):
-        reasons.append("a result is there twice")
+        reasons.append("a deciding result is there twice")
     if reasons:
         raise VerificationError(
             "not-as-ruled",
