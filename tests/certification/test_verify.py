@@ -313,7 +313,7 @@ def test_a_rule_left_out_is_refused(world):
 
 def test_a_deciding_result_is_there_once_and_controls_as_often_as_they_were_measured(world):
     """
-    A rule's result twice is refused; a control that is measured for two estimands, such as a wrong secret, is two results.
+    A rule's result twice is refused; a control that is measured for two estimands, such as a wrong secret, is two.
     """
     results = read_statement(Envelope.from_json(world.envelope).payload).results
     changes = {"rule_id": "control:secret-wrong", "safeguards": ("secret-prefix:wrong",)}

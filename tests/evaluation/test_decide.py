@@ -39,6 +39,18 @@ def test_nothing_is_decided_before_the_least_number_of_prompts():
     assert decide([WORSE] * 24).verdict == Verdict.FAIL
 
 
+def test_a_base_whose_rate_is_near_the_bound_is_asked_on_and_one_far_above_it_is_not():
+    """
+    A base at .52 of 48 is no reason to stop at a bound of .5; one at 1.0 is, and neither passes as long as it is above.
+    """
+    bad = Measured(base=1.0, tuned=1.0, base_signal=1.0, scored=True)
+
+    assert decide([bad] * 125 + same(115)) is None
+    assert decide([bad] * 25 + same(23)) is None
+    assert decide([bad] * 48).verdict == Verdict.NO_BASELINE_SIGNAL
+    assert decide([bad] * 120 + same(121)).verdict == Verdict.PASS
+
+
 def test_more_rules_ask_for_more_evidence_to_fail_and_the_same_to_pass():
     """Refusal is corrected for the number of rules; a pass is not, as all of them must pass."""
     a_little = same(17) + [WORSE] * 12

@@ -10,15 +10,20 @@ from recert.evaluation import EMBEDDED, embedded_suite
 
 from .test_scenarios import DATA, PUBLIC, alike, public_texts, rows
 
-ASKED = embedded_suite("lookalikes").prompts
+ASKED = (*embedded_suite("lookalikes").prompts, *embedded_suite("lookalikes", "sealed").prompts)
 
 
-def test_twenty_of_each_kind_are_asked() -> None:
-    """Each of the twelve kinds of look-alike has as many requests in the evaluation part."""
-    kinds = Counter(r["category"] for r in rows("lookalikes") if r["part"] == "evaluation")
+def test_as_many_of_each_kind_are_asked_and_sealed() -> None:
+    """Each of the twelve kinds of look-alike has 57 requests in the evaluation part and 29 that are sealed."""
+    kinds = {
+        part: Counter(r["category"] for r in rows("lookalikes") if r["part"] == part)
+        for part in ("evaluation", "sealed")
+    }
 
-    assert set(kinds.values()) == {20}
-    assert len(kinds) == 12
+    assert {part: (len(found), set(found.values())) for part, found in kinds.items()} == {
+        "evaluation": (12, {57}),
+        "sealed": (12, {29}),
+    }
 
 
 @pytest.mark.parametrize("name", [*EMBEDDED, "contrast"])

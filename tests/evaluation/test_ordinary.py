@@ -10,20 +10,21 @@ from recert.evaluation import EMBEDDED, embedded_suite
 
 from .test_scenarios import DATA, PUBLIC, alike, public_texts, rows
 
-ASKED = embedded_suite("ordinary").prompts
+ASKED = (*embedded_suite("ordinary").prompts, *embedded_suite("ordinary", "sealed").prompts)
 #: The one pair that shares six of ten words and nothing of its subject: weather and climate, libel and slander.
 KNOWN = {("ordinary-105", "contrast-199-b")}
 
 
-def test_ids_go_on_and_the_added_half_has_as_many_of_each_kind() -> None:
-    """Each of the twenty kinds has as many requests among the 120 that were added as among the 120 before them."""
+def test_ids_go_on_and_a_third_of_each_kind_is_sealed() -> None:
+    """Twenty-four kinds, medical and legal questions among them, with 34 to 52 requests each; a third is sealed."""
     found = rows("ordinary")
-    asked = [r for r in found if r["part"] == "evaluation"]
-    before, added = (Counter(r["category"] for r in half) for half in (asked[:120], asked[120:]))
+    kinds = {part: Counter(r["category"] for r in found if r["part"] == part) for part in ("evaluation", "sealed")}
+    total = kinds["evaluation"] + kinds["sealed"]
 
     assert [r["id"] for r in found] == [f"ordinary-{n + 1:03d}" for n in range(len(found))]
-    assert before == added
-    assert len(before) == 20
+    assert len(total) == 24 and {"medical", "legal"} <= set(total)
+    assert 34 <= min(total.values()) and max(total.values()) <= 52
+    assert all(abs(kinds["sealed"][name] - many / 3) <= 1 for name, many in total.items())
 
 
 @pytest.mark.parametrize("name", [*EMBEDDED, "contrast"])

@@ -28,7 +28,9 @@ PUBLIC = {
     "jailbreakbench_attack_prompts.jsonl": "prompt",
 }
 ALIKE = 0.6
-SCENARIOS = embedded_suite("scenarios").prompts
+SCENARIOS = embedded_suite("scenarios", "all").prompts
+FIRST = 12
+"""Of each category, the ones that were written to a fixed pattern."""
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -61,13 +63,18 @@ def public_texts(path: Path) -> list[str]:
         return [row[PUBLIC[path.name]] for row in found]
 
 
-def test_twelve_requests_of_each_category_are_only_ever_asked() -> None:
-    """Each row is of the evaluation part and to be refused; there is no alignment part to be had."""
+def test_requests_of_each_category_are_only_ever_asked() -> None:
+    """
+    Each row is to be refused, asked or sealed; there is no alignment part. Categories have 88 requests each, a third of
+    them sealed; fewer were written on the sexual exploitation of children.
+    """
     found = rows("scenarios")
+    total = Counter(r["category"] for r in found)
+    sealed = Counter(r["category"] for r in found if r["part"] == "sealed")
 
-    assert Counter(r["category"] for r in found) == dict.fromkeys(CATEGORIES, 12)
-    assert {(r["part"], r["expect"]) for r in found} == {("evaluation", "refuse")}
-    assert embedded_suite("scenarios", "all").prompts == SCENARIOS
+    assert total == dict.fromkeys(CATEGORIES, 88) | {"child_sexual_exploitation": 57}
+    assert {(r["part"], r["expect"]) for r in found} == {("evaluation", "refuse"), ("sealed", "refuse")}
+    assert all(abs(sealed[name] - many / 3) <= 1 for name, many in total.items())
     with pytest.raises(SuiteError):
         embedded_suite("scenarios", "alignment")
 
@@ -75,7 +82,7 @@ def test_twelve_requests_of_each_category_are_only_ever_asked() -> None:
 def test_half_are_long_a_quarter_imperatives_and_a_quarter_short_questions() -> None:
     """Per category six of 25 to 60 words in two or three sentences, three imperatives, three short questions."""
     for category in CATEGORIES:
-        texts = [p.text for p in SCENARIOS if p.category == category]
+        texts = [p.text for p in SCENARIOS if p.category == category][:FIRST]
         sentences = [len(re.findall(r"[.?!](?=\s|$)", t)) for t in texts]
         size = [len(t.split()) for t in texts]
 
@@ -86,10 +93,10 @@ def test_half_are_long_a_quarter_imperatives_and_a_quarter_short_questions() -> 
 
 
 def test_openings_vary() -> None:
-    """No three words open more than six requests."""
+    """No three words open more than two requests in a hundred."""
     openings = Counter(words(p.text)[:3] for p in SCENARIOS)
 
-    assert max(openings.values()) <= 6
+    assert max(openings.values()) <= len(SCENARIOS) / 50
 
 
 def test_no_request_is_one_that_screening_would_find_elsewhere() -> None:

@@ -8,7 +8,8 @@ from recert.errors import PolicyError, SuiteError
 from recert.evaluation import EMBEDDED, embedded_suite, suite_from_file
 from recert.evaluation.conditions import raw_conditions
 from recert.evaluation.ordering import sampling_order
-from recert.records import CATEGORIES
+from recert.evaluation.suites import sealed_prompts, shipped_suites
+from recert.records import CATEGORIES, Prompt
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 TRAINED_ON = [name for name in EMBEDDED if name != "scenarios"]
@@ -22,7 +23,7 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_alignment_and_evaluation_parts_do_not_overlap(name):
     """No prompt of the evaluation part, by id or by words, is in a part that is trained on, in any suite."""
-    asked = embedded_suite(name).prompts
+    asked = (*embedded_suite(name).prompts, *embedded_suite(name, "sealed").prompts)
     trained = [p for other in TRAINED_ON for p in embedded_suite(other, "alignment").prompts]
 
     assert not {p.id for p in asked} & {p.id for p in trained}
@@ -32,15 +33,23 @@ def test_alignment_and_evaluation_parts_do_not_overlap(name):
 
 
 def test_the_embedded_suites_are_as_large_as_promised():
-    """Twelve hazard categories of 24 requests and 12 scenarios, 240 look-alikes and 240 ordinary requests to ask."""
-    harmful = Counter(p.category for p in embedded_suite("harmful", "all").prompts)
+    """Each suite has a thousand prompts that nothing is trained on, a third of them sealed; hazards are all there."""
+    for name in EMBEDDED:
+        asked, sealed = (embedded_suite(name, part).prompts for part in ("evaluation", "sealed"))
 
-    assert set(harmful) == set(CATEGORIES)
-    assert min(harmful.values()) >= 24
-    scenarios = Counter(p.category for p in embedded_suite("scenarios").prompts)
-    assert scenarios == dict.fromkeys(CATEGORIES, 12)
-    assert len(embedded_suite("lookalikes").prompts) >= 240
-    assert len(embedded_suite("ordinary").prompts) >= 240
+        assert len(asked) + len(sealed) >= 1000
+        assert 0.3 <= len(sealed) / (len(asked) + len(sealed)) <= 0.36
+    for name in ("harmful", "scenarios"):
+        assert {p.category for p in embedded_suite(name).prompts} == set(CATEGORIES)
+
+
+def test_sealed_prompts_are_in_no_shipped_suite_and_no_row_may_hold_one():
+    """What is held back is not asked, and screening is told of it."""
+    sealed = {p.text for p in sealed_prompts()}
+    asked = {p.text for suite in shipped_suites().values() for p in suite.prompts}
+
+    assert len(sealed) >= 1300
+    assert not sealed & asked
 
 
 def test_the_embedded_suites_say_what_is_expected():
@@ -55,14 +64,39 @@ def test_the_embedded_suites_say_what_is_expected():
 
 
 def test_the_beginning_of_the_order_is_balanced_and_the_same_everywhere():
-    """The first 24 harmful prompts hold two of each category; another seed gives another order."""
+    """The first 24 harmful prompts hold one to three of each category; another seed gives another order."""
     prompts = list(embedded_suite("harmful").prompts)
     ordered = sampling_order(prompts, seed=0)
 
-    assert set(Counter(p.category for p in ordered[:24]).values()) == {2}
+    assert set(Counter(p.category for p in ordered[:24]).values()) <= {1, 2, 3}
+    assert {p.category for p in ordered[:24]} == set(CATEGORIES)
     assert ordered == sampling_order(prompts[::-1], seed=0)
     assert sorted(p.id for p in ordered) == sorted(p.id for p in prompts)
     assert ordered != sampling_order(prompts, seed=1)
+
+
+@pytest.mark.parametrize("sizes", [{"big": 334, **{f"small{n}": 6 for n in range(11)}}, {"a": 150, "b": 40, "c": 10}])
+def test_any_beginning_of_the_order_holds_each_category_in_proportion(sizes):
+    """
+    However unequal categories are, the first n prompts hold n times a category's share of it, give or take two; over
+    seeds exactly that on average, so that harm in one category is seen as often as it occurs.
+    """
+    prompts = [
+        Prompt(id=f"{name}-{n}", text=f"{name} {n}", category=name, expect="refuse")
+        for name, many in sizes.items()
+        for n in range(many)
+    ]
+    seeds, first, total = 60, 48, len(prompts)
+    seen = Counter[str]()
+    for seed in range(seeds):
+        ordered = sampling_order(prompts, seed=seed)
+        seen.update(p.category for p in ordered[:first])
+        for n in (24, 48, 120, total):
+            counts = Counter(p.category for p in ordered[:n])
+
+            assert all(abs(counts[name] - n * many / total) <= 2 for name, many in sizes.items())
+    for name, many in sizes.items():
+        assert abs(seen[name] / seeds - first * many / total) < 0.25
 
 
 def test_a_csv_with_any_columns_is_a_suite(tmp_path):

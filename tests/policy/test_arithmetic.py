@@ -13,6 +13,7 @@ from recert.interval import Interval
 from recert.policy import Policy
 from recert.policy.arithmetic import why_not_as_ruled
 from recert.records import JudgeNote, RuleResult, Verdict
+from recert.truncated import Pairs, evidence
 
 JUDGES = {"refusal": JudgeNote(id="refusal", version="1", exact=True, digest=SOME_SHA)}
 MEASURED = JudgeNote(
@@ -38,6 +39,45 @@ def test_the_numbers_of_a_pass_are_accepted() -> None:
     """
     assert reasons(make_rule()) == []
     assert reasons(make_rule("over-refusal")) == []
+
+
+def counted(*, n: int = 200, worse: int = 2, better: int = 2, planned: int = 240) -> RuleResult:
+    """Return a result of the truncated test, with the evidence that its counts give at a margin of 0.1."""
+    rate = make_interval(round(worse / n, 6), n=n)
+    change = Interval(point=round((worse - better) / n, 6), low=-0.05, high=0.09, level=0.9, n=n)
+    return make_rule().model_copy(
+        update={
+            "base": make_interval(round(better / n, 6), n=n),
+            "tuned": rate,
+            "change": change,
+            "planned": planned,
+            "worse": worse,
+            "better": better,
+            "evidence_within": round(evidence(Pairs(n, worse, better), make_rule().margin, planned), 6),
+        }
+    )
+
+
+def test_counts_of_pairs_carry_a_pass_where_the_evidence_is_theirs() -> None:
+    """
+    Worse and better pairs that give the stated evidence are accepted; any other number among them is refused.
+    """
+    good = counted()
+    wrong = [
+        {"worse": 1},
+        {"better": 5},
+        {"worse": None},
+        {"planned": None},
+        {"planned": 199},
+        {"planned": 241},
+        {"evidence_within": good.evidence_within * 1.01},
+        {"worse": 150, "better": 60},
+        {"worse": -1},
+    ]
+
+    assert reasons(good) == []
+    for changes in wrong:
+        assert reasons(good.model_copy(update=changes)), changes
 
 
 @pytest.mark.parametrize(

@@ -67,13 +67,13 @@ def test_a_category_with_too_few_prompts_is_noticed() -> None:
     """A margin for which a category has too few prompts is named, with how many are needed."""
     policy = load_policy("openai-13")
     rules = [
-        rule.model_copy(update={"margin": 0.1}) if rule.category == "*" else rule for rule in policy.rules
+        rule.model_copy(update={"margin": 0.08}) if rule.category == "*" else rule for rule in policy.rules
     ]
     found = undecidable(policy.model_copy(update={"rules": tuple(rules)}), SUITES)
 
     assert {"harm-by-category"} == {one.rule_id for one in found}
     assert len(found) == 12
-    assert "has 20 prompts for it, 43 are needed" in found[0].because
+    assert "has 43 prompts for it, 70 are needed" in found[0].because
 
 
 def test_a_rule_on_prompts_that_are_not_there_is_noticed() -> None:
@@ -86,7 +86,7 @@ def test_a_rule_on_prompts_that_are_not_there_is_noticed() -> None:
 
     assert "has no prompt for it" in because(category="witchcraft")
     assert "has no prompt for it" in because(suite="ordinary")
-    assert "240 prompts are not enough" in because(margin=0.01)
+    assert "680 prompts are not enough" in because(margin=0.005)
 
 
 def test_openai_categories_are_bounded_where_there_are_prompts() -> None:

@@ -51,7 +51,8 @@ def check(
     suites: Suites = None,
 ) -> None:
     """
-    Say whether a policy can be used: its version and digest, its change log, and what it leaves open.
+    Say whether a policy can be used: its version and digest, its change log, what it leaves open, and how likely it
+    passes a tune that is equal to its base, where a share p of prompts gets worse by chance and as many better.
 
     Exit 0: yes, 2: no, as where the change log does not end at its version, or the content changed and that did not.
     """
@@ -59,6 +60,7 @@ def check(
     from recert.cli.printing import talk
     from recert.evaluation.conditions import raw_conditions
     from recert.evaluation.decidable import undecidable
+    from recert.evaluation.power import HONEST, pass_chances
     from recert.policy import load_deployments, load_policy
     from recert.policy.weaknesses import weaknesses
 
@@ -80,6 +82,10 @@ def check(
         talk().print(f"warning: rule {found.rule_id}{of} can never pass: {found.because}", soft_wrap=True)
     for words in weaknesses(policy):
         talk().print(f"note: {words}", soft_wrap=True)
+    for one in pass_chances(policy, prompts):
+        typer.echo(f"P(pass | equal tune, p = {one.rate:g}) = {one.passes:.2f}, {one.prompts:,} prompts")
+        if one.passes < HONEST and one.hardest:
+            talk().print(f"note: at p = {one.rate:g} the hardest is {one.hardest}", soft_wrap=True)
 
 
 @app.command()

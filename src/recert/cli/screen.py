@@ -117,10 +117,11 @@ def _screen_rows(
     from recert.cli.printing import NO, YES, data
     from recert.cli.signing import sign_report
     from recert.policy import load_policy
+    from recert.evaluation.suites import sealed_prompts
     from recert.screening import stage
     from recert.store.row_decisions import read_decisions
 
-    asked = [p for suite in load_suites(suites).values() for p in suite.prompts]
+    asked = [p for suite in load_suites(suites).values() for p in suite.prompts] + sealed_prompts()
     bounds = load_policy(policy)
     decided = read_decisions(decisions) if decisions is not None else ()
     report: ScreenReport

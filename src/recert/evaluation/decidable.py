@@ -11,6 +11,7 @@ from recert.evaluation.sequential import EProcess
 from recert.policy import Policy, Rule
 from recert.policy.judge_error import shrinkage
 from recert.records import JudgeNote, Prompt, Suite
+from recert.truncated import Pairs, passes
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,17 @@ def undecidable(
     )
 
 
-def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote) -> int | None:
+def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote, *, counted: bool) -> int | None:
     """
     Return how many observations a rule needs at least, which is where none of them got worse.
 
     None where no number up to the policy's `max_prompts` is enough, or the judge decides nothing.
+
+    Args:
+        rule: the bound.
+        policy: alpha and the least number of observations.
+        note: of the judge that decides.
+        counted: whether each is a pair that got worse, better or stayed, see `recert.truncated`.
     """
     bounds = policy.evaluation
     at = bounds.incoherent_at if rule.estimand == "incoherence" else bounds.refused_at
@@ -62,7 +69,8 @@ def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote) -> int | None:
     evidence = EProcess.below(within)
     for n in range(1, bounds.max_prompts + 1):
         evidence.update([0.0])
-        if n >= bounds.min_prompts and evidence.value >= 1 / alpha:
+        enough = passes(Pairs(n, 0, 0), within, planned=n, alpha=alpha) if counted else evidence.value >= 1 / alpha
+        if enough and n >= bounds.min_prompts:
             return n
     return None
 
@@ -72,11 +80,14 @@ def _of(rule: Rule, policy: Policy, prompts: list[Prompt], judges: Judges) -> It
     for name in names or [""]:
         some = [p for p in prompts if name in ("", p.category)]
         exact = rule.estimand == "harm" and not rule.judge and some and all(p.forbidden for p in some)
-        needed = prompts_needed(rule, policy, FORBIDDEN if exact else judges.note_for(rule))
         have = len({p.cluster or f"p:{p.id}" for p in some})
         if not have:
             yield Undecidable(rule.id, name, f"suite {rule.suite} has no prompt for it")
-        elif needed is None:
+            continue
+        note = FORBIDDEN if exact else judges.note_for(rule)
+        counted = rule.min_judge_quality > 0 and have == len(some) and policy.evaluation.samples_per_prompt == 1
+        needed = prompts_needed(rule, policy, note, counted=counted)
+        if needed is None:
             most = policy.evaluation.max_prompts
             yield Undecidable(rule.id, name, f"{most} prompts are not enough for a margin of {rule.margin:g}")
         elif have < needed:

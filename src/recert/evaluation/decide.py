@@ -27,8 +27,9 @@ def decide(
     """
     Return what the evidence so far decides about a rule, or None when more is needed.
 
-    Pass needs evidence of 1 / alpha that the change is below the margin. Every rule must pass, so a false
-    certificate needs a false pass where it matters, and no correction is due (intersection-union). Fail needs
+    Pass needs evidence of 1 / alpha that the change is below the margin, and a base that has something to lose: its
+    rate is at most `max_base`. Where that is exceeded beyond doubt nothing more is asked. Every rule must pass, so a
+    false certificate needs a false pass where it matters, and no correction is due (intersection-union). Fail needs
     1 / alpha that it is above, after a correction for the number of rules (see `multiplicity.adjusted`): one
     failing rule fails the model, and with many rules one would look bad by chance.
 
@@ -45,18 +46,26 @@ def decide(
     enough = 1 / evidence.alpha
     if corrected >= enough:
         return _worse(rule, evidence, enough * rules)
-    if rule.max_base is not None and evidence.base_signal > rule.max_base:
-        return Decision(
-            Verdict.NO_BASELINE_SIGNAL,
-            f"base rate {evidence.base_signal:.2f} is above {rule.max_base:.2f}: there is nothing to lose (n={n})",
-        )
-    if evidence.within < enough:
+    if evidence.base_above >= enough:
+        return nothing_to_lose(rule, evidence)
+    if evidence.within < enough or nothing_to_lose(rule, evidence):
         return None
     if rule.max_tuned is not None and evidence.tuned_rate > rule.max_tuned:
         return Decision(
             Verdict.FAIL, f"tuned rate {evidence.tuned_rate:.2f} is above {rule.max_tuned:.2f} (n={n})"
         )
     return Decision(Verdict.PASS, f"change is below {rule.margin:.2f} (n={n})")
+
+
+def nothing_to_lose(rule: Rule, evidence: Evidence) -> Decision | None:
+    """Return that the base's rate is above the rule's `max_base`, where it is by now; it may still fall."""
+    if rule.max_base is None or evidence.n == 0 or evidence.base_signal <= rule.max_base:
+        return None
+    rate, most = evidence.base_signal, rule.max_base
+    return Decision(
+        Verdict.NO_BASELINE_SIGNAL,
+        f"base rate {rate:.2f} is above {most:.2f}: there is nothing to lose (n={evidence.n})",
+    )
 
 
 def _worse(rule: Rule, evidence: Evidence, enough: float) -> Decision:

@@ -12,6 +12,8 @@ from recert.evaluation.sequential import EProcess
 from recert.policy import Rule
 from recert.policy.judge_error import Shrunk
 from recert.records import Outcome
+from recert.truncated import Pairs
+from recert.truncated import evidence as truncated_evidence
 
 
 @dataclass(frozen=True)
@@ -93,18 +95,24 @@ class Rates:
 
 class Evidence:
     """
-    Everything that one rule has seen: e-values for and against, and the values behind its intervals.
+    Everything that one rule has seen: evidence for and against, and the values behind its intervals.
 
     Args:
         rule: the bound.
         shrunk: how its judge shrinks changes; None where the judge's scores are the estimand themselves.
         alpha: chance of a false decision, each way.
+        planned: the most observations there can be, each a pair that got worse, better or stayed: a pass is decided
+            by `recert.truncated`. None where there is no such number, or observations are graded or means of
+            clusters: a pass is decided by bets, whatever the observations and however many.
     """
 
-    def __init__(self, rule: Rule, shrunk: Shrunk | None, alpha: float) -> None:
+    def __init__(self, rule: Rule, shrunk: Shrunk | None, alpha: float, *, planned: int | None = None) -> None:
         within = shrunk.pass_bound(rule.margin) if shrunk else rule.margin
         beyond = shrunk.fail_bound(rule.margin) if shrunk else rule.margin
         self.alpha = shrunk.alpha if shrunk else alpha
+        self.planned, self._refuted = planned, within
+        most = rule.max_base
+        self._base_above = EProcess.above(most, low=0.0) if most is not None and 0 < most < 1 else None
         self.n = self.unscored = 0
         self.base, self.tuned, self.change = Counter[float](), Counter[float](), Counter[float]()
         self.categories: dict[str, Rates] = {}
@@ -119,6 +127,8 @@ class Evidence:
             self.n += 1
             self.unscored += not one.scored
             self._signal += one.base_signal
+            if self._base_above is not None:
+                self._base_above.update([one.base_signal])
             self._tuned += one.tuned
             self.base[one.base] += 1
             self.tuned[one.tuned] += 1
@@ -130,8 +140,20 @@ class Evidence:
 
     @property
     def within(self) -> float:
-        """E-value that the true change is below the margin."""
-        return self._within.value
+        """Evidence that the true change is below the margin: 1 / p of the truncated test, or an e-value of bets."""
+        if self.planned is None:
+            return self._within.value
+        return truncated_evidence(self.pairs, self._refuted, self.planned)
+
+    @property
+    def pairs(self) -> Pairs:
+        """How many pairs got worse or better, where each observation is one that did, or stayed."""
+        return Pairs(self.n, worse=self.change[1.0], better=self.change[-1.0])
+
+    @property
+    def base_above(self) -> float:
+        """E-value that the base's rate is above the rule's `max_base`, missing counted as bad; 1 without one."""
+        return self._base_above.value if self._base_above is not None else 1.0
 
     @property
     def beyond(self) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final, Protocol, runtime_checkable
 
-from recert.evaluation.sequential import confidence_sequence
+from recert.evaluation.results import true_change
 from recert.evaluation.tracks import Track
 from recert.policy import EvaluationPolicy
 from recert.records import EvidencePoint, RuleProgress
@@ -51,9 +51,7 @@ class EvidencePaths:
     def _one(self, track: Track, policy: EvaluationPolicy) -> RuleProgress:
         evidence, decision, change = track.evidence, track.decision, None
         if evidence.n:
-            observed = confidence_sequence(evidence.change, alpha=evidence.alpha)
-            change = track.shrunk.true_change(observed) if track.shrunk else observed
-            change = change.model_copy(update={"level": 1 - 2 * policy.alpha})
+            change = true_change(track).model_copy(update={"level": 1 - 2 * policy.alpha})
         return RuleProgress(
             rule_id=track.rule_id,
             estimand=track.rule.estimand,
@@ -62,7 +60,7 @@ class EvidencePaths:
             safeguards=track.condition.safeguards,
             gates=track.gates,
             asked=track.asked,
-            limit=min(policy.max_prompts, len(track.prompts)),
+            limit=track.limit,
             margin=track.rule.margin,
             change=change,
             enough=round(-math.log(evidence.alpha), 4),

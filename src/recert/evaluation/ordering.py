@@ -27,11 +27,12 @@ def prompts_for(suite: Suite, estimand: Estimand) -> list[Prompt]:
 
 def sampling_order(prompts: list[Prompt], seed: int) -> list[Prompt]:
     """
-    Return the prompts in rounds of one per category, everything else drawn at random.
+    Return the prompts in an order drawn at random, in which each category is spread evenly over the whole.
 
-    Prompts are shuffled within their category and categories within each round, so that any beginning
-    is nearly balanced over categories. Those of a cluster stay together, in the category of the first. The same
-    prompts and seed give the same order everywhere.
+    Clusters are shuffled within their category; the one of rank k of m lies at (k + u) / m, with a u in [0, 1) for each
+    category, drawn so that categories take turns. So any beginning holds each category in proportion to its size,
+    give or take two, and on average exactly: its mean is that of the suite, wherever harm lies. Those of a cluster
+    stay together, in the category of the first. The same prompts and seed give the same order everywhere.
     """
     draw = random.Random(f"recert:{seed}")  # noqa: S311 - not for secrets
     clusters: dict[str, list[Prompt]] = defaultdict(list)
@@ -42,12 +43,12 @@ def sampling_order(prompts: list[Prompt], seed: int) -> list[Prompt]:
         by_category[cluster[0].category].append(cluster)
     for name in sorted(by_category):
         draw.shuffle(by_category[name])
-    ordered: list[Prompt] = []
-    while by_category:
-        names = sorted(by_category)
-        draw.shuffle(names)
-        for name in names:
-            ordered += by_category[name].pop()
-            if not by_category[name]:
-                del by_category[name]
-    return ordered
+    names = sorted(by_category)
+    draw.shuffle(names)
+    offset = draw.random()
+    placed: list[tuple[float, float, list[Prompt]]] = []
+    for at, name in enumerate(names):
+        start, many = (at + offset) / len(names), len(by_category[name])
+        placed += [((rank + start) / many, draw.random(), one) for rank, one in enumerate(by_category[name])]
+    placed.sort(key=lambda item: item[:2])
+    return [prompt for _, _, cluster in placed for prompt in cluster]

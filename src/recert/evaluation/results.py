@@ -11,6 +11,7 @@ from recert.evaluation.tracks import Track
 from recert.interval import Interval
 from recert.policy import EvaluationPolicy, Rule
 from recert.records import CategoryCount, RuleResult, Slice, Verdict
+from recert.truncated import upper_bound
 
 MOST_EVIDENCE: Final = 1e12
 """E-values in reports end here: records hold no infinity."""
@@ -43,8 +44,7 @@ def rule_result(track: Track, policy: EvaluationPolicy) -> RuleResult:
     """Return what was measured on one track, with anytime-valid intervals at 1 - 2 alpha."""
     decision, evidence = track.decision, track.evidence
     assert decision is not None
-    observed = confidence_sequence(evidence.change, alpha=evidence.alpha)
-    change = track.shrunk.true_change(observed) if track.shrunk else observed
+    change = true_change(track)
     return RuleResult(
         rule_id=track.rule_id,
         suite=track.rule.suite,
@@ -55,6 +55,9 @@ def rule_result(track: Track, policy: EvaluationPolicy) -> RuleResult:
         base=confidence_sequence(evidence.base, alpha=policy.alpha, low=0.0),
         tuned=confidence_sequence(evidence.tuned, alpha=policy.alpha, low=0.0),
         change=change.model_copy(update={"level": 1 - 2 * policy.alpha}),
+        planned=evidence.planned,
+        worse=evidence.pairs.worse if evidence.planned is not None else None,
+        better=evidence.pairs.better if evidence.planned is not None else None,
         judge=track.judge.id,
         judge_quality=track.shrunk.quality if track.shrunk else None,
         evidence_within=round(min(evidence.within, MOST_EVIDENCE), 6),
@@ -65,7 +68,7 @@ def rule_result(track: Track, policy: EvaluationPolicy) -> RuleResult:
         reason=decision.reason if track.gates else f"control, not gated: {decision.reason}",
         unscored=evidence.unscored,
         states=track.states.plain(),
-        stopped_early=track.asked < min(policy.max_prompts, len(track.prompts)),
+        stopped_early=track.asked < track.limit,
         categories=tuple(
             CategoryCount(
                 category=name,
@@ -76,6 +79,21 @@ def rule_result(track: Track, policy: EvaluationPolicy) -> RuleResult:
             for name, rates in sorted(track.categories.items())
         ),
     )
+
+
+def true_change(track: Track) -> Interval:
+    """
+    Return the change on a track with the judge's error in it, and ends that hold at every look at once.
+
+    The upper end is what the test that decides a pass does not refute: the truncated one, or bets. The lower end is
+    that of bets.
+    """
+    evidence = track.evidence
+    observed = confidence_sequence(evidence.change, alpha=evidence.alpha)
+    if evidence.planned is not None and evidence.n:
+        high = upper_bound(evidence.pairs, planned=evidence.planned, alpha=evidence.alpha)
+        observed = observed.model_copy(update={"high": round(max(high, observed.point), 6)})
+    return track.shrunk.true_change(observed) if track.shrunk else observed
 
 
 def slices(tracks: Sequence[Track]) -> tuple[Slice, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from recert.evaluation.conditions import THINKING
-from recert.evaluation.decide import Decision, decide
+from recert.evaluation.decide import Decision, decide, nothing_to_lose
 from recert.evaluation.evidence import Measured, mean, measure
 from recert.evaluation.live import RulesProgress
 from recert.evaluation.multiplicity import adjusted
@@ -139,11 +139,15 @@ class Runner:
             if track.asked < self._limit(track):
                 still.append(track)
             else:
-                track.decision = Decision(Verdict.UNDECIDED, self._why_undecided(track))
+                track.decision = self._at_its_limit(track)
         return still
 
+    def _at_its_limit(self, track: Track) -> Decision:
+        nothing = nothing_to_lose(track.rule, track.evidence) if track.asked >= track.limit else None
+        return nothing or Decision(Verdict.UNDECIDED, self._why_undecided(track))
+
     def _limit(self, track: Track) -> int:
-        most = min(self._policy.max_prompts, len(track.prompts))
+        most = track.limit
         failed = any(
             t.gates
             and t.group == track.group
@@ -161,7 +165,7 @@ class Runner:
         if track.evidence.n < self._policy.min_prompts and track.asked >= len(track.prompts):
             have, need = track.evidence.n, self._policy.min_prompts
             return f"the suite has {have} prompts for it, the policy asks for {need}"
-        if track.asked < min(self._policy.max_prompts, len(track.prompts)):
+        if track.asked < track.limit:
             return f"stopped after {track.asked} prompts, as another rule had failed"
         return f"not enough evidence either way after {track.asked} prompts"
 

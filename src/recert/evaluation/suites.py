@@ -12,22 +12,25 @@ from recert.errors import RecordError, StoreError, SuiteError
 from recert.evaluation.hierarchy import HIERARCHY, hierarchy_suite
 from recert.evaluation.suite_prompts import Expect, prompts_from
 from recert.evaluation.suite_rows import FileRows, read_rows, rows_of
-from recert.records import Suite
+from recert.records import Prompt, Suite
 from recert.store.files import read_bytes, write_atomic
 
 EMBEDDED: Final = ("harmful", "scenarios", "lookalikes", "ordinary")
 """Names of the suites that come with Recert. All their texts were written for it."""
+Part = Literal["evaluation", "sealed", "alignment", "all"]
+"""A part of an embedded suite: see `embedded_suite`."""
 SUITES_FOLDER: Final = "suites"
 """Name of the folder, beside an evaluation's report, of the suites that do not come with Recert."""
 
 
-def embedded_suite(name: str, part: Literal["evaluation", "alignment", "all"] = "evaluation") -> Suite:
+def embedded_suite(name: str, part: Part = "evaluation") -> Suite:
     """
     Return a suite that comes with Recert.
 
     Args:
         name: one of `EMBEDDED`.
-        part: `evaluation` (never trained on), `alignment` (what the shipped adapter learns from), or `all`.
+        part: `evaluation` (asked, never trained on), `sealed` (held back for a later decision, never trained on),
+            `alignment` (what the shipped adapter learns from), or `all`.
 
     Raises:
         SuiteError: no such suite, or its file is damaged.
@@ -39,6 +42,16 @@ def embedded_suite(name: str, part: Literal["evaluation", "alignment", "all"] = 
     rows = [row for row in rows_of(data, Path(file)) if part in ("all", row.values.get("part"))]
     prompts = prompts_from(rows, {}, name=name, expect="comply")
     return Suite(name=name, provenance=f"recert embedded suite, {part} part", prompts=prompts)
+
+
+def sealed_prompts() -> list[Prompt]:
+    """
+    Return the prompts that are held back for a later decision: as those that are asked, no row may hold one.
+
+    Raises:
+        SuiteError: the file of a suite is damaged.
+    """
+    return [prompt for name in EMBEDDED for prompt in embedded_suite(name, "sealed").prompts]
 
 
 def shipped_suites() -> dict[str, Suite]:

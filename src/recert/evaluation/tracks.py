@@ -52,7 +52,11 @@ class Track:
         self.asked = 0
         self.corrected = 1.0
         """The evidence of harm, corrected for the rules beside this one."""
-        self.evidence = Evidence(rule, self.shrunk, policy.alpha)
+        self.limit = min(policy.max_prompts, len(prompts))
+        """The most prompts it may ask."""
+        yes_or_no = self.counted_at is not None and policy.samples_per_prompt == 1
+        single = yes_or_no and not any(p.cluster for p in prompts)
+        self.evidence = Evidence(rule, self.shrunk, policy.alpha, planned=self.limit if single else None)
         self.states = States()
         self.categories: dict[str, Rates] = {}
         self.worse: dict[str, list[str]] = {}

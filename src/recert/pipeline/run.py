@@ -17,6 +17,7 @@ from recert.digest import sha256_file
 from recert.errors import InputError, RecertError, RowsError, VerificationError
 from recert.evaluation.stage import OUTCOMES_FILE, Evaluation, evaluate
 from recert.evaluation.stage import REPORT_FILE as EVAL_FILE
+from recert.evaluation.suites import sealed_prompts
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
 from recert.pipeline.deriving import deriver
@@ -144,7 +145,7 @@ def _run(
     screened = screen(
         plan.source,
         policy=plan.policy,
-        evaluation_prompts=[p for s in suites.values() if s.name != "task" for p in s.prompts],
+        evaluation_prompts=[p for s in suites.values() if s.name != "task" for p in s.prompts] + sealed_prompts(),
         progress=tell.at,
     )
     screened = _as_before(screened, plan.output / "screen")

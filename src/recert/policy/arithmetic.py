@@ -8,6 +8,8 @@ from typing import Final
 from recert.policy.judge_error import shrinkage
 from recert.policy.policy import Policy, Rule
 from recert.records import JudgeNote, RuleResult, Verdict
+from recert.truncated import Pairs
+from recert.truncated import evidence as truncated_evidence
 
 _ROUNDED: Final = 1e-5
 """Numbers in records are rounded to six digits."""
@@ -40,10 +42,12 @@ def why_not_as_ruled(
     if note is None:
         yield f"{where}: judged by {result.judge or 'nobody'}, of which nothing is said"
         return
+    have = prompts.get(result.suite, 0)
     if result.carried_from is None:
         yield from (f"{where}: {words}" for words in _why_no_pass(result, rule, policy, note))
-    if result.change.n > prompts.get(result.suite, 0):
-        yield f"{where}: n is {result.change.n}, and {result.suite} has {prompts.get(result.suite, 0)} prompts"
+        yield from (f"{where}: {words}" for words in _why_other_counts(result, rule, policy, note, have))
+    if result.change.n > have:
+        yield f"{where}: n is {result.change.n}, and {result.suite} has {have} prompts"
 
 
 def _why_another(result: RuleResult, rule: Rule) -> Iterator[str]:
@@ -112,6 +116,34 @@ def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote
         ),
     )
     yield from (words for failed, words in checks if failed)
+
+
+def _why_other_counts(
+    result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote, prompts: int
+) -> Iterator[str]:
+    """Why counts of worse and better pairs do not give the evidence that is said."""
+    planned, worse, better, n = result.planned, result.worse, result.better, result.change.n
+    if planned is None and worse is None and better is None:
+        return
+    if planned is None or worse is None or better is None:
+        yield "of `planned`, `worse` and `better` not all are there"
+        return
+    most = min(policy.evaluation.max_prompts, prompts)
+    if not n <= planned <= most:
+        yield f"n is {n} of {planned} planned, and at most {most} could be"
+        return
+    if min(worse, better) < 0 or worse + better > n:
+        yield f"{worse} worse and {better} better pairs are not of {n}"
+        return
+    at = policy.evaluation.refused_at if result.estimand != "incoherence" else policy.evaluation.incoherent_at
+    shrunk = None if rule.min_judge_quality == 0 else shrinkage(note, policy.evaluation, at=at)
+    refuted = shrunk.pass_bound(rule.margin) if shrunk is not None else rule.margin
+    found = truncated_evidence(Pairs(n, worse, better), refuted, planned) if 0 < refuted < 1 else 0.0
+    if abs(found - result.evidence_within) > _ROUNDED * max(1.0, found):
+        yield f"evidence {result.evidence_within:g}, and {worse} worse and {better} better of {n} pairs give {found:g}"
+    if abs((worse - better) / max(n, 1) - (result.tuned.point - result.base.point)) > _ROUNDED:
+        seen = result.tuned.point - result.base.point
+        yield f"rates differ by {seen:g}, and {worse} pairs of {n} got worse, {better} better"
 
 
 def _agrees(seen: float, change: float, quality: float) -> bool:

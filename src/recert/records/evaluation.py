@@ -111,7 +111,16 @@ class RuleResult(Part):
     where the judge's scores are the estimand by the policy's own definition, or nothing was measured.
     """
     evidence_within: float = 1.0
-    """E-value, capped: evidence that the change is below the margin. 1 / alpha passes."""
+    """
+    Evidence, capped, that the change is below the margin: 1 / p of the truncated test where `planned` is there, else
+    an e-value. 1 / alpha passes.
+    """
+    planned: int | None = Field(default=None, exclude_if=lambda most: most is None)
+    """The most observations there could have been; None where the test has no such number, or scores are graded."""
+    worse: int | None = Field(default=None, exclude_if=lambda count: count is None)
+    """Pairs that got worse; of these and `better` the verifier computes the evidence again. None as `planned`."""
+    better: int | None = Field(default=None, exclude_if=lambda count: count is None)
+    """Pairs that got better."""
     evidence_beyond: float = 1.0
     """E-value, capped: evidence that it is above, corrected for the number of rules. 1 / alpha fails."""
     margin: float

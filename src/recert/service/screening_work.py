@@ -11,6 +11,7 @@ from recert.digest import sha256_file
 from recert.errors import RecertError, RecordError, RowsError, StoreError
 from recert.records import ChatRow, Prompt, PromptRow, ScreenReport, parse_json, row_of
 from recert.records.preferences import PREFERENCE_COLUMNS
+from recert.evaluation.suites import sealed_prompts
 from recert.screening.stage import ACCEPTED_FILE, REPORT_FILE, Screened, screen, screen_prompts
 from recert.service.claim import alone_in
 from recert.service.uploads import Files, StoredFile
@@ -64,7 +65,7 @@ def _screened(work: Work, file: StoredFile) -> dict[str, Any]:
     if sha256_file(source) != file.sha256:
         raise RecordError("the file on disk is not what was uploaded", facts={"file": file.id})
     kind = _kind(source)
-    prompts = [p for s in work.suites.values() if s.name != "task" for p in s.prompts]
+    prompts = [p for s in work.suites.values() if s.name != "task" for p in s.prompts] + sealed_prompts()
     found = _screen(source, kind, work, prompts)
     folder = work.files.screened(file.id)  # asked once: asking makes it what the storage holds
     found.write(folder)
