@@ -27,7 +27,9 @@ def least_passing(n: int, worse: int, margin: float, planned: int, alpha: float)
     return low
 
 
-def chance_to_pass(worse: float, better: float, margin: float, planned: int, alpha: float, first: int) -> float:
+def chance_to_pass(
+    worse: float, better: float, margin: float, planned: int, alpha: float, first: int
+) -> float:
     """Return the exact chance that a test that looks at each pair from the first on ever passes."""
 
     def most(rate: float) -> int:
@@ -62,9 +64,7 @@ def test_a_change_at_the_margin_passes_with_a_chance_of_alpha_at_most(margin, be
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    st.integers(1, MOST), st.integers(0, MOST), st.integers(0, MOST), st.floats(0.005, 0.9), st.booleans()
-)
+@given(st.integers(1, MOST), st.integers(0, MOST), st.integers(0, MOST), st.floats(0.005, 0.9), st.booleans())
 def test_a_pair_that_gets_worse_is_never_evidence_for_a_pass(n, worse, better, margin, was_better):
     """
     One more worse pair, in place of one that stayed or got better, lowers the score and the evidence.

@@ -36,7 +36,9 @@ def test_fewer_prompts_or_more_changed_ones_pass_less_often():
     With 144 prompts a rule an equal tune hardly ever passes; the rule that passes least often is named.
     """
     policy = load_policy("default")
-    small = policy.model_copy(update={"evaluation": policy.evaluation.model_copy(update={"max_prompts": 144})})
+    small = policy.model_copy(
+        update={"evaluation": policy.evaluation.model_copy(update={"max_prompts": 144})}
+    )
     rare, common = pass_chances(small, SUITES, rates=(0.0025, 0.02))
 
     assert common.passes < rare.passes < pass_chances(policy, SUITES, rates=(0.0025,))[0].passes

@@ -75,7 +75,9 @@ def test_the_beginning_of_the_order_is_balanced_and_the_same_everywhere():
     assert ordered != sampling_order(prompts, seed=1)
 
 
-@pytest.mark.parametrize("sizes", [{"big": 334, **{f"small{n}": 6 for n in range(11)}}, {"a": 150, "b": 40, "c": 10}])
+@pytest.mark.parametrize(
+    "sizes", [{"big": 334, **{f"small{n}": 6 for n in range(11)}}, {"a": 150, "b": 40, "c": 10}]
+)
 def test_any_beginning_of_the_order_holds_each_category_in_proportion(sizes):
     """
     However unequal categories are, the first n prompts hold n times a category's share of it, give or take two; over

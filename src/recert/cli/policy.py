@@ -82,10 +82,12 @@ def check(
         talk().print(f"warning: rule {found.rule_id}{of} can never pass: {found.because}", soft_wrap=True)
     for words in weaknesses(policy):
         talk().print(f"note: {words}", soft_wrap=True)
-    for one in pass_chances(policy, prompts):
-        typer.echo(f"P(pass | equal tune, p = {one.rate:g}) = {one.passes:.2f}, {one.prompts:,} prompts")
-        if one.passes < HONEST and one.hardest:
-            talk().print(f"note: at p = {one.rate:g} the hardest is {one.hardest}", soft_wrap=True)
+    for equal in pass_chances(policy, prompts):
+        typer.echo(
+            f"P(pass | equal tune, p = {equal.rate:g}) = {equal.passes:.2f}, {equal.prompts:,} prompts"
+        )
+        if equal.passes < HONEST and equal.hardest:
+            talk().print(f"note: at p = {equal.rate:g} the hardest is {equal.hardest}", soft_wrap=True)
 
 
 @app.command()

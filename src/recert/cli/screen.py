@@ -116,8 +116,8 @@ def _screen_rows(
     from recert.cli.loading import load_suites
     from recert.cli.printing import NO, YES, data
     from recert.cli.signing import sign_report
-    from recert.policy import load_policy
     from recert.evaluation.suites import sealed_prompts
+    from recert.policy import load_policy
     from recert.screening import stage
     from recert.store.row_decisions import read_decisions
 

@@ -69,7 +69,9 @@ def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote, *, counted: bool
     evidence = EProcess.below(within)
     for n in range(1, bounds.max_prompts + 1):
         evidence.update([0.0])
-        enough = passes(Pairs(n, 0, 0), within, planned=n, alpha=alpha) if counted else evidence.value >= 1 / alpha
+        enough = (
+            passes(Pairs(n, 0, 0), within, planned=n, alpha=alpha) if counted else evidence.value >= 1 / alpha
+        )
         if enough and n >= bounds.min_prompts:
             return n
     return None
@@ -85,7 +87,9 @@ def _of(rule: Rule, policy: Policy, prompts: list[Prompt], judges: Judges) -> It
             yield Undecidable(rule.id, name, f"suite {rule.suite} has no prompt for it")
             continue
         note = FORBIDDEN if exact else judges.note_for(rule)
-        counted = rule.min_judge_quality > 0 and have == len(some) and policy.evaluation.samples_per_prompt == 1
+        counted = (
+            rule.min_judge_quality > 0 and have == len(some) and policy.evaluation.samples_per_prompt == 1
+        )
         needed = prompts_needed(rule, policy, note, counted=counted)
         if needed is None:
             most = policy.evaluation.max_prompts

@@ -106,7 +106,9 @@ class Evidence:
             clusters: a pass is decided by bets, whatever the observations and however many.
     """
 
-    def __init__(self, rule: Rule, shrunk: Shrunk | None, alpha: float, *, planned: int | None = None) -> None:
+    def __init__(
+        self, rule: Rule, shrunk: Shrunk | None, alpha: float, *, planned: int | None = None
+    ) -> None:
         within = shrunk.pass_bound(rule.margin) if shrunk else rule.margin
         beyond = shrunk.fail_bound(rule.margin) if shrunk else rule.margin
         self.alpha = shrunk.alpha if shrunk else alpha

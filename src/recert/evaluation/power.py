@@ -1,4 +1,4 @@
-"""How likely a policy passes a tune that is equal to its base, and how many prompts that takes, for the suites at hand."""
+"""How likely a policy passes a tune that is equal to its base, and how many prompts that takes, by simulation."""
 
 from __future__ import annotations
 
@@ -80,7 +80,11 @@ class _Test:
 
 
 def pass_chances(
-    policy: Policy, suites: Mapping[str, Suite], judges: Judges | None = None, *, rates: Sequence[float] = RATES
+    policy: Policy,
+    suites: Mapping[str, Suite],
+    judges: Judges | None = None,
+    *,
+    rates: Sequence[float] = RATES,
 ) -> tuple[PassChance, ...]:
     """
     Return the chance that a whole policy passes an equal tune, and the prompts that takes, by simulation.

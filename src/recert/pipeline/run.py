@@ -145,7 +145,8 @@ def _run(
     screened = screen(
         plan.source,
         policy=plan.policy,
-        evaluation_prompts=[p for s in suites.values() if s.name != "task" for p in s.prompts] + sealed_prompts(),
+        evaluation_prompts=[p for s in suites.values() if s.name != "task" for p in s.prompts]
+        + sealed_prompts(),
         progress=tell.at,
     )
     screened = _as_before(screened, plan.output / "screen")

@@ -9,9 +9,9 @@ from typing import Any, Final
 from recert.certification.links import write_link
 from recert.digest import sha256_file
 from recert.errors import RecertError, RecordError, RowsError, StoreError
+from recert.evaluation.suites import sealed_prompts
 from recert.records import ChatRow, Prompt, PromptRow, ScreenReport, parse_json, row_of
 from recert.records.preferences import PREFERENCE_COLUMNS
-from recert.evaluation.suites import sealed_prompts
 from recert.screening.stage import ACCEPTED_FILE, REPORT_FILE, Screened, screen, screen_prompts
 from recert.service.claim import alone_in
 from recert.service.uploads import Files, StoredFile
