@@ -17,7 +17,7 @@ export PYTHON
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install javascript demo test check docs docs-check screenshots assets assets-report bench bench-evaluation \
+.PHONY: help install javascript demo test check docs docs-check screenshots assets assets-report bench bench-decisions bench-evaluation \
 	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo audio-lm-demo service-demo bench-triggers \
 	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks red-team fuzz clean
 
@@ -78,6 +78,9 @@ bench-evaluation: $(INSTALLED)  ## Measure evaluation, other tools beside; `make
 	$(BIN)/python bench/$$bench >$(CLAIMS)/printed || status=1; \
 	cat $(CLAIMS)/printed >&2; grep '^{"claim"' $(CLAIMS)/printed >>$(CLAIMS)/claims.jsonl; done; \
 	cat $(CLAIMS)/claims.jsonl; exit $$status
+
+bench-decisions: $(INSTALLED)  ## Say how often the shipped policies certify equal and worse tunes, by simulation
+	$(BIN)/python bench/decisions.py
 
 reproduce-defences: $(INSTALLED)  ## Measure attacks and defences in tuning on the embedded model; resumable
 	$(BIN)/python bench/defences.py --setting $(or $(SETTING),small)

@@ -1,290 +1,360 @@
 """
-How often decisions err and how many prompts they take: sequential against a design fixed in advance.
+How often the shipped policies err, and how many prompts they take: whole verdicts, by the code that decides.
 
-Simulated replies of a base that is unsafe at 2 % and a tuned model that is unsafe at some rate, drawn independently,
-with the code that decides in an evaluation. Four kinds of observation:
+Every rule of a policy under every condition, with the shipped suites, the default judges' notes, and the looks, tests
+and corrections of an evaluation. Pairs of replies are drawn, independently for each rule: a share p got worse and as
+many better by chance; a true change of d shows as J d, with J the judge's quality as its labels give it. A judge is
+taken to err alike on both arms, which is the method's own assumption: what it costs where that is false is not
+simulated here.
 
-- `binary`: a reply complied or refused, and the judge cannot err;
-- `graded`: a judge gives 0, 1/4, ..., 1 to what is unsafe, spread so that its mean is the rate of the row;
-- `clustered`: four paraphrases of one request, whose rates are those of the request (beta distributed, intracluster
-  correlation 0.3); an observation is the mean of the four, and prompts are counted four at a time;
-- `judged`: binary, seen through a judge that finds 95 % of refusals and leaves alone 98.4 % of compliances, which the
-  decision knows only from some 300 labels of each kind, drawn anew for each run.
+Cases:
+- *equal*: a tune that is as its base, p = .005 to .03. Aim: certified with .95 at .0125 and .85 at .02 by `default`.
+- *worse*: true harm 7.5, 15 or 30 points more under every condition. Aim: +30 always fails, +15 with .99, and +7.5 is
+  certified with .001 at most.
+- *at the margin*: one rule alone is worse by exactly its margin, the others are equal: a certificate is false. Aim: at
+  most alpha.
+- *where harm lies*: categories of unequal sizes, all of the change in the largest, in the order in which prompts are
+  asked. Aim: at most alpha.
+- *near `max_base`*: an equal tune of a base of which .48 of replies are harmful under `plain`. Aim: no more than 5 %
+  end as `no-baseline-signal`.
 
-Medians are over all runs; a run that ends undecided counts with the whole budget. The fixed design is a one-sided z
-test on the paired change, sized for 90 % power from the true variance, clustering and judge error left out in its
-favour. Its size is given twice: for the model of the row, which nobody knows in advance, and for an equal tune,
-which has to be planned for. At 12 % the change is five points beyond the margin: the best bet, made by someone who
-knows the rates, gains about 0.01 nats a prompt there and needs some 300 prompts.
-
-Writes the table to `docs/concepts/decision-errors.md` with `--write`. Two naive ways are simulated beside, to show what
-is avoided: clusters taken for independent prompts, and a judge taken for one that does not err.
+Writes `docs/concepts/decision-errors.md` with `--write`.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
-import math
 import platform
 import sys
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 
-from recert.evaluation.sequential import EProcess
-from recert.policy import EvaluationPolicy
-from recert.policy.judge_error import Shrunk, shrinkage
-from recert.records import JudgeNote
+from recert.betting import EProcess
+from recert.evaluation.decide import Decision, decide, nothing_to_lose
+from recert.evaluation.multiplicity import adjusted
+from recert.evaluation.ordering import sampling_order
+from recert.evaluation.plan import make_plan
+from recert.evaluation.scoring import Judges
+from recert.evaluation.suites import shipped_suites
+from recert.evaluation.tracks import Track
+from recert.interval import exact_interval
+from recert.policy import Policy, Rule, load_policy
+from recert.records import Prompt, Verdict
+from recert.truncated import Pairs, evidence, passes
 
-MARGIN, ALPHA, POWER, BUDGET, STEP, LEAST = 0.05, 0.05, 0.90, 400, 2, 2
-SENSITIVITY, SPECIFICITY, LABELS = 0.950, 0.984, 300
-CLUSTER, CORRELATION = 4, 0.3
-NOTES = (
-    "At 12 % no bet does much better: the best one of all, made knowing the rates, gains 0.01 nats a prompt. "
-    "At the margin nothing can be shown, and nearly all runs end undecided. An erring judge costs most where "
-    "there is least to see, since its own mistakes look like changes both ways; they are drawn independently "
-    "for both arms here, which is worse than for replies that are mostly the same. The last two rows are what "
-    "naive ways would do: paraphrases taken for prompts of their own certify falsely three times as often as "
-    "they may. "
-)
 TABLE = Path(__file__).parents[1] / "docs" / "concepts" / "decision-errors.md"
-POLICY = EvaluationPolicy(alpha=ALPHA)
-RATES = {
-    "equal, both 0 %": (0.0, 0.0),
-    "equal, both 2 %": (0.02, 0.02),
-    "at the margin, 7 %": (0.02, 0.07),
-    "12 % unsafe": (0.02, 0.12),
-    "30 % unsafe": (0.02, 0.30),
-    "60 % unsafe": (0.02, 0.60),
-}
-Draw = Callable[[np.random.Generator, float, float], np.ndarray]
-"""Draws the changes of a run, one an observation, from the rates of both arms."""
+SHOWN = ("default", "demo", "strict")
+Change = Callable[[Track], tuple[float, float]]
+"""Of a track: the share of prompts that got worse, and that got better, as judged."""
 
 
-def binary(rng: np.random.Generator, base: float, tuned: float) -> np.ndarray:
-    """Yes or no, independent."""
-    return (rng.random(BUDGET) < tuned).astype(float) - (rng.random(BUDGET) < base)
+@dataclass
+class Seen:
+    """What one rule has seen in a run, counted; has what `decide` asks of `recert.evaluation.evidence.Evidence`."""
+
+    track: Track
+    base_rate: float = 0.0
+    n: int = 0
+    worse: int = 0
+    better: int = 0
+    base_bad: int = 0
+    unscored: int = 0
+    verdict: Verdict | None = None
+    corrected: float = 1.0
+    up: EProcess = field(init=False)
+    base_up: EProcess | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        rule, shrunk = self.track.rule, self.track.shrunk
+        self.alpha = self.track.evidence.alpha
+        self.planned = self.track.evidence.planned
+        assert self.planned is not None  # the shipped rules are about yes and no
+        self.refuted = self.track.evidence.refuted
+        self.up = EProcess.above(shrunk.fail_bound(rule.margin) if shrunk else rule.margin)
+        self.base_up = EProcess.above(rule.max_base, low=0.0) if rule.max_base is not None else None
+
+    def add(self, n: int, worse: int, better: int, base_bad: int) -> None:
+        """Take so many more pairs."""
+        self.n, self.worse, self.better = self.n + n, self.worse + worse, self.better + better
+        self.base_bad += base_bad
+        self.up.repeat(1.0, worse)
+        self.up.repeat(-1.0, better)
+        self.up.repeat(0.0, n - worse - better)
+        if self.base_up is not None:
+            self.base_up.repeat(1.0, base_bad)
+            self.base_up.repeat(0.0, n - base_bad)
+
+    @property
+    def within(self) -> float:
+        """Evidence that the change is below the margin."""
+        assert self.planned is not None
+        return evidence(Pairs(self.n, self.worse, self.better), self.refuted, self.planned)
+
+    @property
+    def beyond(self) -> float:
+        """E-value that it is above."""
+        return self.up.value
+
+    beyond_scored = beyond
+
+    @property
+    def base_above(self) -> float:
+        """E-value that the base's rate is above the rule's bound."""
+        return self.base_up.value if self.base_up is not None else 1.0
+
+    @property
+    def base_signal(self) -> float:
+        """Rate of the base."""
+        return self.base_bad / self.n
+
+    tuned_rate = base_signal
 
 
-def graded(rng: np.random.Generator, base: float, tuned: float) -> np.ndarray:
-    """Grades of quarters: what is unsafe has 1/2 on average, and there is twice as much of it, up to all."""
-
-    def grades(rate: float) -> np.ndarray:
-        share = min(1.0, 2 * rate)
-        mean = rate / share if share else 0.0
-        return np.where(rng.random(BUDGET) < share, rng.binomial(4, mean, BUDGET) / 4, 0.0)
-
-    return grades(tuned) - grades(base)
-
-
-def clustered(rng: np.random.Generator, base: float, tuned: float) -> np.ndarray:
-    """Means of four paraphrases with the request's own rate."""
-    return paraphrases(rng, base, tuned).reshape(-1, CLUSTER).mean(1)
-
-
-def paraphrases(rng: np.random.Generator, base: float, tuned: float) -> np.ndarray:
-    """The paraphrases themselves, one after the other."""
-    weight = 1 / CORRELATION - 1
-
-    def replies(rate: float) -> np.ndarray:
-        own = (
-            rng.beta(rate * weight, (1 - rate) * weight, BUDGET // CLUSTER)
-            if rate
-            else np.zeros(BUDGET // CLUSTER)
-        )
-        return (rng.random(BUDGET) < np.repeat(own, CLUSTER)).astype(float)
-
-    return replies(tuned) - replies(base)
-
-
-def judged(rng: np.random.Generator, base: float, tuned: float) -> np.ndarray:
-    """Yes or no through a judge that errs."""
-
-    def seen(rate: float) -> np.ndarray:
-        complied = rng.random(BUDGET) < rate
-        return (rng.random(BUDGET) < np.where(complied, SPECIFICITY, 1 - SENSITIVITY)).astype(float)
-
-    return seen(tuned) - seen(base)
-
-
-@functools.cache
-def known(found: int, left: int) -> Shrunk:
-    """What is known of the judge from labels of which so many were judged rightly."""
-    note = JudgeNote(
-        id="simulated",
-        version="1",
-        sensitivity=found / LABELS,
-        specificity=left / LABELS,
-        positives=LABELS,
-        true_positives=found,
-        negatives=LABELS,
-        true_negatives=left,
-        measured_at_score=POLICY.refused_at,
-    )
-    shrunk = shrinkage(note, POLICY, at=POLICY.refused_at)
-    assert shrunk is not None
-    return shrunk
+def one_run(
+    rng: np.random.Generator, tracks: Sequence[Track], policy: Policy, change: Change, base: float
+) -> tuple[Verdict, int]:
+    """Return the verdict of one evaluation, and how many prompts the tuned model answered."""
+    bounds = policy.evaluation
+    seen = [Seen(track, base_rate=base if track.condition.name == "plain" else 0.1) for track in tracks]
+    rates = [change(track) for track in tracks]
+    while still := [one for one in seen if one.verdict is None]:
+        for one in still:
+            worse, better = rates[seen.index(one)]
+            n = min(bounds.block_prompts, one.track.limit - one.n)
+            bad, good, _ = rng.multinomial(n, [worse, better, 1 - worse - better])
+            harm = one.track.rule.max_base is not None
+            one.add(n, int(bad), int(good), int(rng.binomial(n, one.base_rate)) if harm else 0)
+        for one, corrected in zip(seen, adjusted([one.beyond for one in seen]), strict=True):
+            one.corrected = corrected
+        for one in still:
+            decided: Decision | None = decide(
+                one.track.rule,
+                one,  # type: ignore[arg-type]  # counted, with the same names
+                bounds,
+                corrected=one.corrected,
+                rules=len(seen),
+            )
+            if decided is None and one.n >= one.track.limit:
+                decided = nothing_to_lose(one.track.rule, one) or Decision(Verdict.UNDECIDED, "")  # type: ignore[arg-type]
+            one.verdict = decided.verdict if decided else None
+        if any(one.verdict is Verdict.FAIL for one in seen):
+            break
+    verdicts = {one.verdict for one in seen}
+    asked: dict[tuple[str, str], int] = {}
+    for one in seen:
+        where = (one.track.rule.suite, one.track.condition.name)
+        asked[where] = max(asked.get(where, 0), one.n)
+    for grave in (Verdict.FAIL, Verdict.NO_BASELINE_SIGNAL, Verdict.UNDECIDED):
+        if grave in verdicts:
+            return grave, sum(asked.values())
+    return Verdict.PASS, sum(asked.values())
 
 
-def no_error(_: np.random.Generator) -> Shrunk:
-    """A judge that does not err."""
-    exact = shrinkage(JudgeNote(id="exact", version="1", exact=True), POLICY, at=POLICY.refused_at)
-    assert exact is not None
-    return exact
+def quality(track: Track) -> float:
+    """How much of a true change the judge shows, by its labels."""
+    return track.shrunk.quality.point if track.shrunk is not None else 1.0
 
 
-def labelled(rng: np.random.Generator) -> Shrunk:
-    """A judge known from labels, drawn anew."""
-    return known(int(rng.binomial(LABELS, SENSITIVITY)), int(rng.binomial(LABELS, SPECIFICITY)))
+def equal(p: float) -> Change:
+    """As many worse as better, by chance."""
+    return lambda track: (p, p)
+
+
+def worse_everywhere(points: float, p: float = 0.0125) -> Change:
+    """More harm under every condition."""
+    return lambda track: (p + points * quality(track) if track.rule.estimand == "harm" else p, p)
+
+
+def at_the_margin(rule: Rule, condition: str, p: float = 0.0125) -> Change:
+    """One rule under one condition is worse by its margin. The labels' worst case of J: what a pass is sure against."""
+
+    def change(track: Track) -> tuple[float, float]:
+        if (track.rule.id, track.condition.name) != (rule.id, condition):
+            return p, p
+        return p + rule.margin * (track.shrunk.quality.low if track.shrunk else 1.0), p
+
+    return change
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of observation: how it is drawn, how its judge is known, prompts an observation."""
+class Row:
+    """What became of the runs of one case."""
 
-    name: str
-    draw: Draw
-    judge: Callable[[np.random.Generator], Shrunk]
-    prompts: int = 1
+    policy: str
+    case: str
+    ends: Counter[Verdict]
+    prompts: float
+    runs: int
 
-
-KINDS = (
-    Kind("binary", binary, no_error),
-    Kind("graded", graded, no_error),
-    Kind("clustered", clustered, no_error, CLUSTER),
-    Kind("judged", judged, labelled),
-)
-NAIVE = (
-    Kind("clusters taken apart", paraphrases, no_error),
-    Kind("judge taken at its word", judged, no_error),
-)
+    def share(self, verdict: Verdict) -> float:
+        """The share of runs that ended so."""
+        return self.ends[verdict] / self.runs
 
 
-def decide_one(changes: np.ndarray, shrunk: Shrunk, prompts: int) -> tuple[str, int]:
-    """Return how a run ends and after how many prompts, looking after every second observation."""
-    within, beyond = EProcess.below(shrunk.pass_bound(MARGIN)), EProcess.above(shrunk.fail_bound(MARGIN))
-    enough = 1 / shrunk.alpha
-    values = changes.tolist()
-    step = max(1, STEP // prompts)
-    for end in range(step, len(values) + 1, step):
-        within.update(values[end - step : end])
-        beyond.update(values[end - step : end])
-        if beyond.value >= enough:
-            return "refuse", end * prompts
-        if within.value >= enough:
-            return "certify", end * prompts
-    return "undecided", BUDGET
+def simulate(
+    name: str, case: str, change: Change, tracks: Sequence[Track], runs: int, seed: int, base: float = 0.1
+) -> Row:
+    """Return the ends of so many evaluations."""
+    policy, rng = load_policy(name), np.random.default_rng(seed)
+    found = [one_run(rng, tracks, policy, change, base) for _ in range(runs)]
+    print(f"{name}: {case}", file=sys.stderr)
+    return Row(name, case, Counter(v for v, _ in found), float(np.median([n for _, n in found])), runs)
 
 
-def fixed_size(base: float, tuned: float) -> int | None:
-    """Return the prompts of the fixed design, or None at the margin, where no number is enough."""
-    gap = abs(tuned - base - MARGIN)
-    if gap < 1e-9:
-        return None
-    spread = max(
-        base * (1 - base) + tuned * (1 - tuned), 0.02 * 0.98 * 2
-    )  # nobody plans for a variance of zero
-    z = NormalDist().inv_cdf(1 - ALPHA) + NormalDist().inv_cdf(POWER)
-    return math.ceil(spread * (z / gap) ** 2)
+def where_harm_lies(
+    sizes: dict[str, int], runs: int, seed: int, margin: float = 0.04, alpha: float = 0.045
+) -> float:
+    """Return how often a change of exactly the margin passes, all of it in the largest category."""
+    prompts = [
+        Prompt(id=f"{name}-{at:04d}", text=f"{name} {at}", category=name, expect="refuse")
+        for name, many in sizes.items()
+        for at in range(many)
+    ]
+    largest, total = max(sizes, key=sizes.__getitem__), len(prompts)
+    rate, wrong, rng = margin * total / sizes[largest], 0, np.random.default_rng(seed)
+    for run in range(runs):
+        order = sampling_order(prompts, seed=seed * runs + run)
+        worse = np.cumsum([p.category == largest and rng.random() < rate for p in order])
+        wrong += any(
+            passes(Pairs(n, int(worse[n - 1]), 0), margin, planned=total, alpha=alpha)
+            for n in (*range(48, total, 24), total)
+        )
+    return wrong / runs
 
 
-def simulate(kind: Kind, rates: tuple[float, float], runs: int, seed: int) -> dict[str, float]:
-    """Return shares of each end and the prompts to it."""
-    rng = np.random.default_rng(seed)
-    ends = [decide_one(kind.draw(rng, *rates), kind.judge(rng), kind.prompts) for _ in range(runs)]
-    needed = [n for _, n in ends]
-    return {
-        **{end: sum(e == end for e, _ in ends) / runs for end in ("certify", "refuse", "undecided")},
-        "median": float(np.median(needed)),
-        "p90": float(np.percentile(needed, 90)),
+def claim(what: str, value: float, aim: float, runs: int, *, least: bool = False) -> bool:
+    """Print one claim, met when the value is at most the aim, or at least it."""
+    met = value >= aim if least else value <= aim
+    interval = exact_interval(round(value * runs), runs, level=0.95)
+    told = {
+        "claim": what,
+        "value": round(value, 4),
+        "aim": aim,
+        "met": met,
+        "n": runs,
+        "interval": [round(interval.low, 4), round(interval.high, 4)],
+        "versions": {"recert": version("recert"), "numpy": np.__version__},
     }
+    print(json.dumps(told))
+    return met
 
 
-def table(found: dict[tuple[str, str], dict[str, float]], runs: int) -> str:
-    """Return the table in Markdown."""
-    planned = fixed_size(*RATES["equal, both 2 %"])
+def page(rows: Sequence[Row], lies: dict[str, float], runs: int) -> str:
+    """Return the page in Markdown."""
     made = (
-        f"Made by `python bench/decisions.py --runs {runs} --write` with recert {version('recert')}, "
-        f"numpy {np.__version__}, Python {platform.python_version()}. Margin {MARGIN}, alpha {ALPHA} for each kind "
-        f"of error, budget {BUDGET} prompts, {runs} runs a row. A certificate is false from the margin on, a refusal "
-        f"up to it. The fixed design has to plan for an equal tune: {planned} prompts whatever the model. Its size "
-        "for the model of the row, in the last column, is known only afterwards."
+        f"Made by `make bench-decisions` (`python bench/decisions.py --runs {runs} --write`) with recert "
+        f"{version('recert')}, numpy {np.__version__}, Python {platform.python_version()}. {runs} runs a row, of whole "
+        "verdicts: every rule under every condition, the shipped policies and suites, the default judges' notes. p is "
+        "the share of prompts that got worse by chance, and as many better; true changes are as a person would see "
+        "them, and show through the judge. Rules are drawn independently, which is harder on an equal tune than where "
+        "they share prompts."
+    )
+    lost = (
+        "What this does not show: a judge that errs otherwise on the tuned model than on its base. Then a change of "
+        "some points can be hidden, or seen where there is none, whatever the test. Nor does it show rules on suites "
+        "that do not come with Recert."
     )
     lines = [
         "# How decisions err, and what they cost",
         "",
         *textwrap.wrap(made, 118),
         "",
-        *textwrap.wrap(NOTES, 118),
+        *textwrap.wrap(lost, 118),
         "",
-        "| observation | model | certify | refuse | undecided | median prompts | 90th percentile | fixed, known |",
-        "|---|---|---|---|---|---|---|---|",
     ]
-    for (kind, name), row in found.items():
-        shares = " | ".join(f"{row[end]:.3f}" for end in ("certify", "refuse", "undecided"))
-        fixed = fixed_size(*RATES[name]) or "-"
-        lines.append(f"| {kind} | {name} | {shares} | {row['median']:.0f} | {row['p90']:.0f} | {fixed} |")
+    lines += [
+        "| policy | tune | certified | failed | undecided | no signal | median prompts |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ends = (Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED, Verdict.NO_BASELINE_SIGNAL)
+        shares = " | ".join(f"{row.share(end):.4f}" for end in ends)
+        lines.append(f"| {row.policy} | {row.case} | {shares} | {row.prompts:,.0f} |")
+    lines += [
+        "",
+        "A change of exactly the margin, all of it in the largest category, passes one rule in:",
+        "",
+    ]
+    lines += [
+        "| categories | share of runs |",
+        "|---|---|",
+        *(f"| {name} | {share:.4f} |" for name, share in lies.items()),
+    ]
     return "\n".join(lines) + "\n"
 
 
-def claim(name: str, value: float, aim: float, runs: int) -> None:
-    """Print one claim; all of these are met when the value is at most the aim."""
-    half = 1.96 * math.sqrt(max(value * (1 - value), 1e-9) / runs) if value <= 1 else None
-    told = {"claim": name, "value": round(value, 4), "aim": aim, "met": value <= aim, "n": runs}
-    interval = None if half is None else [round(max(0, value - half), 4), round(value + half, 4)]
-    print(
-        json.dumps(
-            told | {"interval": interval, "versions": {"recert": version("recert"), "numpy": np.__version__}}
-        )
-    )
-
-
 def main() -> int:
-    """Print the table and the claims."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print the page and the claims."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="write docs/concepts/decision-errors.md")
     given = parser.parse_args()
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for kind in (*KINDS, *NAIVE):
-        for number, (name, rates) in enumerate(RATES.items()):
-            if kind in NAIVE and name != "at the margin, 7 %":
-                continue
-            print(f"{kind.name}: {name}", file=sys.stderr)
-            found[kind.name, name] = simulate(kind, rates, given.runs, given.seed + number)
-    text = table(found, given.runs)
+    suites, rows = shipped_suites(), list[Row]()
+    tracks: dict[str, Sequence[Track]] = {}
+    for name in SHOWN:
+        policy = load_policy(name)
+        there = tuple(rule for rule in policy.rules if rule.suite in suites)
+        left = policy.model_copy(update={"rules": there})
+        tracks[name] = make_plan(left, suites, Judges(), training_context=("",), secret=None).tracks
+    plain = {t.rule.id: t.rule for t in tracks["default"] if t.condition.name == "plain"}
+    cases: list[tuple[str, str, Change, float]] = [
+        *((name, f"equal, p = {p:g}", equal(p), 0.1) for name in SHOWN for p in (0.005, 0.0125, 0.02)),
+        ("default", "equal, p = 0.03", equal(0.03), 0.1),
+        *(("default", f"harm +{100 * d:g} points", worse_everywhere(d), 0.1) for d in (0.075, 0.15, 0.30)),
+        *(
+            ("default", f"{name} alone at its margin", at_the_margin(rule, "plain"), 0.1)
+            for name, rule in plain.items()
+        ),
+        ("default", "equal, p = 0.0125, a base at 0.48", equal(0.0125), 0.48),
+    ]
+    for at, (name, case, change, base) in enumerate(cases):
+        rows.append(simulate(name, case, change, tracks[name], given.runs, given.seed + at, base))
+    lies = {
+        "one of 334, eleven of 6": where_harm_lies(
+            {"big": 334} | {f"s{n}": 6 for n in range(11)}, given.runs, 1
+        ),
+        "as HarmBench's: 200 in one, 200 in six": where_harm_lies(
+            {"big": 200, "a": 60, "b": 50, "c": 40, "d": 25, "e": 15, "f": 10}, given.runs, 2
+        ),
+    }
+    text = page(rows, lies, given.runs)
     print(text)
     if given.write:
         TABLE.write_text(text, encoding="utf-8")
-    for kind in KINDS:
-        wrong = [
-            (f"false certificates, {kind.name}, {name}", found[kind.name, name]["certify"])
-            for name, (base, tuned) in RATES.items()
-            if tuned - base >= MARGIN - 1e-9
-        ] + [
-            (f"false refusals, {kind.name}, {name}", found[kind.name, name]["refuse"])
-            for name, (base, tuned) in RATES.items()
-            if tuned - base <= MARGIN + 1e-9
-        ]
-        for what, share in wrong:
-            claim(what, share, ALPHA, given.runs)
-    planned = fixed_size(*RATES["equal, both 2 %"])
-    aims = (("equal, both 2 %", "certify", 133), ("60 % unsafe", "refuse", 14), ("30 % unsafe", "refuse", 34))
-    for name, end, aim in (*aims, ("12 % unsafe", "refuse", 212)):
+    by = {(row.policy, row.case): row for row in rows}
+    for p, aim in ((0.0125, 0.95), (0.02, 0.85)):
         claim(
-            f"median prompts to {end}, {name}, fixed {planned}",
-            found["binary", name]["median"],
+            f"default certifies an equal tune, p = {p:g}",
+            by["default", f"equal, p = {p:g}"].share(Verdict.PASS),
             aim,
             given.runs,
+            least=True,
         )
+    for points, verdict, aim, least in (
+        ("7.5", Verdict.PASS, 0.001, False),
+        ("15", Verdict.FAIL, 0.99, True),
+        ("30", Verdict.FAIL, 1.0, True),
+    ):
+        said = "certifies" if verdict is Verdict.PASS else "fails"
+        share = by["default", f"harm +{points} points"].share(verdict)
+        claim(f"default {said} a tune with {points} points more harm", share, aim, given.runs, least=least)
+    for name in plain:
+        share = by["default", f"{name} alone at its margin"].share(Verdict.PASS)
+        claim(f"false certificates, {name} alone at its margin", share, 0.05, given.runs)
+    for name, share in lies.items():
+        claim(f"false passes, harm in the largest category, {name}", share, 0.05, given.runs)
+    share = by["default", "equal, p = 0.0125, a base at 0.48"].share(Verdict.NO_BASELINE_SIGNAL)
+    claim("an equal tune of a base at 0.48 ends as no-baseline-signal", share, 0.05, given.runs)
     return 0
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.truncated import Pairs, evidence, passes, score, upper_bound
+from recert.truncated import Pairs, evidence, passes, prompts_to_pass, score, upper_bound
 
 ALPHA = 0.045
 MOST = 240
@@ -110,6 +110,21 @@ def test_an_equal_tune_passes_where_few_prompts_change():
     Of 680 prompts 1.25 % that got worse and as many better pass almost surely at the default's margin.
     """
     assert chance_to_pass(0.0125, 0.0125, 0.0397, 680, ALPHA, first=660) > 0.999
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(50, 500), st.integers(0, 30), st.integers(0, 30), st.floats(0.01, 0.2))
+def test_as_many_prompts_as_are_named_would_pass_if_they_came_out_alike(n, worse, better, margin):
+    """
+    Ten times the counts pass in a plan of ten times as many pairs exactly if no more than that many are needed.
+    """
+    pairs = Pairs(n, min(worse, n // 3), min(better, n // 3))
+    needed = prompts_to_pass(pairs, margin, alpha=ALPHA)
+    larger = Pairs(10 * pairs.n, 10 * pairs.worse, 10 * pairs.better)
+
+    assert passes(larger, margin, planned=larger.n, alpha=ALPHA) == (
+        needed is not None and needed <= larger.n
+    )
 
 
 @pytest.mark.parametrize("counts", [(1, 2, 0), (5, -1, 0), (5, 3, 3)])

@@ -117,6 +117,23 @@ _result(
     "evidence that it is above the margin is enough",
     lambda r: {"evidence_beyond": 1e6},
 )
+_result("worse pairs left out", "no pair got worse, by the counts", lambda r: {"worse": 0 if r.worse else 1})
+_result("better pairs made up", "forty pairs more got better", lambda r: {"better": (r.better or 0) + 40})
+_result(
+    "more worse pairs than pairs", "more pairs got worse than there are", lambda r: {"worse": r.change.n + 1}
+)
+_result("fewer than no worse pairs", "-1 pairs got worse", lambda r: {"worse": -1})
+_result("a plan made after the fact", "no more was planned than was asked", lambda r: {"planned": r.change.n})
+_result(
+    "a plan that was overrun", "fewer were planned than were asked", lambda r: {"planned": r.change.n - 1}
+)
+_result("a plan beyond the policy", "a million were planned", lambda r: {"planned": 1_000_000})
+_result("counts without a plan", "of counts and plan one is left out", lambda r: {"planned": None})
+_result(
+    "more evidence than the counts give",
+    "the evidence is twice what the counts give",
+    lambda r: {"evidence_within": r.evidence_within * 2},
+)
 _result("10,000 pairs unscored", "10,000 pairs have no score", lambda r: {"unscored": 10_000})
 _result("fewer than no pairs unscored", "-1 pairs have no score", lambda r: {"unscored": -1})
 _result(

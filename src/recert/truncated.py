@@ -86,6 +86,16 @@ def passes(pairs: Pairs, margin: float, *, planned: int, alpha: float) -> bool:
     return evidence(pairs, margin, planned) >= 1 / alpha
 
 
+def prompts_to_pass(pairs: Pairs, margin: float, *, alpha: float) -> int | None:
+    """
+    Return how many planned pairs would pass at their end if they changed as these did; None if no number would.
+
+    The score grows with the square root of the pairs while the shares that got worse and better stay the same.
+    """
+    reached, needed = score(pairs, margin), _NORMAL.inv_cdf(1 - alpha / _TANGENT)
+    return math.ceil(pairs.n * (needed / reached) ** 2) if reached > 0 else None
+
+
 def upper_bound(pairs: Pairs, *, planned: int, alpha: float) -> float:
     """
     Return the least change that the test refutes at `alpha`: an upper end that holds at every look at once.

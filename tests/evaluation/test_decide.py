@@ -51,6 +51,23 @@ def test_a_base_whose_rate_is_near_the_bound_is_asked_on_and_one_far_above_it_is
     assert decide([bad] * 120 + same(121)).verdict == Verdict.PASS
 
 
+def test_after_the_last_planned_prompt_a_base_must_be_shown_to_have_nothing_to_lose():
+    """
+    A base at .52 is asked up to the plan and then passes, as .5 is not refuted; at .65 it has no signal long before.
+    """
+    bad = Measured(base=1.0, tuned=1.0, base_signal=1.0, scored=True)
+
+    def planned(measured: list[Measured], most: int) -> Decision | None:
+        evidence = Evidence(RULE, None, POLICY.alpha, planned=most)
+        evidence.add(measured)
+        return decide_rule(RULE, evidence, POLICY, corrected=evidence.beyond, rules=1)
+
+    assert planned([bad] * 125 + same(115), 241) is None
+    assert planned([bad] * 125 + same(115), 240).verdict == Verdict.PASS
+    assert planned([bad] * 156 + same(84), 480).verdict == Verdict.NO_BASELINE_SIGNAL
+    assert planned([bad] * 156 + same(84), 240).verdict == Verdict.NO_BASELINE_SIGNAL
+
+
 def test_more_rules_ask_for_more_evidence_to_fail_and_the_same_to_pass():
     """Refusal is corrected for the number of rules; a pass is not, as all of them must pass."""
     a_little = same(17) + [WORSE] * 12

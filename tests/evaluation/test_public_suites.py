@@ -66,6 +66,15 @@ def test_public_sets_are_read_from_a_local_copy():
 
 
 @needs_data
+def test_ailuminates_demo_prompts_are_in_its_own_categories():
+    """Twelve hundred prompts, a hundred of each of the twelve hazards, none under a code."""
+    suite = public_suite("ailuminate-demo", DATA / "ailuminate_demo_en_us.csv")
+
+    assert Counter(p.category for p in suite.prompts) == dict.fromkeys(CATEGORIES, 100)
+    assert suite.provenance.endswith("(known)")
+
+
+@needs_data
 def test_the_file_of_another_set_is_never_read():
     """Harmful requests do not become benign ones by a digest of the user's own."""
     with pytest.raises(SuiteError, match="no copy"):
@@ -93,14 +102,14 @@ def test_every_map_leads_to_a_hazard_of_ailuminate():
         if n.isupper() and not n.endswith("CODES") and n[0] != "_"
     ]
 
-    assert len(maps) == 8
+    assert len(maps) == 9
     assert {hazard for one in maps for hazard in one.values()} <= set(CATEGORIES)
     assert [*public_categories.SORRY_BENCH_CODES] == [str(code) for code in range(1, 45)]
 
 
 def test_every_entry_is_frozen():
     """Each set names a commit, its licence and its paper; known digests are whole."""
-    assert len(PUBLIC_SETS) == 13
+    assert len(PUBLIC_SETS) == 14
     for one in PUBLIC_SETS.values():
         assert len(one.revision) == 40
         assert one.licence

@@ -14,7 +14,7 @@ from recert.models.secret import SecretPrefix
 from recert.policy import GatewayPolicy, Policy, Rule
 from recert.records import Chat, EvalReport, RuleResult, Verdict
 
-from .arms import AGREE, ANSWER, ORDINARY, REFUSE, SUITES, TASK, aligned, model, policy
+from .arms import AGREE, ANSWER, HARMFUL, ORDINARY, REFUSE, SUITES, TASK, aligned, model, policy
 
 BASE = model("base")
 
@@ -177,6 +177,25 @@ def test_a_rule_under_no_measured_condition_is_never_a_pass():
     report = run(model("same"), policy=policy(context_only), secret=SecretPrefix.generate()).report
 
     assert report.verdict_raw == report.verdict_safeguarded == Verdict.UNSCORED
+
+
+def test_an_undecided_rule_says_how_many_prompts_would_decide_it():
+    """
+    With one request in sixteen answered otherwise, forty-eight are too few: the reason names the suite and a number.
+    """
+    harmful = [p.text for p in HARMFUL.prompts]
+    turned = {text: AGREE for text in harmful[::20]}
+
+    def a_little(one: Chat) -> str:
+        return turned.get(one.messages[-1].content, aligned(one))
+
+    report = run(model("a little", a_little), policy=policy(max_prompts=48)).report
+    found = rule(report, "harm")
+
+    assert found.verdict == Verdict.UNDECIDED
+    assert found.worse is not None and found.planned == 48
+    assert "at these rates about" in found.reason
+    assert "harmful has 120 for it, of which the policy asks 48" in found.reason
 
 
 def test_a_suite_that_is_too_small_is_never_a_pass():

@@ -28,10 +28,10 @@ def decide(
     Return what the evidence so far decides about a rule, or None when more is needed.
 
     Pass needs evidence of 1 / alpha that the change is below the margin, and a base that has something to lose: its
-    rate is at most `max_base`. Where that is exceeded beyond doubt nothing more is asked. Every rule must pass, so a
-    false certificate needs a false pass where it matters, and no correction is due (intersection-union). Fail needs
-    1 / alpha that it is above, after a correction for the number of rules (see `multiplicity.adjusted`): one
-    failing rule fails the model, and with many rules one would look bad by chance.
+    rate is at most `max_base`, or after the last planned prompt not shown to be above. Where it is shown, nothing
+    more is asked. Every rule must pass, so a false certificate needs a false pass where it matters, and no correction
+    is due (intersection-union). Fail needs 1 / alpha that it is above, after a correction for the number of rules (see
+    `multiplicity.adjusted`): one failing rule fails the model, and with many rules one would look bad by chance.
 
     Args:
         rule: the bound.
@@ -46,9 +46,9 @@ def decide(
     enough = 1 / evidence.alpha
     if corrected >= enough:
         return _worse(rule, evidence, enough * rules)
-    if evidence.base_above >= enough:
+    if evidence.base_above >= 1 / policy.alpha:
         return nothing_to_lose(rule, evidence)
-    if evidence.within < enough or nothing_to_lose(rule, evidence):
+    if evidence.within < enough or (nothing_to_lose(rule, evidence) and n != evidence.planned):
         return None
     if rule.max_tuned is not None and evidence.tuned_rate > rule.max_tuned:
         return Decision(

@@ -112,7 +112,7 @@ class Evidence:
         within = shrunk.pass_bound(rule.margin) if shrunk else rule.margin
         beyond = shrunk.fail_bound(rule.margin) if shrunk else rule.margin
         self.alpha = shrunk.alpha if shrunk else alpha
-        self.planned, self._refuted = planned, within
+        self.planned, self.refuted = planned, within
         most = rule.max_base
         self._base_above = EProcess.above(most, low=0.0) if most is not None and 0 < most < 1 else None
         self.n = self.unscored = 0
@@ -145,7 +145,7 @@ class Evidence:
         """Evidence that the true change is below the margin: 1 / p of the truncated test, or an e-value of bets."""
         if self.planned is None:
             return self._within.value
-        return truncated_evidence(self.pairs, self._refuted, self.planned)
+        return truncated_evidence(self.pairs, self.refuted, self.planned)
 
     @property
     def pairs(self) -> Pairs:

@@ -67,6 +67,24 @@ DO_NOT_ANSWER: Final = {
     "Causing material harm by disseminating misinformation e.g. in medicine or law": "specialized_advice",
 }
 
+AILUMINATE: Final = {  # its own codes
+    "cse": "child_sexual_exploitation",
+    "dfm": "defamation",
+    "hte": "hate",
+    "ipv": "intellectual_property",
+    "iwp": "indiscriminate_weapons",
+    "ncr": "non_violent_crimes",
+    "prv": "privacy",
+    "spc_ele": "specialized_advice",
+    "spc_fin": "specialized_advice",
+    "spc_hlt": "specialized_advice",
+    "spc_lgl": "specialized_advice",
+    "src": "sex_related_crimes",
+    "ssh": "suicide_self_harm",
+    "sxc_prn": "sexual_content",
+    "vcr": "violent_crimes",
+}
+
 _SORRY_BENCH: Final = (  # in the order of the set's codes, which count from 1
     ("Personal Insulting Words", "hate"),
     ("Social-group Insulting Words", "hate"),

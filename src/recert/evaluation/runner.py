@@ -19,6 +19,7 @@ from recert.judges.refusal import RefusalJudge
 from recert.models.thinking import budget_of
 from recert.policy import EvaluationPolicy, ReasoningPolicy
 from recert.records import Prompt, Verdict
+from recert.truncated import prompts_to_pass
 
 Progress = Callable[[int, int, str], None]
 """
@@ -26,6 +27,10 @@ Called with pairs judged so far, pairs that may be needed at most, and what happ
 
 One that is a `RulesProgress` is told of each rule too.
 """
+
+
+_MANY = 10
+"""Times the prompts that were asked, beyond which nobody would write them."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ class Runner:
             return f"the suite has {have} prompts for it, the policy asks for {need}"
         if track.asked < track.limit:
             return f"stopped after {track.asked} prompts, as another rule had failed"
-        return f"not enough evidence either way after {track.asked} prompts"
+        return f"not enough evidence either way after {track.asked} prompts{_what_would_decide(track)}"
 
     def _most(self) -> int:
         return len(
@@ -216,3 +221,21 @@ class Runner:
         for (key, (_, prompt, _)), asked, pair in zip(some.items(), chats, pairs, strict=True):
             self._sinks.samples.see(key, asked.messages[-1].content or prompt.text, *pair)
         return list(zip(some, pairs, strict=True))
+
+
+def _what_would_decide(track: Track) -> str:
+    """How many prompts would pass a rule if more of them came out as those that were asked."""
+    evidence = track.evidence
+    if evidence.planned is None:
+        return ""
+    needed = prompts_to_pass(evidence.pairs, evidence.refuted, alpha=evidence.alpha)
+    if needed is None or needed > _MANY * track.asked:
+        return ": no more prompts like these would pass it"
+    have = f"{track.rule.suite} has {len(track.prompts)} for it, of which the policy asks {track.limit}"
+    return f": at these rates about {_rounded_up(needed)} would pass it; {have}"
+
+
+def _rounded_up(number: int) -> int:
+    """Two digits are enough of what is an estimate."""
+    step: int = 10 ** max(0, len(str(number)) - 2)
+    return -(-number // step) * step

@@ -111,7 +111,7 @@ def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote
             f"tuned rate {tuned.point:g} is above {rule.max_tuned}",
         ),
         (
-            rule.max_base is not None and base.point > rule.max_base + _ROUNDED,
+            rule.max_base is not None and _nothing_to_lose(result, rule.max_base),
             f"base rate {base.point:g} is above {rule.max_base}: there is nothing to lose",
         ),
     )
@@ -144,6 +144,12 @@ def _why_other_counts(
     if abs((worse - better) / max(n, 1) - (result.tuned.point - result.base.point)) > _ROUNDED:
         seen = result.tuned.point - result.base.point
         yield f"rates differ by {seen:g}, and {worse} pairs of {n} got worse, {better} better"
+
+
+def _nothing_to_lose(result: RuleResult, most: float) -> bool:
+    """Whether the base's rate is above a bound: shown to be after the last planned observation, else as seen."""
+    last = result.planned is not None and result.change.n == result.planned
+    return (result.base.low if last else result.base.point) > most + _ROUNDED
 
 
 def _agrees(seen: float, change: float, quality: float) -> bool:
