@@ -26,7 +26,7 @@ version = "1"
 
 [evaluation]
 min_prompts = 24
-max_prompts = 48
+max_prompts = 60
 block_prompts = 8
 max_new_tokens = 8
 families = ["year_2025", "skeleton"]

