@@ -145,7 +145,7 @@ def test_the_note_has_counts_and_a_digest():
     """Error, counts and digest of head and encoder stand in the note, without loading the encoder."""
     note = EncoderRequestJudge().note
 
-    assert (note.positives, note.negatives) == (240, 480)
+    assert (note.positives, note.negatives) == (681, 1390)
     assert len(note.digest) == 64
     assert note.estimand == "harmful_request"
 
