@@ -88,12 +88,15 @@ def test_the_list_names_every_profile() -> None:
 
 
 def test_check_says_version_digest_and_what_is_open(tmp_path: Path) -> None:
-    """The first line is data; what the policy leaves open is talk."""
+    """Version, digest and how likely an equal tune passes are data; what the policy leaves open is talk."""
     path = write(tmp_path)
     done = run("check", path)
+    first, *chances = done.stdout.splitlines()
 
     assert done.exit_code == 0
-    assert f"p version 1 sha256:{load_policy(path).digest}\n" == done.stdout
+    assert f"p version 1 sha256:{load_policy(path).digest}" == first
+    assert [line.partition(" = 0.")[0] for line in chances] == ["P(pass | equal tune, p"] * 3
+    assert all(line.endswith(" prompts") for line in chances)
     assert "no rule bounds incoherence" in done.stderr
     assert "can never pass" not in done.stderr
 
