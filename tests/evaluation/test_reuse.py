@@ -177,7 +177,10 @@ def test_what_a_certificate_is_told_comes_true(
     (one,) = told.certificates
 
     assert one.answer in ("decide", "ask", "fails")
-    looked = again.verdict in ("pass", "undecided")  # undecided where other rules move the looks past where it passed
+    looked = again.verdict in (
+        "pass",
+        "undecided",
+    )  # undecided where other rules move the looks past where it passed
     assert one.answer != "decide" or looked or "no prompt is left" in " ".join(one.because)
     assert one.answer != "fails" or again.verdict != "pass"
     assert len(asked) <= told.prompts_tuned + len(again.rules) * after.evaluation.round_prompts
