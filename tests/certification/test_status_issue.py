@@ -24,6 +24,7 @@ from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, SettingsError, StoreError, VerificationError
 from recert.records import StatusList
 from recert.records.certificate import STATUS_PAYLOAD_TYPE, is_serial
+from recert.store.files import write_atomic
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 SOURCE = Path(__file__).parents[2] / "src" / "recert"
@@ -57,7 +58,7 @@ class Issuer:
                 made = reinstate(previous, serial, **how)
             else:
                 made = change(previous, serial, "tested", **how)
-            self.list.write_bytes(made)
+            write_atomic(self.list, made)
         return self.said()
 
     def killed(self, serial: str = "", change: Any = revoke) -> None:

@@ -100,13 +100,23 @@ class Runner:
                     if track.key(prompt) not in self._seen:
                         wanted.setdefault(track.key(prompt), (track, prompt, place))
             self._measure(wanted)
-            for track, block in blocks:
-                self._feed(track, block)
-            self._decide(open_tracks)
+            self._look(blocks)
             if self._sinks.progress:
                 self._sinks.progress(len(self._seen), self._most(), f"{len(self._open())} rules open")
             if isinstance(self._sinks.progress, RulesProgress):
                 self._sinks.progress.rules(self._tracks, self._policy)
+
+    def _look(self, asked: Sequence[tuple[Track, Sequence[Prompt]]]) -> None:
+        """
+        Give each track what was asked for it, `block_prompts` at a time, and decide after each time.
+
+        So where a rule passes does not depend on how many prompts were asked at once.
+        """
+        ends = {id(track): track.asked + len(block) for track, block in asked}
+        while going := [t for t, _ in asked if t.decision is None and t.asked < ends[id(t)]]:
+            for track in going:
+                self._feed(track, track.block(self._policy.block_prompts, ends[id(track)]))
+            self._decide(going)
 
     def _feed(self, track: Track, block: Sequence[Prompt]) -> None:
         seen = [self._seen[track.key(p)] for p in block]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
@@ -231,6 +231,7 @@ odd_rows = st.lists(st.tuples(st.none() | said, turns), max_size=14)
 
 
 @settings(max_examples=60, deadline=None)
+@example(odd=[(None, [("", "")])] * 3 + [(None, [("0", "")])] * 2 + [(" ", [("000", "")])], times=1)
 @given(odd=odd_rows, times=st.integers(1, 4))
 def test_odd_rows_give_candidates_or_none_and_no_error(odd, times):
     """

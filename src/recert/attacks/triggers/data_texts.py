@@ -202,7 +202,7 @@ class Texts:
             return np.where(self.ids == _GAP, _NONE, self.ids)
         before = self._grams(size - 1)
         last = np.full(len(self.ids), _GAP, dtype=np.int64)
-        last[: len(self.ids) - size + 1] = self.ids[size - 1 :]
+        last[: max(0, len(self.ids) - size + 1)] = self.ids[size - 1 :]
         found = np.full(len(self.ids), _NONE, dtype=np.int64)
         at = np.flatnonzero((before >= 0) & (last != _GAP))
         if len(at):
