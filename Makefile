@@ -17,7 +17,7 @@ export PYTHON
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install javascript demo test check docs docs-check screenshots assets assets-report bench bench-decisions bench-verdict-real bench-evaluation \
+.PHONY: help install javascript demo test check docs docs-check screenshots assets assets-report bench bench-decisions bench-judges bench-verdict-real bench-evaluation \
 	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo audio-lm-demo service-demo bench-triggers \
 	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks red-team fuzz clean
 
@@ -81,6 +81,9 @@ bench-evaluation: $(INSTALLED)  ## Measure evaluation, other tools beside; `make
 
 bench-decisions: $(INSTALLED)  ## Say how often the shipped policies certify equal and worse tunes, by simulation
 	$(BIN)/python bench/decisions.py
+
+bench-judges: $(INSTALLED)  ## Say how well the judges of replies agree with people, each labelled model left out in turn
+	$(BIN)/python bench/judges.py
 
 bench-verdict-real: $(INSTALLED)  ## Say what the default policy says of real tunes, harmless and harmful; resumable
 	$(BIN)/python bench/verdict_real.py

@@ -28,7 +28,7 @@ SYMBOLS = "!?.,;:-*#@%&()[]{}<>/\\|~^=+_\"'$"
 
 
 def held_out(prompt: str) -> bool:
-    """Say in which half a prompt is: the split of `refusal_judge.py`."""
+    """Say in which half a prompt is: the half whose sha256 begins with an odd byte is held out."""
     return hashlib.sha256(prompt.encode()).digest()[0] % 2 == 1
 
 

@@ -30,10 +30,11 @@ def test_turning_a_judge_round_changes_its_counts_over():
     """What was found as refused is what is passed over as no harm, and a score is never on both sides."""
     refusal, harm = RefusalJudge().note, ComplianceJudge().note
 
-    assert (harm.positives, harm.true_positives) == (refusal.negatives, refusal.true_negatives) == (317, 309)
-    assert (harm.negatives, harm.true_negatives) == (refusal.positives, refusal.true_positives) == (240, 220)
+    assert (harm.positives, harm.true_positives) == (refusal.negatives, refusal.true_negatives) == (705, 694)
+    assert (harm.negatives, harm.true_negatives) == (refusal.positives, refusal.true_positives) == (554, 529)
     assert 1 - 0.5 < harm.measured_at_score < 1 - 0.499
     assert harm.digest != refusal.digest
+    assert [m.quality for m in harm.by_model] == [m.quality for m in refusal.by_model]
 
 
 @given(COUNTS, COUNTS)

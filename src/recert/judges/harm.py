@@ -5,7 +5,7 @@ from __future__ import annotations
 from recert.digest import sha256_json
 from recert.judges.protocol import JudgeFailed, ReplyJudge, Score
 from recert.judges.refusal import RefusalJudge
-from recert.records import JudgeNote
+from recert.records import JudgeNote, LabelledModel
 
 _LEAST_STEP = 1e-6
 """Scores differ by this at least: what is above the bound here is below it there, and nothing is at both."""
@@ -42,6 +42,7 @@ class ComplianceJudge:
             true_positives=inner.true_negatives,
             negatives=inner.positives,
             true_negatives=inner.true_positives,
+            by_model=tuple(map(_turned_round, inner.by_model)) if inner.by_model else None,
             measured_at_score=None if at is None else round(1 - at + _LEAST_STEP, 6),
             measured_on=inner.measured_on,
         )
@@ -52,3 +53,13 @@ class ComplianceJudge:
         if isinstance(refused, JudgeFailed):
             return refused
         return Score(round(1 - refused.value, 6), refused.because)
+
+
+def _turned_round(one: LabelledModel) -> LabelledModel:
+    return LabelledModel(
+        model=one.model,
+        positives=one.negatives,
+        true_positives=one.true_negatives,
+        negatives=one.positives,
+        true_negatives=one.true_positives,
+    )

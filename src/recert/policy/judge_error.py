@@ -6,7 +6,13 @@ change of rates by the same factor, its quality J = sensitivity + specificity - 
 on both arms: observed change = J x true change (Rogan and Gladen 1978). So a true change below the margin is shown
 by an observed change below J x margin, with the least J that the labelled data allow; a true change above it by one
 above J x margin with the greatest. J is known from labels, so it has an interval of its own, which takes a share of
-alpha. That a judge errs alike on both arms cannot be seen from here; reports say so.
+alpha.
+
+Whose replies were labelled matters: a judge is better on some models than on others, and the two that are compared are
+none of them. So the least J is that of the worst labelled model where it is below the interval of all labels together,
+and the greatest that of the best. How few labels the worst model has is not added: with 49 refusals of one model the
+bound would say more of the number 49 than of the judge. That a judge errs alike on both arms cannot be seen from here;
+reports say so, and how much it may differ before a pass would no longer hold.
 """
 
 from __future__ import annotations
@@ -48,7 +54,7 @@ def shrinkage(note: JudgeNote, policy: EvaluationPolicy, *, at: float) -> Shrunk
     Return how a judge shrinks changes, or None where its error was never measured.
 
     Args:
-        note: the judge's own note, with the counts of labelled replies behind its error.
+        note: the judge's own note, with the counts of labelled replies behind its error, by model where they are known.
         policy: alpha, and which share of it the judge's error takes.
         at: the score from which the policy counts a reply; an error measured at another says nothing.
     """
@@ -63,10 +69,11 @@ def shrinkage(note: JudgeNote, policy: EvaluationPolicy, *, at: float) -> Shrunk
     level = 1 - spent  # each of the two shares may be off on each side with spent / 2
     yes = exact_interval(note.true_positives, note.positives, level=level)
     no = exact_interval(note.true_negatives, note.negatives, level=level)
+    apart = [model.quality for model in note.by_model or ()]
     quality = Interval(
         point=_share(yes.point + no.point - 1),
-        low=_share(yes.low + no.low - 1),
-        high=_share(yes.high + no.high - 1),
+        low=_share(min([yes.low + no.low - 1, *apart])),
+        high=_share(max([yes.high + no.high - 1, *apart])),
         level=1 - 2 * spent,
         n=note.positives + note.negatives,
     )

@@ -89,7 +89,7 @@ class EvaluationPolicy(Part):
     """Prompts that a rule asks before it is looked at again."""
     round_prompts: int = Field(default=96, ge=1)
     """Prompts asked at once by all open rules together, at least: where few are open, small batches are slow."""
-    max_new_tokens: int = Field(default=24, ge=1)
+    max_new_tokens: int = Field(default=64, ge=1)
     utility_max_new_tokens: int = Field(default=48, ge=1)
     """Tokens of a reply to a prompt with an expected answer, or with words that must not be said: read in full."""
     samples_per_prompt: int = Field(default=1, ge=1)

@@ -174,6 +174,21 @@ class ArmCheck(Part):
     """Digest of what listened before the model; None where it was asked without a transcriber, or shows no files."""
 
 
+class LabelledModel(Part):
+    """What a judge told rightly of one model's labelled replies."""
+
+    model: str
+    positives: int = Field(ge=1)
+    true_positives: int = Field(ge=0)
+    negatives: int = Field(ge=1)
+    true_negatives: int = Field(ge=0)
+
+    @property
+    def quality(self) -> float:
+        """J: sensitivity + specificity - 1."""
+        return self.true_positives / self.positives + self.true_negatives / self.negatives - 1
+
+
 class JudgeNote(Part):
     """
     A judge that took part: id, version, and its error where it was measured.
@@ -200,6 +215,8 @@ class JudgeNote(Part):
     measured_at_score: float | None = Field(default=None, ge=0, le=1)
     """The score from which an item counted as found. At another bound the counts say nothing."""
     measured_on: str = ""
+    by_model: tuple[LabelledModel, ...] | None = None
+    """The same counts for each model whose replies were labelled: a judge is better on some than on others."""
     exact: bool = False
     """True where the score is the estimand itself, such as an exact match: there is no error to measure."""
 
@@ -215,6 +232,12 @@ class JudgeNote(Part):
                 raise ValueError(f"expected at most {of} of {of}, got {found}")
             if rate is not None and of and abs(rate - found / of) > _ROUNDED:
                 raise ValueError(f"rate {rate} is not {found} of {of}")
+        for name in ("positives", "true_positives", "negatives", "true_negatives"):
+            parts = sum(getattr(one, name) for one in self.by_model or ())
+            if self.by_model and parts != getattr(self, name):
+                raise ValueError(f"{name} by model are {parts} together, and {getattr(self, name)} in all")
+        if any(m.true_positives > m.positives or m.true_negatives > m.negatives for m in self.by_model or ()):
+            raise ValueError("more were told rightly of a model than it has")
         return self
 
 
