@@ -13,7 +13,7 @@ from recert.certification.exceptions import Terms, counting, why_not_covered
 from recert.certification.keys import PublicKey
 from recert.certification.trust import TrustStore
 from recert.errors import VerificationError
-from recert.policy import Policy, suites_not_pinned
+from recert.policy import Policy, suites_not_pinned, unstated
 from recert.policy.arithmetic import why_not_as_ruled
 from recert.records import Certificate, StepEvidence
 from recert.records.certificate import STEP_ROLES, Step
@@ -220,6 +220,25 @@ def require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
             code,
             "certificate does not say that the model passed",
             facts={str(number): words for number, words in enumerate(reasons, start=1)},
+        )
+
+
+def require_stated(certificate: Certificate, policy: Policy | str | None) -> None:
+    """
+    Return when it is stated of each result that does not stop a pass that the base already fails there: step 6.15.
+
+    Raises:
+        VerificationError: `verdict-not-pass`.
+    """
+    whole = policy if isinstance(policy, Policy) else None
+    deciding = deciding_results(certificate.results, certificate.required_controls)
+    reasons = tuple(unstated(deciding, whole, certificate.limitations))
+    if reasons:
+        raise VerificationError(
+            "verdict-not-pass",
+            "certificate does not state where its base already fails",
+            facts={str(number): words for number, words in enumerate(reasons, start=1)},
+            hint="evaluate again, and certify",
         )
 
 
