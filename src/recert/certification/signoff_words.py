@@ -21,6 +21,7 @@ from recert.records import (
     RuleResult,
     TriggerSearch,
 )
+from recert.records.trade_offs import both_ways, moved, traded
 
 Line = tuple[str, str]
 
@@ -45,6 +46,7 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     yield "required controls", behind or "none"
     yield from _worst(certificate)
     yield from _already(certificate)
+    yield from _both_ways(certificate)
     yield "triggers", _search(certificate.trigger_search)
     yield "base under stress", _stress(certificate.base_stress)
     yield "attackers", _attackers(certificate.attacker)
@@ -153,6 +155,13 @@ def _already(certificate: Certificate) -> Iterator[Line]:
     for words in certificate.limitations:
         if words.startswith(ALREADY):
             yield "BASE ALREADY FAILS", words.removeprefix(f"{ALREADY}: ")
+
+
+def _both_ways(certificate: Certificate) -> Iterator[Line]:
+    """What tuning made better and worse on plain requests, and what was paid for with what."""
+    plain = both_ways(certificate.results, safeguarded=bool(certificate.required_controls))
+    yield from (("better or worse", moved(result)) for result in plain)
+    yield from (("TRADED", words.removeprefix("traded: ")) for words in traded(plain))
 
 
 def _worst_category(harm: Sequence[RuleResult]) -> str:
