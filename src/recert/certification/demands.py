@@ -224,20 +224,14 @@ def require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
 
 
 def require_stated(certificate: Certificate, policy: Policy | str | None) -> None:
-    """
-    Return when it is stated of each result that does not stop a pass that the base already fails there: step 6.15.
-
-    Raises:
-        VerificationError: `verdict-not-pass`.
-    """
+    """Return when it is stated where the base already fails: step 6.15. Raises VerificationError."""
     whole = policy if isinstance(policy, Policy) else None
     deciding = deciding_results(certificate.results, certificate.required_controls)
-    reasons = tuple(unstated(deciding, whole, certificate.limitations))
-    if reasons:
+    for words in unstated(deciding, whole, certificate.limitations):
         raise VerificationError(
             "verdict-not-pass",
             "certificate does not state where its base already fails",
-            facts={str(number): words for number, words in enumerate(reasons, start=1)},
+            facts={"because": words},
             hint="evaluate again, and certify",
         )
 
