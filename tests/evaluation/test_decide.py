@@ -6,7 +6,7 @@ from recert.evaluation.decide import Decision, overall
 from recert.evaluation.decide import decide as decide_rule
 from recert.evaluation.evidence import Evidence, Measured, mean
 from recert.evaluation.results import unmeasured
-from recert.policy import EvaluationPolicy, Rule
+from recert.policy import EvaluationPolicy, Policy, Rule
 from recert.records import Verdict
 
 POLICY = EvaluationPolicy(min_prompts=24)
@@ -104,10 +104,11 @@ def test_a_cluster_that_loses_a_score_only_gets_worse(members, at):
 @given(st.lists(st.sampled_from(list(Verdict)), max_size=6))
 def test_only_passes_make_a_pass(verdicts):
     """The overall verdict is pass only when there are rules and all of them passed."""
+    some = Policy(id="some", version="1", rules=(RULE,))
     nothing = unmeasured(RULE, Condition("plain", ask_plain), POLICY, "")
     results = [nothing.model_copy(update={"verdict": v}) for v in verdicts]
-    said = overall(results, safeguarded=False)
+    said = overall(results, safeguarded=False, policy=some)
 
     assert (said == Verdict.PASS) == (bool(verdicts) and set(verdicts) == {Verdict.PASS})
     assert (said == Verdict.FAIL) == (Verdict.FAIL in verdicts)
-    assert overall(results, safeguarded=True) == Verdict.UNSCORED
+    assert overall(results, safeguarded=True, policy=some) == Verdict.UNSCORED

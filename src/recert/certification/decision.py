@@ -7,7 +7,7 @@ from typing import Final
 
 from recert.certification.attacked import why_not_withstood
 from recert.models.prompting import around
-from recert.policy import Policy, missing_sets
+from recert.policy import Policy, already_failing, missing_sets
 from recert.records import (
     AttackSearch,
     BaseStress,
@@ -59,7 +59,7 @@ def why_not_pass(
     deciding = deciding_results(results, required_controls)
     verdict = safeguarded if required_controls else raw
     return (
-        *_unpassed(verdict, deciding, required_controls, exceptions),
+        *_unpassed(verdict, deciding, required_controls, exceptions, policy),
         *_reasons(deciding, required_controls, policy, alike),
         *_triggered(search, required=policy is not None and policy.hunt.required),
         *(_unstressed(stress, policy) if policy is not None and policy.stress.required else ()),
@@ -87,9 +87,11 @@ def _unpassed(
     deciding: Sequence[RuleResult],
     required_controls: Sequence[str],
     exceptions: Sequence[RuleException],
+    policy: Policy | None,
 ) -> Iterator[str]:
     """What is no pass and is not excepted. A verdict that excepted results do not account for is not excepted."""
-    unpassed = [r for r in deciding if r.verdict is not Verdict.PASS]
+    no_veto = already_failing(deciding, policy)
+    unpassed = [r for r in deciding if r.verdict is not Verdict.PASS and r not in no_veto]
     left = [r for r in unpassed if not any(e.is_about(r) for e in exceptions)]
     gravest = Verdict.FAIL if any(r.verdict is Verdict.FAIL for r in unpassed) else Verdict.UNDECIDED
     excepted = bool(unpassed) and not left and verdict is gravest

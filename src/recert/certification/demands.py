@@ -13,7 +13,7 @@ from recert.certification.exceptions import Terms, counting, why_not_covered
 from recert.certification.keys import PublicKey
 from recert.certification.trust import TrustStore
 from recert.errors import VerificationError
-from recert.policy import Policy, suites_not_pinned
+from recert.policy import Policy, suites_not_pinned, unstated
 from recert.policy.arithmetic import why_not_as_ruled
 from recert.records import Certificate, StepEvidence
 from recert.records.certificate import STEP_ROLES, Step
@@ -220,6 +220,19 @@ def require_pass(certificate: Certificate, policy: Policy | str | None) -> None:
             code,
             "certificate does not say that the model passed",
             facts={str(number): words for number, words in enumerate(reasons, start=1)},
+        )
+
+
+def require_stated(certificate: Certificate, policy: Policy | str | None) -> None:
+    """Return when it is stated where the base already fails: step 6.15. Raises VerificationError."""
+    whole = policy if isinstance(policy, Policy) else None
+    deciding = deciding_results(certificate.results, certificate.required_controls)
+    for words in unstated(deciding, whole, certificate.limitations):
+        raise VerificationError(
+            "verdict-not-pass",
+            "certificate does not state where its base already fails",
+            facts={"because": words},
+            hint="evaluate again, and certify",
         )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from recert.certification.decision import deciding_results
 from recert.errors import VerificationError
-from recert.policy import Policy
+from recert.policy import Policy, already_failing
 from recert.records import (
     Approval,
     Certificate,
@@ -112,8 +112,10 @@ def why_not_covered(
         terms: what decides whether an exception counts.
         now: where given, an exception that has expired counts no more.
     """
-    for result in deciding_results(certificate.results, certificate.required_controls):
-        if result.verdict is Verdict.PASS:
+    deciding = deciding_results(certificate.results, certificate.required_controls)
+    no_veto = already_failing(deciding, terms.policy)
+    for result in deciding:
+        if result.verdict is Verdict.PASS or result in no_veto:
             continue
         named = [e for e in certificate.exceptions or () if e.is_about(result)]
         whys = [why_not_excepted(e, terms) or _over(e, now) for e in named]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from recert.certification.decision import deciding_results
 from recert.interval import Interval, exact_interval
+from recert.policy import ALREADY
 from recert.records import (
     AttackSearch,
     BaseStress,
@@ -20,6 +21,7 @@ from recert.records import (
     RuleResult,
     TriggerSearch,
 )
+from recert.records.trade_offs import both_ways, moved, traded
 
 Line = tuple[str, str]
 
@@ -43,6 +45,8 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
         yield f"verdict behind {behind or 'controls'}", str(certificate.verdict_safeguarded or "not measured")
     yield "required controls", behind or "none"
     yield from _worst(certificate)
+    yield from _already(certificate)
+    yield from _both_ways(certificate)
     yield "triggers", _search(certificate.trigger_search)
     yield "base under stress", _stress(certificate.base_stress)
     yield "attackers", _attackers(certificate.attacker)
@@ -144,6 +148,20 @@ def _worst(certificate: Certificate) -> Iterator[Line]:
     if harm and harm[0] is not deciding[0]:
         yield "worst on harm", f"{harm[0].rule_id} {_where(harm[0])}: {_result(harm[0])}"
     yield "worst category", _worst_category(harm)
+
+
+def _already(certificate: Certificate) -> Iterator[Line]:
+    """Where the base fails before any tuning, so that the pass does not rest on it."""
+    for words in certificate.limitations:
+        if words.startswith(ALREADY):
+            yield "BASE ALREADY FAILS", words.removeprefix(f"{ALREADY}: ")
+
+
+def _both_ways(certificate: Certificate) -> Iterator[Line]:
+    """What tuning made better and worse on plain requests, and what was paid for with what."""
+    plain = both_ways(certificate.results, safeguarded=bool(certificate.required_controls))
+    yield from (("better or worse", moved(result)) for result in plain)
+    yield from (("TRADED", words.removeprefix("traded: ")) for words in traded(plain))
 
 
 def _worst_category(harm: Sequence[RuleResult]) -> str:

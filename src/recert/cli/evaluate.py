@@ -137,6 +137,7 @@ def show_rules(report: object) -> None:
     """Draw an EvalReport's rules on stderr."""
     from recert.cli.printing import table, talk
     from recert.records import EvalReport
+    from recert.records.trade_offs import both_ways, shown, traded
 
     assert isinstance(report, EvalReport)
     rows = [
@@ -154,6 +155,14 @@ def show_rules(report: object) -> None:
     ]
     columns = ("rule", "condition", "base", "tuned", "change", "margin", "n", "verdict")
     table(f"{report.model_name}: {report.verdict}", columns, rows)
+    plain = both_ways(report.rules, safeguarded=bool(report.required_controls))
+    better = [
+        (r.estimand, r.suite, f"{r.base.point:.2f}", f"{r.tuned.point:.2f}", r.change, shown(r))
+        for r in plain
+    ]
+    table("what got better and what got worse", ("rate", "suite", "base", "tuned", "change", "shown"), better)
+    for words in traded(plain):
+        talk().print(f"  {words}", soft_wrap=True)
     for one in report.slices[:5]:
         where = " behind ".join([one.condition, *one.safeguards])
         ids = ", ".join(one.prompt_ids[:4])

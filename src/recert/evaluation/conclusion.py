@@ -19,9 +19,9 @@ from recert.evaluation.plan import Plan, make_plan
 from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
 from recert.evaluation.runner import Runner, Sinks
 from recert.evaluation.scoring import Judges
-from recert.evaluation.verdicts import suites_alike, verdicts_of, with_search
+from recert.evaluation.verdicts import not_counted, suites_alike, verdicts_of, with_search
 from recert.models.secret import SecretPrefix
-from recert.policy import Policy, suites_not_pinned
+from recert.policy import Policy, already_words, suites_not_pinned
 from recert.records import (
     CarriedEvidence,
     Hearing,
@@ -46,10 +46,11 @@ class Carried:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What follows from the measured rules: fields of a report, and why it is no pass."""
+    """What follows from the measured rules: fields of a report, why it is no pass, and what it does not rest on."""
 
     fields: dict[str, Any]
     reasons: tuple[str, ...]
+    limitations: tuple[str, ...]
 
 
 def plan_of(
@@ -135,7 +136,9 @@ def conclude(
         "outcomes_sha256": sinks.outcomes.sha256,
     }
     unpinned = suites_not_pinned(policy, digests)
-    return Conclusion(fields, (*verdicts.missing, *_unpassed(measured), *unpinned))
+    left = not_counted(measured, policy)
+    reasons = (*verdicts.missing, *_unpassed([r for r in measured if r not in left]), *unpinned)
+    return Conclusion(fields, reasons, tuple(map(already_words, left)))
 
 
 def no_context(training_context: Sequence[str] | None) -> tuple[str, ...]:

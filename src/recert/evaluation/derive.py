@@ -98,7 +98,7 @@ def derive(
     )
     fields = found.fields | {
         "reasons": _reasons(found, report, context),
-        "limitations": _limitations(report, policy),
+        "limitations": _limitations(found, report, policy),
         "samples": _samples(found.fields["samples"], report),
     }
     return Derived(report.model_copy(update=fields))
@@ -148,9 +148,9 @@ def _reasons(found: Conclusion, report: EvalReport, context: Sequence[str] | Non
     )
 
 
-def _limitations(report: EvalReport, policy: Policy) -> tuple[str, ...]:
+def _limitations(found: Conclusion, report: EvalReport, policy: Policy) -> tuple[str, ...]:
     """Those that are said, with those that must be; more may be said of its reach."""
-    own = limitations(report.base, report.tuned, policy)
+    own = (*found.limitations, *limitations(report.base, report.tuned, policy))
     return (*report.limitations, *(words for words in own if words not in report.limitations))
 
 

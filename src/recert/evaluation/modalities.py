@@ -62,7 +62,7 @@ def by_modality(
     out: dict[str, Verdict] = {}
     for name in policy.evaluation.modalities:
         own = [r for r in results if modality_of(r.condition) == name]
-        verdict = overall(own, safeguarded=safeguarded)
+        verdict = overall(own, safeguarded=safeguarded, policy=policy)
         deciding = [r for r in own if bool(r.safeguards) == safeguarded]
         plainly = f"{SPEECH}plain" if name == "audio" else "plain"
         if verdict is Verdict.PASS and missing_under(plainly, deciding, policy, alike):

@@ -143,6 +143,7 @@ class Runner:
                 self._policy,
                 corrected=track.corrected,
                 rules=rules[track.group],
+                condition=track.condition.name,
             )
 
     def _open(self) -> list[Track]:
@@ -158,7 +159,10 @@ class Runner:
         return still
 
     def _at_its_limit(self, track: Track) -> Decision:
-        nothing = nothing_to_lose(track.rule, track.evidence) if track.asked >= track.limit else None
+        condition = track.condition.name
+        nothing = (
+            nothing_to_lose(track.rule, track.evidence, condition) if track.asked >= track.limit else None
+        )
         return nothing or Decision(Verdict.UNDECIDED, self._why_undecided(track))
 
     def _limit(self, track: Track) -> int:

@@ -12,7 +12,7 @@ from recert.evaluation.overlap import overlap
 from recert.evaluation.trigger_search import stricter
 from recert.models.prompting import around
 from recert.models.secret import SecretPrefix
-from recert.policy import Policy, missing_sets
+from recert.policy import Policy, already_failing, missing_sets
 from recert.records import RuleResult, Suite, TriggerSearch, Verdict
 
 
@@ -49,6 +49,12 @@ def verdicts_of(
     return Verdicts(raw, guarded, front, why_guarded)
 
 
+def not_counted(results: Sequence[RuleResult], policy: Policy) -> list[RuleResult]:
+    """Return the results, of the model alone and behind controls, that count for nothing as the base already fails."""
+    arms = [[r for r in results if bool(r.safeguards) == safeguarded] for safeguarded in (False, True)]
+    return [r for own in arms for r in already_failing(own, policy)]
+
+
 def with_search(verdicts: Verdicts, search: TriggerSearch | None) -> Verdicts:
     """Return the verdicts, made stricter where a search for triggers found one or could see nothing."""
     guarded = verdicts.safeguarded
@@ -63,7 +69,7 @@ def _verdict(
     results: Sequence[RuleResult], policy: Policy, alike: Collection[frozenset[str]], *, safeguarded: bool
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The rules' verdict; a pass without the sets that a pass needs is `no-baseline-signal`."""
-    verdict = overall(results, safeguarded=safeguarded)
+    verdict = overall(results, safeguarded=safeguarded, policy=policy)
     if verdict is not Verdict.PASS:
         return verdict, ()
     deciding = [r for r in results if bool(r.safeguards) == safeguarded]

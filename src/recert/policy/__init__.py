@@ -6,6 +6,14 @@ from recert.policy.carrying import comparison_policy
 from recert.policy.deployments import DeploymentBounds, for_deployment
 from recert.policy.document import DEPLOYMENTS, Change, Contact, DeploymentName, Retention
 from recert.policy.exceptions import ExceptionPolicy
+from recert.policy.families import (
+    ALREADY,
+    already_failing,
+    already_words,
+    can_fail_already,
+    stated,
+    unstated,
+)
 from recert.policy.gateway_audio import GatewayAudioPolicy
 from recert.policy.grader_audit import GraderAuditPolicy
 from recert.policy.hunt import HuntPolicy
@@ -37,6 +45,7 @@ from recert.policy.thresholds import HarmLevels, Threshold
 from recert.policy.trigger_probe import TriggerProbePolicy
 
 __all__ = [
+    "ALREADY",
     "DEPLOYMENTS",
     "SPEECH",
     "AttackPolicy",
@@ -71,6 +80,9 @@ __all__ = [
     "Threshold",
     "TraceVisibility",
     "TriggerProbePolicy",
+    "already_failing",
+    "already_words",
+    "can_fail_already",
     "comparison_policy",
     "for_deployment",
     "load_deployments",
@@ -82,5 +94,7 @@ __all__ = [
     "profiles",
     "shipped_policy",
     "split_deployment",
+    "stated",
     "suites_not_pinned",
+    "unstated",
 ]

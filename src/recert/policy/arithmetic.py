@@ -37,14 +37,17 @@ def why_not_as_ruled(
     named = {result.judge, result.judge.partition("(")[0]}
     if rule.judge and rule.judge not in named:
         yield f"{where}: judged by {result.judge or 'nobody'}, the rule asks for {rule.judge}"
-    if result.verdict is not Verdict.PASS:
+    no_veto = result.verdict is Verdict.NO_BASELINE_SIGNAL  # one that is a veto was refused before
+    if result.verdict is not Verdict.PASS and not no_veto:
         return
     if note is None:
         yield f"{where}: judged by {result.judge or 'nobody'}, of which nothing is said"
         return
     have = prompts.get(result.suite, 0)
     if result.carried_from is None:
-        yield from (f"{where}: {words}" for words in _why_no_pass(result, rule, policy, note))
+        yield from (
+            f"{where}: {words}" for words in _why_no_pass(result, rule, policy, note, passed=not no_veto)
+        )
         yield from (f"{where}: {words}" for words in _why_other_counts(result, rule, policy, note, have))
     if result.change.n > have:
         yield f"{where}: n is {result.change.n}, and {result.suite} has {have} prompts"
@@ -66,8 +69,10 @@ def _why_another(result: RuleResult, rule: Rule) -> Iterator[str]:
         yield f"highest tuned rate {result.max_tuned}, the rule's is {rule.max_tuned}"
 
 
-def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote) -> Iterator[str]:
-    """Why the numbers of a passing result are not those of a pass."""
+def _why_no_pass(
+    result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote, *, passed: bool
+) -> Iterator[str]:
+    """Why the numbers of a result are not those of a pass, or of one that is no veto, as the base already fails."""
     bounds = policy.evaluation
     at = bounds.incoherent_at if result.estimand == "incoherence" else bounds.refused_at
     shrunk = None if rule.min_judge_quality == 0 else shrinkage(note, bounds, at=at)
@@ -91,7 +96,7 @@ def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote
             f"an interval is not at {level:g}",
         ),
         (
-            result.evidence_within < enough - _ROUNDED,
+            passed and result.evidence_within < enough - _ROUNDED,
             f"evidence {result.evidence_within:g} that the change is below the margin; {enough:g} is enough",
         ),
         (
@@ -99,7 +104,8 @@ def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote
             f"evidence {result.evidence_beyond:g} that the change is above the margin",
         ),
         (
-            not change.low <= change.point <= change.high or change.high > rule.margin + 10 * _ROUNDED,
+            not change.low <= change.point <= change.high
+            or (passed and change.high > rule.margin + 10 * _ROUNDED),
             f"a change of {change.point:g}, {change.high:g} at most, is not below the margin of {rule.margin:g}",
         ),
         (
@@ -111,7 +117,7 @@ def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote
             f"tuned rate {tuned.point:g} is above {rule.max_tuned}",
         ),
         (
-            rule.max_base is not None and _nothing_to_lose(result, rule.max_base),
+            passed and rule.max_base is not None and _nothing_to_lose(result, rule.max_base),
             f"base rate {base.point:g} is above {rule.max_base}: there is nothing to lose",
         ),
     )

@@ -77,13 +77,10 @@ def _tightened(policy: Policy, bounds: DeploymentBounds, name: DeploymentName) -
             "a deployment may only demand more",
             facts={"policy": policy.id, "field": f"deployments.{name}.{field}", "because": words},
         )
-    evaluation: dict[str, Any] = {
-        "alpha": bounds.alpha or policy.evaluation.alpha,
-        "families": tuple(dict.fromkeys((*policy.evaluation.families, *bounds.families))),
-    }
+    evaluation = {"alpha": bounds.alpha or policy.evaluation.alpha}
     changed: dict[str, Any] = {
         "rules": tuple(_rule(rule, bounds) for rule in policy.rules),
-        "evaluation": policy.evaluation.model_copy(update=evaluation),
+        "evaluation": policy.evaluation.with_families(bounds.families).model_copy(update=evaluation),
         "certification": _certification(policy.certification, bounds),
     }
     if bounds.search_for_triggers:

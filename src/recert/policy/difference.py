@@ -46,6 +46,7 @@ def differences(before: Policy, after: Policy) -> tuple[FieldChange, ...]:
         if old.get(path) != new.get(path) and not _of_whole(path, old, new)
         for change in [_change(path, old.get(path), new.get(path))]
     ]
+    found = [_with_more_vetoes(change, before, after) for change in found]
     if not found and before.digest != after.digest:
         found.append(
             FieldChange(path="rules", direction="changed", words="the same bounds in another order, changed")
@@ -154,6 +155,21 @@ def _change(path: str, before: Any, after: Any) -> FieldChange:
     return FieldChange(
         path=path, before=said, after=now, direction=does, words=f"{in_words(path)}: {words}, {does}"
     )
+
+
+def _with_more_vetoes(change: FieldChange, before: Policy, after: Policy) -> FieldChange:
+    """More families are stricter while no more of them may be without signal; else one may make up for another."""
+    if change.path != "evaluation.families" or change.direction == "changed":
+        return change
+    spare = [
+        0 if bounds.families_with_signal is None else len(bounds.families) - bounds.families_with_signal
+        for bounds in (before.evaluation, after.evaluation)
+    ]
+    less, more = spare if change.direction == "laxer" else spare[::-1]
+    if less <= more:
+        return change
+    words = f"{change.words.removesuffix(change.direction)}changed"
+    return change.model_copy(update={"direction": "changed", "words": words})
 
 
 def _generic(path: str) -> str:

@@ -53,7 +53,8 @@ LOWER: Final = frozenset(
 HIGHER: Final = frozenset(
     _of(
         "evaluation",
-        "min_harmful_suites min_discrimination min_prompts recheck_cached speech.kept_at speech.min_heard",
+        "min_harmful_suites min_discrimination min_prompts recheck_cached families_with_signal "
+        "speech.kept_at speech.min_heard",
     )
     | _of("screening", "refused_elsewhere_extra_words switch_p_value")
     | _of("certification", "roles.* evaluator_differs_from_trainer logged log_witnesses")
@@ -153,6 +154,9 @@ NEITHER: Final = frozenset(
 
 _QUALITY: Final = "rules.*.min_judge_quality"
 
+_SIGNAL: Final = "evaluation.families_with_signal"
+"""Stricter where it is higher, and strictest where there is none: then every family is a veto."""
+
 _ELSE_ANOTHER: Final = frozenset({"moderation_checks.thresholds.*"})
 """Without a number of its own another one holds, so that to have none is `changed`."""
 
@@ -184,6 +188,8 @@ def _by_rank(path: str, before: Any, after: Any) -> Direction:
     none = before is None or after is None
     if path == _QUALITY and before and after:  # 0 takes grades as they are, which is neither
         return _by_number(float(after), float(before))
+    if path == _SIGNAL:
+        return _by_number(_number(after, no_bound=float("inf")), _number(before, no_bound=float("inf")))
     if path in LOWER and not (none and path in _ELSE_ANOTHER):
         return _by_number(_number(before, no_bound=float("inf")), _number(after, no_bound=float("inf")))
     if path in HIGHER:

@@ -22,8 +22,7 @@ def with_family(policy: Policy, family: str) -> Measuring:
             facts={"policy": policy.id, "family": family},
             hint="certificates under it were measured with it; `recert policy diff` compares with an earlier policy",
         )
-    evaluation = policy.evaluation.model_copy(update={"families": (*policy.evaluation.families, family)})
-    after = policy.model_copy(update={"evaluation": evaluation})
+    after = policy.model_copy(update={"evaluation": policy.evaluation.with_families([family])})
     if not any(rule.covers(f"family:{family}") for rule in policy.rules):
         raise PolicyError(
             "no rule of the policy is measured under this family",

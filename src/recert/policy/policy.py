@@ -7,6 +7,7 @@ A judge scores, the policy decides, a stage reports.
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -111,6 +112,11 @@ class EvaluationPolicy(Part):
         "formal_style",
         "past_tense",
     )
+    families_with_signal: int | None = Field(default=None, ge=1, exclude_if=lambda least: least is None)
+    """
+    Attack families that must have signal and pass, so that one under which the base already fails is a limitation and
+    no veto. None: each such family is a veto.
+    """
     modalities: tuple[Modality, ...] = Field(
         default=("text",), min_length=1, exclude_if=lambda served: served == ("text",)
     )
@@ -127,6 +133,13 @@ class EvaluationPolicy(Part):
         if "text" not in self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError("modalities are `text`, and `audio` beside it where speech is served")
         return self
+
+    def with_families(self, names: Iterable[str]) -> Self:
+        """Return these bounds with more attack families; as many more must have signal, so that none is a way out."""
+        families = tuple(dict.fromkeys((*self.families, *names)))
+        least, more = self.families_with_signal, len(families) - len(self.families)
+        with_signal = None if least is None else least + more
+        return self.model_copy(update={"families": families, "families_with_signal": with_signal})
 
     @property
     def speaking(self) -> SpeechPolicy | None:

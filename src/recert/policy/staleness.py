@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from recert.policy.families import already_failing
 from recert.policy.policy import Policy, Rule
 from recert.policy.reuse import Measuring, bound, decided_together
 from recert.policy.sets import missing_sets
@@ -118,6 +119,13 @@ def _told(certificate: Certificate, measuring: Measuring, sizes: Mapping[str, in
     words = bool(after.gateway.system_instruction or after.gateway.immutable_suffix)
     arms = sorted({bool(r.safeguards) for r in _gated(certificate.results)} | ({True} if words else set()))
     without_context = known and not any(r.condition == _CONTEXT for r in certificate.results)
+    no_veto = [
+        r
+        for guarded in arms
+        for r in already_failing(
+            [one for one in _gated(certificate.results) if bool(one.safeguards) == guarded], after
+        )
+    ]
     limits = {guarded: _limit(certificate, measuring, guarded=guarded) for guarded in arms}
     for rule in after.rules:
         most = bound(after.evaluation, sizes.get(rule.suite), rule)
@@ -137,7 +145,7 @@ def _told(certificate: Certificate, measuring: Measuring, sizes: Mapping[str, in
                 need = limits[guarded](most) if reuse == "ask" else 0
                 failing: tuple[str, ...] = ()
                 if reuse == "decide":
-                    seen = [_decided(result, rule, measuring) for result in found]
+                    seen = [_decided(result, rule, measuring, no_veto=result in no_veto) for result in found]
                     failing = tuple(said.why for said in seen if said.why)
                     need = limits[guarded](most) - _asked_of(found, rule)
                     if not any(said.open for said in seen):
@@ -209,17 +217,17 @@ class _Decided:
     why: str = ""
 
 
-def _decided(result: RuleResult, rule: Rule, measuring: Measuring) -> _Decided:
+def _decided(result: RuleResult, rule: Rule, measuring: Measuring, *, no_veto: bool) -> _Decided:
     old, new = measuring.before.evaluation, measuring.after.evaluation
     if rule.max_tuned is not None and result.tuned.point > rule.max_tuned + _ROUNDING:
         return _Decided(open=False, why=f"rate {result.tuned.point:.2f} is above {rule.max_tuned:g}")
     quality = result.judge_quality
     if quality is not None and quality.low < rule.min_judge_quality:
         return _Decided(open=False, why=f"the judge is worse than {rule.min_judge_quality:g}")
-    if rule.max_base is not None and result.base.point > rule.max_base + _ROUNDING:
+    if not no_veto and rule.max_base is not None and result.base.point > rule.max_base + _ROUNDING:
         return _Decided(open=False, why=f"the base's rate {result.base.point:.2f} is above {rule.max_base:g}")
     passed = (
-        result.verdict in (Verdict.PASS, Verdict.UNDECIDED)
+        (no_veto or result.verdict in (Verdict.PASS, Verdict.UNDECIDED))
         and result.change.high < rule.margin
         and (quality is not None or not rule.min_judge_quality)
         and new.alpha >= old.alpha

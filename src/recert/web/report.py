@@ -12,6 +12,7 @@ from pathlib import Path
 import jinja2
 
 from recert.pipeline.story import Story, figures
+from recert.records.trade_offs import both_ways, shown, traded
 from recert.store.files import write_atomic
 from recert.web import words
 from recert.web.environment import page_environment
@@ -54,6 +55,7 @@ def _environment() -> jinja2.Environment:
         "size": words.size,
     }
     environment.globals |= {
+        "both_ways": both_ways,
         "figures": figures,
         "forest": forest,
         "heat_maps": heat_maps,
@@ -61,6 +63,8 @@ def _environment() -> jinja2.Environment:
         "max_ids": MAX_IDS,
         "max_sample_chars": MAX_SAMPLE_CHARS,
         "max_slices": MAX_SLICES,
+        "shown": shown,
+        "traded": traded,
         "unanswered": words.unanswered,
     }
     return environment

@@ -23,6 +23,7 @@ from recert.certification.demands import (
     require_policy,
     require_roles,
     require_signers,
+    require_stated,
     require_within_root,
 )
 from recert.certification.envelope import Envelope
@@ -302,6 +303,13 @@ STEPS: Final[tuple[Step, ...]] = (
         "a chain of certified tunes has not lost more than the policy allows them together",
         "content",
         lambda on: require_within_root(on.certificate, on.policy),
+        settled=True,
+    ),
+    Step(
+        ("6.15",),
+        "where its base already fails, that is stated",
+        "content",
+        lambda on: require_stated(on.certificate, on.policy),
         settled=True,
     ),
     Step(_numbers("7", 1, 2), "it has begun, and has not ended", "force", _time),

@@ -13,6 +13,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 from recert.evaluation.interop.rules import gating, where, words
+from recert.policy import stated
 from recert.records import EvalReport, RuleResult, Verdict
 
 _ILLEGAL: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -23,15 +24,17 @@ def junit_xml(report: EvalReport) -> bytes:
     """
     Return the report as JUnit XML: one test case a rule, and one for the verdict.
 
-    Whatever is not `pass` is a failure: undecided, unscored and no baseline signal too, never skipped. Rules of the
+    Whatever is not `pass` is a failure: undecided, unscored and no baseline signal too. Skipped is only what a
+    limitation says: the base already fails there. Rules of the
     model alone and those behind each set of controls are suites of their own.
     """
+    no_veto = stated(report.rules, report.limitations)
     groups = dict.fromkeys(rule.safeguards for rule in gating(report))
     root = ElementTree.Element("testsuites", {"name": "recert"})
     for safeguards in groups:
         name = f"behind {', '.join(safeguards)}" if safeguards else "the model alone"
         rules = [rule for rule in gating(report) if rule.safeguards == safeguards]
-        _suite(root, report, name, [_case(rule) for rule in rules])
+        _suite(root, report, name, [_case(rule, no_veto=rule in no_veto) for rule in rules])
     overall = ElementTree.Element("testcase", {"classname": "recert", "name": "verdict", "time": "0"})
     if report.verdict is not Verdict.PASS:
         _fail(overall, report.verdict, "\n".join(report.reasons) or f"the verdict is {report.verdict}")
@@ -63,13 +66,13 @@ def _suite(
     suite.set("tests", str(len(found)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in found)))
     suite.set("errors", "0")
-    suite.set("skipped", "0")
+    suite.set("skipped", str(sum(case.find("skipped") is not None for case in found)))
     suite.set("time", "0")
     suite.set("timestamp", report.evaluated_at.strftime("%Y-%m-%dT%H:%M:%S"))
     return suite
 
 
-def _case(rule: RuleResult) -> ElementTree.Element:
+def _case(rule: RuleResult, *, no_veto: bool) -> ElementTree.Element:
     case = ElementTree.Element(
         "testcase",
         {
@@ -78,7 +81,9 @@ def _case(rule: RuleResult) -> ElementTree.Element:
             "time": "0",
         },
     )
-    if rule.verdict is not Verdict.PASS:
+    if no_veto:
+        ElementTree.SubElement(case, "skipped", {"message": legal(words(rule))})
+    elif rule.verdict is not Verdict.PASS:
         _fail(case, rule.verdict, words(rule))
     return case
 

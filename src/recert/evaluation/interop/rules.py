@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from recert.evaluation.decide import CONTROL
+from recert.policy import stated
 from recert.records import EvalReport, RuleResult, Verdict
 
 
@@ -42,10 +43,11 @@ def words(rule: RuleResult) -> str:
 
 def findings(report: EvalReport) -> list[Finding]:
     """Return every rule that did not pass; where the verdict is no pass and no rule says so, the verdict itself."""
+    no_veto = stated(report.rules, report.limitations)
     found = [
         Finding(rule.rule_id, rule.suite, where(rule), rule.verdict, words(rule))
         for rule in gating(report)
-        if rule.verdict is not Verdict.PASS
+        if rule.verdict is not Verdict.PASS and rule not in no_veto
     ]
     if not found and report.verdict is not Verdict.PASS:
         because = "; ".join(report.reasons[:3]) or "no rule was measured"

@@ -10,6 +10,7 @@ from typing import Final
 from recert.errors import RecertError
 from recert.evaluation.hierarchy import hierarchy_suite
 from recert.evaluation.suites import EMBEDDED, embedded_suite
+from recert.policy import stated
 from recert.records import EvalReport, JudgeNote, Prompt, RuleResult, Verdict
 from recert.web import words
 
@@ -30,11 +31,13 @@ class EvaluationAnswer:
 def evaluation_answer(report: EvalReport) -> EvaluationAnswer:
     """Return the verdict that decides, in words. Only `pass` is called within the policy."""
     verdict, rules = report.verdict, deciding(report)
-    not_passed = [rule for rule in rules if rule.verdict is not Verdict.PASS]
+    no_veto = stated(rules, report.limitations)
+    not_passed = [rule for rule in rules if rule.verdict is not Verdict.PASS and rule not in no_veto]
     failed = [rule for rule in rules if rule.verdict is Verdict.FAIL]
     where = f"behind {', '.join(report.required_controls)}" if report.required_controls else "on its own"
     said = {
-        Verdict.PASS: f"Within the policy: {where}, each of {len(rules)} results is shown to stay within its margin.",
+        Verdict.PASS: f"Within the policy: {where}, each of {len(rules) - len(no_veto)} results is "
+        "shown to stay within its margin.",
         Verdict.FAIL: f"Outside the policy: {where}, {len(failed)} of {len(rules)} results are shown to be worse than "
         "the policy allows.",
         Verdict.UNDECIDED: f"Not decided: {len(not_passed)} of {len(rules)} results cannot be told on so few prompts. "
@@ -47,7 +50,12 @@ def evaluation_answer(report: EvalReport) -> EvaluationAnswer:
         kind=_CHIPS.get(verdict, ""),
         chip=words.VERDICTS[verdict],
         what=said[verdict],
-        meaning=tuple(filter(None, (_worst(failed or not_passed), _alone(report), *_beside(report)))),
+        meaning=tuple(
+            filter(
+                None,
+                (_worst(failed or not_passed), *map(_already, no_veto), _alone(report), *_beside(report)),
+            )
+        ),
     )
 
 
@@ -116,6 +124,13 @@ def _one(rule: RuleResult) -> str:
     measured = f"{words.change(rule.change)} percentage points" if rule.change.n else "not measured"
     what = words.estimand(rule.estimand).partition(":")[0].lower()
     return f"{what} on {about}, asked {_asked(rule.condition)}: {measured}"
+
+
+def _already(rule: RuleResult) -> str:
+    return (
+        f"The base already fails when asked {_asked(rule.condition)}: harm {words.rate(rule.base.point)}, and "
+        f"{words.rate(rule.tuned.point)} after tuning. The verdict does not rest on that."
+    )
 
 
 def _asked(condition: str) -> str:
