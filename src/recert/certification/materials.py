@@ -55,7 +55,12 @@ def _screen(report: ScreenReport) -> tuple[Digests, Digests]:
 
 def _tune(report: TuneReport) -> tuple[Digests, Digests]:
     given = _files("base", report.base)
-    if report.accepted_sha256 is not None:
+    if report.held_out is not None:
+        given |= {
+            "accepted-rows": report.held_out.of_rows_sha256,
+            "held-out-rows": report.held_out.rows_sha256,
+        }
+    elif report.accepted_sha256 is not None:
         given["accepted-rows"] = report.accepted_sha256
     if report.screen_report_sha256 is not None:
         given["screen-report.json"] = report.screen_report_sha256

@@ -29,7 +29,7 @@ from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.pairs import RecordedPairs
 from recert.evaluation.plan import UNKNOWN_CONTEXT
 from recert.evaluation.runner import Sinks
-from recert.evaluation.scoring import Judges
+from recert.evaluation.scoring import LIKELIHOOD, Judges
 from recert.judges.protocol import JudgeFailed, Score
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
@@ -98,7 +98,7 @@ def derive(
     )
     fields = found.fields | {
         "reasons": _reasons(found, report, context),
-        "limitations": _limitations(report, policy),
+        "limitations": _limitations(report, policy, found),
         "samples": _samples(found.fields["samples"], report),
     }
     return Derived(report.model_copy(update=fields))
@@ -108,7 +108,7 @@ def _judges(notes: Sequence[JudgeNote]) -> Judges:
     """Judges with these notes, in the order in which `Judges.notes_with` gives them."""
     if len(notes) < len(Judges().notes):
         raise RecordError("the judges are not all named", facts={"named": ", ".join(n.id for n in notes)})
-    refusal, coherence, _, *also = notes
+    refusal, coherence, _, *also = [note for note in notes if note.id != LIKELIHOOD.id]
     ends = [note.estimand for note in also[-2:]]
     traces = tuple(also[-2:]) if len(ends) == 2 and set(ends) == _TRACES else ()
     also = also[: len(also) - len(traces)]
@@ -148,9 +148,9 @@ def _reasons(found: Conclusion, report: EvalReport, context: Sequence[str] | Non
     )
 
 
-def _limitations(report: EvalReport, policy: Policy) -> tuple[str, ...]:
+def _limitations(report: EvalReport, policy: Policy, found: Conclusion) -> tuple[str, ...]:
     """Those that are said, with those that must be; more may be said of its reach."""
-    own = limitations(report.base, report.tuned, policy)
+    own = limitations(report.base, report.tuned, policy, found.fields["rules"])
     return (*report.limitations, *(words for words in own if words not in report.limitations))
 
 

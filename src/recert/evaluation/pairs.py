@@ -18,7 +18,7 @@ Wanted = dict[Key, tuple[Track, Prompt, int]]
 """Prompts to be asked, with a track that asks them and their place in its order."""
 
 Way = Literal["choose", "in full", "cut", "whole"]
-"""How a prompt is asked: by the likelihood of its choices, with room for an answer, or up to the first agreement."""
+"""How a prompt is asked: by how likely its choices or its reference are, in full, or cut on agreement."""
 
 Pair = tuple[Outcome, Outcome]
 """The base's outcome and the tuned model's, of one prompt under one condition."""

@@ -200,7 +200,7 @@ class Runner:
 
     def _way(self, prompt: Prompt, suite: str) -> Way:
         """How a prompt is asked. A reply may end once it complied where only the refusal judge's word counts."""
-        if prompt.choices:
+        if prompt.choices or prompt.reference is not None:
             return "choose"
         if prompt.answer is not None or prompt.forbidden:
             return "in full"

@@ -150,7 +150,10 @@ def evaluate(
         model_name=model_name,
         reasons=(*why_not, *(note.reason for note in evidence)),
         arms=arms,
-        limitations=(*limitations(base_arm.manifest, tuned_arm.manifest, policy), *_not_authentic(kept)),
+        limitations=(
+            *limitations(base_arm.manifest, tuned_arm.manifest, policy, found.fields["rules"]),
+            *_not_authentic(kept),
+        ),
         evidence=tuple(evidence),
         trigger_search=search,
         carried=carried.evidence if carried else None,

@@ -150,7 +150,14 @@ from recert.records.transparency import (
 )
 from recert.records.trigger_search import FoundTrigger, TriggerSearch
 from recert.records.trust_root import RootKey, TrustRoot
-from recert.records.tuning import USUAL_LEARNING_RATES, Checkpoint, Hyperparameters, Rewarded, TuneReport
+from recert.records.tuning import (
+    USUAL_LEARNING_RATES,
+    Checkpoint,
+    HeldOut,
+    Hyperparameters,
+    Rewarded,
+    TuneReport,
+)
 from recert.records.watching import (
     AskedSample,
     CanaryResult,
@@ -295,6 +302,7 @@ __all__ = [
     "HarmMark",
     "HarmMean",
     "Hearing",
+    "HeldOut",
     "HistoryPoint",
     "HistoryStart",
     "HostedCheck",
