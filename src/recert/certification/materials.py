@@ -12,6 +12,7 @@ from recert.records import (
     EvalReport,
     JudgeNote,
     Manifest,
+    Qualification,
     Record,
     ScreenReport,
     StressReport,
@@ -99,6 +100,11 @@ def _attack(report: AttackReport) -> tuple[Digests, Digests]:
     return given, {"conversations": report.conversations_sha256}
 
 
+def _qualify(report: Qualification) -> tuple[Digests, Digests]:
+    given = {"policy": report.policy_sha256, "judges": _judges(report.judges)}
+    return given | _suites(report.suites) | _files("base", report.base), {}
+
+
 _KINDS: Final[Mapping[type[Record], tuple[Step, str, Callable[[Any], tuple[Digests, Digests]]]]] = {
     ScreenReport: ("screen", "screen-report.json", _screen),
     TuneReport: ("tune", "tune-report.json", _tune),
@@ -106,6 +112,7 @@ _KINDS: Final[Mapping[type[Record], tuple[Step, str, Callable[[Any], tuple[Diges
     WatchReport: ("watch", "watch-report.json", _watch),
     StressReport: ("stress", "stress-report.json", _stress),
     AttackReport: ("attack", "attack-report.json", _attack),
+    Qualification: ("qualify", "qualification.json", _qualify),
 }
 
 

@@ -98,6 +98,7 @@ from recert.records.orders import Order, OrderNote, StandingOrders
 from recert.records.policy_diff import Answer, CertificateImpact, FieldChange, PolicyDiff, Reuse, RuleReuse
 from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
 from recert.records.progress import EvidencePoint, RuleProgress, RunProgress, StageProgress
+from recert.records.qualification import ExpectedTune, Qualification, QualifiedTrack, ReplyAgreement
 from recert.records.reasoning import (
     ReasoningFormat,
     ReplyPart,
@@ -172,6 +173,7 @@ from recert.records.watching import (
 RECORDS: tuple[type[Record], ...] = (
     Manifest,
     Suite,
+    Qualification,
     ScreenReport,
     RowDecision,
     TuneReport,
@@ -287,6 +289,7 @@ __all__ = [
     "EvidencePoint",
     "Exchange",
     "ExchangeDrift",
+    "ExpectedTune",
     "FieldChange",
     "FileEntry",
     "Fingerprint",
@@ -338,9 +341,12 @@ __all__ = [
     "PreferenceRow",
     "Prompt",
     "PromptRow",
+    "Qualification",
+    "QualifiedTrack",
     "ReasoningFormat",
     "Record",
     "Refusal",
+    "ReplyAgreement",
     "ReplyPart",
     "ReplyParts",
     "ReplyPiece",
