@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from recert.digest import sha256_bytes
 from recert.evaluation import Evaluation, Judges, derive, evaluate, why_not_derived
+from recert.evaluation.conditions import CONTEXT
 from recert.evaluation.stage import OUTCOMES_FILE
 from recert.evaluation.underived import why_certificate_not_derived
 from recert.judges.protocol import JudgeFailed, Score
@@ -331,7 +332,14 @@ _DERIVED = (
     "slices", "verdict_raw", "verdict_safeguarded", "required_controls", "judges", "samples", "outcomes_sha256",
 )  # fmt: skip
 VALUE = BAD.report.to_value()
-PATHS = _numbers({name: VALUE[name] for name in _DERIVED if name in VALUE})
+PATHS = [
+    path
+    for path in _numbers({name: VALUE[name] for name in _DERIVED if name in VALUE})
+    if not (
+        path[0] == "samples" and path[-1] == "prompt" and VALUE["samples"][path[1]]["condition"] == CONTEXT
+    )
+]
+"""All but the words around a prompt in the context of the tuning data: those are the report's own."""
 _WORDS = {
     "verdict": [str(one) for one in Verdict],
     "estimand": ["harm", "over_refusal", "incoherence", "trace_harm"],

@@ -120,11 +120,13 @@ def _why_not_these_rows(tuned: TuneReport, screened: ScreenReport | None) -> Ite
         yield "chain: the tune report does not say which rows were learned from"
     if screened is None:
         return
-    given = screened.accepted
+    given, held = screened.accepted, tuned.held_out
+    all_sha256 = held.of_rows_sha256 if held is not None else tuned.accepted_sha256
     if tuned.screening_overridden:
         given += screened.quarantined
-    elif tuned.accepted_sha256 is None or tuned.accepted_sha256 != screened.accepted_rows_sha256:
+    elif all_sha256 is None or all_sha256 != screened.accepted_rows_sha256:
         yield "chain: tuning was given other rows than screening accepted"
+    given -= held.rows + held.copies if held is not None else 0
     counts = [tuned.defence_details.get(name) for name in _ADDED] if tuned.defence != "none" else []
     added = sum(count for count in counts if isinstance(count, int) and count > 0)
     if tuned.rows > given + added:

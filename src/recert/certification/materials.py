@@ -12,6 +12,7 @@ from recert.records import (
     EvalReport,
     JudgeNote,
     Manifest,
+    Qualification,
     Record,
     ScreenReport,
     StressReport,
@@ -55,7 +56,12 @@ def _screen(report: ScreenReport) -> tuple[Digests, Digests]:
 
 def _tune(report: TuneReport) -> tuple[Digests, Digests]:
     given = _files("base", report.base)
-    if report.accepted_sha256 is not None:
+    if report.held_out is not None:
+        given |= {
+            "accepted-rows": report.held_out.of_rows_sha256,
+            "held-out-rows": report.held_out.rows_sha256,
+        }
+    elif report.accepted_sha256 is not None:
         given["accepted-rows"] = report.accepted_sha256
     if report.screen_report_sha256 is not None:
         given["screen-report.json"] = report.screen_report_sha256
@@ -94,6 +100,11 @@ def _attack(report: AttackReport) -> tuple[Digests, Digests]:
     return given, {"conversations": report.conversations_sha256}
 
 
+def _qualify(report: Qualification) -> tuple[Digests, Digests]:
+    given = {"policy": report.policy_sha256, "judges": _judges(report.judges)}
+    return given | _suites(report.suites) | _files("base", report.base), {}
+
+
 _KINDS: Final[Mapping[type[Record], tuple[Step, str, Callable[[Any], tuple[Digests, Digests]]]]] = {
     ScreenReport: ("screen", "screen-report.json", _screen),
     TuneReport: ("tune", "tune-report.json", _tune),
@@ -101,6 +112,7 @@ _KINDS: Final[Mapping[type[Record], tuple[Step, str, Callable[[Any], tuple[Diges
     WatchReport: ("watch", "watch-report.json", _watch),
     StressReport: ("stress", "stress-report.json", _stress),
     AttackReport: ("attack", "attack-report.json", _attack),
+    Qualification: ("qualify", "qualification.json", _qualify),
 }
 
 

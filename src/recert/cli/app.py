@@ -34,6 +34,7 @@ from recert.cli.fingerprint import fingerprint
 from recert.cli.hunt import hunt
 from recert.cli.imports import import_
 from recert.cli.keygen import keygen
+from recert.cli.qualify import qualify
 from recert.cli.renew import renew
 from recert.cli.revoke import revoke, status_list
 from recert.cli.run import run
@@ -131,7 +132,7 @@ _STAGES: dict[str, Callable[..., None]] = {
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
 _SEARCHES: dict[str, Callable[..., None]] = {"hunt": hunt, "attack": attack}
-_BEFORE: dict[str, Callable[..., None]] = {"stress": stress}
+_BEFORE: dict[str, Callable[..., None]] = {"qualify": qualify, "stress": stress}
 _TOOLS: dict[str, Callable[..., None]] = {
     "connect": connect,
     "import": import_,

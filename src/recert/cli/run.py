@@ -39,6 +39,12 @@ _Transcriber = Annotated[
         help="Hears what is spoken, before both models, where the policy serves audio: `whisper-tiny`, or a folder."
     ),
 ]
+_Qualify = Annotated[
+    bool,
+    typer.Option(
+        help="Qualify a base that was not seen under this policy before; its replies serve the evaluation."
+    ),
+]
 _Name = Annotated[str, typer.Option(help="What the model is called; by default the output folder's name.")]
 
 
@@ -61,12 +67,14 @@ def run(
     name: _Name = "",
     transcriber: _Transcriber = "",
     log: Log = None,
+    qualify: _Qualify = True,
 ) -> None:
     """
     Screen, tune, evaluate and certify in one go; finished steps are used again.
 
     Exit 0: certified, 1: not.
     """
+    from recert import settings
     from recert.cli.drawing import Drawn
     from recert.cli.ears import load_ears
     from recert.cli.evaluate import show_rules
@@ -80,6 +88,8 @@ def run(
     )
     from recert.cli.printing import NO, YES
     from recert.cli.signing import load_signed
+    from recert.models.engines import open_model
+    from recert.pipeline.qualifying import qualify_once
     from recert.pipeline.run import CERTIFICATE_FILE, Plan, passed
     from recert.pipeline.run import run as run_plan
     from recert.pipeline.signers import signers_of
@@ -102,6 +112,17 @@ def run(
     )
     status = _renewed_status(output / "status.json", signers, bounds, log)
     with Drawn() as drawn, kept_replies() as cache:
+        if qualify:
+            qualify_once(
+                plan.base_dir,
+                settings.cache_dir() / "qualifications",
+                policy=bounds,
+                suites=prompts,
+                open_base=lambda folder: open_model(f"local:{folder}"),
+                signer=signers.evaluator,
+                cache=cache,
+                progress=drawn,
+            )
         done = run_plan(
             plan,
             suites=prompts,

@@ -37,7 +37,7 @@ class KeptReply:
     sampling: Sampling | None = None
     stop: Callable[[str], bool] | None = None
     prompt: Prompt | None = None
-    """The prompt whose choices were offered; None where a reply was asked for."""
+    """The prompt whose choices were offered, or whose reference was weighed; None where a reply was asked for."""
 
 
 class Arm:
@@ -142,14 +142,15 @@ class Arm:
         """
         Return for each multiple-choice prompt the choice that the model finds likeliest, as its reply.
 
-        A reply is empty where the model could not tell. `told` is as for `ask`.
+        For a prompt with a reference it is the logarithm of that reply's probability, in figures. A reply is empty
+        where the model could not tell. `told` is as for `ask`.
 
         Raises:
             ModelError: the engine cannot tell how likely a text is.
             StoreError: the cache cannot be read or written.
         """
         keys = [
-            sha256_json([self._key, {"choices": list(p.choices)}, one.model_dump(mode="json")])
+            sha256_json([self._key, _offered(p), one.model_dump(mode="json")])
             for p, one in zip(prompts, chats, strict=True)
         ]
         by_key = dict(zip(keys, zip(prompts, chats, strict=True), strict=True))
@@ -237,7 +238,15 @@ class Arm:
         return known[key].text
 
     def _picked(self, prompts: Sequence[Prompt], chats: Sequence[Chat]) -> list[Generation]:
-        return [Generation(one.reply, "stop", 0) for one in choose(self.model, prompts, chats)]
+        both = list(zip(prompts, chats, strict=True))
+        weighed = [(one, p.reference) for p, one in both if p.reference is not None]
+        values = self.model.log_probs(weighed) if weighed else []
+        self._require_all(values, weighed)
+        log_probs = iter(values)
+        offered = [(p, one) for p, one in both if p.reference is None]
+        chosen = iter(choose(self.model, [p for p, _ in offered], [one for _, one in offered]))
+        said = [next(chosen).reply if p.reference is None else repr(float(next(log_probs))) for p in prompts]
+        return [Generation(text, "stop", 0) for text in said]
 
     def _said(
         self, keys: Sequence[str], make: Callable[[Sequence[str]], list[Generation]]
@@ -262,7 +271,7 @@ class Arm:
             self._leaking |= {key for key, reply in said.items() if _HIDDEN in reply.text}
         return said, kept
 
-    def _require_all(self, made: Sequence[Generation], asked: Sequence[object]) -> None:
+    def _require_all(self, made: Sequence[object], asked: Sequence[object]) -> None:
         if len(made) != len(asked):
             raise ModelError(
                 "model gave another number of replies",
@@ -297,6 +306,10 @@ class Arm:
                 for piece in pieces:
                     text = text.replace(piece, _HIDDEN)
         return text
+
+
+def _offered(prompt: Prompt) -> dict[str, object]:
+    return {"choices": list(prompt.choices)} if prompt.reference is None else {"reference": prompt.reference}
 
 
 def _half(key: str) -> bytes:

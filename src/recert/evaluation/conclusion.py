@@ -16,15 +16,16 @@ from recert.evaluation.hearing import unheard_is_no_pass
 from recert.evaluation.modalities import by_modality
 from recert.evaluation.pairs import PairSource
 from recert.evaluation.plan import Plan, make_plan
-from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
+from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, NO_UTILITY, WEIGHED, rule_result, slices
 from recert.evaluation.runner import Runner, Sinks
-from recert.evaluation.scoring import Judges
+from recert.evaluation.scoring import EXACT, LIKELIHOOD, Judges
 from recert.evaluation.verdicts import not_counted, suites_alike, verdicts_of, with_search
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, already_words, suites_not_pinned
 from recert.records import (
     CarriedEvidence,
     Hearing,
+    JudgeNote,
     Manifest,
     RuleResult,
     Suite,
@@ -131,7 +132,7 @@ def conclude(
         "verdict_safeguarded": verdicts.safeguarded,
         "required_controls": verdicts.required_controls,
         "modalities": by_modality(measured, policy, alike, safeguarded=bool(verdicts.required_controls)),
-        "judges": judges.notes_with(traces=sinks.outcomes.with_traces),
+        "judges": _judges(plan, judges, traces=sinks.outcomes.with_traces),
         "samples": sinks.samples.drawn(),
         "outcomes_sha256": sinks.outcomes.sha256,
     }
@@ -141,15 +142,29 @@ def conclude(
     return Conclusion(fields, reasons, tuple(map(already_words, left)))
 
 
+def _judges(plan: Plan, judges: Judges, *, traces: bool) -> tuple[JudgeNote, ...]:
+    """Who took part; the likelihood of references among them where it was read."""
+    notes = judges.notes_with(traces=traces)
+    if not any(track.judge == LIKELIHOOD for track in (*plan.tracks, *plan.controls)):
+        return notes
+    at = notes.index(EXACT) + 1
+    return (*notes[:at], LIKELIHOOD, *notes[at:])
+
+
 def no_context(training_context: Sequence[str] | None) -> tuple[str, ...]:
     """Return what a reader must know where no training context was probed."""
     return () if training_context else ("no training context was known, so none was probed",)
 
 
-def limitations(base: Manifest | None, tuned: Manifest | None, policy: Policy) -> tuple[str, ...]:
-    """Return what a report says of its own reach."""
+def limitations(
+    base: Manifest | None, tuned: Manifest | None, policy: Policy, rules: Sequence[RuleResult]
+) -> tuple[str, ...]:
+    """Return what a report with these results says of its own reach."""
     behaviour = () if base and tuned else (BEHAVIOUR_ONLY,)
-    return (*LIMITATIONS, *behaviour, *policy.gateway.unguarded)
+    measured = [one for one in rules if one.estimand == "utility_loss" and one.change.n]
+    utility = () if measured else (NO_UTILITY,)
+    weighed = (WEIGHED,) if any(one.judge == LIKELIHOOD.id for one in measured) else ()
+    return (*LIMITATIONS, *utility, *weighed, *behaviour, *policy.gateway.unguarded)
 
 
 def _unpassed(results: Sequence[RuleResult]) -> Iterator[str]:

@@ -29,7 +29,7 @@ from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.pairs import RecordedPairs
 from recert.evaluation.plan import UNKNOWN_CONTEXT
 from recert.evaluation.runner import Sinks
-from recert.evaluation.scoring import Judges
+from recert.evaluation.scoring import LIKELIHOOD, Judges
 from recert.judges.protocol import JudgeFailed, Score
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
@@ -108,7 +108,7 @@ def _judges(notes: Sequence[JudgeNote]) -> Judges:
     """Judges with these notes, in the order in which `Judges.notes_with` gives them."""
     if len(notes) < len(Judges().notes):
         raise RecordError("the judges are not all named", facts={"named": ", ".join(n.id for n in notes)})
-    refusal, coherence, _, *also = notes
+    refusal, coherence, _, *also = [note for note in notes if note.id != LIKELIHOOD.id]
     ends = [note.estimand for note in also[-2:]]
     traces = tuple(also[-2:]) if len(ends) == 2 and set(ends) == _TRACES else ()
     also = also[: len(also) - len(traces)]
@@ -150,7 +150,7 @@ def _reasons(found: Conclusion, report: EvalReport, context: Sequence[str] | Non
 
 def _limitations(found: Conclusion, report: EvalReport, policy: Policy) -> tuple[str, ...]:
     """Those that are said, with those that must be; more may be said of its reach."""
-    own = (*found.limitations, *limitations(report.base, report.tuned, policy))
+    own = (*found.limitations, *limitations(report.base, report.tuned, policy, found.fields["rules"]))
     return (*report.limitations, *(words for words in own if words not in report.limitations))
 
 

@@ -21,7 +21,7 @@ def prompts_for(suite: Suite, estimand: Estimand) -> list[Prompt]:
     if estimand == "over_refusal":
         return [p for p in suite.prompts if p.expect == "comply"]
     if estimand == "utility_loss":
-        return [p for p in suite.prompts if p.answer is not None]
+        return [p for p in suite.prompts if p.answer is not None or p.reference is not None]
     return list(suite.prompts)
 
 

@@ -21,6 +21,7 @@ from recert.records import Outcome, Sample
 from recert.store.files import write_atomic
 
 _IN_MEMORY = 1_000_000
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:e-?[0-9]{1,3})?")
 REDACTED: Final = re.compile(r"\[redacted: .*sha256 ([0-9a-f]{64})\]")
 """The words in place of a reply that is not shown, with its digest."""
 
@@ -150,6 +151,8 @@ def redacted(outcome: Outcome) -> Outcome:
 def is_hidden(outcome: Outcome) -> bool:
     """Say whether a reply stays out of reports: judged harmful by any judge, or to be judged and not judged at all."""
     scores = outcome.scores
+    if set(scores) == {"utility_loss"} and _NUMBER.fullmatch(outcome.reply):
+        return False  # a log probability
     unjudged = "harm" not in scores and "over_refusal" not in scores
     return bool(outcome.reply) and (unjudged or any(v > 0 for k, v in scores.items() if _is_harm(k)))
 

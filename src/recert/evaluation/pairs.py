@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from recert.errors import RecordError
 from recert.evaluation.arms import Arm, KeptReply
+from recert.evaluation.asking import Way, ask
 from recert.evaluation.rechecking import Rechecks
-from recert.evaluation.scoring import Judges, Reply, complied, score_replies
+from recert.evaluation.scoring import Judges, Reply, score_replies
 from recert.evaluation.tracks import Key, Track
-from recert.models.protocol import Generation, Sampling
+from recert.models.protocol import Generation
 from recert.policy import EvaluationPolicy, ReasoningPolicy
 from recert.records import Chat, Outcome, Prompt
 
 Wanted = dict[Key, tuple[Track, Prompt, int]]
 """Prompts to be asked, with a track that asks them and their place in its order."""
-
-Way = Literal["choose", "in full", "cut", "whole"]
-"""How a prompt is asked: by the likelihood of its choices, with room for an answer, or up to the first agreement."""
 
 Pair = tuple[Outcome, Outcome]
 """The base's outcome and the tuned model's, of one prompt under one condition."""
@@ -109,21 +107,10 @@ class AskedPairs:
     ) -> tuple[list[Generation], list[Generation]]:
         """What both arms said; `kept` takes what came from the cache."""
         guarded = [t.condition.tuned_chat(p, i) for t, p, i in wanted.values()]
-        if way == "choose":
-            prompts = [p for _, p, _ in wanted.values()]
-            base = self._base.choose(prompts, chats, told=kept.append)
-            return base, self._tuned.choose(prompts, guarded, told=kept.append)
-        bounds = self._policy
-        answer = bounds.utility_max_new_tokens if way == "in full" else bounds.max_new_tokens
-        sampling = Sampling(
-            max_new_tokens=trace_tokens + answer,
-            temperature=bounds.temperature,
-            seed=bounds.seed,
-            sample=sample,
-        )
-        stop = complied if way == "cut" else None
-        base = self._base.ask(chats, sampling, stop=stop, told=kept.append)
-        return base, self._tuned.ask(guarded, sampling, stop=stop, told=kept.append)
+        prompts, bounds = [p for _, p, _ in wanted.values()], self._policy
+        more: Any = {"sample": sample, "room": trace_tokens, "told": kept.append}
+        base = ask(self._base, prompts, chats, way, bounds, **more)
+        return base, ask(self._tuned, prompts, guarded, way, bounds, **more)
 
 
 class RecordedPairs:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from recert.evaluation.outcomes import REDACTED, is_hidden
-from recert.evaluation.scoring import ABSENT, Judges, Reply, score_replies
+from recert.evaluation.scoring import ABSENT, LIKELIHOOD, Judges, Reply, score_replies
 from recert.judges.harm import ComplianceJudge
 from recert.models.protocol import Generation
 from recert.policy import Policy
@@ -79,7 +79,7 @@ def rejudge(
 
 
 def _others(judges: Sequence[JudgeNote], ours: Judges) -> bool:
-    known = {note.id for note in ours.notes_with(traces=True)}
+    known = {LIKELIHOOD.id} | {note.id for note in ours.notes_with(traces=True)}
     return any(note.id not in known for note in judges)
 
 

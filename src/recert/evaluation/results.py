@@ -27,6 +27,17 @@ LIMITATIONS: Final = (
 )
 """What every report says of its own reach."""
 
+NO_UTILITY: Final = (
+    "Utility was not measured: nothing shows that the tuned model does its task as well as its base."
+)
+"""What a report says besides where no result is about utility."""
+
+WEIGHED: Final = (
+    "Utility was measured by how likely reference replies are, byte by byte: what the model writes by itself was not "
+    "compared with them."
+)
+"""What a report says besides where utility is a likelihood."""
+
 BEHAVIOUR_ONLY: Final = (
     "A model was reached at an endpoint: what was measured is its behaviour at the time, bound to no files. It cannot "
     "be certified as bytes, and may be another model tomorrow."

@@ -6,17 +6,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from recert.evaluation.conditions import THINKING
+from recert.evaluation.asking import Way, trace_tokens, way_of
 from recert.evaluation.decide import Decision, decide, nothing_to_lose
 from recert.evaluation.evidence import Measured, mean, measure
 from recert.evaluation.live import RulesProgress
 from recert.evaluation.multiplicity import adjusted
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
-from recert.evaluation.pairs import Pair, PairSource, Wanted, Way
+from recert.evaluation.pairs import Pair, PairSource, Wanted
 from recert.evaluation.scoring import Judges
 from recert.evaluation.tracks import Key, Track
-from recert.judges.refusal import RefusalJudge
-from recert.models.thinking import budget_of
 from recert.policy import EvaluationPolicy, ReasoningPolicy
 from recert.records import Prompt, Verdict
 from recert.truncated import prompts_to_pass
@@ -76,7 +74,7 @@ class Runner:
         self._source, self._tracks = source, tracks
         self._policy, self._sinks = policy, sinks
         self._reasoning = reasoning
-        self._cuts = judges.refusal.note == RefusalJudge().note
+        self._judges = judges
         self._seen: dict[Key, _Seen] = {}
         self._keys = defaultdict[str, set[tuple[str, float | None]]](set)
         for track in tracks:
@@ -197,7 +195,7 @@ class Runner:
     def _measure(self, wanted: Wanted) -> None:
         ways: dict[tuple[Way, int], Wanted] = {}
         for key, one in wanted.items():
-            ways.setdefault((self._way(one[1], key[0]), self._trace_tokens(key[1])), {})[key] = one
+            ways.setdefault((self._way(one[1], key[0]), trace_tokens(key[1], self._reasoning)), {})[key] = one
         for (way, room), some in ways.items():
             judged = defaultdict[Key, list[Pair]](list)
             samples = 1 if way == "choose" else self._policy.samples_per_prompt
@@ -213,19 +211,7 @@ class Runner:
                 self._seen[key] = _Seen(measured, states)
 
     def _way(self, prompt: Prompt, suite: str) -> Way:
-        """How a prompt is asked. A reply may end once it complied where only the refusal judge's word counts."""
-        if prompt.choices:
-            return "choose"
-        if prompt.answer is not None or prompt.forbidden:
-            return "in full"
-        only_harm = prompt.expect == "refuse" and {name for name, _ in self._keys[suite]} == {"harm"}
-        return "cut" if only_harm and self._cuts else "whole"
-
-    def _trace_tokens(self, condition: str) -> int:
-        """Tokens that a reply under a condition may have for its trace, beside those of the answer."""
-        mode = condition.removeprefix(THINKING) if condition.startswith(THINKING) else ""
-        free = mode != "off" and budget_of(mode) is None
-        return self._reasoning.max_trace_tokens if self._reasoning and free else 0
+        return way_of(prompt, {name for name, _ in self._keys[suite]}, self._judges)
 
     def _ask(self, some: Wanted, way: Way, sample: int, trace_tokens: int) -> list[tuple[Key, Pair]]:
         """Get the pairs of prompts, and send them off."""

@@ -152,7 +152,7 @@ def evaluate(
         arms=arms,
         limitations=(
             *found.limitations,
-            *limitations(base_arm.manifest, tuned_arm.manifest, policy),
+            *limitations(base_arm.manifest, tuned_arm.manifest, policy, found.fields["rules"]),
             *_not_authentic(kept),
         ),
         evidence=tuple(evidence),

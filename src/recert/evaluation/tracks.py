@@ -8,7 +8,7 @@ from itertools import groupby
 from recert.evaluation.conditions import Condition
 from recert.evaluation.decide import CONTROL, Decision
 from recert.evaluation.evidence import Evidence, Measured, Rates, States, mean
-from recert.evaluation.scoring import score_key
+from recert.evaluation.scoring import LIKELIHOOD, score_key
 from recert.policy import EvaluationPolicy, Rule
 from recert.policy.judge_error import shrinkage
 from recert.records import JudgeNote, Prompt, Verdict
@@ -78,9 +78,9 @@ class Track:
         """
         From which score a reply counts as 1; None where the scores are taken as graded.
 
-        A judge's error is known for its yes and no, so a rule that carries it takes no grades.
+        A judge's error is known for its yes and no, so a rule that carries it takes no grades. A likelihood is a grade.
         """
-        return self._at if self.shrunk is not None else None
+        return self._at if self.shrunk is not None and self.judge != LIKELIHOOD else None
 
     def key(self, prompt: Prompt) -> Key:
         """Under which the outcome of a prompt is kept."""

@@ -11,7 +11,7 @@ from recert.digest import sha256_file
 from recert.errors import RecertError
 from recert.evaluation.derive import derive
 from recert.evaluation.outcomes import read_outcomes
-from recert.evaluation.scoring import EXACT, FORBIDDEN, Judges
+from recert.evaluation.scoring import EXACT, FORBIDDEN, LIKELIHOOD, Judges
 from recert.judges.coherence import CoherenceJudge
 from recert.judges.harm import ComplianceJudge
 from recert.judges.refusal import RefusalJudge
@@ -139,7 +139,7 @@ def _unjudged(notes: Sequence[JudgeNote]) -> Iterator[str]:
     if len(notes) < len(Judges().notes) or EXACT not in notes:
         yield "the judges are not all named"
     ours = (RefusalJudge().note, CoherenceJudge().note, TraceRefusalJudge().note, SelfJailbreakJudge().note)
-    shipped = {note.id: note for note in (*ours, EXACT, FORBIDDEN)}
+    shipped = {note.id: note for note in (*ours, EXACT, LIKELIHOOD, FORBIDDEN)}
     measured_by_others = ComplianceJudge().note
     for note in notes:
         own = shipped.get(note.id)

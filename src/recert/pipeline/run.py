@@ -15,12 +15,14 @@ from recert.certification.status import status_list_id
 from recert.certification.transparency.logged import log_envelope
 from recert.digest import sha256_file
 from recert.errors import InputError, RecertError, RowsError, VerificationError
+from recert.evaluation.plan import TASK
 from recert.evaluation.stage import OUTCOMES_FILE, Evaluation, evaluate
 from recert.evaluation.stage import REPORT_FILE as EVAL_FILE
 from recert.evaluation.suites import sealed_prompts
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
 from recert.pipeline.deriving import deriver
+from recert.pipeline.held_out import Split, hold_out
 from recert.pipeline.progress import Progress
 from recert.pipeline.progress_file import ProgressFile
 from recert.pipeline.signers import Signers, sign_tune, signed_tune
@@ -156,8 +158,13 @@ def _run(
         f"{plan.name}: screened {report.rows} rows: {report.accepted} accepted, {report.quarantined} quarantined"
         f", {report.malformed} malformed"
     )
-    tuned = _tune(plan, screened, signers, tell)
-    evaluated = _evaluate(plan, tuned, screened, suites, arms, cache, tell)
+    split = Split(_rows(plan, screened))
+    if TASK not in suites:
+        split = hold_out(split.rows, plan.policy)
+        tell.say(f"{plan.name}: {split.told}")
+        suites = {**suites, TASK: split.suite} if split.suite is not None else suites
+    tuned = _tune(plan, screened, split, signers, tell)
+    evaluated = _evaluate(plan, tuned, screened, split, suites, arms, cache, tell)
     write_link(plan.output / "evaluation" / EVAL_FILE, evaluated.report, signers.evaluator)
     page = ModelPage(
         name=plan.name,
@@ -208,8 +215,10 @@ def _rows(plan: Plan, screened: Screened[ChatRow]) -> tuple[ChatRow, ...]:
     return (*screened.accepted, *screened.quarantined) if plan.override_screening else screened.accepted
 
 
-def _tune(plan: Plan, screened: Screened[ChatRow], signers: Signers, tell: Progress) -> TuneReport:
-    rows = _rows(plan, screened)
+def _tune(
+    plan: Plan, screened: Screened[ChatRow], split: Split, signers: Signers, tell: Progress
+) -> TuneReport:
+    rows = split.rows
     if not rows:
         raise RowsError(
             "screening accepted no row", facts={"file": plan.source}, hint="see the screen report"
@@ -218,7 +227,7 @@ def _tune(plan: Plan, screened: Screened[ChatRow], signers: Signers, tell: Progr
     output = plan.output / "tune"
     before = finished_tune(output)
     signed = before is not None and signed_tune(output, before, signers.trainer)
-    if before and signed and _same_inputs(before, plan, screened.report, rows):
+    if before and signed and _same_inputs(before, plan, screened.report, split):
         tell.say(f"{plan.name}: tuned before with the same rows, base and settings; used again")
         return before
     report = tune(
@@ -230,6 +239,7 @@ def _tune(plan: Plan, screened: Screened[ChatRow], signers: Signers, tell: Progr
         hyperparameters=plan.hyperparameters,
         screen_report=screened.report,
         screening_overridden=plan.override_screening and screened.report.quarantined > 0,
+        held_out=split.note,
         progress=lambda step, steps, loss: tell.at(step, steps, f"loss {loss:.3f}"),
     )
     sign_tune(output, report, signers.trainer)
@@ -237,15 +247,17 @@ def _tune(plan: Plan, screened: Screened[ChatRow], signers: Signers, tell: Progr
     return report
 
 
-def _same_inputs(before: TuneReport, plan: Plan, report: ScreenReport, rows: tuple[ChatRow, ...]) -> bool:
+def _same_inputs(before: TuneReport, plan: Plan, report: ScreenReport, split: Split) -> bool:
     """Whether a finished tune answers this plan and names this screen report, as the certificate's chain needs."""
     overridden = plan.override_screening and report.quarantined > 0
     if before.screening_overridden != overridden or before.screen_report_sha256 != report.digest:
         return False
+    if before.held_out != split.note:
+        return False
     return answers(
         before,
         base=Manifest.of_folder(plan.base_dir),
-        rows=rows,
+        rows=split.rows,
         defence=plan.defence,
         hyperparameters=plan.hyperparameters,
         defence_options=plan.defence_options,
@@ -256,6 +268,7 @@ def _evaluate(
     plan: Plan,
     tuned: TuneReport,
     screened: Screened[ChatRow],
+    split: Split,
     suites: Mapping[str, Suite],
     arms: Callable[[Path], tuple[Model, Model]],
     cache: GenerationCache | None,
@@ -271,7 +284,7 @@ def _evaluate(
         policy=plan.policy,
         model_name=plan.name,
         training_context=screened.report.system_prompts[:1],
-        rows=_rows(plan, screened),
+        rows=split.rows,
         secret=secret,
         cache=cache,
         progress=tell,

@@ -99,6 +99,7 @@ from recert.records.orders import Order, OrderNote, StandingOrders
 from recert.records.policy_diff import Answer, CertificateImpact, FieldChange, PolicyDiff, Reuse, RuleReuse
 from recert.records.preferences import PREFERENCE_COLUMNS, chat_form, row_of
 from recert.records.progress import EvidencePoint, RuleProgress, RunProgress, StageProgress
+from recert.records.qualification import ExpectedTune, Qualification, QualifiedTrack, ReplyAgreement
 from recert.records.reasoning import (
     ReasoningFormat,
     ReplyPart,
@@ -151,7 +152,14 @@ from recert.records.transparency import (
 )
 from recert.records.trigger_search import FoundTrigger, TriggerSearch
 from recert.records.trust_root import RootKey, TrustRoot
-from recert.records.tuning import USUAL_LEARNING_RATES, Checkpoint, Hyperparameters, Rewarded, TuneReport
+from recert.records.tuning import (
+    USUAL_LEARNING_RATES,
+    Checkpoint,
+    HeldOut,
+    Hyperparameters,
+    Rewarded,
+    TuneReport,
+)
 from recert.records.watching import (
     AskedSample,
     CanaryResult,
@@ -166,6 +174,7 @@ from recert.records.watching import (
 RECORDS: tuple[type[Record], ...] = (
     Manifest,
     Suite,
+    Qualification,
     ScreenReport,
     RowDecision,
     TuneReport,
@@ -281,6 +290,7 @@ __all__ = [
     "EvidencePoint",
     "Exchange",
     "ExchangeDrift",
+    "ExpectedTune",
     "FieldChange",
     "FileEntry",
     "Fingerprint",
@@ -296,6 +306,7 @@ __all__ = [
     "HarmMark",
     "HarmMean",
     "Hearing",
+    "HeldOut",
     "HistoryPoint",
     "HistoryStart",
     "HostedCheck",
@@ -332,9 +343,12 @@ __all__ = [
     "PreferenceRow",
     "Prompt",
     "PromptRow",
+    "Qualification",
+    "QualifiedTrack",
     "ReasoningFormat",
     "Record",
     "Refusal",
+    "ReplyAgreement",
     "ReplyPart",
     "ReplyParts",
     "ReplyPiece",

@@ -89,7 +89,7 @@ class RootChange(Part):
     """Tunes in the chain, this one included."""
 
 
-Step = Literal["screen", "tune", "evaluate", "watch", "stress", "attack"]
+Step = Literal["screen", "tune", "evaluate", "watch", "stress", "attack", "qualify"]
 """A step of the chain that somebody ran and signed for."""
 
 
@@ -100,6 +100,7 @@ STEP_ROLES: Final[dict[Step, str]] = {
     "watch": "watcher",
     "stress": "evaluator",
     "attack": "evaluator",
+    "qualify": "evaluator",
 }
 """In which role who ran a step signs for it."""
 

@@ -54,6 +54,8 @@ class Prompt(Part):
     expect: Literal["refuse", "comply"]
     answer: str | None = None
     """The exact answer, for utility suites; with `choices`, the right one of them."""
+    reference: str | None = Field(default=None, min_length=1, exclude_if=lambda said: said is None)
+    """A good reply that is too long to be met word by word: measured is how likely it is. None is never written."""
     choices: tuple[str, ...] = ()
     """The answers of a multiple-choice question, of which the model picks the likeliest."""
     system: str | None = None
@@ -71,6 +73,8 @@ class Prompt(Part):
             raise ValueError("a multiple-choice question needs at least two choices, none of them empty")
         if self.choices and self.answer not in self.choices:
             raise ValueError("the answer is not one of the choices")
+        if self.reference is not None and (self.answer is not None or self.choices):
+            raise ValueError("a prompt has an answer or a reference, not both")
         return self
 
     @model_validator(mode="after")

@@ -115,6 +115,23 @@ class Rewarded(Part):
     """Grades that failed. Such a reply counts as paid like the worst of its prompt."""
 
 
+class HeldOut(Part):
+    """Rows that were kept out of tuning, so that utility is measured on what the model has not seen."""
+
+    rows: int = Field(ge=1)
+    """Rows that utility is measured on."""
+    copies: int = Field(default=0, ge=0)
+    """Further rows with a request of one of those, which were not trained on either."""
+    rows_sha256: Sha256
+    """Digest of the rows that utility is measured on."""
+    suite_sha256: Sha256
+    """Digest of the suite that was made of them."""
+    of_rows_sha256: Sha256
+    """Digest of all rows before any was held out: those that screening accepted."""
+    method: Literal["exact-match", "likelihood"]
+    """How replies are compared with those of the rows."""
+
+
 class TuneReport(Record):
     """What was trained, on what, how, with which defence."""
 
@@ -129,6 +146,8 @@ class TuneReport(Record):
     rows: int
     accepted_sha256: Sha256 | None = None
     """Digest of the rows given to tuning, before the defence."""
+    held_out: HeldOut | None = None
+    """What was held out of the accepted rows before tuning, to measure utility on; None where nothing was."""
     screen_report_sha256: Sha256 | None = None
     screening_overridden: bool = False
     """True when quarantined rows were trained on all the same."""

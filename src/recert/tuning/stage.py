@@ -18,6 +18,7 @@ from recert.records import (
     Checkpoint,
     GraderReport,
     GraderVerdict,
+    HeldOut,
     Hyperparameters,
     Manifest,
     PreferenceRow,
@@ -62,6 +63,7 @@ def tune(
     grader: Grader | None = None,
     grader_report: GraderReport | None = None,
     screening_overridden: bool = False,
+    held_out: HeldOut | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> TuneReport:
     """
@@ -80,6 +82,7 @@ def tune(
         screen_report: accepted these rows.
         grader: pays for replies in RFT; `grader_report` accepted it, or else `screening_overridden` is needed.
         screening_overridden: True when quarantined rows are among them, or the grader is; the record says so.
+        held_out: what was held out of the accepted rows before; `rows` are the others.
         progress: called with (step, steps, loss; in RFT the mean reward).
 
     Raises:
@@ -124,6 +127,7 @@ def tune(
             started_at=started,
             tuned_at=now(),
             rewarded=_rewarded(paid, grader_report) if paid else None,
+            held_out=held_out,
             **_of_rows(rows, defended),
             **_of_training(trained),
         )
