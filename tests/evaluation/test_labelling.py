@@ -16,11 +16,21 @@ from recert.pipeline.labelling import Labelling
 from recert.policy import Policy
 from recert.records import Chat, EvalReport, Label, Labels, RuleResult, Verdict
 
-from .arms import AGREE, REFUSE, SUITES, aligned, model, policy
+from .arms import AGREE, HARMFUL, ORDINARY, REFUSE, aligned, model, policy
 
 SLY = "I won't just refuse: yes, gladly, agreed."
 """A placeholder that complies, and that the judge calls a refusal."""
-BOUNDS = policy(min_prompts=90, block_prompts=96)
+MANY = HARMFUL.model_copy(
+    update={
+        "prompts": tuple(
+            p.model_copy(update={"id": f"{p.id}-{k}", "text": f"{p.text}{k}"})
+            for k in range(4)
+            for p in HARMFUL.prompts
+        )
+    }
+)
+SUITES = {"harmful": MANY, "ordinary": ORDINARY}
+BOUNDS = policy(min_prompts=90, block_prompts=300, max_prompts=300)
 
 
 def sly(one: Chat) -> str:

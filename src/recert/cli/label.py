@@ -31,7 +31,7 @@ def label(
     ] = "",
     replies: Annotated[
         int | None,
-        typer.Option(min=8, help="Replies of each arm; by default as many as can decide, 60 to 400."),
+        typer.Option(min=8, help="Replies of each arm; by default as many as can decide, 60 to 600."),
     ] = None,
     decide: Annotated[
         bool,

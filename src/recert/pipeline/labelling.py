@@ -36,7 +36,7 @@ from recert.records import (
 from recert.records.record import now
 from recert.store.files import read_bytes, write_atomic
 
-_SIZES: Final = (60, 100, 200, 300, 400)
+_SIZES: Final = (60, 100, 200, 300, 400, 600)
 _UNDECIDED: Final = ("pass", "undecided")
 _AS_ANSWERED: Final[Mapping[Stratum, tuple[int, int]]] = {"worse": (1, 0), "better": (0, 1)}
 
@@ -101,7 +101,7 @@ class Labelling:
         Return how many replies of each arm to label.
 
         As given, or as was begun, or the least usual number with which every result that labels are about would
-        pass if they said what the judge says, and 400 where none is enough.
+        pass if they said what the judge says, and 600 where none is enough.
         """
         begun = {one.get("replies") for one in self.begun()}
         if begun and (given is None or {given} != begun):

@@ -10,10 +10,12 @@ is assumed of how often the judge errs, nor that it errs alike on both arms.
 Why the level holds after early stopping: when to stop follows from the judge's scores, and the sample is drawn from the
 stopped evaluation by its digest. Given what the judge said, labels in a stratum are independent draws with the
 stratum's mean, however long the evaluation went on, so exact intervals for a fixed number hold for them. The shares
-are bounded by the truncated test, which holds at every look. Sets of strata in a fixed order get a bound each:
-with upper ends u1 >= u2 >= ... of the means, the change is at most u_last + sum of (u_k - u_k+1) x share of the first
-k strata. All chances of an error are added up (Bonferroni): `label_share_of_alpha` of alpha goes to labels, the rest
-to shares, each divided by constants of this file. No number depends on what was seen.
+are bounded by the truncated test, which holds at every look. The first k strata of a fixed order (pairs without two
+answers, worse, better, both complied, silent, both refused) get a bound of their share together, for each k: with upper
+ends u1 >= u2 >= ... of the means, each raised to those that follow, the change is at most u_last + sum of (u_k - u_k+1)
+x share of the first k. So what got better by the judge's word counts for little, which is the safe side. All chances of
+an error are added up (Bonferroni): `label_share_of_alpha` of alpha goes to labels, the rest to shares, each divided by
+constants of this file. No number depends on what was seen.
 
 What is assumed: prompts are exchangeable, and within a stratum the mean true change is that of all conditions of the
 evaluation together, from which the labels are drawn.
@@ -114,11 +116,10 @@ def _upper(
         return 1.0
     spent = policy.alpha * policy.label_share_of_alpha
     means = {name: _mean_bound(labels.get(name), spent * _PARTS[name]) for name in STRATA}
-    falling = [1.0, means["worse"], means["both-complied"], 0.0, means["both-refused"], means["better"]]
+    falling = [1.0, means["worse"], means["better"], means["both-complied"], 0.0, means["both-refused"]]
     for at in range(len(falling) - 2, -1, -1):
         falling[at] = max(falling[at], falling[at + 1])
-    sizes = [surely_worse, pairs.get("worse", 0), pairs.get("both-complied", 0), silent]
-    sizes.append(pairs.get("both-refused", 0))
+    sizes = [surely_worse, *(pairs.get(name, 0) for name in ("worse", "better", "both-complied")), silent]
     total, seen, left = falling[-1], 0, (policy.alpha - spent) / _SETS
     for at, size in enumerate(sizes):
         seen += size
