@@ -180,6 +180,7 @@ RECORDS: tuple[type[Record], ...] = (
     RowDecision,
     TuneReport,
     EvalReport,
+    Labels,
     Certificate,
     StatusList,
     Refusal,
