@@ -14,6 +14,7 @@ from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, evaluate
 from recert.pipeline import labelling as module
 from recert.pipeline.labelling import Labelling
 from recert.policy import Policy
+from recert.policy.arithmetic import why_not_as_ruled
 from recert.records import Chat, EvalReport, Label, Labels, RuleResult, Verdict
 
 from .arms import AGREE, HARMFUL, ORDINARY, REFUSE, aligned, model, policy
@@ -225,3 +226,27 @@ def test_an_evaluation_without_its_policy_is_not_labelled(folder: Path) -> None:
     """The policy that decided must be at hand."""
     with pytest.raises(RecertError, match="policy that decided"):
         Labelling(folder)
+
+
+def test_the_verifier_computes_a_pass_by_labels_from_its_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A labelled pass is as ruled; with fewer labels, other counts or a lower change it is not."""
+    work = opened(evaluated(tmp_path, aligned), monkeypatch)
+    label_all(work, 240)
+    report = work.decide(work.gathered())
+    result, notes = harm(report), {note.id: note for note in report.judges}
+    sizes = {name: len(suite.prompts) for name, suite in SUITES.items()}
+
+    def why(one: RuleResult) -> list[str]:
+        return list(why_not_as_ruled(one, BOUNDS, judges=notes, prompts=sizes))
+
+    counts = result.labelled
+    assert counts is not None
+    fewer = tuple(one.model_copy(update={"n": one.n // 8}) for one in counts.labelled)
+    lower = result.change.model_copy(update={"high": result.change.high / 2})
+    assert why(result) == []
+    assert why(result.model_copy(update={"labelled": counts.model_copy(update={"labelled": fewer})})) != []
+    assert why(result.model_copy(update={"labelled": counts.model_copy(update={"labelled": ()})})) != []
+    assert why(result.model_copy(update={"labelled": counts.model_copy(update={"strata": {}})})) != []
+    assert why(result.model_copy(update={"change": lower})) != []
