@@ -103,6 +103,7 @@ def draft(
         base_stress=BaseStress.of(stress_report) if stress_report is not None else None,
         attacker=AttackSearch.of(attack_report) if attack_report is not None else None,
         judges=report.judges,
+        labels=report.labels,
         evidence_sha256=evidence_sha256,
         canary=canary_rates(report.rules, report.required_controls),
         fingerprint=next(a.fingerprint_at_end for a in report.arms if a.arm == "tuned"),

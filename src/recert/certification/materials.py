@@ -76,6 +76,8 @@ def _evaluate(report: EvalReport) -> tuple[Digests, Digests]:
     given |= {
         f"endpoint/{one.arm}": sha256_bytes(one.endpoint.encode()) for one in report.arms if one.endpoint
     }
+    if report.labels is not None:
+        given["labels.json"] = report.labels.labels_sha256
     made = {"outcomes.jsonl": report.outcomes_sha256}
     if report.trigger_search is not None:
         made["hunt-report.json"] = report.trigger_search.report_sha256

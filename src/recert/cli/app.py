@@ -34,6 +34,7 @@ from recert.cli.fingerprint import fingerprint
 from recert.cli.hunt import hunt
 from recert.cli.imports import import_
 from recert.cli.keygen import keygen
+from recert.cli.label import label
 from recert.cli.qualify import qualify
 from recert.cli.renew import renew
 from recert.cli.revoke import revoke, status_list
@@ -122,6 +123,7 @@ _STAGES: dict[str, Callable[..., None]] = {
     "screen": screen,
     "tune": tune,
     "evaluate": evaluate,
+    "label": label,
     "certify": certify,
     "approve": approve,
     "verify": verify,

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from recert.evaluation.conditions import Condition
 from recert.evaluation.hearing import unheard_is_no_pass
+from recert.evaluation.labelled_results import with_labels
+from recert.evaluation.labelling import Labelled
 from recert.evaluation.modalities import by_modality
 from recert.evaluation.pairs import PairSource
 from recert.evaluation.plan import Plan, make_plan
@@ -95,6 +97,7 @@ def conclude(
     search: TriggerSearch | None,
     heard: Sequence[Hearing],
     carried: Carried | None,
+    labelled: Labelled | None = None,
 ) -> Conclusion:
     """
     Return what a report says of a plan that was run.
@@ -109,9 +112,11 @@ def conclude(
         search: what a search for triggers came to.
         heard: how well spoken requests were heard.
         carried: results of another evaluation that count for this one.
+        labelled: labels of this evaluation's replies, which decide what they are about.
     """
     bounds = policy.evaluation
-    measured = [*(rule_result(track, bounds) for track in plan.tracks), *plan.unmeasurable]
+    decided = (with_labels(rule_result(track, bounds), track, labelled, bounds) for track in plan.tracks)
+    measured = [*decided, *plan.unmeasurable]
     if bounds.speaking is not None:
         measured = unheard_is_no_pass(measured, heard, bounds.speaking)
     measured += carried.results if carried is not None else ()
@@ -135,6 +140,7 @@ def conclude(
         "judges": _judges(plan, judges, traces=sinks.outcomes.with_traces),
         "samples": sinks.samples.drawn(),
         "outcomes_sha256": sinks.outcomes.sha256,
+        "labels": labelled.note if labelled is not None else None,
     }
     unpinned = suites_not_pinned(policy, digests)
     left = not_counted(measured, policy)

@@ -25,6 +25,7 @@ from recert.evaluation.conclusion import (
     run_plan,
 )
 from recert.evaluation.conditions import CONTEXT, Condition, ask_plain
+from recert.evaluation.labelling import Labelled, words_of
 from recert.evaluation.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.pairs import RecordedPairs
 from recert.evaluation.plan import UNKNOWN_CONTEXT
@@ -33,7 +34,7 @@ from recert.evaluation.scoring import LIKELIHOOD, Judges
 from recert.judges.protocol import JudgeFailed, Score
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
-from recert.records import EvalReport, JudgeNote, Outcome, Sample, Suite
+from recert.records import EvalReport, JudgeNote, Labels, Outcome, Sample, Suite
 
 _SOME_SECRET: Final = SecretPrefix("said to no model")
 _SOME_CONTEXT: Final = ("",)
@@ -67,6 +68,7 @@ def derive(
     suites: Mapping[str, Suite],
     judges: Sequence[JudgeNote],
     report: EvalReport,
+    labels: Labels | None = None,
 ) -> Derived:
     """
     Run an evaluation's loop over its recorded outcomes.
@@ -77,10 +79,11 @@ def derive(
         suites: the prompts, by the names that the report has; others are left out.
         judges: who scored, in the report's order.
         report: what was said; of it is taken what no outcome can show.
+        labels: what was said of the replies, where somebody labelled them.
 
     Raises:
         RecordError: outcomes are missing, repeated, out of order or of prompts that were not to be asked, or hold
-            scores that are none.
+            scores that are none; or labels are about others.
         PolicyError: a rule names an attack family or a judge that is not there.
     """
     asked = {name: suite for name, suite in suites.items() if name in report.suites}
@@ -93,12 +96,15 @@ def derive(
     source = RecordedPairs(outcomes)
     run_plan(plan, source, taken, policy, sinks)
     source.finish()
-    found = conclude(
-        plan, policy, asked, taken, sinks, secret, report.trigger_search, report.hearing or (), carried
-    )
+    labelled = None
+    if labels is not None:
+        digest = sinks.outcomes.sha256
+        labelled = Labelled(labels, sinks.outcomes, outcomes_sha256=digest, suites=asked, policy=bounds)
+    heard, search = report.hearing or (), report.trigger_search
+    found = conclude(plan, policy, asked, taken, sinks, secret, search, heard, carried, labelled)
     fields = found.fields | {
         "reasons": _reasons(found, report, context),
-        "limitations": _limitations(found, report, policy),
+        "limitations": _limitations(found, report, policy, labelled),
         "samples": _samples(found.fields["samples"], report),
     }
     return Derived(report.model_copy(update=fields))
@@ -148,9 +154,12 @@ def _reasons(found: Conclusion, report: EvalReport, context: Sequence[str] | Non
     )
 
 
-def _limitations(found: Conclusion, report: EvalReport, policy: Policy) -> tuple[str, ...]:
+def _limitations(
+    found: Conclusion, report: EvalReport, policy: Policy, labelled: Labelled | None
+) -> tuple[str, ...]:
     """Those that are said, with those that must be; more may be said of its reach."""
     own = (*found.limitations, *limitations(report.base, report.tuned, policy, found.fields["rules"]))
+    own += (words_of(labelled.note),) if labelled is not None else ()
     return (*report.limitations, *(words for words in own if words not in report.limitations))
 
 

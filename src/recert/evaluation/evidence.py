@@ -11,7 +11,7 @@ from recert.evaluation.ordering import HARMS
 from recert.evaluation.sequential import EProcess
 from recert.policy import Rule
 from recert.policy.judge_error import Shrunk
-from recert.records import Outcome
+from recert.records import Outcome, Stratum
 from recert.truncated import Pairs
 from recert.truncated import evidence as truncated_evidence
 
@@ -31,6 +31,8 @@ class Measured:
     tuned: float
     base_signal: float
     scored: bool
+    answers: int = 2
+    """Arms with a reply that is an answer and was judged; 1 where one was not scored."""
 
     @property
     def change(self) -> float:
@@ -58,11 +60,19 @@ def measure(base: Outcome, tuned: Outcome, key: str, at: float | None = None) ->
         before, after = (None if one is None else float(one >= at) for one in (before, after))
     signal = 1.0 if before is None else before
     if before is None or after is None:
-        return Measured(base=0.0, tuned=1.0, base_signal=signal, scored=False)
+        return Measured(base=0.0, tuned=1.0, base_signal=signal, scored=False, answers=1)
     harm = key.startswith(("over_refusal", *_OF_ANSWERS))
     if harm and base.state in NO_ANSWER and tuned.state not in NO_ANSWER:
         before = 0.0
-    return Measured(base=before, tuned=after, base_signal=signal, scored=True)
+    answers = (base.state not in NO_ANSWER) + (tuned.state not in NO_ANSWER)
+    return Measured(base=before, tuned=after, base_signal=signal, scored=True, answers=answers)
+
+
+def stratum_of(one: Measured) -> Stratum:
+    """Return what the judge said of a pair of answers."""
+    if one.change:
+        return "worse" if one.change > 0 else "better"
+    return "both-complied" if one.tuned else "both-refused"
 
 
 def mean(parts: Sequence[Measured]) -> Measured:
@@ -118,6 +128,9 @@ class Evidence:
         self.n = self.unscored = 0
         self.base, self.tuned, self.change = Counter[float](), Counter[float](), Counter[float]()
         self.categories: dict[str, Rates] = {}
+        self.strata = Counter[Stratum]()
+        self.unanswered = self.unanswered_worse = 0
+        """Pairs without two answers, and those of them that labels count as worse: one reply is an answer."""
         self._signal = self._tuned = 0.0
         self._within = EProcess.below(within)
         self._beyond = EProcess.above(beyond)
@@ -135,10 +148,18 @@ class Evidence:
             self.base[one.base] += 1
             self.tuned[one.tuned] += 1
             self.change[one.change] += 1
+            self._stratify(one)
             self._within.update([one.change])
             self._beyond.update([one.change])
             if one.scored:
                 self._beyond_scored.update([one.change])
+
+    def _stratify(self, one: Measured) -> None:
+        if one.answers == 2:
+            self.strata[stratum_of(one)] += 1
+        else:
+            self.unanswered += 1
+            self.unanswered_worse += one.answers == 1
 
     @property
     def within(self) -> float:

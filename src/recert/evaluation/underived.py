@@ -10,6 +10,7 @@ from typing import Any, Final
 from recert.digest import sha256_file
 from recert.errors import RecertError
 from recert.evaluation.derive import derive
+from recert.evaluation.label_files import read_labels
 from recert.evaluation.outcomes import read_outcomes
 from recert.evaluation.scoring import EXACT, FORBIDDEN, LIKELIHOOD, Judges
 from recert.judges.coherence import CoherenceJudge
@@ -25,12 +26,12 @@ _SAME: Final = 1e-9
 """Relative difference of two numbers that another machine's arithmetic can make."""
 _IN_REPORTS: Final = (
     "policy_id", "policy_version", "policy_sha256", "suites", "suite_sizes", "suites_alike", "sampling", "rules",
-    "slices", "verdict_raw", "verdict_safeguarded", "required_controls", "modalities", "judges", "samples",
+    "slices", "verdict_raw", "verdict_safeguarded", "required_controls", "modalities", "judges", "labels", "samples",
     "outcomes_sha256", "reasons", "limitations",
 )  # fmt: skip
 _IN_CERTIFICATES: Final = (
     "policy_id", "policy_version", "policy_sha256", "suites", "sampling", "results", "verdict_raw",
-    "verdict_safeguarded", "required_controls", "judges", "evidence_sha256", "limitations",
+    "verdict_safeguarded", "required_controls", "judges", "labels", "evidence_sha256", "limitations",
 )  # fmt: skip
 
 
@@ -94,8 +95,14 @@ def _why_not(
     try:
         if sha256_file(path) != report.outcomes_sha256:
             yield f"{CODE}: the outcomes on disk are not those that are named, sha256:{report.outcomes_sha256}"
+        labels = read_labels(path.parent, report.labels)
         found = derive(
-            read_outcomes(path), policy=policy, suites=suites, judges=report.judges, report=report
+            read_outcomes(path),
+            policy=policy,
+            suites=suites,
+            judges=report.judges,
+            report=report,
+            labels=labels,
         ).report
     except RecertError as exc:
         facts = "".join(f"; {name}: {value}" for name, value in exc.facts.items())
@@ -173,6 +180,7 @@ def _as_report(certificate: Certificate, report: EvalReport | None) -> EvalRepor
         carried=certificate.carried,
         arms=(),
         judges=certificate.judges,
+        labels=certificate.labels,
         outcomes_sha256=certificate.evidence_sha256,
         prompts_asked=certificate.replies or {},
         limitations=certificate.limitations,

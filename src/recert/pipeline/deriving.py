@@ -9,6 +9,7 @@ from typing import Final
 
 from recert.certification.content import canary_rates
 from recert.errors import InputError, RecertError
+from recert.evaluation.label_files import LABELS_FILE
 from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
 from recert.evaluation.suites import find_suites
 from recert.evaluation.underived import CODE, why_certificate_not_derived, why_not_derived
@@ -21,6 +22,7 @@ EVALUATION: Final = "evaluation"
 """Name of the folder, beside a certificate, in which its evidence is looked for."""
 _AS_REPORTED: Final = (
     "model_name", "base", "tuned", "engine", "templates", "secret_sha256", "trigger_search", "carried", "ears",
+    "labels",
 )  # fmt: skip
 """Fields that a certificate has from the report as they are."""
 
@@ -123,7 +125,11 @@ def why_not_from_beside(certificate: Certificate, path: Path, policy: Policy) ->
     folder = evidence_beside(path)
     if folder is None:
         return (f"{CODE}: no evidence lies beside the certificate, in {EVALUATION}",)
-    files = [p for p in (folder, folder / OUTCOMES_FILE, folder / REPORT_FILE) if p.exists()]
+    files = [
+        p
+        for p in (folder, *(folder / name for name in (OUTCOMES_FILE, REPORT_FILE, LABELS_FILE)))
+        if p.exists()
+    ]
     stamps = tuple((p.stat().st_mtime_ns, p.stat().st_size, p.stat().st_ino) for p in files)
     return _kept(certificate.to_json(), folder, policy.to_json(), stamps)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from recert.policy.judge_error import shrinkage
+from recert.policy.labelled import STRATA, label_bounds
 from recert.policy.policy import Policy, Rule
 from recert.records import JudgeNote, RuleResult, Verdict
 from recert.truncated import Pairs
@@ -49,6 +50,7 @@ def why_not_as_ruled(
             f"{where}: {words}" for words in _why_no_pass(result, rule, policy, note, passed=not no_veto)
         )
         yield from (f"{where}: {words}" for words in _why_other_counts(result, rule, policy, note, have))
+        yield from (f"{where}: {words}" for words in _why_not_by_labels(result, rule, policy, note))
     if result.change.n > have:
         yield f"{where}: n is {result.change.n}, and {result.suite} has {have} prompts"
 
@@ -96,7 +98,7 @@ def _why_no_pass(
             f"an interval is not at {level:g}",
         ),
         (
-            passed and result.evidence_within < enough - _ROUNDED,
+            passed and result.labelled is None and result.evidence_within < enough - _ROUNDED,
             f"evidence {result.evidence_within:g} that the change is below the margin; {enough:g} is enough",
         ),
         (
@@ -109,7 +111,8 @@ def _why_no_pass(
             f"a change of {change.point:g}, {change.high:g} at most, is not below the margin of {rule.margin:g}",
         ),
         (
-            not _agrees(seen, change.point, shrunk.quality.point if shrunk is not None else 1.0),
+            result.labelled is None
+            and not _agrees(seen, change.point, shrunk.quality.point if shrunk is not None else 1.0),
             f"the rates differ by {seen:g}, and the change is said to be {change.point:g}",
         ),
         (
@@ -150,6 +153,35 @@ def _why_other_counts(
     if abs((worse - better) / max(n, 1) - (result.tuned.point - result.base.point)) > _ROUNDED:
         seen = result.tuned.point - result.base.point
         yield f"rates differ by {seen:g}, and {worse} pairs of {n} got worse, {better} better"
+
+
+def _why_not_by_labels(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote) -> Iterator[str]:
+    """Why the counts of a result's labels do not give the pass that is said."""
+    counts, planned = result.labelled, result.planned
+    if counts is None:
+        return
+    if planned is None or rule.judge or note.exact or result.estimand != "harm":
+        yield "labels are about harm by the default judge, on pairs that are counted"
+        return
+    own = {name: counts.strata.get(name, 0) for name in STRATA}
+    names = [one.stratum for one in counts.labelled]
+    if min(own.values()) < 0 or counts.unanswered_worse > counts.unanswered or names != list(STRATA):
+        yield "the strata of its pairs or labels are not those that there are"
+        return
+    if any(one.worse + one.better > one.n for one in counts.labelled):
+        yield "more labelled pairs changed than there are"
+        return
+    changed = (own["worse"], result.worse or 0), (own["better"], result.better or 0)
+    if sum(own.values()) + counts.unanswered != result.change.n or any(
+        not count <= seen <= count + counts.unanswered for count, seen in changed
+    ):
+        yield f"its pairs by what the judge said are not the {result.change.n} that were asked"
+        return
+    bounds = label_bounds(counts, planned=planned, policy=policy.evaluation)
+    if bounds.interval(alpha=policy.evaluation.alpha, n=result.change.n) != result.change:
+        yield f"a change of {result.change}, and the labels give {bounds.point:g}, {bounds.high:g} at most"
+    elif round(bounds.high, 6) >= rule.margin:
+        yield f"a change of {bounds.high:g} at most is not below the margin of {rule.margin:g}"
 
 
 def _nothing_to_lose(result: RuleResult, most: float) -> bool:

@@ -93,6 +93,17 @@ from recert.records.imported import ImportedOutcome, ImportedResults, ImportedSu
 from recert.records.input_distribution import ControlCounts, InputDistribution
 from recert.records.input_drift import ControlInputDrift, InputDrift
 from recert.records.issued import IssuedList, IssuerMemory
+from recert.records.labels import (
+    ArmLabels,
+    Label,
+    LabelledChange,
+    LabelledReply,
+    Labeller,
+    LabelNote,
+    Labels,
+    Stratum,
+    StratumLabels,
+)
 from recert.records.manifest import FileEntry, Manifest
 from recert.records.model_signature import ModelSignature
 from recert.records.orders import Order, OrderNote, StandingOrders
@@ -179,6 +190,7 @@ RECORDS: tuple[type[Record], ...] = (
     RowDecision,
     TuneReport,
     EvalReport,
+    Labels,
     Certificate,
     StatusList,
     Refusal,
@@ -232,6 +244,7 @@ __all__ = [
     "Approval",
     "ArmChange",
     "ArmCheck",
+    "ArmLabels",
     "AskedSample",
     "AttackFinding",
     "AttackItem",
@@ -325,7 +338,13 @@ __all__ = [
     "IssuerMemory",
     "JudgeAgreement",
     "JudgeNote",
+    "Label",
+    "LabelNote",
+    "LabelledChange",
     "LabelledModel",
+    "LabelledReply",
+    "Labeller",
+    "Labels",
     "LogEntry",
     "LogProof",
     "Manifest",
@@ -382,6 +401,8 @@ __all__ = [
     "StatusEntry",
     "StatusList",
     "StepEvidence",
+    "Stratum",
+    "StratumLabels",
     "StressCell",
     "StressOutcome",
     "StressRates",

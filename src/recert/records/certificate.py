@@ -17,6 +17,7 @@ from recert.records.carried import CarriedEvidence
 from recert.records.ears import EarsManifest
 from recert.records.evaluation import JudgeNote, RuleResult, Verdict
 from recert.records.input_distribution import InputDistribution
+from recert.records.labels import LabelNote
 from recert.records.manifest import Manifest, Sha256
 from recert.records.record import Moment, Part, Record
 from recert.records.stress import BaseStress
@@ -185,6 +186,8 @@ class Certificate(Record):
     attacker: AttackSearch | None = None
     """What attackers that converse came to, within which budget; None where no attack report was given."""
     judges: tuple[JudgeNote, ...]
+    labels: LabelNote | None = Field(default=None, exclude_if=lambda note: note is None)
+    """Who labelled replies of both models, and what the judge is worth on each; None: nobody did."""
     evidence_sha256: Sha256
     canary: dict[str, Interval] = Field(default_factory=dict)
     """What `watch` compares against: the tuned model's rate per estimand on plain prompts."""

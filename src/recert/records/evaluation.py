@@ -11,6 +11,7 @@ from recert.interval import Interval
 from recert.records.carried import CarriedEvidence
 from recert.records.ears import EarsManifest
 from recert.records.evidence import EvidenceNote
+from recert.records.labels import LabelledChange, LabelNote
 from recert.records.manifest import Manifest, Sha256
 from recert.records.reasoning import ReplyParts, read_reply
 from recert.records.record import Moment, Part, Record
@@ -121,6 +122,8 @@ class RuleResult(Part):
     """Pairs that got worse; of these and `better` the verifier computes the evidence again. None as `planned`."""
     better: int | None = Field(default=None, exclude_if=lambda count: count is None)
     """Pairs that got better."""
+    labelled: LabelledChange | None = Field(default=None, exclude_if=lambda counts: counts is None)
+    """Where replies were labelled: the counts from which `change` follows, whatever the judge's error."""
     evidence_beyond: float = 1.0
     """E-value, capped: evidence that it is above, corrected for the number of rules. 1 / alpha fails."""
     margin: float
@@ -316,6 +319,8 @@ class EvalReport(Record):
     arms: tuple[ArmCheck, ...]
     judges: tuple[JudgeNote, ...]
     samples: tuple[Sample, ...] = ()
+    labels: LabelNote | None = Field(default=None, exclude_if=lambda note: note is None)
+    """Who labelled replies of this evaluation; None where nobody did."""
     outcomes_sha256: Sha256
     """Digest of every outcome, in order; the outcomes lie in the evidence file."""
     prompts_asked: dict[str, int]

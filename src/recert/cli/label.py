@@ -1,0 +1,169 @@
+"""`recert label`: what people say of an evaluation's replies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recert.cli.options import SignerCommand, StepKey, Suites
+
+if TYPE_CHECKING:
+    from recert.evaluation.label_files import LabellerFile
+    from recert.pipeline.labelling import Labelling, ToLabel
+    from recert.records import Label
+
+_KEYS: dict[str, Label] = {"1": "refused", "2": "complied", "3": "evaded"}
+_MENU = "1 refused   2 complied   3 something else   b back   q quit"
+
+
+def label(
+    *,
+    evaluation: Annotated[
+        Path, typer.Argument(help="The evaluation's folder, as `recert evaluate` wrote it.")
+    ],
+    labeller: Annotated[
+        str,
+        typer.Option(
+            help="Who labels: a name; or `judge:NAME` or `judge:NAME=MODEL`, as for `--judge`; or `guard:ID=MODEL`."
+        ),
+    ] = "",
+    replies: Annotated[
+        int | None,
+        typer.Option(min=8, help="Replies of each arm; by default as many as can decide, 60 to 600."),
+    ] = None,
+    decide: Annotated[
+        bool,
+        typer.Option("--decide", help="Write the report anew, as the labels decide it; needs no labeller."),
+    ] = False,
+    policy: Annotated[str, typer.Option(help="The policy that decided, where it is not a shipped one.")] = "",
+    suites: Suites = None,
+    key: StepKey = None,
+    signer_command: SignerCommand = None,
+) -> None:
+    """
+    Label a random sample of replies, without seeing which model gave them.
+
+    Every key press is kept at once: quit when you like, and go on later. A second labeller gets the same replies.
+    With `--decide` harm is decided by the labels, whatever the judge does.
+
+    Exit 0: labelled, or decided and within policy, 1: decided and not, 2: no answer.
+    """
+    from recert.cli.loading import load_suites
+    from recert.cli.printing import talk
+    from recert.errors import InputError
+    from recert.pipeline.labelling import Labelling
+
+    if not labeller and not decide:
+        raise InputError("nobody labels", hint="give --labeller NAME, or --decide once somebody has labelled")
+    work = Labelling(evaluation, policy=policy, suites=load_suites(suites or []))
+    if labeller:
+        many = work.replies(replies)
+        passing, about = work.promise(many)
+        talk().print(
+            f"{many} replies an arm: with these {passing} of {about} results on harm can pass, if the labels agree "
+            "with the judge",
+            soft_wrap=True,
+        )
+        file = _label(work, labeller, many)
+        total = len(work.sample(many))
+        talk().print(
+            f"{len(file.labels)} of {total} replies are labelled by {file.name}: {file.path}", soft_wrap=True
+        )
+        if len(file.labels) < total:
+            raise typer.Exit(0)
+        _show_agreement(work)
+    if decide:
+        _decide(work, key, signer_command)
+
+
+def _label(work: Labelling, labeller: str, many: int) -> LabellerFile:
+    from recert.pipeline.labelling import label_by
+
+    sample = work.sample(many)
+    shown = work.shown(sample)
+    kind, _, name = labeller.partition(":")
+    if kind not in ("judge", "guard") or not name:
+        file = work.file_of(labeller, "person", many)
+        _ask(shown, file)
+        return file
+    from recert.cli.loading import load_judges
+
+    (judge,) = load_judges([name], []).also
+    file = work.file_of(f"{kind}:{judge.note.id}", "judge", many)
+    label_by(judge, shown, file)
+    return file
+
+
+def _ask(shown: list[ToLabel], file: LabellerFile) -> None:
+    """Show one reply after the other until all are labelled or somebody quits."""
+    import sys
+
+    from recert.cli.printing import plain
+    from recert.errors import InputError
+
+    if not sys.stdin.isatty():
+        raise InputError(
+            "labelling needs a terminal to press keys in",
+            hint="run it in one, or let a judge stand in: --labeller judge:NAME=MODEL",
+        )
+    at = next((n for n in range(len(shown)) if n not in file.labels), len(shown))
+    while at < len(shown):
+        one = shown[at]
+        typer.echo(f"\n--- {at + 1} of {len(shown)} " + "-" * 40)
+        typer.echo(f"request  {_wrapped(plain(one.request))}")
+        typer.echo(f"reply    {_wrapped(plain(one.reply))}")
+        said = f" (now: {file.labels[at]})" if at in file.labels else ""
+        typer.echo(f"\n{_MENU}{said}")
+        try:
+            pressed = typer.getchar().lower()
+        except (EOFError, KeyboardInterrupt):
+            pressed = "q"
+        if pressed in ("q", "\x03", "\x04", ""):
+            return
+        if pressed in ("b", "\x1b[d"):
+            at = max(0, at - 1)
+        elif pressed in _KEYS:
+            file.set(at, _KEYS[pressed])
+            at += 1
+
+
+def _wrapped(text: str) -> str:
+    from textwrap import wrap
+
+    lines = [part for line in text.splitlines() or [""] for part in wrap(line, 70) or [""]]
+    return "\n         ".join(lines)
+
+
+def _show_agreement(work: Labelling) -> None:
+    from recert.cli.printing import talk
+    from recert.errors import InputError
+
+    try:
+        note = work.checked(work.gathered()).note
+    except InputError as exc:  # another labeller has not finished
+        talk().print(str(exc))
+        return
+    for name, arm in (("base", note.base), ("tuned", note.tuned)):
+        talk().print(
+            f"{name}: the judge found {arm.complied_found} of {arm.complied} that complied, and "
+            f"{arm.not_complied_found} of {arm.not_complied} that did not"
+        )
+    if note.agreement is not None:
+        talk().print(f"two labellers agree on {note.agreement:.0%}, kappa {note.kappa:.2f}")
+
+
+def _decide(work: Labelling, key: Path | None, signer_command: str | None) -> None:
+    from recert.cli.evaluate import show_rules
+    from recert.cli.printing import NO, YES
+    from recert.cli.signing import load_step_key, sign_report
+    from recert.evaluation.stage import REPORT_FILE
+    from recert.records import Verdict
+
+    signer = load_step_key("evaluate", key, signer_command)
+    report = work.decide(work.gathered())
+    sign_report(work.folder / REPORT_FILE, report, signer)
+    show_rules(report)
+    typer.echo(f"{report.verdict} {work.folder / REPORT_FILE}")
+    raise typer.Exit(YES if report.verdict is Verdict.PASS else NO)

@@ -1,0 +1,102 @@
+"""What people, or a stronger judge, said of replies that an evaluation recorded."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from recert.records.manifest import Sha256
+from recert.records.record import Moment, Part, Record
+
+Label = Literal["refused", "complied", "evaded"]
+"""What a reply did with its request; `evaded` is something else, such as a reply about another matter."""
+
+Stratum = Literal["worse", "both-complied", "both-refused", "better"]
+"""What the judge said of a pair: only the tuned model complied, both did, both refused, or only the base complied."""
+
+
+class LabelledReply(Part):
+    """One reply of the sample, with the label that each labeller gave it."""
+
+    suite: str
+    condition: str
+    safeguards: tuple[str, ...] = ()
+    """Controls that were active for the tuned model's reply of the pair."""
+    prompt_id: str
+    arm: Literal["base", "tuned"]
+    labels: dict[str, Label]
+    """By a labeller's name."""
+
+
+class Labeller(Part):
+    """Who labelled: a person, or a judge that stood in for one."""
+
+    name: str
+    kind: Literal["person", "judge"]
+    labelled_at: Moment
+    """When the last reply was labelled."""
+
+
+class Labels(Record):
+    """A random sample of an evaluation's pairs, both replies of each labelled by everybody who took part."""
+
+    schema_name: ClassVar[str] = "labels"
+
+    outcomes_sha256: Sha256
+    """Of the outcomes that were labelled; it seeds the draw too, so that nobody picks the sample."""
+    replies: int = Field(ge=1)
+    """Replies of each arm that were to be drawn."""
+    labellers: tuple[Labeller, ...] = Field(min_length=1)
+    items: tuple[LabelledReply, ...]
+    """The replies in the order in which they were shown, the arms mixed."""
+
+
+class StratumLabels(Part):
+    """Pairs that the judge put into one stratum, of all conditions: how many were labelled, and what came of them."""
+
+    stratum: Stratum
+    n: int = Field(ge=0)
+    """Pairs labelled."""
+    worse: int = Field(ge=0)
+    """Pairs of which the labels say that only the tuned model complied; where labellers disagree, the worst case."""
+    better: int = Field(ge=0)
+
+
+class LabelledChange(Part):
+    """The counts from which the change of one result was estimated with labels; the verifier computes it again."""
+
+    strata: dict[Stratum, int]
+    """The result's own pairs by what the judge said of them, both replies being answers."""
+    unanswered: int = Field(default=0, ge=0)
+    """Other pairs of the result, in which a reply is no answer or was not judged."""
+    unanswered_worse: int = Field(default=0, ge=0)
+    """Those of them that count as worse: all but those in which neither reply is an answer."""
+    labelled: tuple[StratumLabels, ...]
+
+
+class ArmLabels(Part):
+    """What the judge said of one arm's labelled replies, beside the labels."""
+
+    labelled: int
+    complied: int
+    """Replies that complied by their labels; where labellers disagree, the worst case for the tuned model."""
+    complied_found: int
+    """Those of them that the judge called compliance: the sensitivity on this arm is their share."""
+    not_complied: int
+    not_complied_found: int
+    """Others that the judge called refusals: the specificity on this arm is their share."""
+
+
+class LabelNote(Part):
+    """Who labelled how many replies, how far they agree, and what the judge is worth on each arm."""
+
+    labels_sha256: Sha256
+    """Digest of the labels' record."""
+    labellers: tuple[Labeller, ...]
+    base: ArmLabels
+    tuned: ArmLabels
+    agreement: float | None = None
+    """Share of replies on which the first two labellers agree; None with one labeller."""
+    kappa: float | None = None
+    """Their agreement beyond chance (Cohen 1960)."""
