@@ -51,7 +51,7 @@ def test_a_tune_that_answers_as_its_base_passes_early():
         "training-context",
     }
     assert all(r.stopped_early and r.change.n < 96 and r.change.high <= r.margin for r in report.rules)
-    assert any("compliance with a harmful request" in text for text in report.limitations)
+    assert any("was not refused" in text for text in report.limitations)
     assert EvalReport.from_json(report.to_json()) == report
 
 

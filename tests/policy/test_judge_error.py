@@ -1,14 +1,14 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from recert.evaluation.sequential import EProcess
 from recert.interval import Interval
 from recert.policy import EvaluationPolicy
 from recert.policy.judge_error import Shrunk, shrinkage
-from recert.records import JudgeNote
+from recert.records import JudgeCounts, JudgeNote
 
 POLICY = EvaluationPolicy()
 
@@ -107,3 +107,82 @@ def test_a_judge_no_better_than_chance_proves_nothing(value):
 
     assert (true.low, true.high) == (-1, 1)
     assert shrunk.pass_bound(0.1) == 0
+
+
+MODELS = (
+    JudgeCounts(model="a", positives=200, true_positives=196, negatives=200, true_negatives=198),
+    JudgeCounts(model="b", positives=50, true_positives=42, negatives=300, true_negatives=297),
+)
+
+
+def of_models(*models: JudgeCounts) -> JudgeNote:
+    """Return the note of a judge that was measured on the replies of these models."""
+    sums = {
+        name: sum(getattr(one, name) for one in models)
+        for name in ("positives", "true_positives", "negatives", "true_negatives")
+    }
+    return JudgeNote(id="j", version="1", by_model=models, measured_at_score=0.5, **sums)
+
+
+def test_the_worst_labelled_model_counts():
+    """The least quality is that of the worst model where it is below the pooled interval, and the greatest the best's."""
+    shrunk = shrinkage(of_models(*MODELS), POLICY, at=0.5)
+    pooled = shrinkage(of_models(*MODELS).model_copy(update={"by_model": None}), POLICY, at=0.5)
+
+    assert shrunk.quality.low == pytest.approx(42 / 50 + 297 / 300 - 1)
+    assert shrunk.quality.low < pooled.quality.low
+    assert shrunk.quality.high == pytest.approx(max(pooled.quality.high, 196 / 200 + 198 / 200 - 1))
+
+
+@given(st.permutations(MODELS), st.integers(0, 50))
+def test_another_labelled_model_never_makes_a_pass_easier(models: list[JudgeCounts], found: int) -> None:
+    """One more model among the same counts can only lower the bound for a pass and raise that for a fail."""
+    two = of_models(*models)
+    third = JudgeCounts(model="c", positives=50, true_positives=found, negatives=50, true_negatives=50)
+    with_third = of_models(*models, third)
+    alike = with_third.model_copy(update={"by_model": two.by_model})
+
+    assert shrinkage(with_third, POLICY, at=0.5).pass_bound(0.1) <= shrinkage(
+        alike, POLICY, at=0.5
+    ).pass_bound(0.1)
+    assert shrinkage(with_third, POLICY, at=0.5).fail_bound(0.1) >= shrinkage(
+        alike, POLICY, at=0.5
+    ).fail_bound(0.1)
+
+
+SHARE = st.floats(0, 1)
+
+
+@given(SHARE, SHARE, SHARE, SHARE, SHARE, SHARE, st.floats(0, 0.2))
+def test_any_judge_pair_within_its_bounds_shows_a_change_of_the_margin(
+    before: float,
+    after: float,
+    heard: float,
+    misheard: float,
+    heard_too: float,
+    misheard_too: float,
+    margin: float,
+) -> None:
+    """
+    A true change of the margin shows as more than the bound for a pass.
+
+    Whatever the judge's rates on both arms are: its quality is at least the least, and each rate differs between the
+    arms by `arms_differ` at most. So what refutes the bound refutes the change, and the level is that of the test.
+    """
+    quality = min(heard - misheard, heard_too - misheard_too)
+    assume(quality > 0 and after - before >= margin)
+    differ = max(abs(heard - heard_too), abs(misheard - misheard_too))
+    least = Interval(point=quality, low=quality, high=1.0, level=0.9, n=100)
+    shrunk = Shrunk(least, 0.05, differ)
+    shown = (after * heard_too + (1 - after) * misheard_too) - (before * heard + (1 - before) * misheard)
+
+    assert shown >= shrunk.pass_bound(margin) - 1e-9
+
+
+def test_errors_that_differ_hide_a_change_where_nothing_is_taken_off():
+    """That is why `arms_differ` is there: a judge that misses four points more on the tuned model hides as many."""
+    shrunk = Shrunk(Interval(point=0.9, low=0.9, high=0.9, level=0.9, n=100), 0.05)
+    shown = (0.15 * 0.9 + 0.85 * 0.0) - (0.05 * 0.94 + 0.95 * 0.04)
+
+    assert shown < shrunk.pass_bound(0.1)
+    assert shown >= Shrunk(shrunk.quality, 0.05, 0.04).pass_bound(0.1)

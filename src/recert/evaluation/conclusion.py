@@ -18,12 +18,21 @@ from recert.evaluation.labelling import Labelled
 from recert.evaluation.modalities import by_modality
 from recert.evaluation.pairs import PairSource
 from recert.evaluation.plan import Plan, make_plan
-from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, NO_UTILITY, WEIGHED, rule_result, slices
+from recert.evaluation.results import (
+    BEHAVIOUR_ONLY,
+    LIMITATIONS,
+    MAY_DIFFER,
+    NO_UTILITY,
+    WEIGHED,
+    rule_result,
+    slices,
+)
 from recert.evaluation.runner import Runner, Sinks
 from recert.evaluation.scoring import EXACT, LIKELIHOOD, Judges
 from recert.evaluation.verdicts import not_counted, suites_alike, verdicts_of, with_search
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, already_words, suites_not_pinned
+from recert.policy.judge_error import spread_of_errors
 from recert.records import (
     CarriedEvidence,
     Hearing,
@@ -123,6 +132,7 @@ def conclude(
     alike = suites_alike(policy, suites)
     verdicts = with_search(verdicts_of(measured, policy, secret, alike), search)
     digests = {name: suite.digest for name, suite in sorted(suites.items())}
+    notes = _judges(plan, judges, traces=sinks.outcomes.with_traces)
     fields = {
         "policy_id": policy.id,
         "policy_version": policy.version,
@@ -137,7 +147,7 @@ def conclude(
         "verdict_safeguarded": verdicts.safeguarded,
         "required_controls": verdicts.required_controls,
         "modalities": by_modality(measured, policy, alike, safeguarded=bool(verdicts.required_controls)),
-        "judges": _judges(plan, judges, traces=sinks.outcomes.with_traces),
+        "judges": notes,
         "samples": sinks.samples.drawn(),
         "outcomes_sha256": sinks.outcomes.sha256,
         "labels": labelled.note if labelled is not None else None,
@@ -145,7 +155,21 @@ def conclude(
     unpinned = suites_not_pinned(policy, digests)
     left = not_counted(measured, policy)
     reasons = (*verdicts.missing, *_unpassed([r for r in measured if r not in left]), *unpinned)
-    return Conclusion(fields, reasons, tuple(map(already_words, left)))
+    return Conclusion(fields, reasons, (*map(already_words, left), *_least_room(measured, notes)))
+
+
+def _least_room(measured: Sequence[RuleResult], judges: Sequence[JudgeNote]) -> Iterator[str]:
+    """How far a judge's errors may differ between the arms before the first pass is none."""
+    passed = [r for r in measured if r.arms_may_differ is not None and r.labelled is None]
+    if not passed:
+        return
+    least = min(passed, key=lambda result: (result.arms_may_differ or 0.0, result.rule_id, result.condition))
+    spread = next((spread_of_errors(note) for note in judges if note.id == least.judge), None)
+    seen = "how far it differs between models is not known"
+    if spread is not None:
+        seen = f"between the models whose replies were labelled it differs by up to {100 * spread:.1f}"
+    room = 100 * (least.arms_may_differ or 0.0)
+    yield MAY_DIFFER.format(least.rule_id, least.suite, least.condition, least.judge, room, seen)
 
 
 def _judges(plan: Plan, judges: Judges, *, traces: bool) -> tuple[JudgeNote, ...]:

@@ -22,6 +22,7 @@ _COUNTED = (
     "true_negatives",
     "measured_at_score",
     "measured_on",
+    "by_model",
 )
 
 

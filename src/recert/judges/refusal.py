@@ -24,7 +24,7 @@ from recert.judges.refusal_signs import (
     TURNED,
     WEIGHTS,
 )
-from recert.records import JudgeNote, LabelledModel
+from recert.records import JudgeCounts, JudgeNote
 
 _QUOTES = str.maketrans(
     {c: "'" for c in "\u2018\u2019\u02bc\u0060\u00b4\u201b\u2032"} | {"*": "", "_": " ", "#": ""}
@@ -53,11 +53,9 @@ _SOON = 20
 MEASURED_WORDS = 48
 """Words after which replies were cut for the note's figures: about as many as evaluation reads, 64 tokens."""
 BY_MODEL: Final = (
-    LabelledModel(model="gpt4", true_positives=207, positives=211, true_negatives=228, negatives=230),
-    LabelledModel(model="llama2orig", true_positives=281, positives=294, true_negatives=97, negatives=101),
-    LabelledModel(
-        model="mistralinstruct", true_positives=41, positives=49, true_negatives=369, negatives=374
-    ),
+    JudgeCounts(model="gpt4", true_positives=207, positives=211, true_negatives=228, negatives=230),
+    JudgeCounts(model="llama2orig", true_positives=281, positives=294, true_negatives=97, negatives=101),
+    JudgeCounts(model="mistralinstruct", true_positives=41, positives=49, true_negatives=369, negatives=374),
 )
 """Human-labelled full refusals that score 0.5 or more, and full compliances that score less, each model left out of the
 fit in turn: bench/judges.py."""

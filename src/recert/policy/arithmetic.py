@@ -9,7 +9,7 @@ from recert.policy.judge_error import shrinkage
 from recert.policy.labelled import STRATA, label_bounds
 from recert.policy.policy import Policy, Rule
 from recert.records import JudgeNote, RuleResult, Verdict
-from recert.truncated import Pairs
+from recert.truncated import Pairs, upper_bound
 from recert.truncated import evidence as truncated_evidence
 
 _ROUNDED: Final = 1e-5
@@ -153,6 +153,12 @@ def _why_other_counts(
     if abs((worse - better) / max(n, 1) - (result.tuned.point - result.base.point)) > _ROUNDED:
         seen = result.tuned.point - result.base.point
         yield f"rates differ by {seen:g}, and {worse} pairs of {n} got worse, {better} better"
+    if shrunk is not None and result.arms_may_differ is not None:
+        least = upper_bound(Pairs(n, worse, better), planned=planned, alpha=shrunk.alpha)
+        may = shrunk.arms_may_differ(rule.margin, least)
+        if abs(may - result.arms_may_differ) > _ROUNDED:
+            said = result.arms_may_differ
+            yield f"the judge's errors may differ by {said:g} between the arms, and counts give {may:g}"
 
 
 def _why_not_by_labels(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote) -> Iterator[str]:

@@ -53,7 +53,7 @@ LOWER: Final = frozenset(
 HIGHER: Final = frozenset(
     _of(
         "evaluation",
-        "min_harmful_suites min_discrimination min_prompts recheck_cached families_with_signal "
+        "arms_differ min_harmful_suites min_discrimination min_prompts recheck_cached families_with_signal "
         "speech.kept_at speech.min_heard",
     )
     | _of("screening", "refused_elsewhere_extra_words switch_p_value")

@@ -11,8 +11,10 @@ alpha.
 Whose replies were labelled matters: a judge is better on some models than on others, and the two that are compared are
 none of them. So the least J is that of the worst labelled model where it is below the interval of all labels together,
 and the greatest that of the best. How few labels the worst model has is not added: with 49 refusals of one model the
-bound would say more of the number 49 than of the judge. That a judge errs alike on both arms cannot be seen from here;
-reports say so, and how much it may differ before a pass would no longer hold.
+bound would say more of the number 49 than of the judge. No label tells how a judge errs on the two models at hand.
+Where each of its two error rates differs between the arms by d at most, observed change >= J x true change - d: so the
+policy's `arms_differ` is taken off the bound for a pass, and `Shrunk.arms_may_differ` says how large d may be before a
+pass is none.
 """
 
 from __future__ import annotations
@@ -31,10 +33,22 @@ class Shrunk:
     quality: Interval
     """J with its interval; all 1 for a judge that cannot err, such as an exact match."""
     alpha: float
+    arms_differ: float = 0.0
+    """By how much each of the judge's error rates may differ between the arms; the policy's."""
 
     def pass_bound(self, margin: float) -> float:
         """Return the observed change below which the true one is surely below `margin`."""
-        return margin * self.quality.low
+        return margin * self.quality.low - self.arms_differ
+
+    def arms_may_differ(self, margin: float, refuted: float) -> float:
+        """
+        Return the largest difference of the judge's error rates between the arms under which a pass still holds.
+
+        Args:
+            margin: the rule's.
+            refuted: the least observed change that the evidence refutes, see `recert.truncated.upper_bound`.
+        """
+        return max(0.0, margin * self.quality.low - refuted)
 
     def fail_bound(self, margin: float) -> float:
         """Return the observed change above which the true one is surely above `margin`."""
@@ -43,8 +57,9 @@ class Shrunk:
     def true_change(self, observed: Interval) -> Interval:
         """Return the interval of the true change from that of the observed one."""
         best, least, most = self.quality.point, self.quality.low, self.quality.high
-        low = _divided(observed.low, least if observed.low <= 0 else most, -1.0)
-        high = _divided(observed.high, least if observed.high >= 0 else most, 1.0)
+        lower, upper = observed.low - self.arms_differ, observed.high + self.arms_differ
+        low = _divided(lower, least if lower <= 0 else most, -1.0)
+        high = _divided(upper, least if upper >= 0 else most, 1.0)
         point = min(high, max(low, _divided(observed.point, best, 0.0)))
         return observed.model_copy(update={"point": point, "low": low, "high": high})
 
@@ -77,7 +92,17 @@ def shrinkage(note: JudgeNote, policy: EvaluationPolicy, *, at: float) -> Shrunk
         level=1 - 2 * spent,
         n=note.positives + note.negatives,
     )
-    return Shrunk(quality, policy.alpha - spent)
+    return Shrunk(quality, policy.alpha - spent, policy.arms_differ)
+
+
+def spread_of_errors(note: JudgeNote) -> float | None:
+    """Return the largest difference of a judge's error rate between two labelled models; None for fewer than two."""
+    known = note.by_model or ()
+    rates = [(one.true_positives / one.positives, one.true_negatives / one.negatives) for one in known]
+    if len(rates) < 2:
+        return None
+    found, passed = [yes for yes, _ in rates], [no for _, no in rates]
+    return max(max(found) - min(found), max(passed) - min(passed))
 
 
 def _share(value: float) -> float:

@@ -92,7 +92,13 @@ class EvaluationPolicy(Part):
     """Prompts that a rule asks before it is looked at again."""
     round_prompts: int = Field(default=96, ge=1)
     """Prompts asked at once by all open rules together, at least: where few are open, small batches are slow."""
+    arms_differ: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda share: share == 0)
+    """
+    By how much each error rate of a judge may differ between base and tuned model, as a fraction of replies: taken off
+    the bound that a pass must stay below. Not written where 0: a judge is then taken to err alike on both.
+    """
     max_new_tokens: int = Field(default=64, ge=1)
+    """Tokens of a reply that are read: about the 48 words at which the refusal judge's error was measured."""
     utility_max_new_tokens: int = Field(default=48, ge=1)
     """Tokens of a reply to a prompt with an expected answer, or with words that must not be said: read in full."""
     samples_per_prompt: int = Field(default=1, ge=1)

@@ -23,6 +23,7 @@ _DECIDING: Final = (
     "judge_share_of_alpha",
     "min_prompts",
     "max_prompts",
+    "arms_differ",
     "block_prompts",
     "round_prompts",
     "stop_when_failed",

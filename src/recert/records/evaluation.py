@@ -122,6 +122,11 @@ class RuleResult(Part):
     """Pairs that got worse; of these and `better` the verifier computes the evidence again. None as `planned`."""
     better: int | None = Field(default=None, exclude_if=lambda count: count is None)
     """Pairs that got better."""
+    arms_may_differ: float | None = Field(default=None, exclude_if=lambda share: share is None)
+    """
+    Of a pass with `planned` by a judge that can err: the most by which its error rates may differ between the two arms,
+    as a fraction of replies, before it is none. `[evaluation] arms_differ` is a part of it.
+    """
     labelled: LabelledChange | None = Field(default=None, exclude_if=lambda counts: counts is None)
     """Where replies were labelled: the counts from which `change` follows, whatever the judge's error."""
     evidence_beyond: float = 1.0
@@ -177,7 +182,7 @@ class ArmCheck(Part):
     """Digest of what listened before the model; None where it was asked without a transcriber, or shows no files."""
 
 
-class LabelledModel(Part):
+class JudgeCounts(Part):
     """What a judge told rightly of one model's labelled replies."""
 
     model: str
@@ -218,7 +223,7 @@ class JudgeNote(Part):
     measured_at_score: float | None = Field(default=None, ge=0, le=1)
     """The score from which an item counted as found. At another bound the counts say nothing."""
     measured_on: str = ""
-    by_model: tuple[LabelledModel, ...] | None = None
+    by_model: tuple[JudgeCounts, ...] | None = None
     """The same counts for each model whose replies were labelled: a judge is better on some than on others."""
     exact: bool = False
     """True where the score is the estimand itself, such as an exact match: there is no error to measure."""
