@@ -153,15 +153,18 @@ def test_another_labelled_model_never_makes_a_pass_easier(models: list[JudgeCoun
 SHARE = st.floats(0, 1)
 
 
-@given(SHARE, SHARE, SHARE, SHARE, SHARE, SHARE, st.floats(0, 0.2))
+LOW, HIGH = st.floats(0, 0.45), st.floats(0.55, 1)
+
+
+@given(SHARE, SHARE, HIGH, LOW, HIGH, LOW, SHARE)
 def test_any_judge_pair_within_its_bounds_shows_a_change_of_the_margin(
-    before: float,
-    after: float,
+    one: float,
+    other: float,
     heard: float,
     misheard: float,
     heard_too: float,
     misheard_too: float,
-    margin: float,
+    part: float,
 ) -> None:
     """
     A true change of the margin shows as more than the bound for a pass.
