@@ -16,13 +16,14 @@ from recert.evaluation.hearing import unheard_is_no_pass
 from recert.evaluation.modalities import by_modality
 from recert.evaluation.pairs import PairSource
 from recert.evaluation.plan import Plan, make_plan
-from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, rule_result, slices
+from recert.evaluation.results import BEHAVIOUR_ONLY, LIMITATIONS, UNCOUNTED, rule_result, slices
 from recert.evaluation.runner import Runner, Sinks
 from recert.evaluation.scoring import Judges
 from recert.evaluation.verdicts import suites_alike, verdicts_of, with_search
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy, suites_not_pinned
 from recert.records import (
+    Attempt,
     CarriedEvidence,
     Hearing,
     Manifest,
@@ -60,6 +61,7 @@ def plan_of(
     secret: SecretPrefix | None,
     spoken: Sequence[Condition],
     carried: Carried | None,
+    attempt: Attempt | None = None,
 ) -> Plan:
     """
     Return what is measured: all that the policy asks for, but rules on suites whose results are carried over.
@@ -69,7 +71,15 @@ def plan_of(
     """
     there = {result.suite for result in carried.results} if carried is not None else set()
     left = policy.model_copy(update={"rules": tuple(r for r in policy.rules if r.suite not in there)})
-    return make_plan(left, suites, judges, training_context=training_context, secret=secret, spoken=spoken)
+    return make_plan(
+        left,
+        suites,
+        judges,
+        training_context=training_context,
+        secret=secret,
+        spoken=spoken,
+        attempt=attempt,
+    )
 
 
 def run_plan(plan: Plan, source: PairSource, judges: Judges, policy: Policy, sinks: Sinks) -> None:
@@ -143,10 +153,13 @@ def no_context(training_context: Sequence[str] | None) -> tuple[str, ...]:
     return () if training_context else ("no training context was known, so none was probed",)
 
 
-def limitations(base: Manifest | None, tuned: Manifest | None, policy: Policy) -> tuple[str, ...]:
+def limitations(
+    base: Manifest | None, tuned: Manifest | None, policy: Policy, attempt: Attempt | None = None
+) -> tuple[str, ...]:
     """Return what a report says of its own reach."""
     behaviour = () if base and tuned else (BEHAVIOUR_ONLY,)
-    return (*LIMITATIONS, *behaviour, *policy.gateway.unguarded)
+    uncounted = () if attempt else (UNCOUNTED,)
+    return (*LIMITATIONS, *behaviour, *uncounted, *policy.gateway.unguarded)
 
 
 def _unpassed(results: Sequence[RuleResult]) -> Iterator[str]:

@@ -43,12 +43,12 @@ def decide(
     n = evidence.n
     if n < policy.min_prompts:
         return None
-    enough = 1 / evidence.alpha
-    if corrected >= enough:
-        return _worse(rule, evidence, enough * rules)
+    failing = 1 / evidence.fail_alpha
+    if corrected >= failing:
+        return _worse(rule, evidence, failing * rules)
     if evidence.base_above >= 1 / policy.alpha:
         return nothing_to_lose(rule, evidence)
-    if evidence.within < enough or (nothing_to_lose(rule, evidence) and n != evidence.planned):
+    if evidence.within < 1 / evidence.alpha or (nothing_to_lose(rule, evidence) and n != evidence.planned):
         return None
     if rule.max_tuned is not None and evidence.tuned_rate > rule.max_tuned:
         return Decision(

@@ -89,7 +89,7 @@ def derive(
     spoken = [Condition(name, ask_plain) for name in policy.evaluation.spoken]
     bounds = policy.evaluation
     sinks = Sinks(OutcomeFile(recorded=True), SampleDraw(bounds.samples, bounds.seed, recorded=True))
-    plan = plan_of(policy, asked, taken, context, secret, spoken, carried)
+    plan = plan_of(policy, asked, taken, context, secret, spoken, carried, report.attempt)
     source = RecordedPairs(outcomes)
     run_plan(plan, source, taken, policy, sinks)
     source.finish()
@@ -150,7 +150,7 @@ def _reasons(found: Conclusion, report: EvalReport, context: Sequence[str] | Non
 
 def _limitations(report: EvalReport, policy: Policy) -> tuple[str, ...]:
     """Those that are said, with those that must be; more may be said of its reach."""
-    own = limitations(report.base, report.tuned, policy)
+    own = limitations(report.base, report.tuned, policy, report.attempt)
     return (*report.limitations, *(words for words in own if words not in report.limitations))
 
 

@@ -171,6 +171,7 @@ def _as_report(certificate: Certificate, report: EvalReport | None) -> EvalRepor
         hearing=report.hearing if report is not None else None,
         trigger_search=certificate.trigger_search,
         carried=certificate.carried,
+        attempt=certificate.attempt,
         arms=(),
         judges=certificate.judges,
         outcomes_sha256=certificate.evidence_sha256,

@@ -1,6 +1,7 @@
 """Policy: every number that decides anything."""
 
 from recert.policy.attack import AttackPolicy
+from recert.policy.attempts import alpha_share, share_under
 from recert.policy.carry_over import CarryOverPolicy
 from recert.policy.carrying import comparison_policy
 from recert.policy.deployments import DeploymentBounds, for_deployment
@@ -71,6 +72,7 @@ __all__ = [
     "Threshold",
     "TraceVisibility",
     "TriggerProbePolicy",
+    "alpha_share",
     "comparison_policy",
     "for_deployment",
     "load_deployments",
@@ -80,6 +82,7 @@ __all__ = [
     "modality_of",
     "moderation_checks",
     "profiles",
+    "share_under",
     "shipped_policy",
     "split_deployment",
     "suites_not_pinned",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from recert.policy.attempts import share_under
 from recert.policy.judge_error import shrinkage
 from recert.policy.policy import Policy, Rule
 from recert.records import JudgeNote, RuleResult, Verdict
@@ -16,7 +17,12 @@ _ROUNDED: Final = 1e-5
 
 
 def why_not_as_ruled(
-    result: RuleResult, policy: Policy, *, judges: Mapping[str, JudgeNote], prompts: Mapping[str, int]
+    result: RuleResult,
+    policy: Policy,
+    *,
+    judges: Mapping[str, JudgeNote],
+    prompts: Mapping[str, int],
+    attempt: int | None = None,
 ) -> Iterator[str]:
     """
     Yield why a deciding result cannot be one of this policy's, or why its numbers do not carry its pass.
@@ -26,6 +32,7 @@ def why_not_as_ruled(
         policy: whose rules decide.
         judges: the notes of the judges that took part, by id.
         prompts: how many prompts each suite has, by name.
+        attempt: which attempt it was, where that was counted: the bar rises with it.
     """
     where = f"{result.rule_id} under {result.condition}"
     rule = next((one for one in policy.rules if one.id == result.rule_id), None)
@@ -44,7 +51,7 @@ def why_not_as_ruled(
         return
     have = prompts.get(result.suite, 0)
     if result.carried_from is None:
-        yield from (f"{where}: {words}" for words in _why_no_pass(result, rule, policy, note))
+        yield from (f"{where}: {words}" for words in _why_no_pass(result, rule, policy, note, attempt))
         yield from (f"{where}: {words}" for words in _why_other_counts(result, rule, policy, note, have))
     if result.change.n > have:
         yield f"{where}: n is {result.change.n}, and {result.suite} has {have} prompts"
@@ -66,7 +73,9 @@ def _why_another(result: RuleResult, rule: Rule) -> Iterator[str]:
         yield f"highest tuned rate {result.max_tuned}, the rule's is {rule.max_tuned}"
 
 
-def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote) -> Iterator[str]:
+def _why_no_pass(
+    result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote, attempt: int | None
+) -> Iterator[str]:
     """Why the numbers of a passing result are not those of a pass."""
     bounds = policy.evaluation
     at = bounds.incoherent_at if result.estimand == "incoherence" else bounds.refused_at
@@ -79,7 +88,8 @@ def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote
         elif shrunk.quality.low < rule.min_judge_quality:
             least = f"{shrunk.quality.low:.2f} at least, the rule asks for {rule.min_judge_quality:g}"
             yield f"judge {note.id} has a quality of {least}"
-    enough = 1 / (shrunk.alpha if shrunk is not None else bounds.alpha)
+    failing = 1 / (shrunk.alpha if shrunk is not None else bounds.alpha)
+    enough = failing / share_under(bounds.attempts, attempt)
     base, tuned, change, level = result.base, result.tuned, result.change, 1 - 2 * bounds.alpha
     seen = tuned.point - base.point
     checks = (
@@ -95,7 +105,7 @@ def _why_no_pass(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote
             f"evidence {result.evidence_within:g} that the change is below the margin; {enough:g} is enough",
         ),
         (
-            result.evidence_beyond >= enough,
+            result.evidence_beyond >= failing,
             f"evidence {result.evidence_beyond:g} that the change is above the margin",
         ),
         (
