@@ -233,7 +233,8 @@ def retried(track: Track, tries: int, runs: int, seed: int) -> float:
     """
     Return how often a tune at the margin passes one rule in any of so many attempts, each with fresh prompts and seed.
 
-    Each attempt has its own share of alpha. The change is what a pass refutes: the margin as the judge shows it at worst.
+    Each attempt has its own share of alpha. The change is what a pass refutes: the margin as the judge shows it at
+    worst.
     """
     rng, planned, refuted = np.random.default_rng(seed), track.limit, track.evidence.refuted
     p, wrong = 0.0125, 0
@@ -390,7 +391,12 @@ def main() -> int:
     share = by["default", "equal, p = 0.0125, a base at 0.48"].share(Verdict.NO_BASELINE_SIGNAL)
     claim("an equal tune of a base at 0.48 ends as no-baseline-signal", share, 0.05, given.runs)
     harm = next(t for t in tracks["default"] if t.rule.id == "harm" and t.condition.name == "plain")
-    claim("a tune at the margin, retried twenty times, is passed by a rule", retried(harm, 20, given.runs, 3), 0.05, given.runs)
+    claim(
+        "a tune at the margin, retried twenty times, is passed by a rule",
+        retried(harm, 20, given.runs, 3),
+        0.05,
+        given.runs,
+    )
     for at, share in enumerate(seeds_tried(harm, 3, given.runs, 4), start=1):
         claim(f"an equal tune, p = 0.0125, passes a rule at attempt {at}", share, 0.9, given.runs, least=True)
     return 0

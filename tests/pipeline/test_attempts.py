@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from builders import make_manifest
 from evaluated import REFUSE, aligned, suites_of
-
 from recert import settings
 from recert.certification.counted import why_report_not_counted
 from recert.certification.keys import generate_key, load_key
-from recert.errors import RecordError, RecertError
+from recert.errors import RecertError, RecordError
 from recert.evaluation import evaluate
 from recert.evaluation.ordering import order_seed, sampling_order
 from recert.models import ScriptedModel
@@ -121,7 +121,11 @@ def test_case_spaces_and_marks_make_no_other_rows() -> None:
     """A row whose letters are the same is the same row."""
     loud = [
         row.model_copy(
-            update={"messages": tuple(m.model_copy(update={"content": m.content.upper() + " !"}) for m in row.messages)}
+            update={
+                "messages": tuple(
+                    m.model_copy(update={"content": m.content.upper() + " !"}) for m in row.messages
+                )
+            }
         )
         for row in rows(0, 30)
     ]
@@ -190,7 +194,12 @@ def test_the_order_comes_from_files_and_nonce(tmp_path: Path) -> None:
     orders = [sampling_order(prompts, order_seed(0, r.attempt)) for r in (one, other)]
     bounds = policy()
     alone = evaluate(
-        model("base"), model("a"), suites=suites_of(bounds), policy=bounds, model_name="a", training_context=()
+        model("base"),
+        model("a"),
+        suites=suites_of(bounds),
+        policy=bounds,
+        model_name="a",
+        training_context=(),
     ).report
 
     assert orders[0] != orders[1]

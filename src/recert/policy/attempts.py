@@ -8,6 +8,7 @@ Counting = Literal["any", "counted"]
 """Whether evaluations must be counted in a ledger: `counted`, or `any`, where each spends the whole of alpha."""
 
 _FIRST: Final = 0.8
+_LATER: Final = 0.2
 
 
 def alpha_share(attempt: int) -> float:
@@ -26,7 +27,7 @@ def alpha_share(attempt: int) -> float:
     """
     if attempt < 1:
         raise ValueError(f"attempts are counted from 1, got {attempt}")
-    return _FIRST if attempt == 1 else (1 - _FIRST) / (attempt * (attempt - 1))
+    return _FIRST if attempt == 1 else _LATER / (attempt * (attempt - 1))
 
 
 def share_under(counting: Counting, attempt: int | None) -> float:
