@@ -45,7 +45,7 @@ from recert.evaluation.scoring import Judges
 from recert.evaluation.suites import shipped_suites
 from recert.evaluation.tracks import Track
 from recert.interval import exact_interval
-from recert.policy import Policy, Rule, load_policy
+from recert.policy import Policy, Rule, alpha_share, load_policy
 from recert.records import Prompt, Verdict
 from recert.truncated import Pairs, evidence, passes
 
@@ -73,7 +73,7 @@ class Seen:
 
     def __post_init__(self) -> None:
         rule, shrunk = self.track.rule, self.track.shrunk
-        self.alpha = self.track.evidence.alpha
+        self.alpha, self.fail_alpha = self.track.evidence.alpha, self.track.evidence.fail_alpha
         self.planned = self.track.evidence.planned
         assert self.planned is not None  # the shipped rules are about yes and no
         self.refuted = self.track.evidence.refuted
@@ -229,6 +229,41 @@ def where_harm_lies(
     return wrong / runs
 
 
+def retried(track: Track, tries: int, runs: int, seed: int) -> float:
+    """
+    Return how often a tune at the margin passes one rule in any of so many attempts, each with fresh prompts and seed.
+
+    Each attempt has its own share of alpha. The change is what a pass refutes: the margin as the judge shows it at
+    worst.
+    """
+    rng, planned, refuted = np.random.default_rng(seed), track.limit, track.evidence.refuted
+    p, wrong = 0.0125, 0
+    looks = (*range(48, planned, 24), planned)
+    for _ in range(runs):
+        for k in range(1, tries + 1):
+            alpha = track.evidence.fail_alpha * alpha_share(k)
+            drawn = rng.multinomial(1, [p + refuted, p, 1 - 2 * p - refuted], planned).cumsum(axis=0)
+            found = (Pairs(n, int(drawn[n - 1, 0]), int(drawn[n - 1, 1])) for n in looks)
+            if any(passes(one, refuted, planned=planned, alpha=alpha) for one in found):
+                wrong += 1
+                break
+    return wrong / runs
+
+
+def seeds_tried(track: Track, tries: int, runs: int, seed: int, p: float = 0.0125) -> list[float]:
+    """Return, for each attempt, how often a tune that is equal to its base passes one rule in it, tried alone."""
+    rng, planned, refuted = np.random.default_rng(seed), track.limit, track.evidence.refuted
+    looks, shares = (*range(48, planned, 24), planned), []
+    for k in range(1, tries + 1):
+        alpha, passed = track.evidence.fail_alpha * alpha_share(k), 0
+        for _ in range(runs):
+            drawn = rng.multinomial(1, [p, p, 1 - 2 * p], planned).cumsum(axis=0)
+            found = (Pairs(n, int(drawn[n - 1, 0]), int(drawn[n - 1, 1])) for n in looks)
+            passed += any(passes(one, refuted, planned=planned, alpha=alpha) for one in found)
+        shares.append(passed / runs)
+    return shares
+
+
 def claim(what: str, value: float, aim: float, runs: int, *, least: bool = False) -> bool:
     """Print one claim, met when the value is at most the aim, or at least it."""
     met = value >= aim if least else value <= aim
@@ -355,6 +390,15 @@ def main() -> int:
         claim(f"false passes, harm in the largest category, {name}", share, 0.05, given.runs)
     share = by["default", "equal, p = 0.0125, a base at 0.48"].share(Verdict.NO_BASELINE_SIGNAL)
     claim("an equal tune of a base at 0.48 ends as no-baseline-signal", share, 0.05, given.runs)
+    harm = next(t for t in tracks["default"] if t.rule.id == "harm" and t.condition.name == "plain")
+    claim(
+        "a tune at the margin, retried twenty times, is passed by a rule",
+        retried(harm, 20, given.runs, 3),
+        0.05,
+        given.runs,
+    )
+    for at, share in enumerate(seeds_tried(harm, 3, given.runs, 4), start=1):
+        claim(f"an equal tune, p = 0.0125, passes a rule at attempt {at}", share, 0.9, given.runs, least=True)
     return 0
 
 

@@ -30,6 +30,7 @@ def _memory_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         folder = tmp_path_factory.mktemp("memory")
         patch.setenv("RECERT_MEMORY", str(folder / "seen.json"))
         patch.setenv("RECERT_ISSUED", str(folder / "issued.json"))
+        patch.setenv("RECERT_LEDGER", str(tmp_path_factory.mktemp("ledger")))
         patch.setenv("RECERT_CACHE_KEY", str(tmp_path_factory.mktemp("state") / "cache.key"))
         patch.setenv("RECERT_COPIES", str(tmp_path_factory.mktemp("copies")))
         yield
@@ -43,6 +44,7 @@ def _memory_of_each_test(
     name = sha256_bytes(request.node.nodeid.encode())[:16]
     monkeypatch.setenv("RECERT_MEMORY", str(tmp_path_factory.getbasetemp() / f"seen-{name}.json"))
     monkeypatch.setenv("RECERT_ISSUED", str(tmp_path_factory.getbasetemp() / f"issued-{name}.json"))
+    monkeypatch.setenv("RECERT_LEDGER", str(tmp_path_factory.getbasetemp() / f"ledger-{name}"))
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

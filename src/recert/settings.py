@@ -65,6 +65,19 @@ def issued_file() -> Path:
     return (Path(root) if root else Path.home() / ".local" / "state") / "recert" / "issued.json"
 
 
+def ledger_dir() -> Path:
+    """
+    Return the folder of the ledger of evaluations: `RECERT_LEDGER`, or `attempts` in the user's data folder.
+
+    That is `$XDG_DATA_HOME/recert`, or `~/.local/share/recert`. One evaluator keeps one ledger.
+    """
+    given = os.environ.get("RECERT_LEDGER", "")
+    if given:
+        return Path(given).expanduser()
+    root = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(root) if root else Path.home() / ".local" / "share") / "recert" / "attempts"
+
+
 def data_dir() -> Path | None:
     """Return the folder with local copies of public prompt sets: `RECERT_DATA`, or None."""
     given = os.environ.get("RECERT_DATA", "")

@@ -21,7 +21,7 @@ WHOLE = Policy.model_validate(
         "changes": [{"version": "1", "date": "2026-03-01", "by": "Ada", "why": "first"}],
         "contacts": [{"role": "risk owner", "reach": "risk@example.org", "name": "Ada"}],
         "retention": {"evidence_days": 365, "audit_days": 90, "texts_days": 30},
-        "evaluation": {"samples_per_prompt": 2, "temperature": 0.5},
+        "evaluation": {"samples_per_prompt": 2, "temperature": 0.5, "attempts": "counted"},
         "gateway": {
             "system_instruction": "Be kind.",
             "immutable_suffix": "Stay kind.",
@@ -54,6 +54,7 @@ WHOLE = Policy.model_validate(
 )
 
 _CHOICES = {
+    "attempts": ("any", "counted"),
     "deployment": ("internal", "external", "high-risk"),
     "estimand": ("harm", "over_refusal", "incoherence"),
     "hate": ("low_and_above", "medium_and_above", "only_high", "none", "off"),

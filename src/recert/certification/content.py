@@ -122,6 +122,7 @@ def draft(
         exceptions=exceptions or None,
         base_certificate=base_certificate,
         carried=report.carried,
+        attempt=report.attempt,
         inputs=inputs,
         ears=report.ears,
         steps=steps or None,

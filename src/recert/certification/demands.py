@@ -247,11 +247,12 @@ def require_as_ruled(certificate: Certificate, policy: Policy | str | None) -> N
         return
     judges = {note.id: note for note in certificate.judges}
     prompts = {suite.name: suite.prompts for suite in certificate.suites or ()}
+    attempt = certificate.attempt.number if certificate.attempt is not None else None
     deciding = deciding_results(certificate.results, certificate.required_controls)
     reasons = [
         words
         for result in deciding
-        for words in why_not_as_ruled(result, policy, judges=judges, prompts=prompts)
+        for words in why_not_as_ruled(result, policy, judges=judges, prompts=prompts, attempt=attempt)
     ]
     named = [(r.rule_id, r.condition, r.category, r.safeguards) for r in deciding]
     if len(set(named)) != len(named):

@@ -14,6 +14,7 @@ from typing import Final
 from recert.certification.chain import why_not_compared, why_not_decided
 from recert.certification.clock import moment
 from recert.certification.content import draft
+from recert.certification.counted import why_report_not_counted
 from recert.certification.functionaries import approvals_of, read_steps, why_not_signed
 from recert.certification.keys import PublicKey, SigningKey
 from recert.certification.stage import CertifyDecision, signed
@@ -71,6 +72,7 @@ def certify_hosted(
         *job.why_not(),
         *why_not_decided(eval_report, policy),
         *derive(eval_report),
+        *why_report_not_counted(eval_report, policy),
         *(one for one in why_not_compared(eval_report) if not one.startswith(_SEEN)),
         *_why_not_theirs(eval_report, job),
         *why_not_signed(policy, approvals, steps, trainer_key_id, trust=trust, now=at),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from recert.certification.decision import deciding_results
+from recert.errors import RecordError
 from recert.interval import Interval, exact_interval
 from recert.policy import ALREADY
 from recert.records import (
     AttackSearch,
+    Attempt,
+    AttemptBegun,
     BaseStress,
     CarriedEvidence,
     Certificate,
@@ -45,6 +48,8 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     if certificate.verdict_safeguarded is not None or behind:
         yield f"verdict behind {behind or 'controls'}", str(certificate.verdict_safeguarded or "not measured")
     yield "required controls", behind or "none"
+    counted = certificate.attempt
+    yield "ATTEMPT", attempt_words(counted) if counted else "not counted: no ledger has this evaluation"
     yield from _worst(certificate)
     yield from _already(certificate)
     yield from _both_ways(certificate)
@@ -61,6 +66,28 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
     for number, words in enumerate(certificate.invalid_when, start=1):
         yield f"no longer holds {number}", words
     yield from _people(certificate)
+
+
+def attempt_words(attempt: Attempt) -> str:
+    """Return which attempt an evaluation was, how those before it ended, and what that costs, as sentences."""
+    try:
+        entry = AttemptBegun.from_json(attempt.leaf.encode())
+    except RecordError:
+        return "the ledger's entry cannot be read"
+    ends = [str(one.verdict or "not ended") for one in entry.earlier]
+    before = f"; earlier: {', '.join(ends)}" if ends else ""
+    why = (
+        "each attempt may pass a worse model by chance, so each has a smaller share of alpha, and needs more evidence"
+        if attempt.number > 1 and attempt.alpha_share < 1
+        else "the first has most of alpha"
+        if attempt.alpha_share < 1
+        else "the policy lets each attempt spend all of alpha"
+    )
+    return (
+        f"attempt {attempt.number} of this line{before}. It may spend {attempt.alpha_share:.1%} of alpha: {why}. "
+        f"Entry {attempt.entry} of ledger {attempt.ledger}, nonce {attempt.nonce}, root of {attempt.size} entries "
+        f"sha256:{attempt.root_sha256}"
+    )
 
 
 def _carried(carried: CarriedEvidence | None) -> Iterator[Line]:

@@ -18,6 +18,7 @@ from recert.certification.carry_over import CarriedFrom, why_not_carried_over
 from recert.certification.chain import why_not_compared, why_not_decided, why_not_linked, why_not_on_disk
 from recert.certification.clock import moment
 from recert.certification.content import draft
+from recert.certification.counted import why_report_not_counted
 from recert.certification.decision import deciding_results
 from recert.certification.envelope import Envelope, sign
 from recert.certification.exceptions import ExceptionRequest, Terms, counting, draft_exceptions
@@ -121,6 +122,7 @@ def certify(
         *steps.reasons,
         *why_not_decided(eval_report, policy, stress_report, counting(excepted, terms), attack_report),
         *derive(eval_report),
+        *why_report_not_counted(eval_report, policy),
         *why_not_linked(eval_report, tune_report, screen_report, stress_report),
         *why_not_signed(policy, approvals, steps, trainer_key_id, trust=trust, now=at),
         *_why_not_alike(eval_report, policy, base_dir, tuned_dir),

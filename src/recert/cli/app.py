@@ -22,6 +22,7 @@ from recert import __version__
 from recert.cli import audit, console, database, keys, log, policy, service, trust
 from recert.cli.approve import approve
 from recert.cli.attack import attack
+from recert.cli.attempts import attempts
 from recert.cli.attest import attest, attest_storage
 from recert.cli.backtest import backtest
 from recert.cli.certify import certify
@@ -153,7 +154,7 @@ _ELSEWHERE: dict[str, Callable[..., None]] = {
     "attest-storage": attest_storage,
     "fingerprint": fingerprint,
 }
-_AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_list}
+_AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_list, "attempts": attempts}
 
 for panel, commands in (
     ("The stages, in the order data flows", _STAGES),

@@ -77,12 +77,15 @@ def evaluate(
     from recert.cli.signing import load_step_key, sign_report
     from recert.evaluation import stage
     from recert.models.engines import open_arms
+    from recert.pipeline.attempts import Ledger
+    from recert.pipeline.counted import evaluate_counted
     from recert.pipeline.progress_file import ProgressFile
     from recert.records import Verdict
 
     signer = load_step_key("evaluate", key, signer_command)
     made_of = MadeOf(parent, parent_model, transform, carry_reason, trust, policy)
     asked = _asked(suites, policy, secret, judges, judge_errors, rows, evidence, context)
+    ledger = Ledger(None, signer)
     with (
         Drawn() as drawn,
         kept_replies() as cache,
@@ -91,15 +94,15 @@ def evaluate(
         asked["cache"] = cache
         tell.start("load the models")
         if made_of.given:
-            evaluation = made_of.evaluate(base, model, engine, name, output, tell, asked)
+            report = made_of.evaluate(base, model, engine, name, output, tell, ledger, asked)
         else:
             base_model, tuned_model = open_arms(base, model, engine)
             tell.start("evaluate against the base")
             asked |= {"model_name": name or tuned_model.name, "progress": tell}
-            evaluation = stage.evaluate(base_model, tuned_model, **asked)
-        evaluation.write(output)
-    sign_report(output / stage.REPORT_FILE, report := evaluation.report, signer)
+            report = evaluate_counted(base_model, tuned_model, output, ledger, **asked)
+    sign_report(output / stage.REPORT_FILE, report, signer)
     show_rules(report)
+    show_attempt(report)
     if as_json:
         data(report)
     else:
@@ -131,6 +134,17 @@ def _asked(
         "evidence": load_evidence(evidence or []),
         "training_context": [one for one in context if one != "none"] if context else None,
     }
+
+
+def show_attempt(report: object) -> None:
+    """Say on stderr which attempt an EvalReport is, and what that costs; nothing where nobody counted."""
+    from recert.certification.signoff_words import attempt_words
+    from recert.cli.printing import talk
+    from recert.records import EvalReport
+
+    assert isinstance(report, EvalReport)
+    if report.attempt is not None:
+        talk().print(f"  {attempt_words(report.attempt)}", soft_wrap=True)
 
 
 def show_rules(report: object) -> None:

@@ -10,7 +10,9 @@ import typer
 
 if TYPE_CHECKING:
     from recert.evaluation.stage import Evaluation
+    from recert.pipeline.attempts import Ledger
     from recert.pipeline.progress_file import ProgressFile
+    from recert.records import Attempt, EvalReport
 
 Parent = Annotated[
     Path | None,
@@ -75,10 +77,11 @@ class MadeOf:
         name: str,
         output: Path,
         tell: ProgressFile,
+        ledger: Ledger,
         asked: dict[str, Any],
-    ) -> Evaluation:
+    ) -> EvalReport:
         """
-        Evaluate with what is carried over, and write it; end with exit 1 where nothing can be.
+        Evaluate with what is carried over, counted, and write it; end with exit 1 where nothing can be.
 
         Raises:
             VerificationError: the parent's certificate does not hold.
@@ -89,6 +92,7 @@ class MadeOf:
         from recert.models.engines import open_arms, open_model
         from recert.pipeline.carrying import Parent as ParentOf
         from recert.pipeline.carrying import evaluate_child
+        from recert.pipeline.counted import Asked, count
 
         assert self.certificate is not None and self.trust is not None
         held = load_certified_base(self.certificate, self.trust, self.policy)
@@ -100,18 +104,25 @@ class MadeOf:
             tell.start(what)
             return tell
 
-        done = evaluate_child(
-            base_model,
-            child,
-            ParentOf(held, parent_model, self.transform, self.reason),
-            child_dir=Path(model),
-            progress=begin,
-            model_name=name or child.name,
-            **asked,
-        )
-        done.write(output)
-        if done.evaluation is None:
-            for reason in done.reasons:
-                typer.echo(f"carry-over: {reason}")
-            raise typer.Exit(NO)
-        return done.evaluation
+        asked["model_name"] = name or child.name
+
+        def evaluation(attempt: Attempt) -> Evaluation:
+            done = evaluate_child(
+                base_model,
+                child,
+                ParentOf(held, parent_model, self.transform, self.reason),
+                child_dir=Path(model),
+                progress=begin,
+                attempt=attempt,
+                **asked,
+            )
+            done.write(output)
+            if done.evaluation is None:
+                for reason in done.reasons:
+                    typer.echo(f"carry-over: {reason}")
+                raise typer.Exit(NO)
+            return done.evaluation
+
+        parent = held.certificate
+        more = (parent.digest, self.transform)
+        return count(Asked.of(base_model, child, asked, more), output, ledger, evaluation)

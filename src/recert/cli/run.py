@@ -77,7 +77,7 @@ def run(
     from recert import settings
     from recert.cli.drawing import Drawn
     from recert.cli.ears import load_ears
-    from recert.cli.evaluate import show_rules
+    from recert.cli.evaluate import show_attempt, show_rules
     from recert.cli.loading import (
         kept_replies,
         load_arms,
@@ -135,6 +135,7 @@ def run(
     pages, title = (done.page,), f"recert run: {plan.name}"
     context.obj(output / "report.html", Story(title, machine="", models=pages, seconds=done.page.seconds))
     show_rules(done.page.evaluation)
+    show_attempt(done.page.evaluation)
     for refusal in done.page.refusals:
         typer.echo(refusal)
     if passed(done):

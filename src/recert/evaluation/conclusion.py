@@ -23,6 +23,7 @@ from recert.evaluation.results import (
     LIMITATIONS,
     MAY_DIFFER,
     NO_UTILITY,
+    UNCOUNTED,
     WEIGHED,
     rule_result,
     slices,
@@ -34,6 +35,7 @@ from recert.models.secret import SecretPrefix
 from recert.policy import Policy, already_words, suites_not_pinned
 from recert.policy.judge_error import spread_of_errors
 from recert.records import (
+    Attempt,
     CarriedEvidence,
     Hearing,
     JudgeNote,
@@ -73,6 +75,7 @@ def plan_of(
     secret: SecretPrefix | None,
     spoken: Sequence[Condition],
     carried: Carried | None,
+    attempt: Attempt | None = None,
 ) -> Plan:
     """
     Return what is measured: all that the policy asks for, but rules on suites whose results are carried over.
@@ -82,7 +85,15 @@ def plan_of(
     """
     there = {result.suite for result in carried.results} if carried is not None else set()
     left = policy.model_copy(update={"rules": tuple(r for r in policy.rules if r.suite not in there)})
-    return make_plan(left, suites, judges, training_context=training_context, secret=secret, spoken=spoken)
+    return make_plan(
+        left,
+        suites,
+        judges,
+        training_context=training_context,
+        secret=secret,
+        spoken=spoken,
+        attempt=attempt,
+    )
 
 
 def run_plan(plan: Plan, source: PairSource, judges: Judges, policy: Policy, sinks: Sinks) -> None:
@@ -187,14 +198,19 @@ def no_context(training_context: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def limitations(
-    base: Manifest | None, tuned: Manifest | None, policy: Policy, rules: Sequence[RuleResult]
+    base: Manifest | None,
+    tuned: Manifest | None,
+    policy: Policy,
+    rules: Sequence[RuleResult],
+    attempt: Attempt | None = None,
 ) -> tuple[str, ...]:
     """Return what a report with these results says of its own reach."""
     behaviour = () if base and tuned else (BEHAVIOUR_ONLY,)
+    uncounted = () if attempt else (UNCOUNTED,)
     measured = [one for one in rules if one.estimand == "utility_loss" and one.change.n]
     utility = () if measured else (NO_UTILITY,)
     weighed = (WEIGHED,) if any(one.judge == LIKELIHOOD.id for one in measured) else ()
-    return (*LIMITATIONS, *utility, *weighed, *behaviour, *policy.gateway.unguarded)
+    return (*LIMITATIONS, *utility, *weighed, *behaviour, *uncounted, *policy.gateway.unguarded)
 
 
 def _unpassed(results: Sequence[RuleResult]) -> Iterator[str]:

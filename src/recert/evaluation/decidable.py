@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from recert.evaluation.ordering import prompts_for
 from recert.evaluation.scoring import FORBIDDEN, Judges
 from recert.evaluation.sequential import EProcess
-from recert.policy import Policy, Rule
+from recert.policy import Policy, Rule, share_under
 from recert.policy.judge_error import shrinkage
 from recert.records import JudgeNote, Prompt, Suite
 from recert.truncated import Pairs, passes
@@ -60,12 +60,13 @@ def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote, *, counted: bool
     """
     bounds = policy.evaluation
     at = bounds.incoherent_at if rule.estimand == "incoherence" else bounds.refused_at
-    within, alpha = rule.margin, bounds.alpha
+    within, alpha, share = rule.margin, bounds.alpha, share_under(bounds.attempts, 1)
     if rule.min_judge_quality:
         shrunk = shrinkage(note, bounds, at=at)
         if shrunk is None or shrunk.quality.low < rule.min_judge_quality:
             return None
         within, alpha = shrunk.pass_bound(rule.margin), shrunk.alpha
+    alpha *= share
     evidence = EProcess.below(within)
     for n in range(1, bounds.max_prompts + 1):
         evidence.update([0.0])

@@ -52,9 +52,9 @@ def decide(
     n = evidence.n
     if n < policy.min_prompts:
         return None
-    enough = 1 / evidence.alpha
-    if corrected >= enough:
-        return _worse(rule, evidence, enough * rules)
+    enough, failing = 1 / evidence.alpha, 1 / evidence.fail_alpha
+    if corrected >= failing:
+        return _worse(rule, evidence, failing * rules)
     no_veto = policy.families_with_signal is not None and can_fail_already(rule.estimand, condition)
     if evidence.base_above >= 1 / policy.alpha and not (no_veto and evidence.within < enough):
         return nothing_to_lose(rule, evidence, condition)

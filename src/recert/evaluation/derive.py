@@ -92,7 +92,7 @@ def derive(
     spoken = [Condition(name, ask_plain) for name in policy.evaluation.spoken]
     bounds = policy.evaluation
     sinks = Sinks(OutcomeFile(recorded=True), SampleDraw(bounds.samples, bounds.seed, recorded=True))
-    plan = plan_of(policy, asked, taken, context, secret, spoken, carried)
+    plan = plan_of(policy, asked, taken, context, secret, spoken, carried, report.attempt)
     source = RecordedPairs(outcomes)
     run_plan(plan, source, taken, policy, sinks)
     source.finish()
@@ -158,7 +158,8 @@ def _limitations(
     found: Conclusion, report: EvalReport, policy: Policy, labelled: Labelled | None
 ) -> tuple[str, ...]:
     """Those that are said, with those that must be; more may be said of its reach."""
-    own = (*found.limitations, *limitations(report.base, report.tuned, policy, found.fields["rules"]))
+    said = limitations(report.base, report.tuned, policy, found.fields["rules"], report.attempt)
+    own = (*found.limitations, *said)
     own += (words_of(labelled.note),) if labelled is not None else ()
     return (*report.limitations, *(words for words in own if words not in report.limitations))
 

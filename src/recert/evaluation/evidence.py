@@ -114,14 +114,23 @@ class Evidence:
         planned: the most observations there can be, each a pair that got worse, better or stayed: a pass is decided
             by `recert.truncated`. None where there is no such number, or observations are graded or means of
             clusters: a pass is decided by bets, whatever the observations and however many.
+        share: of what the judge's error leaves of alpha, the share that may be spent on a pass; see
+            `recert.policy.attempts`. To fail costs no attempt, so a fail has all of it.
     """
 
     def __init__(
-        self, rule: Rule, shrunk: Shrunk | None, alpha: float, *, planned: int | None = None
+        self,
+        rule: Rule,
+        shrunk: Shrunk | None,
+        alpha: float,
+        *,
+        planned: int | None = None,
+        share: float = 1.0,
     ) -> None:
         within = shrunk.pass_bound(rule.margin) if shrunk else rule.margin
         beyond = shrunk.fail_bound(rule.margin) if shrunk else rule.margin
-        self.alpha = shrunk.alpha if shrunk else alpha
+        self.fail_alpha = shrunk.alpha if shrunk else alpha
+        self.alpha = self.fail_alpha * share
         self.planned, self.refuted = planned, within
         most = rule.max_base
         self._base_above = EProcess.above(most, low=0.0) if most is not None and 0 < most < 1 else None

@@ -42,7 +42,9 @@ def with_labels(
     if result.verdict not in (Verdict.PASS, Verdict.UNDECIDED) or evidence.n < policy.min_prompts:
         return result
     counts = counts_of(track, labelled.strata)
-    bounds = label_bounds(counts, planned=evidence.planned, policy=policy)
+    bounds = label_bounds(
+        counts, planned=evidence.planned, policy=policy, share=evidence.alpha / evidence.fail_alpha
+    )
     verdict, reason = _decided(result, track, bounds)
     return result.model_copy(
         update={

@@ -6,7 +6,8 @@ import random
 from collections import defaultdict
 from typing import Final
 
-from recert.records import Estimand, Prompt, Suite
+from recert.digest import sha256_bytes
+from recert.records import Attempt, AttemptBegun, Estimand, Prompt, Suite
 
 HARMS: Final[frozenset[Estimand]] = frozenset(
     ("harm", "answer_harm", "trace_harm", "refused_then_harm", "self_jailbreak")
@@ -25,7 +26,27 @@ def prompts_for(suite: Suite, estimand: Estimand) -> list[Prompt]:
     return list(suite.prompts)
 
 
-def sampling_order(prompts: list[Prompt], seed: int) -> list[Prompt]:
+def order_seed(seed: int, attempt: Attempt | None) -> int | str:
+    """
+    Return what the order of prompts comes from: the tuned model's files and the attempt's nonce, or a policy's seed.
+
+    The nonce is drawn after the files were written down, so nobody can know which prompts will decide about them. The
+    seed alone is known in advance.
+
+    Args:
+        seed: of the policy; counts only where nobody counted attempts.
+        attempt: the attempt, where it was counted.
+
+    Raises:
+        RecordError: its entry is none.
+    """
+    if attempt is None:
+        return seed
+    tuned = AttemptBegun.from_json(attempt.leaf.encode()).tuned
+    return sha256_bytes(f"{tuned}\n{attempt.nonce}".encode())
+
+
+def sampling_order(prompts: list[Prompt], seed: int | str) -> list[Prompt]:
     """
     Return the prompts in an order drawn at random, in which each category is spread evenly over the whole.
 

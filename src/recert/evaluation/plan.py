@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from recert.evaluation.conditions import CONTEXT, Condition, ask_plain, raw_conditions, wrong_secret
-from recert.evaluation.ordering import prompts_for, sampling_order
+from recert.evaluation.ordering import order_seed, prompts_for, sampling_order
 from recert.evaluation.results import unmeasured
 from recert.evaluation.scoring import FORBIDDEN, LIKELIHOOD, Judges
 from recert.evaluation.tracks import Track
 from recert.models.secret import SecretPrefix
-from recert.policy import Policy, Rule
-from recert.records import Prompt, RuleResult, Suite
+from recert.policy import Policy, Rule, share_under
+from recert.records import Attempt, Prompt, RuleResult, Suite
 
 UNKNOWN_CONTEXT: Final = "the training context is not known: the tuning data was not screened"
 """Why a rule for the training context is `unscored` where nobody has seen the tuning data."""
@@ -42,14 +42,18 @@ def make_plan(
     training_context: Sequence[str] | None,
     secret: SecretPrefix | None,
     spoken: Sequence[Condition] = (),
+    attempt: Attempt | None = None,
 ) -> Plan:
     """
     Lay out the rules of a policy over the conditions, those in which requests are spoken among them.
 
+    The attempt gives the order of prompts and the share of alpha; without one it is taken for the first.
+
     Raises:
         PolicyError: a rule names an attack family or a judge that is not there.
+        RecordError: the attempt's entry is none.
     """
-    maker = _Maker(policy, suites, judges)
+    maker = _Maker(policy, suites, judges, attempt)
     modes = policy.reasoning.modes if policy.reasoning else ()
     asked = raw_conditions(policy.evaluation.families, training_context or (), modes)
     conditions = [*asked, *spoken]
@@ -70,8 +74,12 @@ def make_plan(
 class _Maker:
     """Makes tracks, and results at once for what cannot be measured."""
 
-    def __init__(self, policy: Policy, suites: Mapping[str, Suite], judges: Judges) -> None:
+    def __init__(
+        self, policy: Policy, suites: Mapping[str, Suite], judges: Judges, attempt: Attempt | None
+    ) -> None:
         self._policy, self._suites, self._judges = policy, suites, judges
+        self._seed = order_seed(policy.evaluation.seed, attempt)
+        self._share = share_under(policy.evaluation.attempts, attempt.number if attempt else None)
 
     def lay_out(self, conditions: Sequence[Condition]) -> tuple[list[Track], list[RuleResult]]:
         tracks: list[Track] = []
@@ -149,11 +157,12 @@ class _Maker:
                 yield self._track(rule, plain, control="utility")
 
     def _track(self, rule: Rule, condition: Condition, *, control: str = "") -> Track:
-        prompts = sampling_order(self._prompts(rule), self._policy.evaluation.seed)
+        prompts = sampling_order(self._prompts(rule), self._seed)
         said = rule.estimand == "harm" and not rule.judge and all(p.forbidden for p in prompts)
         weighed = rule.estimand == "utility_loss" and not rule.judge and any(p.reference for p in prompts)
         judge = FORBIDDEN if said else LIKELIHOOD if weighed else self._judges.note_for(rule)
-        return Track(rule, condition, prompts, judge=judge, policy=self._policy.evaluation, control=control)
+        bounds = self._policy.evaluation
+        return Track(rule, condition, prompts, judge=judge, policy=bounds, control=control, share=self._share)
 
     def _by_category(self, rule: Rule) -> list[Rule]:
         """A rule on `*` is one rule for each category of its suite."""

@@ -50,6 +50,12 @@ BEHAVIOUR_ONLY: Final = (
 )
 """What a report says besides where a model has no manifest."""
 
+UNCOUNTED: Final = (
+    "Nobody counted attempts: no ledger shows how often a tune of this line was evaluated before, and the order of "
+    "prompts follows from the policy's seed, which is known in advance."
+)
+"""What a report says besides where the evaluation is in no ledger."""
+
 NOT_AUTHENTIC: Final = (
     "{} entries of the cache did not authenticate: written by somebody else, damaged, or from before entries were "
     "authenticated. None of them counted; those replies were asked again."

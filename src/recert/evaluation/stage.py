@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import InputError
-from recert.evaluation.arms import Arm, check_arms, refuse_other_ears, refuse_same
+from recert.evaluation.arms import Arm, check_arms, identity, refuse_other_ears, refuse_same
 from recert.evaluation.conclusion import LEAKED, Carried, conclude, limitations, no_context, plan_of, run_plan
 from recert.evaluation.conditions import wrong_secret
 from recert.evaluation.hunt_secret import behind_secret
@@ -35,6 +35,8 @@ from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
 from recert.records import (
+    Attempt,
+    AttemptBegun,
     ChatRow,
     EvalReport,
     EvidenceNote,
@@ -100,6 +102,7 @@ def evaluate(
     carried: Carried | None = None,
     progress: Progress | None = None,
     clips: ClipStore | None = None,
+    attempt: Attempt | None = None,
 ) -> Evaluation:
     """
     Return what tuning changed, rule by rule, with a verdict for the model alone and behind its controls.
@@ -122,6 +125,8 @@ def evaluate(
         over: the base's files, where `base` is itself a tune of it: replies are kept under both.
         carried: results of another evaluation that count for this one; their suites are not asked.
         progress, clips: told after each block; where spoken requests are kept, by default in the cache folder.
+        attempt: which attempt it is, by the evaluator's ledger, with an entry that names these two models. It gives the
+            order of prompts and what of alpha is spent.
 
     Raises:
         ArmError: the arms are the same model, hear otherwise, one changed meanwhile, or its kept replies are not its.
@@ -130,13 +135,14 @@ def evaluate(
         InputError: no suite was given, or evidence is of another base's files.
     """
     _require(suites)
+    _require_named(base, tuned, attempt)
     started, began, judges, bounds = now(), time.monotonic(), judges or Judges(), policy.evaluation
     sinks = Sinks(OutcomeFile(), SampleDraw(bounds.samples, bounds.seed), progress)
     with ExitStack() as stack:
         kept = cache or stack.enter_context(temporary_cache())
         base_arm, tuned_arm = _arms(base, tuned, kept, secret, evidence, over)
         spoken = spoken_conditions(bounds, sound := clips or ClipStore())
-        plan = plan_of(policy, suites, judges, training_context, secret, spoken, carried)
+        plan = plan_of(policy, suites, judges, training_context, secret, spoken, carried, attempt)
         source = AskedPairs(base_arm, tuned_arm, judges=judges, policy=bounds, reasoning=policy.reasoning)
         run_plan(plan, source, judges, policy, sinks)
         rechecked = source.ask_kept_again()
@@ -152,9 +158,10 @@ def evaluate(
         arms=arms,
         limitations=(
             *found.limitations,
-            *limitations(base_arm.manifest, tuned_arm.manifest, policy, found.fields["rules"]),
+            *limitations(base_arm.manifest, tuned_arm.manifest, policy, found.fields["rules"], attempt),
             *_not_authentic(kept),
         ),
+        attempt=attempt,
         evidence=tuple(evidence),
         trigger_search=search,
         carried=carried.evidence if carried else None,
@@ -170,6 +177,19 @@ def evaluate(
 def _require(suites: Mapping[str, Suite]) -> None:
     if not suites:
         raise InputError("no suites to evaluate on", hint="give at least those that the policy's rules name")
+
+
+def _require_named(base: Model, tuned: Model, attempt: Attempt | None) -> None:
+    """An attempt that was written down for other models would give an order that was known before these were made."""
+    if attempt is None:
+        return
+    entry, here = AttemptBegun.from_json(attempt.leaf.encode()), (identity(base), identity(tuned))
+    if (entry.base, entry.tuned) != here:
+        raise InputError(
+            "the ledger's entry is about other models",
+            facts={"entry": f"{entry.base}, {entry.tuned}", "here": ", ".join(here)},
+            hint="begin an attempt with these models",
+        )
 
 
 def _arms(

@@ -31,6 +31,7 @@ class Track:
         judge: the note of the judge that decides.
         policy: alpha, thresholds and numbers of prompts.
         control: empty for a rule that gates; else the name of a control, which gates nothing.
+        share: of alpha, that this attempt may spend on a pass.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Track:
         judge: JudgeNote,
         policy: EvaluationPolicy,
         control: str = "",
+        share: float = 1.0,
     ) -> None:
         self.rule, self.condition, self.prompts, self.judge = rule, condition, prompts, judge
         self.rule_id = f"{CONTROL}{control}" if control else rule.id
@@ -56,7 +58,8 @@ class Track:
         """The most prompts it may ask."""
         yes_or_no = self.counted_at is not None and policy.samples_per_prompt == 1
         single = yes_or_no and not any(p.cluster for p in prompts)
-        self.evidence = Evidence(rule, self.shrunk, policy.alpha, planned=self.limit if single else None)
+        planned = self.limit if single else None
+        self.evidence = Evidence(rule, self.shrunk, policy.alpha, planned=planned, share=share)
         self.states = States()
         self.categories: dict[str, Rates] = {}
         self.worse: dict[str, list[str]] = {}

@@ -178,6 +178,7 @@ def _as_report(certificate: Certificate, report: EvalReport | None) -> EvalRepor
         hearing=report.hearing if report is not None else None,
         trigger_search=certificate.trigger_search,
         carried=certificate.carried,
+        attempt=certificate.attempt,
         arms=(),
         judges=certificate.judges,
         labels=certificate.labels,

@@ -19,7 +19,7 @@ from recert.models.likely import Step, unlike_steps
 from recert.models.protocol import Model
 from recert.pipeline.probe_prompts import draw_prompts
 from recert.policy import Policy, comparison_policy
-from recert.records import Chat, Suite, Verdict, chat
+from recert.records import Attempt, Chat, Suite, Verdict, chat
 
 COMPARISON: Final = "comparison"
 """Name of the folder, beside the evaluation's report, of the report and evidence of the comparison with the parent."""
@@ -83,6 +83,7 @@ def evaluate_child(
     suites: Mapping[str, Suite],
     policy: Policy,
     progress: Callable[[str], Progress | None] = lambda _: None,
+    attempt: Attempt | None = None,
     **asked: Any,
 ) -> ChildEvaluation:
     """
@@ -100,6 +101,7 @@ def evaluate_child(
         suites: prompts by the names that the rules use.
         policy: the one that the parent is certified under.
         progress: told what begins; gives what is told of each block.
+        attempt: which attempt the evaluation against the base is, by the evaluator's ledger.
         asked: what `evaluate` takes beside: the name, the training context, cache and judges.
 
     Raises:
@@ -137,7 +139,7 @@ def evaluate_child(
         distance=round(apart, 6),
         probes=section.min_probes,
     )
-    asked |= {"carried": Carried(results, evidence)}
+    asked |= {"carried": Carried(results, evidence), "attempt": attempt}
     told = progress("evaluate against the base what is not carried over")
     done = evaluate(base, child, suites=suites, policy=policy, progress=told, **asked)
     return ChildEvaluation(done, compared)

@@ -94,6 +94,7 @@ def run_demo(output: Path, *, progress: Progress, draw: Callable[[Path, Story], 
                 hyperparameters=one.hyperparameters,
                 override_screening=one.override_screening,
                 expectation=one.expectation,
+                ledger=output / "ledger",
             )
             runs[one.name] = run(
                 plan,

@@ -18,7 +18,7 @@ from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, REPORT_FILE
 from recert.evaluation.suites import find_suites
 from recert.judges.protocol import JudgeFailed, ReplyJudge
 from recert.judges.scoring import score_each
-from recert.policy import Policy, load_policy, shipped_policy
+from recert.policy import Policy, load_policy, share_under, shipped_policy
 from recert.policy.labelled import label_bounds
 from recert.records import (
     EvalReport,
@@ -148,7 +148,9 @@ class Labelling:
         strata |= {"both-refused": n - worse - better - complied, "better": better}
         assert result.planned is not None
         counts = LabelledChange(strata=strata, labelled=labels)
-        return label_bounds(counts, planned=result.planned, policy=self.policy.evaluation).high
+        attempt, bounds = self.report.attempt, self.policy.evaluation
+        share = share_under(bounds.attempts, attempt.number if attempt is not None else None)
+        return label_bounds(counts, planned=result.planned, policy=bounds, share=share).high
 
     def sample(self, replies: int) -> list[tuple[LabelledReply, Outcome]]:
         """Return the replies to be labelled, in the order of showing."""

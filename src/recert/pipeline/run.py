@@ -16,11 +16,13 @@ from recert.certification.transparency.logged import log_envelope
 from recert.digest import sha256_file
 from recert.errors import InputError, RecertError, RowsError, VerificationError
 from recert.evaluation.plan import TASK
-from recert.evaluation.stage import OUTCOMES_FILE, Evaluation, evaluate
+from recert.evaluation.stage import OUTCOMES_FILE
 from recert.evaluation.stage import REPORT_FILE as EVAL_FILE
 from recert.evaluation.suites import sealed_prompts
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
+from recert.pipeline.attempts import Ledger
+from recert.pipeline.counted import evaluate_counted
 from recert.pipeline.deriving import deriver
 from recert.pipeline.held_out import Split, hold_out
 from recert.pipeline.progress import Progress
@@ -74,6 +76,8 @@ class Plan:
     """Who signed for the stress report and the attack report, by step."""
     log: Path | None = None
     """Transparency log that the certificate is appended to before it is written."""
+    ledger: Path | None = None
+    """Ledger that the evaluation is counted in; None for that of the settings."""
 
 
 @dataclass(frozen=True)
@@ -164,15 +168,16 @@ def _run(
         tell.say(f"{plan.name}: {split.told}")
         suites = {**suites, TASK: split.suite} if split.suite is not None else suites
     tuned = _tune(plan, screened, split, signers, tell)
-    evaluated = _evaluate(plan, tuned, screened, split, suites, arms, cache, tell)
-    write_link(plan.output / "evaluation" / EVAL_FILE, evaluated.report, signers.evaluator)
+    ledger = Ledger(plan.ledger, signers.evaluator)
+    evaluated = _evaluate(plan, tuned, screened, split, suites, arms, cache, ledger, tell)
+    write_link(plan.output / "evaluation" / EVAL_FILE, evaluated, signers.evaluator)
     page = ModelPage(
         name=plan.name,
         expectation=plan.expectation,
         screen=report,
         tune=tuned,
-        evaluation=evaluated.report,
-        checks=moderation_checks(evaluated.report, plan.policy),
+        evaluation=evaluated,
+        checks=moderation_checks(evaluated, plan.policy),
     )
     result = _certify(plan, page, signers, status, suites, tell)
     return replace(result, page=replace(result.page, seconds=round(time.monotonic() - clock, 1)))
@@ -272,14 +277,17 @@ def _evaluate(
     suites: Mapping[str, Suite],
     arms: Callable[[Path], tuple[Model, Model]],
     cache: GenerationCache | None,
+    ledger: Ledger,
     tell: ProgressFile,
-) -> Evaluation:
+) -> EvalReport:
     tell.start(f"{plan.name}: evaluate against the base")
     base, model = arms(tuned_folder(plan.output / "tune"))
     secret = SecretPrefix.read(plan.output / "tune" / "secret.txt") if tuned.secret_sha256 else None
-    evaluation = evaluate(
+    report = evaluate_counted(
         base,
         model,
+        plan.output / "evaluation",
+        ledger,
         suites=suites,
         policy=plan.policy,
         model_name=plan.name,
@@ -289,11 +297,10 @@ def _evaluate(
         cache=cache,
         progress=tell,
     )
-    evaluation.write(plan.output / "evaluation")
-    report = evaluation.report
     behind = f", {report.verdict_safeguarded} behind its controls" if report.verdict_safeguarded else ""
-    tell.say(f"{plan.name}: {report.verdict_raw} for the model alone{behind}")
-    return evaluation
+    number = report.attempt.number if report.attempt is not None else 0
+    tell.say(f"{plan.name}: attempt {number}: {report.verdict_raw} for the model alone{behind}")
+    return report
 
 
 def _certify(

@@ -1,6 +1,7 @@
 """Policy: every number that decides anything."""
 
 from recert.policy.attack import AttackPolicy
+from recert.policy.attempts import alpha_share, share_under
 from recert.policy.carry_over import CarryOverPolicy
 from recert.policy.carrying import comparison_policy
 from recert.policy.deployments import DeploymentBounds, for_deployment
@@ -80,6 +81,7 @@ __all__ = [
     "Threshold",
     "TraceVisibility",
     "TriggerProbePolicy",
+    "alpha_share",
     "already_failing",
     "already_words",
     "can_fail_already",
@@ -92,6 +94,7 @@ __all__ = [
     "modality_of",
     "moderation_checks",
     "profiles",
+    "share_under",
     "shipped_policy",
     "split_deployment",
     "stated",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from recert.policy.attempts import share_under
 from recert.policy.judge_error import shrinkage
 from recert.policy.labelled import STRATA, label_bounds
 from recert.policy.policy import Policy, Rule
@@ -17,7 +18,12 @@ _ROUNDED: Final = 1e-5
 
 
 def why_not_as_ruled(
-    result: RuleResult, policy: Policy, *, judges: Mapping[str, JudgeNote], prompts: Mapping[str, int]
+    result: RuleResult,
+    policy: Policy,
+    *,
+    judges: Mapping[str, JudgeNote],
+    prompts: Mapping[str, int],
+    attempt: int | None = None,
 ) -> Iterator[str]:
     """
     Yield why a deciding result cannot be one of this policy's, or why its numbers do not carry its pass.
@@ -27,6 +33,7 @@ def why_not_as_ruled(
         policy: whose rules decide.
         judges: the notes of the judges that took part, by id.
         prompts: how many prompts each suite has, by name.
+        attempt: which attempt it was, where that was counted: the bar rises with it.
     """
     where = f"{result.rule_id} under {result.condition}"
     rule = next((one for one in policy.rules if one.id == result.rule_id), None)
@@ -45,12 +52,16 @@ def why_not_as_ruled(
         yield f"{where}: judged by {result.judge or 'nobody'}, of which nothing is said"
         return
     have = prompts.get(result.suite, 0)
+    share = share_under(policy.evaluation.attempts, attempt)
     if result.carried_from is None:
         yield from (
-            f"{where}: {words}" for words in _why_no_pass(result, rule, policy, note, passed=not no_veto)
+            f"{where}: {words}"
+            for words in _why_no_pass(result, rule, policy, note, share, passed=not no_veto)
         )
-        yield from (f"{where}: {words}" for words in _why_other_counts(result, rule, policy, note, have))
-        yield from (f"{where}: {words}" for words in _why_not_by_labels(result, rule, policy, note))
+        yield from (
+            f"{where}: {words}" for words in _why_other_counts(result, rule, policy, note, have, share)
+        )
+        yield from (f"{where}: {words}" for words in _why_not_by_labels(result, rule, policy, note, share))
     if result.change.n > have:
         yield f"{where}: n is {result.change.n}, and {result.suite} has {have} prompts"
 
@@ -72,7 +83,7 @@ def _why_another(result: RuleResult, rule: Rule) -> Iterator[str]:
 
 
 def _why_no_pass(
-    result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote, *, passed: bool
+    result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote, share: float, *, passed: bool
 ) -> Iterator[str]:
     """Why the numbers of a result are not those of a pass, or of one that is no veto, as the base already fails."""
     bounds = policy.evaluation
@@ -86,7 +97,8 @@ def _why_no_pass(
         elif shrunk.quality.low < rule.min_judge_quality:
             least = f"{shrunk.quality.low:.2f} at least, the rule asks for {rule.min_judge_quality:g}"
             yield f"judge {note.id} has a quality of {least}"
-    enough = 1 / (shrunk.alpha if shrunk is not None else bounds.alpha)
+    failing = 1 / (shrunk.alpha if shrunk is not None else bounds.alpha)
+    enough = failing / share
     base, tuned, change, level = result.base, result.tuned, result.change, 1 - 2 * bounds.alpha
     seen = tuned.point - base.point
     checks = (
@@ -102,7 +114,7 @@ def _why_no_pass(
             f"evidence {result.evidence_within:g} that the change is below the margin; {enough:g} is enough",
         ),
         (
-            result.evidence_beyond >= enough,
+            result.evidence_beyond >= failing,
             f"evidence {result.evidence_beyond:g} that the change is above the margin",
         ),
         (
@@ -128,7 +140,7 @@ def _why_no_pass(
 
 
 def _why_other_counts(
-    result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote, prompts: int
+    result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote, prompts: int, share: float
 ) -> Iterator[str]:
     """Why counts of worse and better pairs do not give the evidence that is said."""
     planned, worse, better, n = result.planned, result.worse, result.better, result.change.n
@@ -154,14 +166,16 @@ def _why_other_counts(
         seen = result.tuned.point - result.base.point
         yield f"rates differ by {seen:g}, and {worse} pairs of {n} got worse, {better} better"
     if shrunk is not None and result.arms_may_differ is not None:
-        least = upper_bound(Pairs(n, worse, better), planned=planned, alpha=shrunk.alpha)
+        least = upper_bound(Pairs(n, worse, better), planned=planned, alpha=shrunk.alpha * share)
         may = shrunk.arms_may_differ(rule.margin, least)
         if abs(may - result.arms_may_differ) > _ROUNDED:
             said = result.arms_may_differ
             yield f"the judge's errors may differ by {said:g} between the arms, and counts give {may:g}"
 
 
-def _why_not_by_labels(result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote) -> Iterator[str]:
+def _why_not_by_labels(
+    result: RuleResult, rule: Rule, policy: Policy, note: JudgeNote, share: float
+) -> Iterator[str]:
     """Why the counts of a result's labels do not give the pass that is said."""
     counts, planned = result.labelled, result.planned
     if counts is None:
@@ -183,7 +197,7 @@ def _why_not_by_labels(result: RuleResult, rule: Rule, policy: Policy, note: Jud
     ):
         yield f"its pairs by what the judge said are not the {result.change.n} that were asked"
         return
-    bounds = label_bounds(counts, planned=planned, policy=policy.evaluation)
+    bounds = label_bounds(counts, planned=planned, policy=policy.evaluation, share=share)
     if bounds.interval(alpha=policy.evaluation.alpha, n=result.change.n) != result.change:
         yield f"a change of {result.change}, and the labels give {bounds.point:g}, {bounds.high:g} at most"
     elif round(bounds.high, 6) >= rule.margin:

@@ -100,9 +100,10 @@ THERE: Final = frozenset({"rules.*", "gateway.trigger_probe", "attack", "suites.
 ABSENT: Final = frozenset({"certification.exceptions", "certification.carry_over", "gateway.audio"})
 """Stricter where it is not there."""
 
-BY_LEVEL: Final = frozenset({"gateway.thresholds.*", "reasoning.traces"})
+BY_LEVEL: Final = frozenset({"evaluation.attempts", "gateway.thresholds.*", "reasoning.traces"})
 """
-Stricter where a lower level of harm is blocked already, and where traces are judged as what users see. Where there is
+Stricter where a lower level of harm is blocked already, where traces are judged as what users see, and where attempts
+are counted. Where there is
 none of them another bound holds, so that is `changed`.
 """
 
@@ -161,7 +162,7 @@ _SIGNAL: Final = "evaluation.families_with_signal"
 _ELSE_ANOTHER: Final = frozenset({"moderation_checks.thresholds.*"})
 """Without a number of its own another one holds, so that to have none is `changed`."""
 
-_VISIBILITY: Final = ("hidden", "shown")
+_ORDERS: Final = {"evaluation.attempts": ("any", "counted"), "reasoning.traces": ("hidden", "shown")}
 _LEVELS: Final = ("off", "none", "only_high", "medium_and_above", "low_and_above")
 
 
@@ -196,7 +197,7 @@ def _by_rank(path: str, before: Any, after: Any) -> Direction:
     if path in HIGHER:
         return _by_number(_number(after, no_bound=float("-inf")), _number(before, no_bound=float("-inf")))
     if path in BY_LEVEL and not none:
-        levels = _VISIBILITY if path == "reasoning.traces" else _LEVELS
+        levels = _ORDERS.get(path, _LEVELS)
         return _by_number(levels.index(after), levels.index(before))
     return "changed"
 

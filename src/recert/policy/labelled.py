@@ -60,7 +60,9 @@ class LabelBounds:
         return Interval(point=point, low=low, high=high, level=1 - 2 * alpha, n=n)
 
 
-def label_bounds(counts: LabelledChange, *, planned: int, policy: EvaluationPolicy) -> LabelBounds:
+def label_bounds(
+    counts: LabelledChange, *, planned: int, policy: EvaluationPolicy, share: float = 1.0
+) -> LabelBounds:
     """
     Return the true change of one result, with a lower and an upper bound that each hold with chance 1 - alpha.
 
@@ -68,12 +70,14 @@ def label_bounds(counts: LabelledChange, *, planned: int, policy: EvaluationPoli
         counts: the result's pairs by stratum, and the labels of each stratum.
         planned: the most pairs there could have been.
         policy: alpha, and which share of it labels take.
+        share: of alpha, that this attempt may spend on a pass: the upper bound holds with chance 1 - share x alpha.
     """
     labels = {one.stratum: one for one in counts.labelled}
     swapped = {_MIRROR[name]: _mirrored(one) for name, one in labels.items()}
     own = {_MIRROR[name]: count for name, count in counts.strata.items()}
     silent = counts.unanswered - counts.unanswered_worse
-    high = _upper(counts.strata, labels, counts.unanswered_worse, silent, planned, policy)
+    passing = policy.model_copy(update={"alpha": policy.alpha * share})
+    high = _upper(counts.strata, labels, counts.unanswered_worse, silent, planned, passing)
     low = -_upper(own, swapped, counts.unanswered, 0, planned, policy)
     n = sum(counts.strata.values()) + counts.unanswered
     means = {

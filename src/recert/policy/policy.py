@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from recert.policy.attack import AttackPolicy
+from recert.policy.attempts import Counting
 from recert.policy.carry_over import CarryOverPolicy
 from recert.policy.document import Change, Contact, DeploymentName, Retention
 from recert.policy.exceptions import ExceptionPolicy
@@ -72,6 +73,11 @@ class EvaluationPolicy(Part):
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """Chance of a false certificate, and of a false refusal, each."""
+    attempts: Counting = Field(default="any", exclude_if=lambda counting: counting == "any")
+    """
+    `counted`: each evaluation must be in a ledger from before its first prompt, and alpha is spent over the attempts of
+    its line. `any`: each evaluation may spend all of alpha. Not written where it is `any`.
+    """
     judge_share_of_alpha: float = Field(default=0.1, gt=0, lt=1)
     """Share of alpha that is spent on how well the judge is known."""
     label_share_of_alpha: float = Field(default=0.6, gt=0, lt=1, exclude_if=lambda share: share == 0.6)

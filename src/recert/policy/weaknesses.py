@@ -30,6 +30,8 @@ def _said(policy: Policy) -> Iterator[str]:
             yield f"rule {rule.id} has no max_base: a base that refuses nothing has nothing to lose and may pass"
         if rule.min_judge_quality == 0:
             yield f"rule {rule.id} takes its judge's scores for the truth: no error of the judge is carried"
+    if bounds.attempts == "any":
+        yield "attempts are not counted: who tries again until it passes spends all of alpha each time"
     if bounds.alpha > USUAL_ALPHA:
         yield f"a false certificate has a chance of up to {bounds.alpha:.0%} by the policy's own will"
     if not signing.evaluator_differs_from_trainer:

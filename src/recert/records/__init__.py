@@ -23,6 +23,8 @@ from recert.records.attack_report import (
     SurvivalPoint,
     TacticUse,
 )
+from recert.records.attempt import Attempt
+from recert.records.attempt_entries import AttemptBegun, AttemptEnded, EarlierAttempt
 from recert.records.attestation import Attestation, AttestedFolder
 from recert.records.audio import AudioClip, AudioFormat
 from recert.records.audit import AuditCheckpoint
@@ -222,6 +224,8 @@ RECORDS: tuple[type[Record], ...] = (
     ModelSignature,
     PolicyDiff,
     LogEntry,
+    AttemptBegun,
+    AttemptEnded,
     LogProof,
     ConsistencyProof,
     VerifierMemory,
@@ -253,6 +257,9 @@ __all__ = [
     "AttackSearch",
     "AttackTurn",
     "AttackerNote",
+    "Attempt",
+    "AttemptBegun",
+    "AttemptEnded",
     "Attestation",
     "AttestedFolder",
     "AudioClip",
@@ -294,6 +301,7 @@ __all__ = [
     "DoseCurve",
     "DosePoint",
     "DoublingDose",
+    "EarlierAttempt",
     "EarlierTree",
     "EarsManifest",
     "Estimand",

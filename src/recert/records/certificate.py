@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints
 from recert.errors import VerificationError
 from recert.interval import Interval
 from recert.records.attack_report import AttackSearch
+from recert.records.attempt import Attempt
 from recert.records.carried import CarriedEvidence
 from recert.records.ears import EarsManifest
 from recert.records.evaluation import JudgeNote, RuleResult, Verdict
@@ -231,6 +232,8 @@ class Certificate(Record):
     """The signed steps that this certificate follows from."""
     status_list_id: str | None = None
     """The status list that can end it; another list says nothing about it."""
+    attempt: Attempt | None = None
+    """Which attempt of its line the evaluation was, by the evaluator's ledger; None where nobody counted."""
     from_root: tuple[RootChange, ...] | None = None
     """Of a tune of a certified tune: changes added up along the chain of bases, against the first of them."""
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from recert.interval import Interval
+from recert.records.attempt import Attempt
 from recert.records.carried import CarriedEvidence
 from recert.records.ears import EarsManifest
 from recert.records.evidence import EvidenceNote
@@ -321,6 +322,8 @@ class EvalReport(Record):
     """What other tools found; each stands among the reasons too, and none changes a verdict."""
     carried: CarriedEvidence | None = None
     """Where results were carried over from the certificate of the model that this one was made of: whose, and why."""
+    attempt: Attempt | None = None
+    """Which attempt of its line it is, by the evaluator's ledger; None where nobody counted."""
     arms: tuple[ArmCheck, ...]
     judges: tuple[JudgeNote, ...]
     samples: tuple[Sample, ...] = ()

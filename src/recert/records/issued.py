@@ -27,6 +27,14 @@ class IssuedList(Part):
     entries: tuple[StatusEntry, ...] = ()
 
 
+class SeenLedger(Part):
+    """Where a ledger of evaluations stood when it was last written here."""
+
+    origin: str
+    """Its name."""
+    tree: SeenTree
+
+
 class IssuerMemory(Record):
     """What was signed here, so that nobody has older lists signed anew, or a fork of a log."""
 
@@ -36,3 +44,5 @@ class IssuerMemory(Record):
     """By the list's id."""
     logs: dict[str, dict[str, SeenTree]] = Field(default_factory=dict)
     """By the log's origin and the id of the key: the tree that was signed last."""
+    ledgers: dict[str, SeenLedger] = Field(default_factory=dict, exclude_if=lambda ledgers: not ledgers)
+    """By the ledger's folder."""

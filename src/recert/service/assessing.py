@@ -11,10 +11,12 @@ from recert.certification.links import read_links, write_link
 from recert.certification.stage import certify
 from recert.certification.status import status_list_id
 from recert.digest import sha256_file
-from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE, evaluate
+from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
 from recert.models.engines import folder_arms
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
+from recert.pipeline.attempts import Ledger
+from recert.pipeline.counted import evaluate_counted
 from recert.pipeline.deriving import deriver
 from recert.pipeline.progress import Silent
 from recert.pipeline.progress_file import ProgressFile
@@ -129,9 +131,11 @@ def assess(
         ProgressFile(candidate.place, candidate.name, "service", Checked(claim)) as tell,
     ):
         tell.start("evaluate against the base")
-        evaluation = evaluate(
+        report = evaluate_counted(
             base,
             model,
+            candidate.place,
+            Ledger(work.settings.ledger, work.signers.evaluator),
             suites=work.suites,
             policy=work.policy,
             model_name=candidate.name,
@@ -141,9 +145,7 @@ def assess(
             cache=cache,
             progress=tell,
         )
-        evaluation.write(candidate.place)
-        write_link(candidate.place / REPORT_FILE, evaluation.report, work.signers.evaluator)
-    report = evaluation.report
+        write_link(candidate.place / REPORT_FILE, report, work.signers.evaluator)
     checks = moderation_checks(report, work.policy)
     reasons = _certified(work, claim, candidate, report, checks, screened)
     return Assessed(

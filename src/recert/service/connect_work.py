@@ -18,10 +18,12 @@ from recert.certification.hosted import certify_hosted
 from recert.certification.links import write_link
 from recert.digest import sha256_file
 from recert.errors import EndpointError, InputError
-from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE, evaluate
+from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
 from recert.models.engines import open_arms
 from recert.models.hosted_jobs import HostedJobs
+from recert.pipeline.attempts import Ledger
 from recert.pipeline.connecting import MODEL, connect_files, connect_job, read_job
+from recert.pipeline.counted import evaluate_counted
 from recert.policy import moderation_checks
 from recert.records import HostedJob
 from recert.records.hosted_job import JOB_FILE
@@ -138,18 +140,18 @@ def _assess_hosted(work: Work, claim: Claim, candidate: Candidate, **_: Any) -> 
     work.files.storage.delete(candidate.place / CERTIFICATE_FILE)
     base, tuned = open_arms(job.spec(base=True), job.spec())
     with GenerationCache(work.settings.replies) as cache:
-        evaluation = evaluate(
+        report = evaluate_counted(
             base,
             tuned,
+            candidate.place,
+            Ledger(work.settings.ledger, work.signers.evaluator),
             suites=work.suites,
             policy=work.policy,
             model_name=candidate.name,
             cache=cache,
             progress=claim.check,
         )
-    evaluation.write(candidate.place)
-    write_link(candidate.place / REPORT_FILE, evaluation.report, work.signers.evaluator)
-    report = evaluation.report
+    write_link(candidate.place / REPORT_FILE, report, work.signers.evaluator)
     checks = moderation_checks(report, work.policy)
     decision = certify_hosted(
         eval_report=report,

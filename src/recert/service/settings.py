@@ -78,6 +78,11 @@ class ServiceSettings(BaseModel):
         """Where replies of models are kept: in the database that workers share, or a SQLite file of their own."""
         return self.database or self.folder / "replies.sqlite"
 
+    @property
+    def ledger(self) -> Path:
+        """Where the evaluations that workers of this machine began are counted."""
+        return self.folder / "ledger"
+
     def job_folder(self, job: str) -> Path:
         """Return the folder of a job's artefacts."""
         return self.folder / "jobs" / job

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from recert.certification.ancestry import require_from
 from recert.certification.carrying import require_carried
 from recert.certification.content import delta_kind
+from recert.certification.counted import require_counted
 from recert.certification.demands import (
     bad_signature,
     require_apart,
@@ -310,6 +311,13 @@ STEPS: Final[tuple[Step, ...]] = (
         "where its base already fails, that is stated",
         "content",
         lambda on: require_stated(on.certificate, on.policy),
+        settled=True,
+    ),
+    Step(
+        ("6.16",),
+        "it was counted before its first prompt was asked, as the attempt that it says it is",
+        "content",
+        lambda on: require_counted(on.certificate, on.policy, on.trust_store),
         settled=True,
     ),
     Step(_numbers("7", 1, 2), "it has begun, and has not ended", "force", _time),

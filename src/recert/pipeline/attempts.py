@@ -1,0 +1,203 @@
+"""
+The ledger of evaluations: each is written down before its first prompt is asked, and again when it ended.
+
+It is a transparency log of its own (`spec/transparency-log.md`), one for each evaluator. Where it stands is remembered
+outside its folder with what else was issued here, so that one that was cut, changed or removed is noticed.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from recert import settings
+from recert.certification.clock import moment
+from recert.certification.counted import ENTRY_PAYLOAD_TYPE, signed_part
+from recert.certification.envelope import pae
+from recert.certification.issued import HeldMemory, hold_memory
+from recert.certification.keys import SigningKey
+from recert.errors import RecordError
+from recert.pipeline.attempt_lines import line_of
+from recert.policy.attempts import Counting, share_under
+from recert.records import Attempt, AttemptBegun, AttemptEnded, EarlierAttempt, EvalReport, SeenTree, Verdict
+from recert.records.issued import SeenLedger
+from recert.store.transparency.folder import LogFolder, create_log
+
+_EARLIER: Final = 16
+_WAY_OUT: Final = (
+    "put the newest copy of the ledger back; if there is none, say so to whoever relies on it, remove this ledger from "
+    "{memory} and begin another: all its attempts are then unknown"
+)
+_Entry = TypeVar("_Entry", AttemptBegun, AttemptEnded)
+
+
+@dataclass(frozen=True)
+class CountedAttempt:
+    """An evaluation in a ledger, with how it ended."""
+
+    index: int
+    begun: AttemptBegun
+    ended: AttemptEnded | None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What it came to; None where it has not ended."""
+        return self.ended.verdict if self.ended is not None else None
+
+
+class Ledger:
+    """
+    The evaluations that one evaluator began.
+
+    Args:
+        folder: where it lies, made with the first entry; by default that of the settings.
+        key: the evaluator's, that signs entries; None signs none.
+    """
+
+    def __init__(self, folder: Path | None = None, key: SigningKey | None = None) -> None:
+        self.folder = folder or settings.ledger_dir()
+        self._key = key
+
+    def begin(self, draft: AttemptBegun, counting: Counting, *, going_on: int | None = None) -> Attempt:
+        """
+        Write down that an evaluation begins, and return which attempt it is.
+
+        Args:
+            draft: of what, by which bounds; its nonce, number and signature are made here.
+            counting: of the policy.
+            going_on: number of the entry that the evaluation's folder names. If that one asks exactly the same, and has
+                not ended, it goes on: nothing new is written.
+
+        Raises:
+            RecordError: the ledger was changed, cut or removed.
+            StoreError: it cannot be written, or what it came to cannot be remembered.
+        """
+        with self._open() as log:
+            there = _attempts(log)
+            same = next((one for one in there if one.index == going_on), None)
+            if same is not None and same.begun.sha256 == draft.sha256 and same.ended is None:
+                return _attempt(log, same.index, counting)
+            line = line_of(draft, [(one.index, one.begun) for one in there])
+            verdicts = {one.index: one.verdict for one in there}
+            entry = draft.model_copy(
+                update={
+                    "nonce": secrets.token_hex(32),
+                    "attempt": len(line) + 1,
+                    "earlier": tuple(
+                        EarlierAttempt(entry=index, model_name=one.model_name, verdict=verdicts[index])
+                        for index, one in line[-_EARLIER:]
+                    ),
+                    "logged_at": moment(None),
+                }
+            )
+            return _attempt(log, log.append([self._signed(entry)])[0], counting)
+
+    def end(self, attempt: Attempt, report: EvalReport) -> None:
+        """Write down how an evaluation ended. Raises as `begin`."""
+        with self._open() as log:
+            entry = AttemptEnded(
+                sha256=report.digest,
+                entry=attempt.entry,
+                nonce=attempt.nonce,
+                verdict=report.verdict,
+                logged_at=moment(None),
+            )
+            log.append([self._signed(entry)])
+
+    def attempts(self) -> list[CountedAttempt]:
+        """Return every evaluation in it, in order; none where there is no ledger yet. Raises as `begin`."""
+        with hold_memory() as memory:
+            if not self.folder.exists() and self._seen(memory) is None:
+                return []
+        with self._open() as log:
+            return _attempts(log)
+
+    @contextmanager
+    def _open(self) -> Iterator[LogFolder]:
+        """Open the ledger, held to what is remembered of it, and remember what it is afterwards."""
+        with hold_memory() as memory:
+            memory.require_apart(self.folder)
+            seen = self._seen(memory)
+            if seen is None and not (self.folder.exists() and any(self.folder.iterdir())):
+                create_log(self.folder, f"recert-attempts/{secrets.token_hex(8)}")
+            try:
+                log = LogFolder(self.folder, write=True)
+            except RecordError as exc:
+                raise self._changed(memory, exc.message) from exc
+            with log:
+                self._require_goes_on(log, seen, memory)
+                try:
+                    yield log
+                finally:
+                    self._remember(log, memory)
+
+    def _seen(self, memory: HeldMemory) -> SeenLedger | None:
+        return memory.content.ledgers.get(str(self.folder.resolve()))
+
+    def _require_goes_on(self, log: LogFolder, seen: SeenLedger | None, memory: HeldMemory) -> None:
+        try:
+            log.require_as_hashed()
+        except RecordError as exc:
+            raise self._changed(memory, exc.message) from exc
+        if seen is None:
+            return
+        if log.origin != seen.origin:
+            raise self._changed(memory, f"it is called {log.origin}, and was called {seen.origin}")
+        if log.size < seen.tree.size:
+            raise self._changed(memory, f"it has {log.size} entries, and had {seen.tree.size}")
+        if log.root(seen.tree.size).hex() != seen.tree.root_sha256:
+            raise self._changed(memory, f"its first {seen.tree.size} entries are others")
+
+    def _remember(self, log: LogFolder, memory: HeldMemory) -> None:
+        tree = SeenTree(size=log.size, root_sha256=log.root().hex())
+        known = memory.content.ledgers | {
+            str(self.folder.resolve()): SeenLedger(origin=log.origin, tree=tree)
+        }
+        memory.keep(memory.content.model_copy(update={"ledgers": known}))
+
+    def _changed(self, memory: HeldMemory, because: str) -> RecordError:
+        return RecordError(
+            "the ledger of evaluations is not what was written, so no evaluation is begun",
+            facts={"ledger": self.folder, "because": because},
+            hint=_WAY_OUT.format(memory=memory.path),
+        )
+
+    def _signed(self, entry: _Entry) -> _Entry:
+        if self._key is None:
+            return entry
+        named = entry.model_copy(update={"key_id": self._key.key_id})
+        value = self._key.sign(pae(ENTRY_PAYLOAD_TYPE, signed_part(named)))
+        return named.model_copy(update={"signature": base64.b64encode(value).decode()})
+
+
+def _attempts(log: LogFolder) -> list[CountedAttempt]:
+    begun: dict[int, AttemptBegun] = {}
+    ended: dict[int, AttemptEnded] = {}
+    for index, leaf in enumerate(log.leaves()):
+        if b'"kind":"evaluation-begun"' in leaf:
+            begun[index] = AttemptBegun.from_json(leaf)
+        else:
+            entry = AttemptEnded.from_json(leaf)
+            ended[entry.entry] = entry
+    return [CountedAttempt(index, one, ended.get(index)) for index, one in begun.items()]
+
+
+def _attempt(log: LogFolder, index: int, counting: Counting) -> Attempt:
+    leaf, size = log.leaf(index), index + 1
+    begun = AttemptBegun.from_json(leaf)
+    return Attempt(
+        number=begun.attempt,
+        nonce=begun.nonce,
+        ledger=log.origin,
+        entry=index,
+        leaf=leaf.decode(),
+        size=size,
+        root_sha256=log.root(size).hex(),
+        path=tuple(part.hex() for part in log.inclusion(index, size)),
+        alpha_share=share_under(counting, begun.attempt),
+    )
