@@ -54,9 +54,8 @@ class Track:
         """The evidence of harm, corrected for the rules beside this one."""
         self.limit = min(policy.max_prompts, len(prompts))
         """The most prompts it may ask."""
-        yes_or_no = self.counted_at is not None and policy.samples_per_prompt == 1
-        single = yes_or_no and not any(p.cluster for p in prompts)
-        self.evidence = Evidence(rule, self.shrunk, policy.alpha, planned=self.limit if single else None)
+        planned = len({p.cluster or f"\0{p.id}" for p in prompts[: self.limit]})
+        self.evidence = Evidence(rule, self.shrunk, policy.alpha, planned=planned)
         self.states = States()
         self.categories: dict[str, Rates] = {}
         self.worse: dict[str, list[str]] = {}

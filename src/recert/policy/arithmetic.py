@@ -123,27 +123,28 @@ def _why_other_counts(
 ) -> Iterator[str]:
     """Why counts of worse and better pairs do not give the evidence that is said."""
     planned, worse, better, n = result.planned, result.worse, result.better, result.change.n
-    if planned is None and worse is None and better is None:
-        return
     if planned is None or worse is None or better is None:
-        yield "of `planned`, `worse` and `better` not all are there"
+        yield "of `planned`, `worse` and `better` not all are there: its evidence follows from nothing"
         return
     most = min(policy.evaluation.max_prompts, prompts)
     if not n <= planned <= most:
         yield f"n is {n} of {planned} planned, and at most {most} could be"
         return
-    if min(worse, better) < 0 or worse + better > n:
-        yield f"{worse} worse and {better} better pairs are not of {n}"
+    try:
+        pairs = Pairs(n, worse, better)
+    except ValueError as exc:
+        yield str(exc)
         return
     at = policy.evaluation.refused_at if result.estimand != "incoherence" else policy.evaluation.incoherent_at
     shrunk = None if rule.min_judge_quality == 0 else shrinkage(note, policy.evaluation, at=at)
     refuted = shrunk.pass_bound(rule.margin) if shrunk is not None else rule.margin
-    found = truncated_evidence(Pairs(n, worse, better), refuted, planned) if 0 < refuted < 1 else 0.0
+    found = truncated_evidence(pairs, refuted, planned) if 0 < refuted < 1 else 0.0
     if abs(found - result.evidence_within) > _ROUNDED * max(1.0, found):
-        yield f"evidence {result.evidence_within:g}, and {worse} worse and {better} better of {n} pairs give {found:g}"
+        counts = f"{worse:g} worse and {better:g} better of {n} pairs"
+        yield f"evidence {result.evidence_within:g}, and {counts} give {found:g}"
     if abs((worse - better) / max(n, 1) - (result.tuned.point - result.base.point)) > _ROUNDED:
         seen = result.tuned.point - result.base.point
-        yield f"rates differ by {seen:g}, and {worse} pairs of {n} got worse, {better} better"
+        yield f"rates differ by {seen:g}, and {worse:g} pairs of {n} got worse, {better:g} better"
 
 
 def _nothing_to_lose(result: RuleResult, most: float) -> bool:
