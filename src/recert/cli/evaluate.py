@@ -123,7 +123,7 @@ def _asked(
     from recert.policy import load_policy
 
     return {
-        "suites": load_suites(suites or []),
+        "suites": load_suites(suites or [], encode=True),
         "policy": load_policy(policy),
         "secret": load_secret(secret),
         "judges": load_judges(judges or [], errors or []),

@@ -86,7 +86,7 @@ def run(
     from recert.pipeline.story import Story
     from recert.policy import load_policy
 
-    bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [])
+    bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [], encode=True)
     ears = load_ears(transcriber, bounds)  # before anything is tuned
     plan = Plan(
         name=name or output.resolve().name,
