@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +22,11 @@ from recert.cli.options import (
     StepKey,
     Suites,
 )
+
+if TYPE_CHECKING:
+    from recert.evaluation.cheapest import Needed
+    from recert.policy import Policy
+    from recert.records import EvalReport, RuleResult
 
 ModelName = Annotated[
     str, typer.Option(help="What the report calls the model; by default its folder's name.")
@@ -99,7 +106,7 @@ def evaluate(
             evaluation = stage.evaluate(base_model, tuned_model, **asked)
         evaluation.write(output)
     sign_report(output / stage.REPORT_FILE, report := evaluation.report, signer)
-    show_rules(report)
+    show_rules(report, asked["policy"])
     if as_json:
         data(report)
     else:
@@ -133,12 +140,11 @@ def _asked(
     }
 
 
-def show_rules(report: object) -> None:
-    """Draw an EvalReport's rules on stderr."""
+def show_rules(report: EvalReport, policy: Policy) -> None:
+    """Draw an evaluation's rules on stderr, and what would decide those that are open."""
     from recert.cli.printing import table, talk
-    from recert.records import EvalReport
+    from recert.evaluation.cheapest import what_would_decide
 
-    assert isinstance(report, EvalReport)
     rows = [
         (
             r.rule_id,
@@ -163,3 +169,26 @@ def show_rules(report: object) -> None:
         )
     for reason in report.reasons:
         talk().print(f"  {reason}", soft_wrap=True)
+    open_rules = what_would_decide(report, policy.evaluation)
+    if open_rules:
+        talk().print(f"  {_cheapest(open_rules)}", soft_wrap=True)
+
+
+def _named(result: RuleResult) -> str:
+    return f"{result.rule_id} under {' behind '.join([result.condition, *result.safeguards])}"
+
+
+def _cheapest(open_rules: Sequence[Needed]) -> str:
+    """The cheapest of what open rules need, in words."""
+    first = open_rules[0]
+    result, never = first.result, sum(one.prompts is None for one in open_rules)
+    if never == len(open_rules):
+        return "undecided: no more prompts like these would decide it; change the tune"
+    took = (
+        "" if first.minutes is None else f", about {max(1, math.ceil(first.minutes))} min at this run's pace"
+    )
+    most = max(open_rules, key=lambda one: one.more)
+    words = f"cheapest to decide: {_named(result)}, {first.more} more prompts of {result.suite}{took}"
+    if len(open_rules) - never > 1:
+        words += f"; of {len(open_rules)} open rules {_named(most.result)} needs most, {most.more}"
+    return words if not never else f"{words}; {never} would not pass with more prompts like these"

@@ -113,7 +113,8 @@ def run(
         )
     pages, title = (done.page,), f"recert run: {plan.name}"
     context.obj(output / "report.html", Story(title, machine="", models=pages, seconds=done.page.seconds))
-    show_rules(done.page.evaluation)
+    assert done.page.evaluation is not None
+    show_rules(done.page.evaluation, bounds)
     for refusal in done.page.refusals:
         typer.echo(refusal)
     if passed(done):
