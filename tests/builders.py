@@ -35,6 +35,7 @@ from recert.records import (
     WatchReport,
 )
 from recert.records.certificate import STEP_ROLES
+from recert.truncated import Pairs, evidence
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 """The time at which the built records were made."""
@@ -131,16 +132,25 @@ def make_rule(
         "suite": "harmful" if rule_id == "harm" else "lookalikes",
         "condition": condition,
         "estimand": "harm" if rule_id == "harm" else "over_refusal",
-        "base": make_interval(0.02),
+        "base": make_interval(0.025),
         "tuned": make_interval(0.03),
-        "change": make_interval(0.01),
+        "change": make_interval(0.005),
         "judge": "refusal",
         "judge_quality": SURE,
-        "evidence_within": 1000.0,
         "margin": 0.1,
         "verdict": verdict,
     }
-    return RuleResult.model_validate(fields | changes)
+    return RuleResult.model_validate(_counts(fields | changes) | fields | changes)
+
+
+def _counts(fields: dict[str, Any]) -> dict[str, Any]:
+    """Counts that give the difference of a result's rates, and the evidence that they give."""
+    n = fields["change"].n
+    changed = min(1.0, max(-1.0, fields["tuned"].point - fields["base"].point)) * n
+    worse, better = round(max(changed, 0.0), 6), round(max(-changed, 0.0), 6)
+    refuted = fields["margin"] * (fields["judge_quality"] or SURE).low
+    found = round(evidence(Pairs(n, worse, better), refuted, n), 6) if 0 < refuted < 1 else 1.0
+    return {"planned": n, "worse": worse, "better": better, "evidence_within": found}
 
 
 def make_rules(**changes: Any) -> tuple[RuleResult, ...]:
@@ -164,11 +174,23 @@ def rules_of(policy: Policy) -> tuple[RuleResult, ...]:
             estimand=rule.estimand,
             margin=rule.margin,
             max_tuned=rule.max_tuned,
+            **_measured(rule.margin),
         )
         for rule in policy.rules
         for condition in conditions
         if rule.covers(condition)
     )
+
+
+def _measured(margin: float) -> dict[str, Any]:
+    """Rates on as many prompts as such a margin needs."""
+    if margin >= 0.1:
+        return {}
+    return {
+        "base": make_interval(0.025, n=240),
+        "tuned": make_interval(0.03, n=240),
+        "change": make_interval(0.005, n=240, width=0.02),
+    }
 
 
 def make_arms(base: Manifest, tuned: Manifest, ears: EarsManifest | None = None) -> tuple[ArmCheck, ...]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recert.evaluation.evidence import Evidence, Measured
+from recert.policy import Rule
 from recert.truncated import Pairs, evidence, passes, prompts_to_pass, score, upper_bound
 
 ALPHA = 0.045
@@ -134,3 +137,89 @@ def test_counts_that_cannot_be_are_refused(counts):
     """
     with pytest.raises(ValueError, match="are not of"):
         Pairs(*counts)
+
+
+def clusters(size: int, worse: float, better: float, alike: float) -> Callable[[np.random.Generator], float]:
+    """Return what draws the mean change of a cluster, all of it alike with a probability that is its correlation."""
+
+    def draw(rng: np.random.Generator) -> float:
+        if rng.random() < alike:
+            at = rng.random()
+            return float(at < worse) - float(at > 1 - better)
+        up, down, _ = rng.multinomial(size, [worse, better, 1 - worse - better])
+        return float(up - down) / size
+
+    return draw
+
+
+def grades(margin: float) -> Callable[[np.random.Generator], float]:
+    """Return what draws graded changes, most of them near an end, with a mean of the margin."""
+    return lambda rng: 2 * rng.beta(0.2 * (1 + margin) / 2, 0.2 * (1 - margin) / 2) - 1
+
+
+def skewed(margin: float, back: float) -> Callable[[np.random.Generator], float]:
+    """Return what draws a whole step for the worse, or else a small one for the better."""
+    return lambda rng: 1.0 if rng.random() < (margin + back) / (1 + back) else -back
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        clusters(1, 0.15, 0.05, 1.0),
+        clusters(2, 0.15, 0.05, 0.6),
+        clusters(10, 0.15, 0.05, 0.6),
+        clusters(10, 0.10, 0.0, 0.0),
+        grades(0.1),
+        skewed(0.1, 0.02),
+        skewed(0.1, 0.3),
+    ],
+)
+def test_changes_in_part_at_the_margin_pass_with_a_chance_of_alpha_at_most(draw):
+    """
+    Simulated, 1,000 runs with a look at every observation: at a true chance of alpha one in 10,000 such tests fails.
+    """
+    rng, runs, planned, margin, alpha = np.random.default_rng(24), 1000, 100, 0.1, 0.1
+    wrong = 0
+    for _ in range(runs):
+        changes = np.array([draw(rng) for _ in range(planned)])
+        worse, better = np.cumsum(np.maximum(changes, 0)), np.cumsum(np.maximum(-changes, 0))
+        wrong += any(
+            passes(Pairs(n, float(worse[n - 1]), float(better[n - 1])), margin, planned=planned, alpha=alpha)
+            for n in range(24, planned + 1)
+        )
+
+    assert wrong / runs < alpha + 3.9 * math.sqrt(alpha * (1 - alpha) / runs)
+
+
+def test_the_simulation_sees_a_test_whose_level_does_not_hold():
+    """
+    Members of clusters counted one by one, as if each were an observation, pass far more often than alpha.
+    """
+    rng, runs, planned, margin, alpha = np.random.default_rng(24), 400, 100, 0.1, 0.1
+    draw, wrong = clusters(10, 0.15, 0.05, 0.6), 0
+    for _ in range(runs):
+        changes = np.repeat([draw(rng) for _ in range(planned // 10)], 10)
+        worse, better = float(np.maximum(changes, 0).sum()), float(np.maximum(-changes, 0).sum())
+        wrong += passes(Pairs(planned, worse, better), margin, planned=planned, alpha=alpha)
+
+    assert wrong / runs > 1.5 * alpha
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.25, 1.0]), min_size=1, max_size=60), st.randoms())
+def test_the_order_of_changes_does_not_matter(changes, draw):
+    """
+    What was seen is counted: in any order the evidence of a rule is the same.
+    """
+    mixed = list(changes)
+    draw.shuffle(mixed)
+
+    assert evidence_of(changes) == evidence_of(mixed)
+
+
+def evidence_of(changes: list[float]) -> float:
+    """Return the evidence of a rule that saw these changes."""
+    rule = Rule(id="harm", suite="harmful", estimand="harm", margin=0.1)
+    found = Evidence(rule, None, 0.05, planned=60)
+    found.add(Measured(base=0.0, tuned=x, base_signal=0.0, scored=True) for x in changes)
+    return found.within

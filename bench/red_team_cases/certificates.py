@@ -130,6 +130,11 @@ _result(
 _result("a plan beyond the policy", "a million were planned", lambda r: {"planned": 1_000_000})
 _result("counts without a plan", "of counts and plan one is left out", lambda r: {"planned": None})
 _result(
+    "no counts at all",
+    "plan and counts are left out, so that the evidence stands as it is said",
+    lambda r: {"planned": None, "worse": None, "better": None, "evidence_within": 1e6},
+)
+_result(
     "more evidence than the counts give",
     "the evidence is twice what the counts give",
     lambda r: {"evidence_within": r.evidence_within * 2},

@@ -171,7 +171,7 @@ def test_the_worst_result_and_category_come_with_interval_and_margin(world):
     worst = make_rule("harm", "family:skeleton", change=make_interval(0.05), categories=counts)
     said = {line.heading: line.words for line in sheet_of(world, results=(make_rule(), worst)).lines}
 
-    assert said["worst result"].startswith("harm on harmful under family:skeleton: pass: harm 0.020 to 0.030")
+    assert said["worst result"].startswith("harm on harmful under family:skeleton: pass: harm 0.025 to 0.030")
     assert "change +0.050 [+0.020, +0.080] at 0.900, margin 0.100, n=48" in said["worst result"]
     assert said["worst category"].startswith(
         "privacy on harmful under family:skeleton: base 0.000, tuned 0.300 [0.087,"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builders import make_interval, make_policy, make_rule
+from builders import make_policy, make_rule
 from recert.certification.decision import why_not_pass
 from recert.policy import Policy, Rule
 from recert.records import RuleResult, Verdict
@@ -36,9 +36,7 @@ def policy() -> Policy:
 def results(**changes: Any) -> list[RuleResult]:
     """Return passing results under every condition; the base refuses harmful requests and not the others."""
     return [
-        make_rule(name, condition, base=make_interval(0.02), **changes)
-        for name in ("harm", "over-refusal")
-        for condition in CONDITIONS
+        make_rule(name, condition, **changes) for name in ("harm", "over-refusal") for condition in CONDITIONS
     ]
 
 

@@ -187,8 +187,13 @@ def test_a_server_that_cannot_be_compared_is_served_again_once_it_can(tiny, hone
     with server.running() as url, _gateway(tiny, url, tmp_path) as gateway:
         server.refuses = True
         _wait(lambda: _state(gateway)["reason"] == "fingerprint-unread", EVERY_S + 5)
+        unread = _state(gateway)["state"]
         server.refuses = False
         _wait(lambda: _state(gateway)["state"] == "serving", AGAIN_S + 5)
+        again = _state(gateway)["reason"]
+
+    assert unread != "serving"
+    assert not again
 
 
 def test_probes_look_like_requests(tiny, honest, tmp_path) -> None:

@@ -58,6 +58,27 @@ def counted(*, n: int = 200, worse: int = 2, better: int = 2, planned: int = 240
     )
 
 
+def test_the_counts_cannot_be_left_out() -> None:
+    """
+    A pass that names no counts is refused, however much evidence it says there is.
+    """
+    bare = {"planned": None, "worse": None, "better": None, "evidence_within": 1e12}
+
+    assert any("follows from nothing" in words for words in reasons(make_rule(**bare)))
+
+
+def test_a_cluster_counts_in_part() -> None:
+    """
+    Means of clusters give counts that are no whole numbers, and evidence that follows from them.
+    """
+    rate = {"tuned": make_interval(0.05, n=240), "base": make_interval(0.045, n=240)}
+    good = make_rule(**rate, change=make_interval(0.005, n=240))
+
+    assert good.worse == pytest.approx(1.2)
+    assert reasons(good) == []
+    assert reasons(good.model_copy(update={"worse": 1.3}))
+
+
 def test_counts_of_pairs_carry_a_pass_where_the_evidence_is_theirs() -> None:
     """
     Worse and better pairs that give the stated evidence are accepted; any other number among them is refused.
@@ -73,6 +94,7 @@ def test_counts_of_pairs_carry_a_pass_where_the_evidence_is_theirs() -> None:
         {"evidence_within": good.evidence_within * 1.01},
         {"worse": 150, "better": 60},
         {"worse": -1},
+        {"worse": None, "better": None, "planned": None},
     ]
 
     assert reasons(good) == []
@@ -147,8 +169,11 @@ def test_a_judge_that_errs_shrinks_the_change_by_what_its_labels_say() -> None:
     policy = make_policy()
     shrunk = shrinkage(MEASURED, policy.evaluation, at=0.5)
     assert shrunk is not None
-    change = make_interval(0.0).model_copy(update={"point": 0.01 / shrunk.quality.point, "high": 0.05})
-    good = make_rule(judge="measured", judge_quality=shrunk.quality, change=change)
+    rates = {"base": make_interval(0.025, n=240), "tuned": make_interval(0.03, n=240)}
+    change = make_interval(0.0, n=240).model_copy(
+        update={"point": 0.005 / shrunk.quality.point, "high": 0.05}
+    )
+    good = make_rule(judge="measured", judge_quality=shrunk.quality, change=change, **rates)
     uncorrected = make_rule(judge="measured", judge_quality=shrunk.quality)
     weak = MEASURED.model_copy(update={"true_positives": 90, "sensitivity": None})
 

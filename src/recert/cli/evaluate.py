@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +22,11 @@ from recert.cli.options import (
     StepKey,
     Suites,
 )
+
+if TYPE_CHECKING:
+    from recert.evaluation.cheapest import Needed
+    from recert.policy import Policy
+    from recert.records import EvalReport, RuleResult
 
 ModelName = Annotated[
     str, typer.Option(help="What the report calls the model; by default its folder's name.")
@@ -101,7 +108,7 @@ def evaluate(
             asked |= {"model_name": name or tuned_model.name, "progress": tell}
             report = evaluate_counted(base_model, tuned_model, output, ledger, **asked)
     sign_report(output / stage.REPORT_FILE, report, signer)
-    show_rules(report)
+    show_rules(report, asked["policy"])
     show_attempt(report)
     if as_json:
         data(report)
@@ -126,7 +133,7 @@ def _asked(
     from recert.policy import load_policy
 
     return {
-        "suites": load_suites(suites or []),
+        "suites": load_suites(suites or [], encode=True),
         "policy": load_policy(policy),
         "secret": load_secret(secret),
         "judges": load_judges(judges or [], errors or []),
@@ -147,13 +154,12 @@ def show_attempt(report: object) -> None:
         talk().print(f"  {attempt_words(report.attempt)}", soft_wrap=True)
 
 
-def show_rules(report: object) -> None:
-    """Draw an EvalReport's rules on stderr."""
+def show_rules(report: EvalReport, policy: Policy) -> None:
+    """Draw an evaluation's rules on stderr, what was traded, and what would decide those that are open."""
     from recert.cli.printing import table, talk
-    from recert.records import EvalReport
+    from recert.evaluation.cheapest import what_would_decide
     from recert.records.trade_offs import both_ways, shown, traded
 
-    assert isinstance(report, EvalReport)
     rows = [
         (
             r.rule_id,
@@ -186,3 +192,26 @@ def show_rules(report: object) -> None:
         )
     for reason in report.reasons:
         talk().print(f"  {reason}", soft_wrap=True)
+    open_rules = what_would_decide(report, policy.evaluation)
+    if open_rules:
+        talk().print(f"  {_cheapest(open_rules)}", soft_wrap=True)
+
+
+def _named(result: RuleResult) -> str:
+    return f"{result.rule_id} under {' behind '.join([result.condition, *result.safeguards])}"
+
+
+def _cheapest(open_rules: Sequence[Needed]) -> str:
+    """The cheapest of what open rules need, in words."""
+    first = open_rules[0]
+    result, never = first.result, sum(one.prompts is None for one in open_rules)
+    if never == len(open_rules):
+        return "undecided: no more prompts like these would decide it; change the tune"
+    took = (
+        "" if first.minutes is None else f", about {max(1, math.ceil(first.minutes))} min at this run's pace"
+    )
+    most = max(open_rules, key=lambda one: one.more)
+    words = f"cheapest to decide: {_named(result)}, {first.more} more prompts of {result.suite}{took}"
+    if len(open_rules) - never > 1:
+        words += f"; of {len(open_rules)} open rules {_named(most.result)} needs most, {most.more}"
+    return words if not never else f"{words}; {never} would not pass with more prompts like these"

@@ -164,6 +164,6 @@ def _decide(work: Labelling, key: Path | None, signer_command: str | None) -> No
     signer = load_step_key("evaluate", key, signer_command)
     report = work.decide(work.gathered())
     sign_report(work.folder / REPORT_FILE, report, signer)
-    show_rules(report)
+    show_rules(report, work.policy)
     typer.echo(f"{report.verdict} {work.folder / REPORT_FILE}")
     raise typer.Exit(YES if report.verdict is Verdict.PASS else NO)

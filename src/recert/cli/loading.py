@@ -23,21 +23,24 @@ if TYPE_CHECKING:
     AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def load_suites(given: Sequence[str]) -> dict[str, Suite]:
+def load_suites(given: Sequence[str], *, encode: bool = False) -> dict[str, Suite]:
     """
     Return the suites that come with Recert and those that are given, by name; a given one takes the place of ours.
+
+    Near copies in given ones are made clusters, by words and with `encode` by the sentence encoder; stderr says so.
 
     Raises:
         SuiteError: an entry cannot be understood, or a suite cannot be read.
         MissingExtraError: what a suite needs is not installed.
         StoreError: a download cannot be written to the cache.
     """
+    from recert.cli.given_suites import clustered
     from recert.evaluation.hierarchy import HIERARCHY, hierarchy_suite
     from recert.evaluation.suite_list import load_suites as load_given
     from recert.evaluation.suites import EMBEDDED, embedded_suite
 
     ours = {name: embedded_suite(name) for name in EMBEDDED}
-    return {**ours, HIERARCHY: hierarchy_suite(), **load_given(given)}
+    return {**ours, HIERARCHY: hierarchy_suite(), **clustered(load_given(given), encode=encode)}
 
 
 def load_base(base: str) -> Path:

@@ -72,7 +72,7 @@ def check(
     for name, one in others.items():
         if name != policy.deployment:
             typer.echo(f"  for {name}: sha256:{one.digest}")
-    prompts = load_suites(suites or [])
+    prompts = load_suites(suites or [], encode=True)
     for suite in sorted({rule.suite for rule in policy.rules} - set(prompts)):
         talk().print(f"note: suite {suite} does not come with Recert: give it with --suite", soft_wrap=True)
     for judge in sorted({rule.judge for rule in policy.rules if rule.judge}):

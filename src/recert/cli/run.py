@@ -96,7 +96,7 @@ def run(
     from recert.pipeline.story import Story
     from recert.policy import load_policy
 
-    bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [])
+    bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [], encode=True)
     ears = load_ears(transcriber, bounds)  # before anything is tuned
     plan = Plan(
         name=name or output.resolve().name,
@@ -134,7 +134,8 @@ def run(
         )
     pages, title = (done.page,), f"recert run: {plan.name}"
     context.obj(output / "report.html", Story(title, machine="", models=pages, seconds=done.page.seconds))
-    show_rules(done.page.evaluation)
+    assert done.page.evaluation is not None
+    show_rules(done.page.evaluation, bounds)
     show_attempt(done.page.evaluation)
     for refusal in done.page.refusals:
         typer.echo(refusal)

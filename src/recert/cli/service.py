@@ -224,7 +224,7 @@ def worker(
             settings = settings.model_copy(update={"base_dir": load_base(settings.base).absolute()})
     run_worker(
         settings,
-        load_suites(settings.suites),
+        load_suites(settings.suites, encode=True),
         name=name,
         with_parent=with_parent,
         apart=settings_file is not None,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from recert.evaluation.ordering import prompts_for
 from recert.evaluation.scoring import FORBIDDEN, Judges
-from recert.evaluation.sequential import EProcess
 from recert.policy import Policy, Rule, share_under
 from recert.policy.judge_error import shrinkage
 from recert.records import JudgeNote, Prompt, Suite
@@ -46,7 +45,7 @@ def undecidable(
     )
 
 
-def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote, *, counted: bool) -> int | None:
+def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote) -> int | None:
     """
     Return how many observations a rule needs at least, which is where none of them got worse.
 
@@ -56,7 +55,6 @@ def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote, *, counted: bool
         rule: the bound.
         policy: alpha and the least number of observations.
         note: of the judge that decides.
-        counted: whether each is a pair that got worse, better or stayed, see `recert.truncated`.
     """
     bounds = policy.evaluation
     at = bounds.incoherent_at if rule.estimand == "incoherence" else bounds.refused_at
@@ -67,13 +65,8 @@ def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote, *, counted: bool
             return None
         within, alpha = shrunk.pass_bound(rule.margin), shrunk.alpha
     alpha *= share
-    evidence = EProcess.below(within)
-    for n in range(1, bounds.max_prompts + 1):
-        evidence.update([0.0])
-        enough = (
-            passes(Pairs(n, 0, 0), within, planned=n, alpha=alpha) if counted else evidence.value >= 1 / alpha
-        )
-        if enough and n >= bounds.min_prompts:
+    for n in range(bounds.min_prompts, bounds.max_prompts + 1):
+        if passes(Pairs(n, 0, 0), within, planned=n, alpha=alpha):
             return n
     return None
 
@@ -88,10 +81,7 @@ def _of(rule: Rule, policy: Policy, prompts: list[Prompt], judges: Judges) -> It
             yield Undecidable(rule.id, name, f"suite {rule.suite} has no prompt for it")
             continue
         note = FORBIDDEN if exact else judges.note_for(rule)
-        counted = (
-            rule.min_judge_quality > 0 and have == len(some) and policy.evaluation.samples_per_prompt == 1
-        )
-        needed = prompts_needed(rule, policy, note, counted=counted)
+        needed = prompts_needed(rule, policy, note)
         if needed is None:
             most = policy.evaluation.max_prompts
             yield Undecidable(rule.id, name, f"{most} prompts are not enough for a margin of {rule.margin:g}")

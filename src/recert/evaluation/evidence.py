@@ -111,9 +111,8 @@ class Evidence:
         rule: the bound.
         shrunk: how its judge shrinks changes; None where the judge's scores are the estimand themselves.
         alpha: chance of a false decision, each way.
-        planned: the most observations there can be, each a pair that got worse, better or stayed: a pass is decided
-            by `recert.truncated`. None where there is no such number, or observations are graded or means of
-            clusters: a pass is decided by bets, whatever the observations and however many.
+        planned: the most observations there can be: a pass is decided by `recert.truncated`. None where there is no
+            such number: a pass is decided by bets, however many come.
         share: of what the judge's error leaves of alpha, the share that may be spent on a pass; see
             `recert.policy.attempts`. To fail costs no attempt, so a fail has all of it.
     """
@@ -179,8 +178,10 @@ class Evidence:
 
     @property
     def pairs(self) -> Pairs:
-        """How many pairs got worse or better, where each observation is one that did, or stayed."""
-        return Pairs(self.n, worse=self.change[1.0], better=self.change[-1.0])
+        """How many observations got worse or better; one that is graded, or the mean of a cluster, counts in part."""
+        worse = math.fsum(value * count for value, count in self.change.items() if value > 0)
+        better = math.fsum(-value * count for value, count in self.change.items() if value < 0)
+        return Pairs(self.n, worse, better)
 
     @property
     def base_above(self) -> float:

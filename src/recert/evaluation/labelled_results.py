@@ -12,7 +12,13 @@ from recert.records import LabelledChange, RuleResult, StratumLabels, Verdict
 def can_be_labelled(track: Track) -> bool:
     """Whether labels are about what a track measures: a yes or no on harm by the default judge, which can err."""
     errs = track.shrunk is not None and not track.judge.exact
-    return errs and track.gates and track.score_key == KEY and track.evidence.planned is not None
+    return (
+        errs
+        and track.gates
+        and track.score_key == KEY
+        and track.single
+        and track.evidence.planned is not None
+    )
 
 
 def counts_of(track: Track, labelled: tuple[StratumLabels, ...]) -> LabelledChange:

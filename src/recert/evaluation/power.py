@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from recert.betting import EProcess
 from recert.evaluation.plan import make_plan
 from recert.evaluation.scoring import Judges
 from recert.evaluation.tracks import Track
@@ -43,38 +42,26 @@ class _Test:
     refuted: float
     alpha: float
     planned: int
-    counted: bool
     looks: tuple[int, ...]
 
     @classmethod
     def of(cls, track: Track, bounds: EvaluationPolicy) -> _Test:
         margin, shrunk = track.rule.margin, track.shrunk
         refuted = shrunk.pass_bound(margin) if shrunk is not None else margin
-        clusters = {prompt.cluster or f"\0{prompt.id}" for prompt in track.prompts[: track.limit]}
-        most = len(clusters)
+        most = track.evidence.planned or 0
         looks = (*range(bounds.min_prompts, most, bounds.block_prompts), most)
         enough = looks if most >= bounds.min_prompts else ()
-        return cls(refuted, track.evidence.alpha, most, track.evidence.planned is not None, enough)
+        return cls(refuted, track.evidence.alpha, most, enough)
 
     def ends(self, changes: Iterator[tuple[int, int]]) -> int | None:
         """Return the look at which a run passes, from places and signs of its changed pairs; None where none does."""
-        bets = None if self.counted else EProcess.below(self.refuted)
         at, sign = next(changes)
-        worse = better = before = 0
+        worse = better = 0
         for n in self.looks:
-            bad, good = worse, better
             while at <= n:
                 worse, better = worse + (sign > 0), better + (sign < 0)
                 at, sign = next(changes)
-            if bets is None:
-                if passes(Pairs(n, worse, better), self.refuted, planned=self.planned, alpha=self.alpha):
-                    return n
-                continue
-            bets.repeat(1.0, worse - bad)
-            bets.repeat(-1.0, better - good)
-            bets.repeat(0.0, n - before - (worse - bad) - (better - good))
-            before = n
-            if bets.value >= 1 / self.alpha:
+            if passes(Pairs(n, worse, better), self.refuted, planned=self.planned, alpha=self.alpha):
                 return n
         return None
 

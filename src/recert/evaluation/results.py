@@ -80,8 +80,8 @@ def rule_result(track: Track, policy: EvaluationPolicy) -> RuleResult:
         change=change.model_copy(update={"level": 1 - 2 * policy.alpha}),
         planned=evidence.planned,
         arms_may_differ=_arms_may_differ(track),
-        worse=evidence.pairs.worse if evidence.planned is not None else None,
-        better=evidence.pairs.better if evidence.planned is not None else None,
+        worse=round(evidence.pairs.worse, 6),
+        better=round(evidence.pairs.better, 6),
         judge=track.judge.id,
         judge_quality=track.shrunk.quality if track.shrunk else None,
         evidence_within=round(min(evidence.within, MOST_EVIDENCE), 6),
@@ -119,8 +119,7 @@ def true_change(track: Track) -> Interval:
     """
     Return the change on a track with the judge's error in it, and ends that hold at every look at once.
 
-    The upper end is what the test that decides a pass does not refute: the truncated one, or bets. The lower end is
-    that of bets.
+    The upper end is what the truncated test that decides a pass does not refute. The lower end is that of bets.
     """
     evidence = track.evidence
     observed = confidence_sequence(evidence.change, alpha=evidence.alpha)

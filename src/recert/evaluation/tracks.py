@@ -57,8 +57,9 @@ class Track:
         self.limit = min(policy.max_prompts, len(prompts))
         """The most prompts it may ask."""
         yes_or_no = self.counted_at is not None and policy.samples_per_prompt == 1
-        single = yes_or_no and not any(p.cluster for p in prompts)
-        planned = self.limit if single else None
+        self.single = yes_or_no and not any(p.cluster for p in prompts)
+        """Whether each observation is one pair that got worse, better or stayed."""
+        planned = len({p.cluster or f"\0{p.id}" for p in prompts[: self.limit]})
         self.evidence = Evidence(rule, self.shrunk, policy.alpha, planned=planned, share=share)
         self.states = States()
         self.categories: dict[str, Rates] = {}

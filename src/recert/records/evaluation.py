@@ -114,15 +114,17 @@ class RuleResult(Part):
     """
     evidence_within: float = 1.0
     """
-    Evidence, capped, that the change is below the margin: 1 / p of the truncated test where `planned` is there, else
-    an e-value. 1 / alpha passes.
+    Evidence, capped, that the change is below the margin: 1 / p of the truncated test. 1 / alpha passes.
     """
     planned: int | None = Field(default=None, exclude_if=lambda most: most is None)
-    """The most observations there could have been; None where the test has no such number, or scores are graded."""
-    worse: int | None = Field(default=None, exclude_if=lambda count: count is None)
-    """Pairs that got worse; of these and `better` the verifier computes the evidence again. None as `planned`."""
-    better: int | None = Field(default=None, exclude_if=lambda count: count is None)
-    """Pairs that got better."""
+    """The most observations there could have been; None where nothing was measured, or it was on another model."""
+    worse: float | None = Field(default=None, exclude_if=lambda count: count is None)
+    """
+    Observations that got worse; of these and `better` the verifier computes the evidence again. One that is graded, or
+    the mean of a cluster, counts as its change. None as `planned`.
+    """
+    better: float | None = Field(default=None, exclude_if=lambda count: count is None)
+    """Observations that got better, counted alike."""
     arms_may_differ: float | None = Field(default=None, exclude_if=lambda share: share is None)
     """
     Of a pass with `planned` by a judge that can err: the most by which its error rates may differ between the two arms,

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recert.digest import sha256_file
 from recert.errors import RecertError
 from recert.evaluation.interop.imports import import_results
 from recert.records import ImportedResults
@@ -109,7 +110,7 @@ def test_any_bytes_are_refused_or_read(tmp_path: Path, data: bytes, start: bytes
     path = tmp_path / "file"
     path.write_bytes(start + data)
 
-    read_or_refuse(path)
+    assert read_or_refuse(path) is None
 
 
 @pytest.mark.parametrize("make", MADE)
@@ -120,12 +121,14 @@ def test_flipped_bytes_are_refused_or_read(
 ) -> None:
     """A valid file with some bytes changed, or its end cut off, ends in no other error."""
     draw, path = random.Random(seed), make(tmp_path)
+    assert read_or_refuse(path) is not None
     damaged = bytearray(path.read_bytes())
     for _ in range(flips):
         damaged[draw.randrange(len(damaged))] = draw.randrange(256)
     path.write_bytes(damaged[: draw.randrange(len(damaged)) if draw.random() < 0.3 else len(damaged)])
 
-    read_or_refuse(path)
+    read = read_or_refuse(path)
+    assert read is None or read.source_sha256 == sha256_file(path)
 
 
 @pytest.mark.parametrize("make", MADE)
@@ -144,7 +147,8 @@ def test_any_value_in_any_place_is_refused_or_read(
     written = [json.dumps(x) for x in document] if lines else [json.dumps(document)]
     path.write_text("\n".join(written), encoding="utf-8", errors="replace")
 
-    read_or_refuse(path)
+    read = read_or_refuse(path)
+    assert read is None or read.source_sha256 == sha256_file(path)
 
 
 def _replace(document: Any, value: object, draw: random.Random) -> None:
@@ -172,12 +176,14 @@ def test_a_damaged_database_is_refused_or_read(tmp_path: Path, seed: int) -> Non
     draw, path = random.Random(seed), tmp_path / "memory.db"
     path.unlink(missing_ok=True)
     pyrit_database(path, pieces())
+    assert read_or_refuse(path) is not None
     damaged = bytearray(path.read_bytes())
     for _ in range(20):
         damaged[draw.randrange(16, len(damaged))] = draw.randrange(256)
     path.write_bytes(damaged)
 
-    read_or_refuse(path)
+    read = read_or_refuse(path)
+    assert read is None or read.source_sha256 == sha256_file(path)
 
 
 @given(
