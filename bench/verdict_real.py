@@ -129,6 +129,7 @@ def measure(output: Path, policy_name: str, progress: Progress) -> list[End]:
                 defence=one.defence,
                 hyperparameters=one.hyperparameters,
                 override_screening=one.override_screening,
+                ledger=folder / "ledger",  # each is a team of its own: a first attempt
             )
             began = time.monotonic()
             done = run(
