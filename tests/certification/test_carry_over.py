@@ -150,7 +150,7 @@ def test_a_merge_takes_over_what_its_parent_showed(merged: Merged) -> None:
     assert {r.carried_from for r in marked} == {parent.serial}
     assert [r.suite for r in marked] == ["harmful"] * 3
     assert [r.margin for r in marked] == [pytest.approx(0.15)] * 3
-    assert [r.change.high for r in marked] == [pytest.approx(0.04 + 0.04)] * 3
+    assert [r.change.high for r in marked] == [pytest.approx(0.035 + 0.04)] * 3
     assert [r.change.level for r in marked] == [pytest.approx(0.8)] * 3
     assert certificate.carried is not None
     assert certificate.carried.parent_serial == parent.serial
