@@ -29,6 +29,7 @@ from recert.pipeline.attack_summary import attack_report
 from recert.records import (
     Approval,
     AttackSearch,
+    Attempt,
     BaseCertificate,
     BaseStress,
     CarriedEvidence,
@@ -138,6 +139,16 @@ CHANGED: dict[str, Any] = {
     "status_list_id": "5" * 32,
     "inputs": InputDistribution.of(
         [[ControlScore(control="input-judge", direction="input", score=0.2, blocked=False)]], ["input-judge"]
+    ),
+    "attempt": Attempt(
+        number=2,
+        nonce="ab" * 32,
+        ledger="l",
+        entry=0,
+        leaf="{}",
+        size=1,
+        root_sha256="cd" * 32,
+        alpha_share=0.1,
     ),
 }
 

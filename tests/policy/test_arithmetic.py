@@ -58,6 +58,21 @@ def counted(*, n: int = 200, worse: int = 2, better: int = 2, planned: int = 240
     )
 
 
+def test_evidence_that_was_enough_for_the_first_attempt_is_not_for_the_second() -> None:
+    """
+    Under a policy that counts, the bar follows from the attempt's number; without a number it is that of the first.
+    """
+    policy = make_policy()
+    counts = policy.evaluation.model_copy(update={"attempts": "counted"})
+    counting = policy.model_copy(update={"evaluation": counts})
+    evidence_of_first = 1.01 / (0.8 * policy.evaluation.alpha)
+    result = make_rule().model_copy(update={"evidence_within": evidence_of_first})
+
+    assert reasons(result, counting, attempt=1) == reasons(result, counting) == []
+    assert "enough" in " ".join(reasons(result, counting, attempt=2))
+    assert reasons(result, policy, attempt=2) == []
+
+
 def test_counts_of_pairs_carry_a_pass_where_the_evidence_is_theirs() -> None:
     """
     Worse and better pairs that give the stated evidence are accepted; any other number among them is refused.
