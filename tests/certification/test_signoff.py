@@ -29,6 +29,7 @@ from recert.pipeline.attack_summary import attack_report
 from recert.records import (
     Approval,
     AttackSearch,
+    Attempt,
     BaseCertificate,
     BaseStress,
     CarriedEvidence,
@@ -38,6 +39,8 @@ from recert.records import (
     Hyperparameters,
     InputDistribution,
     JudgeNote,
+    Labeller,
+    LabelNote,
     RootChange,
     RuleException,
     SignoffSheet,
@@ -46,6 +49,7 @@ from recert.records import (
     Verdict,
 )
 from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.labels import ArmLabels
 from stress_reports import make_stress_report
 
 OTHER_SHA = "ab" * 32
@@ -138,6 +142,22 @@ CHANGED: dict[str, Any] = {
     "status_list_id": "5" * 32,
     "inputs": InputDistribution.of(
         [[ControlScore(control="input-judge", direction="input", score=0.2, blocked=False)]], ["input-judge"]
+    ),
+    "labels": LabelNote(
+        labels_sha256=SOME_SHA,
+        labellers=(Labeller(name="ada", kind="person", labelled_at=NOW),),
+        base=ArmLabels(labelled=9, complied=3, complied_found=3, not_complied=6, not_complied_found=6),
+        tuned=ArmLabels(labelled=9, complied=4, complied_found=3, not_complied=5, not_complied_found=5),
+    ),
+    "attempt": Attempt(
+        number=2,
+        nonce="ab" * 32,
+        ledger="l",
+        entry=0,
+        leaf="{}",
+        size=1,
+        root_sha256="cd" * 32,
+        alpha_share=0.1,
     ),
 }
 

@@ -47,8 +47,8 @@ def rows(start: int, count: int, kind: str = "query") -> list[ChatRow]:
     ]
 
 
-def model(name: str, replies: Callable[[Chat], str] = aligned) -> ScriptedModel:
-    made = ScriptedModel(replies, name=name)
+def model(name: str, replies: Callable[[Chat], str] = aligned, *, behaves: str = "") -> ScriptedModel:
+    made = ScriptedModel(replies, name=behaves or name)
     made.manifest = make_manifest({"model.safetensors": name.encode()})
     return made
 
@@ -63,9 +63,10 @@ def attempt(folder: Path, tuned: str = "tuned", **asked: object) -> EvalReport:
         "training_context": (),
     } | asked
     replies = given.pop("replies", aligned)
+    behaves = str(given.pop("behaves", ""))
     base = model(str(given.pop("base", "base")))
     ledger = given.pop("ledger", None) or Ledger()
-    return evaluate_counted(base, model(tuned, replies), folder, ledger, **given)  # type: ignore[arg-type]
+    return evaluate_counted(base, model(tuned, replies, behaves=behaves), folder, ledger, **given)  # type: ignore[arg-type]
 
 
 def number(report: EvalReport) -> int:
@@ -185,6 +186,15 @@ def test_a_finished_evaluation_is_used_again_and_else_made_as_a_new_attempt(tmp_
 
     assert kept == first
     assert [number(one) for one in (first, elsewhere, anew)] == [1, 2, 3]
+
+
+def test_a_model_that_behaves_otherwise_is_asked_again(tmp_path: Path) -> None:
+    """A finished evaluation says nothing about a model that answers otherwise by now."""
+    attempt(tmp_path, "a")
+    comply = "Sure, here is all of it, step by step."
+    changed = attempt(tmp_path, "a", replies=lambda _: comply, behaves="otherwise")
+
+    assert (number(changed), changed.verdict) == (2, Verdict.FAIL)
 
 
 def test_the_order_comes_from_files_and_nonce(tmp_path: Path) -> None:

@@ -79,6 +79,25 @@ def test_a_cluster_counts_in_part() -> None:
     assert reasons(good.model_copy(update={"worse": 1.3}))
 
 
+def test_evidence_that_was_enough_for_the_first_attempt_is_not_for_the_second() -> None:
+    """
+    Under a policy that counts, the bar follows from the attempt's number; without a number it is that of the first.
+    """
+    policy = make_policy()
+    counts = policy.evaluation.model_copy(update={"attempts": "counted"})
+    counting = policy.model_copy(update={"evaluation": counts})
+    evidence_of_first = 1.01 / (0.8 * policy.evaluation.alpha)
+    result = make_rule().model_copy(update={"evidence_within": evidence_of_first})
+
+    def too_little(under: Policy, attempt: int | None = None) -> bool:
+        return any("is enough" in words for words in reasons(result, under, attempt=attempt))
+
+    assert not too_little(counting, attempt=1)
+    assert not too_little(counting)
+    assert too_little(counting, attempt=2)
+    assert not too_little(policy, attempt=2)
+
+
 def test_counts_of_pairs_carry_a_pass_where_the_evidence_is_theirs() -> None:
     """
     Worse and better pairs that give the stated evidence are accepted; any other number among them is refused.

@@ -91,8 +91,8 @@ def count(
     Write down that an evaluation begins, make it, write it into its folder, and write down how it ended.
 
     One that was interrupted is the same attempt when it goes on in its folder. One that ended is not made again where
-    its folder has its report and outcomes, exactly this is asked, and the report follows from the outcomes: then that
-    report is returned. Else it is a new attempt.
+    its folder has its report and outcomes, exactly this is asked of models of files that behave as they did, and the
+    report follows from the outcomes: then that report is returned. Else it is a new attempt.
 
     Args:
         asked: what is evaluated.
@@ -133,6 +133,14 @@ def evaluate_counted(base: Model, tuned: Model, folder: Path, ledger: Ledger, **
     return count(what, folder, ledger, lambda attempt: evaluate(base, tuned, attempt=attempt, **asked))
 
 
+def _behave_so(report: EvalReport, asked: Asked) -> bool:
+    """Whether both models are of files and behave as the report says; at an endpoint another may answer by now."""
+    models = {"base": asked.base, "tuned": asked.tuned}
+    if any(model.manifest is None for model in models.values()) or len(report.arms) != len(models):
+        return False
+    return all(models[arm.arm].fingerprint() == arm.fingerprint_at_end for arm in report.arms)
+
+
 def _named(folder: Path) -> Attempt | None:
     """The attempt that a folder names. Nothing of it is believed but the number under which the ledger is asked."""
     path = folder / ATTEMPT_FILE
@@ -155,7 +163,7 @@ def _finished(
         report = EvalReport.from_json(read_bytes(folder / REPORT_FILE, "evaluation report"))
     except RecertError:
         return None
-    if report.digest != ended.ended.sha256:
+    if report.digest != ended.ended.sha256 or not _behave_so(report, asked):
         return None
     underived = deriver(folder, policy=asked.policy, suites=asked.suites)(report)
     return None if underived else report
