@@ -32,7 +32,7 @@ FAILS = make_rule(
     Verdict.NO_BASELINE_SIGNAL,
     base=make_interval(0.9),
     tuned=make_interval(0.91),
-    evidence_within=3.0,
+    change=make_interval(0.01),
 )
 RESULTS = (make_rule("harm"), make_rule("harm", "family:year_2025"), FAILS, make_rule("over-refusal"))
 

@@ -73,7 +73,7 @@ def test_a_category_with_too_few_prompts_is_noticed() -> None:
 
     assert {"harm-by-category"} == {one.rule_id for one in found}
     assert len(found) == 12
-    assert "has 43 prompts for it, 76 are needed" in found[0].because
+    assert "has 43 prompts for it, 73 are needed" in found[0].because
 
 
 def test_a_rule_on_prompts_that_are_not_there_is_noticed() -> None:
