@@ -114,7 +114,8 @@ def test_an_evaluation_that_cannot_be_written_is_none(tiny: Path, run: Run) -> N
         "cannot make the private copy",
     )  # the copy may be there from before
     assert any(words in no_replies.err for words in full)
-    assert "cannot write file" in no_evidence.err
+    # another attempt asks in another order, so it may already lack the room for a reply
+    assert any(words in no_evidence.err for words in ("cannot write file", *full))
     assert whole.code in (0, 1)
     assert (tiny / "whole" / "eval-report.json").exists()
     assert not (tiny / "out" / "eval-report.json").exists()
