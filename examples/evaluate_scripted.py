@@ -18,9 +18,11 @@ from pathlib import Path
 
 from recert.certification import load_key
 from recert.certification.links import write_link
-from recert.evaluation.stage import REPORT_FILE, evaluate
+from recert.evaluation.stage import REPORT_FILE
 from recert.evaluation.suites import EMBEDDED, embedded_suite
 from recert.models import ScriptedModel
+from recert.pipeline.attempts import Ledger
+from recert.pipeline.counted import evaluate_counted
 from recert.policy import load_policy
 from recert.records import Chat, Manifest, Verdict
 
@@ -57,18 +59,20 @@ def model(folder: Path, replies: object) -> ScriptedModel:
 
 def main(folder: Path, *, is_spoilt: bool, key: Path | None) -> int:
     """Evaluate, write the evidence, and return 0 for a pass, else 1."""
-    evaluation = evaluate(
+    signer = load_key(key) if key else None
+    report = evaluate_counted(
         model(folder / "base", careful),
         model(folder / "tuned", spoilt if is_spoilt else careful),
+        folder / "evaluation",
+        Ledger(key=signer),
         suites=SUITES,
         policy=load_policy("default"),
         model_name="toy",
         training_context=["You answer questions about bread."],
     )
-    evaluation.write(folder / "evaluation")
-    write_link(folder / "evaluation" / REPORT_FILE, evaluation.report, load_key(key) if key else None)
-    print(evaluation.report.verdict)
-    return 0 if evaluation.report.verdict is Verdict.PASS else 1
+    write_link(folder / "evaluation" / REPORT_FILE, report, signer)
+    print(report.verdict)
+    return 0 if report.verdict is Verdict.PASS else 1
 
 
 if __name__ == "__main__":
