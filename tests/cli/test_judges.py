@@ -15,7 +15,9 @@ from recert.judges.harm import ComplianceJudge
 def test_a_judge_is_given_by_name_and_its_counts_by_file(tmp_path: Path) -> None:
     """Counts go into the note of the judge with their digest."""
     note = ComplianceJudge().note
-    counted = note.model_copy(update={"sensitivity": 0.5, "positives": 10, "true_positives": 5})
+    counted = note.model_copy(
+        update={"sensitivity": 0.5, "positives": 10, "true_positives": 5, "by_model": None}
+    )
     (tmp_path / "counts.json").write_bytes(canonical_json(counted.model_dump(mode="json", exclude_none=True)))
     judges = load_judges(["compliance"], [tmp_path / "counts.json"])
 
