@@ -74,6 +74,8 @@ def run(
 
     Exit 0: certified, 1: not.
     """
+    from functools import partial
+
     from recert import settings
     from recert.cli.drawing import Drawn
     from recert.cli.ears import load_ears
@@ -112,17 +114,17 @@ def run(
     )
     status = _renewed_status(output / "status.json", signers, bounds, log)
     with Drawn() as drawn, kept_replies() as cache:
-        if qualify:
-            qualify_once(
-                plan.base_dir,
-                settings.cache_dir() / "qualifications",
-                policy=bounds,
-                suites=prompts,
-                open_base=lambda folder: open_model(f"local:{folder}"),
-                signer=signers.evaluator,
-                cache=cache,
-                progress=drawn,
-            )
+        known = partial(
+            qualify_once,
+            plan.base_dir,
+            settings.cache_dir() / "qualifications",
+            policy=bounds,
+            suites=prompts,
+            open_base=lambda folder: open_model(f"local:{folder}"),
+            signer=signers.evaluator,
+            cache=cache,
+            progress=drawn,
+        )
         done = run_plan(
             plan,
             suites=prompts,
@@ -131,6 +133,7 @@ def run(
             arms=lambda adapter: load_arms(plan.base_dir, adapter, ears),
             cache=cache,
             progress=drawn,
+            once_screened=known if qualify else None,
         )
     pages, title = (done.page,), f"recert run: {plan.name}"
     context.obj(output / "report.html", Story(title, machine="", models=pages, seconds=done.page.seconds))

@@ -115,6 +115,7 @@ def run(
     arms: Callable[[Path], tuple[Model, Model]],
     cache: GenerationCache | None = None,
     progress: Progress | None = None,
+    once_screened: Callable[[], object] | None = None,
 ) -> Run:
     """
     Screen the rows, tune, evaluate against the base and certify.
@@ -127,6 +128,7 @@ def run(
         arms: from the adapter's folder to the base and the tuned model.
         cache: kept replies, so that the next tune of this base asks only the tuned model.
         progress: told of each step.
+        once_screened: called before anything is tuned, when the rows are known to be good.
 
     Raises:
         InputError: the defence is a system prompt that the policy does not put in front of requests.
@@ -134,7 +136,7 @@ def run(
     """
     _must_be_served(plan)
     with ProgressFile(plan.output, plan.name, "run", progress) as tell:
-        return _run(plan, suites, signers, status, arms, cache, tell)
+        return _run(plan, suites, signers, status, arms, cache, tell, once_screened)
 
 
 def _run(
@@ -145,6 +147,7 @@ def _run(
     arms: Callable[[Path], tuple[Model, Model]],
     cache: GenerationCache | None,
     tell: ProgressFile,
+    once_screened: Callable[[], object] | None,
 ) -> Run:
     clock = time.monotonic()
     tell.start(f"{plan.name}: screen")
@@ -162,6 +165,8 @@ def _run(
         f"{plan.name}: screened {report.rows} rows: {report.accepted} accepted, {report.quarantined} quarantined"
         f", {report.malformed} malformed"
     )
+    if once_screened is not None:
+        once_screened()
     split = Split(_rows(plan, screened))
     if TASK not in suites:
         split = hold_out(split.rows, plan.policy)
