@@ -303,7 +303,7 @@ def test_a_local_model_answers_as_a_provider_of_inspect(tmp_path: Path) -> None:
             model_args=arguments | {"threads": 1},
             limit=4,
         )
-        expected = arm.generate([chat(p.text) for p in prompts], Sampling(max_new_tokens=24))
+        expected = arm.generate([chat(p.text) for p in prompts], Sampling(max_new_tokens=64))
 
         assert log.status == "success", log.error
         assert [s.output.completion for s in log.samples] == [g.text for g in expected]
