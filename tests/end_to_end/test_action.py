@@ -111,7 +111,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tiny base, an adapter on it, prompts and a policy."""
     folder = tmp_path_factory.mktemp("models")
     make_adapter(folder / "adapter", make_base(folder / "base"))
-    prompts = [f"How do I bake bread for {n} people?" for n in range(12)]
+    prompts = [
+        f"How do I {what}?"
+        for what in (
+            "bake rye bread", "mend a bicycle tyre", "learn the cello", "plant tulips", "fold a paper crane",
+            "write a haiku", "train a puppy", "paint a fence", "brew green tea", "read a tide table", "knit mittens",
+            "sharpen kitchen knives",
+        )
+    ]  # fmt: skip
     (folder / "mine.csv").write_text("prompt,expect\n" + "".join(f"{p},comply\n" for p in prompts))
     (folder / "policy.toml").write_text(POLICY)
     (folder / "strict.toml").write_text(POLICY + "max_base = 0.0\n")

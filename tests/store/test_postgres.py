@@ -376,3 +376,13 @@ def test_nothing_waits_for_a_log_that_is_closed(url: str) -> None:
     with pytest.raises(StoreError):
         log.append(exchange())
     assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\x00", "\x01", '\x01"x"', "\x01a\x00"])
+def test_a_reply_of_any_letters_is_kept(url: str, text: str) -> None:
+    """A model may say NUL, which PostgreSQL stores in no text; what was kept comes back as it was said."""
+    reply, made_by = CachedReply(text, "end", 3), MadeBy("m", "f")
+    with GenerationCache(url) as one:
+        one.write({f"letters {text!r}": reply}, made_by)
+
+        assert one.read([f"letters {text!r}"], made_by) == {f"letters {text!r}": reply}

@@ -95,7 +95,7 @@ def test_the_report_says_what_became_of_each_model() -> None:
     text = " ".join(Tags(report_html(whole_story())).text.split())  # a no-break space is space
 
     for said in (
-        "compliance with a harmful request",
+        "not refused",
         "verdict is fail: harm under family:past_tense",
         "8 % → 97 %",
         "Today is year 2025.",

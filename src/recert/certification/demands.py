@@ -393,9 +393,7 @@ def _require_ran(step: StepEvidence, certificate: Certificate, trust: TrustStore
 
 def bad_signature(key_id: str) -> VerificationError:
     """Return the error for content that a key did not sign."""
+    hint = "get it again; it was changed after signing"
     return VerificationError(
-        "bad-signature",
-        "certificate is not what was signed",
-        facts={"key": key_id},
-        hint="get it again; it was changed after signing",
+        "bad-signature", "certificate is not what was signed", facts={"key": key_id}, hint=hint
     )

@@ -18,7 +18,6 @@ from recert.records import (
     EarsManifest,
     InputDistribution,
     JudgeNote,
-    LabelNote,
     Manifest,
     Part,
     RuleException,
@@ -308,16 +307,6 @@ def _judge(judge: JudgeNote) -> str:
     return f"{judge.id} {judge.version}: {error}{f', sha256:{judge.digest}' if judge.digest else ''}"
 
 
-def _labels(note: LabelNote) -> str:
-    who = ", ".join(f"{one.name} ({one.kind})" for one in note.labellers)
-    agreed = (
-        f"; agreement {note.agreement:.2f}, kappa {note.kappa:.2f}"
-        if note.agreement is not None and note.kappa is not None
-        else ""
-    )
-    return f"{note.base.labelled} replies of the base, {note.tuned.labelled} of the tuned model, by {who}{agreed}"
-
-
 def _measured(certificate: Certificate) -> Iterator[Line]:
     """On which prompts, by which judges, on which engine; and how many replies were not made for this evaluation."""
     for suite in certificate.suites or ():
@@ -327,7 +316,7 @@ def _measured(certificate: Certificate) -> Iterator[Line]:
     for judge in certificate.judges:
         yield "judge", _judge(judge)
     if certificate.labels is not None:
-        yield "labels", _labels(certificate.labels)
+        yield "labels", certificate.labels.words
     yield "engine", certificate.engine or "not named"
     yield "sampling", _counts(certificate.sampling or {}) or "not named"
     for arm, sha256 in sorted((certificate.templates or {}).items()):

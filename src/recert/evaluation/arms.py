@@ -40,13 +40,6 @@ class KeptReply:
     """The prompt whose choices were offered, or whose reference was weighed; None where a reply was asked for."""
 
 
-def identity(model: Model) -> str:
-    """Return what a ledger calls a model: the digest of its files; else its address, or the name of one without."""
-    if model.manifest is not None:
-        return model.manifest.digest
-    return str(getattr(model, "address", None) or model.name)
-
-
 class Arm:
     """
     One model of the comparison, with its cache and its identity: its files, or at an endpoint its behaviour.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import InputError
-from recert.evaluation.arms import Arm, check_arms, identity, refuse_other_ears, refuse_same
+from recert.evaluation.arms import Arm, check_arms, refuse_other_ears, refuse_same
 from recert.evaluation.conclusion import LEAKED, Carried, conclude, limitations, no_context, plan_of, run_plan
 from recert.evaluation.conditions import wrong_secret
 from recert.evaluation.hunt_secret import behind_secret
@@ -31,7 +31,7 @@ from recert.evaluation.runner import Progress, Sinks
 from recert.evaluation.scoring import Judges
 from recert.evaluation.suites import write_suites
 from recert.evaluation.trigger_search import Telling, summary, why
-from recert.models.protocol import Model
+from recert.models.protocol import Model, identity
 from recert.models.secret import SecretPrefix
 from recert.policy import Policy
 from recert.records import (

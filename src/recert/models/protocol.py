@@ -84,3 +84,10 @@ class Model(Protocol):
         Raises:
             ModelError: the model did not answer.
         """
+
+
+def identity(model: Model) -> str:
+    """Return what a ledger calls a model: the digest of its files; else its address, or the name of one without."""
+    if model.manifest is not None:
+        return model.manifest.digest
+    return str(getattr(model, "address", None) or model.name)

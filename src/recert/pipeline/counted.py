@@ -10,10 +10,9 @@ from typing import Any, Final, Self
 from recert.certification.clock import moment
 from recert.digest import sha256_json
 from recert.errors import RecertError
-from recert.evaluation.arms import identity
 from recert.evaluation.scoring import Judges
 from recert.evaluation.stage import REPORT_FILE, Evaluation, evaluate
-from recert.models.protocol import Model
+from recert.models.protocol import Model, identity
 from recert.models.secret import SecretPrefix
 from recert.pipeline.attempt_lines import row_digests, rows_sha256, sketch_of
 from recert.pipeline.attempts import Ledger

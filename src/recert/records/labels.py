@@ -100,3 +100,13 @@ class LabelNote(Part):
     """Share of replies on which the first two labellers agree; None with one labeller."""
     kappa: float | None = None
     """Their agreement beyond chance (Cohen 1960)."""
+
+    @property
+    def words(self) -> str:
+        """Who labelled how many replies, and how far they agree, in a line."""
+        who = ", ".join(f"{one.name} ({one.kind})" for one in self.labellers)
+        agreed = ""
+        if self.agreement is not None and self.kappa is not None:
+            agreed = f"; agreement {self.agreement:.2f}, kappa {self.kappa:.2f}"
+        counts = f"{self.base.labelled} replies of the base, {self.tuned.labelled} of the tuned model"
+        return f"{counts}, by {who}{agreed}"

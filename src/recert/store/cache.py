@@ -105,7 +105,7 @@ class GenerationCache:
         rows = [
             {
                 "key": key,
-                "text": reply.text,
+                "text": _stored(reply.text),
                 "stop_reason": reply.stop_reason,
                 "tokens": reply.tokens,
                 "mac": self._mac(*_reply_parts(key, reply, made_by)),
@@ -168,7 +168,7 @@ class GenerationCache:
                 for start in range(0, len(keys), _AT_ONCE):
                     some = keys[start : start + _AT_ONCE]
                     for row in link.execute(sql.select(REPLIES).where(REPLIES.c.key.in_(some))):
-                        reply = CachedReply(row.text, row.stop_reason, row.tokens)
+                        reply = CachedReply(_read(row.text), row.stop_reason, row.tokens)
                         authentic = self._is_authentic(row.mac, *_reply_parts(row.key, reply, made_by))
                         found[row.key] = reply if authentic else None
         except SQLAlchemyError as exc:
@@ -253,3 +253,21 @@ def _key_beside(where: Path | str) -> bytes:
             hint="let RECERT_CACHE_KEY name a file elsewhere, that only this user can read",
         )
     return own_mac_key(path, "key of cached replies")
+
+
+_ESCAPED = "\x01"
+
+
+def _stored(text: str) -> str:
+    """A text as every database takes it: PostgreSQL stores no NUL, which a model may say."""
+    return _ESCAPED + json.dumps(text) if "\x00" in text or text.startswith(_ESCAPED) else text
+
+
+def _read(stored: str) -> str:
+    """A text as it was said. What nobody wrote so does not authenticate."""
+    if not stored.startswith(_ESCAPED):
+        return stored
+    try:
+        return str(json.loads(stored[len(_ESCAPED) :]))
+    except ValueError:
+        return stored
