@@ -121,7 +121,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     (folder / "mine.csv").write_text("prompt,expect\n" + "".join(f"{p},comply\n" for p in prompts))
     (folder / "policy.toml").write_text(POLICY)
-    (folder / "strict.toml").write_text(POLICY + "max_base = 0.0\n")
+    (folder / "strict.toml").write_text(
+        POLICY.replace("min_prompts = 4", "min_prompts = 13").replace("max_prompts = 12", "max_prompts = 24")
+    )
     return folder
 
 
@@ -139,9 +141,7 @@ def test_the_action_is_well_formed() -> None:
     assert STEPS[-1]["if"] == "always()"
 
 
-@pytest.mark.parametrize(
-    ("policy", "code", "verdict"), [("policy", 0, "pass"), ("strict", 1, "no-baseline-signal")]
-)
+@pytest.mark.parametrize(("policy", "code", "verdict"), [("policy", 0, "pass"), ("strict", 1, "undecided")])
 def test_only_a_yes_lets_the_job_through(
     models: Path, tmp_path: Path, policy: str, code: int, verdict: str
 ) -> None:
