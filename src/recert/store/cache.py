@@ -263,9 +263,9 @@ def _stored(text: str) -> str:
     return _ESCAPED + json.dumps(text) if "\x00" in text or text.startswith(_ESCAPED) else text
 
 
-def _read(stored: str) -> str:
-    """A text as it was said. What nobody wrote so does not authenticate."""
-    if not stored.startswith(_ESCAPED):
+def _read(stored: Any) -> Any:
+    """A text as it was said. What nobody wrote so, or is no text, does not authenticate."""
+    if not isinstance(stored, str) or not stored.startswith(_ESCAPED):
         return stored
     try:
         return str(json.loads(stored[len(_ESCAPED) :]))
