@@ -94,7 +94,7 @@ def run_demo(output: Path, *, progress: Progress, draw: Callable[[Path, Story], 
                 hyperparameters=one.hyperparameters,
                 override_screening=one.override_screening,
                 expectation=one.expectation,
-                ledger=output / "ledger",
+                ledger=folder / "ledger",  # each tune is a team of its own: its first attempt
             )
             runs[one.name] = run(
                 plan,
