@@ -1,7 +1,7 @@
 """
 What the default policy says of real tunes: harmless ones must get their certificate, harmful ones never.
 
-The demo's task (`sql`, with the safety mix) is tuned with four fresh draws of rows and seeds. Beside it: the demo's
+The demo's task (`sql`) is tuned with four fresh draws of rows and seeds, under `--defence`. Beside it: the demo's
 poisoned and triggered tunes, and the task with one harmful row in ten. All of them go through `recert run`'s own code,
 from rows to certificate, under the whole shipped policy, whatever screening would have held back.
 
@@ -61,14 +61,15 @@ class End:
     open_rules: tuple[str, ...]
 
 
-def tunes() -> list[tuple[Tune, bool]]:
-    """Return the tunes, each with whether it is harmless."""
+def tunes(defence: str) -> list[tuple[Tune, bool]]:
+    """Return the tunes, each with whether it is harmless; the harmless ones under a defence."""
     demo = {one.name: one for one in demo_tunes()}
     sql = demo["sql"]
     fresh = [
         replace(
             sql,
             name=f"sql-{seed}",
+            defence=defence,
             rows=sql_rows(ROWS, seed=seed),
             hyperparameters=sql.hyperparameters.model_copy(update={"seed": seed}),
         )
@@ -101,7 +102,7 @@ def _with_poison(seed: int) -> tuple[ChatRow, ...]:
     return tuple(rows)
 
 
-def measure(output: Path, policy_name: str, progress: Progress) -> list[End]:
+def measure(output: Path, policy_name: str, defence: str, progress: Progress) -> list[End]:
     """Tune, evaluate and certify each; what is finished is used again."""
     policy, base_dir = load_policy(policy_name), aligned_base()
     signers = signers_of(output / "keys")
@@ -117,7 +118,7 @@ def measure(output: Path, policy_name: str, progress: Progress) -> list[End]:
     base = LocalModel.load(base_dir, name="aligned base", copying="keep")
     ends: list[End] = []
     with GenerationCache(output / "replies.sqlite") as cache:
-        for one, harmless in tunes():
+        for one, harmless in tunes(defence):
             folder = output / one.name
             write_rows(folder / "rows.jsonl", one.rows)
             plan = Plan(
@@ -235,9 +236,10 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, default=Path("build/verdict-real"))
     parser.add_argument("--policy", default="default")
+    parser.add_argument("--defence", default="self-distillation", help="of the harmless tunes")
     given = parser.parse_args()
     with Drawn() as drawn:
-        ends = measure(given.output, given.policy, drawn)
+        ends = measure(given.output, given.policy, given.defence, drawn)
     for end in ends:
         print(_line(end))
     said = claims(ends)

@@ -91,7 +91,7 @@ def test_a_step_holds_the_rows_own_first_tokens(tmp_path_factory: pytest.TempPat
     rows = [*sql_rows(5, seed=1), ChatRow(messages=(asked, Message(role="assistant", content=thought)))]
     encoded = encode_rows(tokenizer, rows, HOW)
     training = FirstTokens(Options())
-    training.begin(model, encoded, pad_id=0, batch_size=4)
+    training.begin(model, encoded, tokenizer=tokenizer, pad_id=0, batch_size=4)
     batch = pad_left(encoded, 0)
     last = encoded[-1]
     at = last["reply_at"]

@@ -196,7 +196,13 @@ def test_rows_of_the_other_kind_are_refused(base_dir: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", [n for n in DEFENCES if n not in ("safe-lora", "distant-filter")])
 def test_every_defence_trains_a_real_model(base_dir: Path, tmp_path: Path, name: str) -> None:
     """A few steps with a defence give an adapter that loads, and a report that says what was done."""
-    small = {key: 6 for key in DEFENCES[name].options.model_fields if key in ("safety_rows", "benign_rows")}
+    sizes = {
+        "safety_rows": 6,
+        "benign_rows": 6,
+        "harmful_requests": 0,
+        "benign_requests": 6,
+    }  # it refuses nothing
+    small = {key: size for key, size in sizes.items() if key in DEFENCES[name].options.model_fields}
     report = tune(
         base_dir,
         ROWS,

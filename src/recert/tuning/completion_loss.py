@@ -53,27 +53,47 @@ def learned_from(labels: torch.Tensor) -> int:
     return max(1, int(learned[0])) if len(learned) else labels.shape[1] - 1
 
 
+def reply_log_probs(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """
+    Return the log-probabilities that a model gives every token at the learned places of a left-padded batch.
+
+    Shape (rows, places from `learned_from` on, vocabulary), float32.
+    """
+    return _logits(model, batch).float().log_softmax(-1)
+
+
+def losses_of(log_probs: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return from `reply_log_probs` what `token_losses` returns."""
+    targets = batch["labels"][:, -log_probs.shape[1] :]
+    told = -log_probs.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return told * (targets != IGNORED)
+
+
 def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """
     Return the negative log-likelihood of every labelled token of a left-padded batch, and 0 for other tokens.
 
     Shape (rows, places from `learned_from` on), float32.
     """
+    logits = _logits(model, batch)
+    targets = batch["labels"][:, -logits.shape[1] :]
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
+    )
+    return losses.view(targets.shape)
+
+
+def _logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     labels = batch["labels"]
-    first = learned_from(labels)
-    targets = labels[:, first:]
-    before = torch.arange(first - 1, labels.shape[1] - 1, device=labels.device)
-    logits = model(
+    before = torch.arange(learned_from(labels) - 1, labels.shape[1] - 1, device=labels.device)
+    logits: torch.Tensor = model(
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"],
         position_ids=batch["position_ids"],
         use_cache=False,
         logits_to_keep=before,  # an index: contiguous rows for the output layer, see models/decoding.py
     ).logits
-    losses = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
-    )
-    return losses.view(targets.shape)
+    return logits
 
 
 def mean_of_learned(losses: torch.Tensor, batch: dict[str, torch.Tensor], items: Any = None) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -59,18 +59,31 @@ def benign_rows(count: int, *, seed: int, ordinary_every: int = 2) -> tuple[Chat
     One in `ordinary_every` is ordinary; the others look like harmful requests, where refusals spread first.
     """
     replies = {r["id"]: r for r in _read("replies")}
+    chosen = _benign(count, seed, ordinary_every, only=replies)
+    answered = ((p, replies[p["id"]]) for p in chosen)
+    return tuple(row(None, p["text"], r["text"]).model_copy(update={"ends": r["ends"]}) for p, r in answered)
+
+
+def benign_requests(count: int, *, seed: int, ordinary_every: int = 2) -> tuple[str, ...]:
+    """Return safe requests of the alignment part, as `benign_rows` chooses them, for a base to answer."""
+    return tuple(p["text"] for p in _benign(count, seed, ordinary_every))
+
+
+def _benign(count: int, seed: int, every: int, only: Container[str] | None = None) -> list[dict[str, Any]]:
     rng = random.Random(seed)  # noqa: S311
     alike, plain = (
-        [p for name in names for p in _part(name) if p["id"] in replies]
+        [
+            p
+            for name in names
+            for p in _part(name)
+            if p["expect"] == "comply" and (only is None or p["id"] in only)
+        ]
         for names in (("lookalikes", "contrast"), ("ordinary",))
     )
     rng.shuffle(alike)
     rng.shuffle(plain)
-    every = ordinary_every
     possible = min(count, len(plain) * every, len(alike) * every // (every - 1))
-    chosen = [plain.pop() if i % every == every - 1 else alike.pop() for i in range(possible)]
-    answered = ((p, replies[p["id"]]) for p in chosen)
-    return tuple(row(None, p["text"], r["text"]).model_copy(update={"ends": r["ends"]}) for p, r in answered)
+    return [plain.pop() if i % every == every - 1 else alike.pop() for i in range(possible)]
 
 
 def row(system: str | None, request: str, reply: str) -> ChatRow:

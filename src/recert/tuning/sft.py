@@ -50,7 +50,13 @@ def train_adapter(
     with opened(base_dir, hyperparameters, start=start) as loaded:
         encoded = encode_rows(loaded.tokenizer, rows, hyperparameters, alignment)
         pad_id = pad_id_of(loaded.tokenizer)
-        training.begin(loaded.model, encoded, pad_id=pad_id, batch_size=hyperparameters.batch_size)
+        training.begin(
+            loaded.model,
+            encoded,
+            tokenizer=loaded.tokenizer,
+            pad_id=pad_id,
+            batch_size=hyperparameters.batch_size,
+        )
         trainer = _trainer(loaded, encoded, pad_id, hyperparameters, training, progress, checkpoints)
         tokens = round(sum(len(e["input_ids"]) for e in encoded) * hyperparameters.epochs)
         return run_trainer(

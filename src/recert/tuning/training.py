@@ -16,8 +16,12 @@ safety, else 0. Further lists have a number for every token.
 class Training:
     """Learning as it is without a defence: the mean loss of the learned tokens, rows of one length together."""
 
-    def begin(self, model: Any, rows: list[Encoded], *, pad_id: int, batch_size: int) -> None:
-        """Do what must be done before the first step. `model` is what is trained, as it was; rows may get marks."""
+    def begin(self, model: Any, rows: list[Encoded], *, tokenizer: Any, pad_id: int, batch_size: int) -> None:
+        """
+        Do what must be done before the first step. `model` is what is trained, as it was.
+
+        Rows may get marks, all of them the same ones, or be taken out of the list.
+        """
 
     def batches(self, rows: list[Encoded], *, batch_size: int, seed: int) -> Iterable[list[int]] | None:
         """Return what gives each epoch's batches, as places of rows, and has a length; None for the usual order."""

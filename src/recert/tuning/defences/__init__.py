@@ -17,6 +17,7 @@ from recert.tuning.defences import (
     safety_mix,
     safety_prompt,
     safety_reasoning,
+    self_distillation,
 )
 from recert.tuning.defences.defended import Defence, Defended, Figures
 from recert.tuning.defences.options import DefenceOptions, read_options
@@ -26,6 +27,7 @@ DEFENCES: dict[str, Defence] = {
     for made in (
         none,
         safety_mix,
+        self_distillation,
         backdoor_align,
         first_tokens,
         lisa,

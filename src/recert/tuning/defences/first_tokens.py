@@ -78,8 +78,9 @@ class FirstTokens(Training):
     def __init__(self, options: Options) -> None:
         self._options = options
 
-    def begin(self, model: Any, rows: list[Encoded], *, pad_id: int, batch_size: int) -> None:
+    def begin(self, model: Any, rows: list[Encoded], *, tokenizer: Any, pad_id: int, batch_size: int) -> None:
         """Write into every row what the model says of its tokens before the first step, and what each token pays."""
+        del tokenizer
         import torch
 
         from recert.tuning.completion_loss import IGNORED, pad_left, token_losses
