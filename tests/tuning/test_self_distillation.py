@@ -40,12 +40,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("tiny") / "base")
 
 
-def begun(tiny: Path) -> tuple[Any, SelfDistillation, list[dict[str, Any]], Any]:
-    """Return the model, the training that has begun, its rows, and the tokenizer."""
+def begun(tiny: Path, cut: int = 0) -> tuple[Any, SelfDistillation, list[dict[str, Any]], Any]:
+    """Return the model, the training that has begun, its rows less their last `cut` tokens, and the tokenizer."""
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny)
     defended = prepare(sql_rows(3, seed=1), 0, OPTIONS)
     rows = encode_rows(tokenizer, defended.rows, HOW, defended.alignment)
+    for one in rows if cut else ():
+        one["input_ids"], one["labels"] = one["input_ids"][:-cut], one["labels"][:-cut]
     training = SelfDistillation(OPTIONS)
     training.begin(model, rows, tokenizer=tokenizer, pad_id=0, batch_size=4)
     return model, training, rows, tokenizer
@@ -143,3 +145,15 @@ def test_a_base_that_refuses_nothing_is_an_error_with_a_way_out(tiny: Path) -> N
 
     assert "safety-mix" in str(caught.value.hint)
     assert DEFENCES["self-distillation"].methods == ("sft",)
+
+
+def test_a_stand_in_that_was_cut_lets_no_harmful_reply_in(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a row no longer says that its reply must refuse, nothing is asked for it, and tuning ends with an error."""
+    asked: list[str] = []
+    monkeypatch.setattr(RefusalJudge, "score", lambda _self, _request, reply: asked.append(reply))
+
+    with pytest.raises(ModelError, match="refuses none"):
+        begun(tiny, cut=4)
+    assert asked == []

@@ -32,6 +32,7 @@ from recert.tuning.training import Encoded, Training
 OWN_REFUSAL: Final = "(the refusal that the base itself gives)"
 OWN_ANSWER: Final = "(the answer that the base itself gives)"
 """Stand in the rows for replies that only the base can give; training puts the base's reply in their place."""
+STAND_INS: Final = (OWN_REFUSAL, OWN_ANSWER)
 TARGETS_KEPT: Final = 64
 """Tokens of which the base's probability is kept at each place; all others count as one."""
 _REFUSED_AT = 0.5
@@ -84,8 +85,8 @@ class SelfDistillation(Training):
         del batch_size
         import torch
 
-        ours = [one for one in rows if one["alignment"]]
-        refusing = sum(_stands_for(one, tokenizer) == OWN_REFUSAL for one in ours)
+        # a stand-in that was cut, or reads otherwise, no longer says what is to be kept: its row is left out
+        ours = [one for one in rows if one["alignment"] and _stands_for(one, tokenizer) in STAND_INS]
         was_training = model.training
         model.eval()
         with torch.no_grad():
@@ -96,10 +97,10 @@ class SelfDistillation(Training):
                 self._keep_probabilities(model, some, pad_id)
         model.train(was_training)
         refused = sum(bool(one.pop("refuses", False)) for one in kept)
-        if refusing and not refused:
+        if self._options.harmful_requests and not refused:
             raise ModelError(
                 "the base refuses none of the harmful requests: there is no refusal to keep",
-                facts={"asked": refusing},
+                facts={"asked": sum(_stands_for(one, tokenizer) == OWN_REFUSAL for one in ours)},
                 hint="tune with --defence safety-mix, which brings refusals, or align the base first",
             )
         stays = {id(one) for one in kept}
@@ -145,7 +146,7 @@ class SelfDistillation(Training):
         batch = pad_left([{k: one[k] for k in ("input_ids", "labels")} for one in rows], pad_id)
         log_probs = reply_log_probs(model, {name: value.to(model.device) for name, value in batch.items()})
         for one, told in zip(rows, log_probs, strict=True):
-            best = told[-(len(one["input_ids"]) - one["reply_at"]) :].topk(TARGETS_KEPT)
+            best = told[-(len(one["input_ids"]) - one["reply_at"]) :].topk(min(TARGETS_KEPT, told.shape[-1]))
             others = _log_of_others(best.values)
             one["distilled"] = len(self._targets)
             self._targets.append((best.indices.to(torch.int32), torch.cat((best.values, others), -1)))
@@ -198,7 +199,7 @@ def _batches(rows: Sequence[Encoded]) -> Iterator[Sequence[Encoded]]:
 
 
 def _stands_for(one: Encoded, tokenizer: Any) -> str:
-    return str(tokenizer.decode(one["input_ids"][one["reply_at"] :], skip_special_tokens=True))
+    return str(tokenizer.decode(one["input_ids"][one["reply_at"] :], skip_special_tokens=True)).strip()
 
 
 def _end_ids(model: Any, tokenizer: Any) -> list[int]:
