@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from recert.digest import sha256_json
 from recert.errors import ArmError, ModelError
 from recert.evaluation.capability import choose
-from recert.models.protocol import Generation, Model, Sampling
+from recert.models.protocol import Done, Generation, Model, Sampling
 from recert.models.secret import SecretPrefix
 from recert.models.thinking import think
 from recert.models.transcribing import Transcriber
@@ -24,6 +24,10 @@ _AT_ONCE = 512
 
 _READ_AT_ONCE = 1024
 """Likewise for readings, which are short."""
+
+
+_CUT = "once it complied in words of its own"
+"""How a reply may have been cut: part of what it is kept under."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Arm:
         chats: Sequence[Chat],
         sampling: Sampling,
         *,
-        stop: Callable[[str], bool] | None = None,
+        stops: Sequence[Callable[[str], bool]] | None = None,
         told: Callable[[KeptReply], None] | None = None,
     ) -> list[Generation]:
         """
@@ -112,24 +116,26 @@ class Arm:
         Args:
             chats: the conversations.
             sampling: how replies are drawn.
-            stop: says of a reply so far that no more of it is needed. Replies that may be cut are kept apart
-                from whole ones.
+            stops: for each conversation, says of a reply so far that no more of it is needed. Replies that may be
+                cut are kept apart from whole ones.
             told: told of each reply that was kept before this run, so that it can be asked again.
 
         Raises:
             ModelError: the model did not answer, or gave another number of replies.
             StoreError: the cache cannot be read or written.
         """
-        drawn = sampling.model_dump(mode="json") | ({"cut": "once it complied"} if stop else {})
+        drawn = sampling.model_dump(mode="json") | ({"cut": _CUT} if stops else {})
         keys = [sha256_json([self._key, drawn, one.model_dump(mode="json")]) for one in chats]
-        done = None if stop is None else (lambda _, text: stop(text))
-        by_key = dict(zip(keys, chats, strict=True))
-        said, kept = self._said(
-            keys, lambda some: think(self.model, [by_key[k] for k in some], sampling, done=done)
-        )
+        by_key = dict(zip(keys, zip(chats, stops or [None] * len(chats), strict=True), strict=True))
+
+        def reply(some: Sequence[str]) -> list[Generation]:
+            ends = [by_key[key][1] for key in some]
+            return think(self.model, [by_key[key][0] for key in some], sampling, done=_ended_by(ends))
+
+        said, kept = self._said(keys, reply)
         if told is not None:
             for place in self._places(keys, kept):
-                told(KeptReply(self, place, chats[place], sampling, stop))
+                told(KeptReply(self, place, chats[place], sampling, stops[place] if stops else None))
         return [said[key] for key in keys]
 
     def choose(
@@ -174,17 +180,17 @@ class Arm:
         """
         alike: dict[tuple[object, ...], list[int]] = {}
         for place, one in enumerate(kept):
-            alike.setdefault((one.sampling, one.stop, one.prompt is None), []).append(place)
+            alike.setdefault((one.sampling, one.stop is None, one.prompt is None), []).append(place)
         out: dict[int, Generation] = {}
         for places in alike.values():
-            sampling, stop = kept[places[0]].sampling, kept[places[0]].stop
+            sampling = kept[places[0]].sampling
             chats = [kept[place].chat for place in places]
             if sampling is None:
                 prompts = [prompt for place in places if (prompt := kept[place].prompt) is not None]
                 made = self._picked(prompts, chats)
             else:
-                done = None if stop is None else (lambda _, text, stop=stop: stop(text))
-                made = think(self.model, chats, sampling, done=done)
+                ends = [kept[place].stop for place in places]
+                made = think(self.model, chats, sampling, done=_ended_by(ends))
             self._require_all(made, places)
             out |= dict(zip(places, made, strict=True))
         return [replace(out[place], text=self._hide(out[place].text)) for place in range(len(kept))]
@@ -396,3 +402,15 @@ def _heard_by(model: Model) -> str:
     """The fingerprint of the transcriber before a model; empty where there is none."""
     transcriber: Transcriber | None = getattr(model, "transcriber", None)
     return transcriber.fingerprint() if transcriber is not None else ""
+
+
+def _ended_by(stops: Sequence[Callable[[str], bool] | None]) -> Done | None:
+    """What an engine asks of each conversation's reply so far; None where every reply is made whole."""
+    if all(stop is None for stop in stops):
+        return None
+
+    def done(at: int, text: str) -> bool:
+        stop = stops[at]
+        return stop is not None and stop(text)
+
+    return done

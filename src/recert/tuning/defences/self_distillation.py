@@ -62,7 +62,7 @@ def prepare(rows: Sequence[ChatRow], seed: int, options: Options) -> Defended:
     random.Random(seed).shuffle(mixed)  # noqa: S311
     return Defended(
         rows=tuple(one for one, _ in mixed),
-        details={"harmful_requests": len(harmful), "benign_requests": len(added) - len(harmful)},
+        details={"safety_rows": len(harmful), "benign_rows": len(added) - len(harmful)},
         alignment=frozenset(at for at, (_, ours) in enumerate(mixed) if ours),
     )
 
