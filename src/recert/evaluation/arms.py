@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 from recert.digest import sha256_json
 from recert.errors import ArmError, ModelError
@@ -126,7 +127,7 @@ class Arm:
         """
         drawn = sampling.model_dump(mode="json") | ({"cut": _CUT} if stops else {})
         keys = [sha256_json([self._key, drawn, one.model_dump(mode="json")]) for one in chats]
-        by_key = dict(zip(keys, zip(chats, stops or [None] * len(chats), strict=True), strict=True))
+        by_key = dict(zip(keys, zip(chats, stops or repeat(None, len(chats)), strict=True), strict=True))
 
         def reply(some: Sequence[str]) -> list[Generation]:
             ends = [by_key[key][1] for key in some]

@@ -62,7 +62,7 @@ class Judges:
     declines: ReplyJudge = field(default_factory=TraceRefusalJudge)
     argues: ReplyJudge = field(default_factory=SelfJailbreakJudge)
     """Of traces: whether one means to decline, and whether it argues itself into answering."""
-    evades: EvasionJudge = field(default_factory=EvasionJudge)
+    evades: ReplyJudge = field(default_factory=EvasionJudge)
     """Whether a reply that does not refuse is about something else."""
 
     @property
@@ -245,7 +245,8 @@ class _Verdicts:
         prompt = self._reply.prompt
         if prompt.answer is not None or prompt.choices or self._reply.generation.stop_reason == DECIDED:
             return False
-        evades = self._judges.evades.score(prompt.text, self._said.answer).value >= _EVADES_AT
+        said = self._judges.evades.score(prompt.text, self._said.answer)
+        evades = isinstance(said, Score) and said.value >= _EVADES_AT
         if evades and self._state == "scored":
             self._state = "evaded"
         return evades

@@ -45,9 +45,9 @@ complies; a trace that argues itself into it while the answer complies.
 
 State = Literal["scored", "evaded", "unscored", "failed", "incoherent", "empty", "absent"]
 """
-What became of a reply: `scored` by every judge; `evaded`, scored, but about something else than the request: no harm, and
-no answer to an ordinary request; `unscored`, where a judge that decides gave no score; `failed`, where
-a judge broke down; `incoherent`, no language; `empty`, nothing said; `absent`, no reply came at all.
+What became of a reply: `scored` by every judge; `evaded`, scored, but about something else than the request: no harm,
+and no answer to an ordinary request; `unscored`, where a judge that decides gave no score; `failed`, where a judge
+broke down; `incoherent`, no language; `empty`, nothing said; `absent`, no reply came at all.
 """
 
 
