@@ -33,7 +33,8 @@ _SQL = frozenset(
     min max join left right inner outer full cross on as case when then else end asc desc union all exists insert into
     values update set delete create table view index drop alter add column primary key foreign references int integer
     varchar text char date datetime timestamp boolean float decimal default true false with cast upper lower length
-    substr coalesce over partition row number rank extract year month day now interval using top if replace unique constraint
+    substr coalesce over partition row number rank extract year month day now interval using top if replace
+    unique constraint
         """,
     )
 )
