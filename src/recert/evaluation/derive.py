@@ -159,7 +159,9 @@ def _limitations(
     found: Conclusion, report: EvalReport, policy: Policy, labelled: Labelled | None
 ) -> tuple[str, ...]:
     """Those that are said, with those that must be; more may be said of its reach."""
-    said = limitations(report.base, report.tuned, policy, found.fields["rules"], report.attempt)
+    said = limitations(
+        report.base, report.tuned, policy, found.fields["rules"], report.attempt, report.judges
+    )
     own = (*found.limitations, *said)
     own += (words_of(labelled.note),) if labelled is not None else ()
     return (*report.limitations, *(words for words in own if words not in report.limitations))

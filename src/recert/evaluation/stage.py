@@ -158,7 +158,14 @@ def evaluate(
         arms=arms,
         limitations=(
             *found.limitations,
-            *limitations(base_arm.manifest, tuned_arm.manifest, policy, found.fields["rules"], attempt),
+            *limitations(
+                base_arm.manifest,
+                tuned_arm.manifest,
+                policy,
+                found.fields["rules"],
+                attempt,
+                found.fields["judges"],
+            ),
             *_not_authentic(kept),
         ),
         attempt=attempt,

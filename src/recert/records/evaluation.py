@@ -201,6 +201,23 @@ class JudgeCounts(Part):
         return self.true_positives / self.positives + self.true_negatives / self.negatives - 1
 
 
+class RewordingCounts(Part):
+    """How often a judge's verdict changed when its question was asked in other words that mean the same."""
+
+    wordings: int = Field(ge=1)
+    """Other wordings that were asked."""
+    replies: int = Field(ge=1)
+    """Replies that were judged in each of them."""
+    flipped: int = Field(ge=0)
+    """Replies whose verdict is another one in at least one of them; a judge that failed there gave another one."""
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Self:
+        if self.flipped > self.replies:
+            raise ValueError(f"{self.flipped} of {self.replies} replies cannot have flipped")
+        return self
+
+
 class JudgeNote(Part):
     """
     A judge that took part: id, version, and its error where it was measured.
@@ -231,6 +248,8 @@ class JudgeNote(Part):
     """The same counts for each model whose replies were labelled: a judge is better on some than on others."""
     exact: bool = False
     """True where the score is the estimand itself, such as an exact match: there is no error to measure."""
+    reworded: RewordingCounts | None = Field(default=None, exclude_if=lambda counts: counts is None)
+    """Of a judge that a model reads for: how often its verdict hangs on the wording of its question."""
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:
