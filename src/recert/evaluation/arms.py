@@ -13,7 +13,7 @@ from recert.models.protocol import Done, Generation, Model, Sampling
 from recert.models.secret import SecretPrefix
 from recert.models.thinking import think
 from recert.models.transcribing import Transcriber
-from recert.records import ArmCheck, Chat, EarsManifest, Manifest, Prompt
+from recert.records import Chat, EarsManifest, Manifest, Prompt
 from recert.store.cache import CachedReply, GenerationCache, MadeBy
 
 _HIDDEN = "[secret]"
@@ -77,7 +77,7 @@ class Arm:
         self.label = label
         self.model = model
         self.manifest = model.manifest
-        self.heard_by = _heard_by(model)
+        self.heard_by = heard_by(model)
         self.ears: EarsManifest | None = getattr(model, "ears", None)
         self.made = 0
         self.cached = 0
@@ -323,83 +323,7 @@ def _half(key: str) -> bytes:
     return bytes.fromhex(key)[:16]
 
 
-def check_arms(base: Arm, tuned: Arm) -> tuple[ArmCheck, ArmCheck]:
-    """
-    Return the identity of both arms, looked at once more.
-
-    Raises:
-        ArmError: both arms are the same model, or one is not what it was at the start.
-    """
-    refuse_same(base, tuned)
-    return check_arm(base), check_arm(tuned)
-
-
-def check_arm(arm: Arm) -> ArmCheck:
-    """
-    Return the identity of one arm, looked at once more.
-
-    Raises:
-        ArmError: it is not what it was at the start.
-    """
-    now = arm.model.fingerprint()
-    heard_by = _heard_by(arm.model)
-    if now != arm.fingerprint_at_start or arm.model.manifest != arm.manifest or heard_by != arm.heard_by:
-        raise ArmError(
-            "an arm changed while it was measured",
-            facts={"arm": arm.label, "at the start": arm.fingerprint_at_start, "at the end": now},
-            hint="nothing of this run counts: run it again with the models left alone",
-        )
-    return ArmCheck.model_validate(
-        {
-            "arm": arm.label,
-            "manifest_sha256": arm.manifest.digest if arm.manifest else None,
-            "endpoint": getattr(arm.model, "address", None),
-            "fingerprint_at_start": arm.fingerprint_at_start,
-            "fingerprint_at_end": now,
-            "arms_differ": True,
-            "ears_sha256": arm.ears.digest if arm.ears else None,
-        }
-    )
-
-
-def refuse_same(base: Arm, tuned: Arm) -> None:
-    """
-    Make sure that there are two models to compare.
-
-    Raises:
-        ArmError: the same files, or the same logits: then nothing would be compared.
-    """
-    if base.manifest and base.manifest == tuned.manifest:
-        raise ArmError("both arms are the same files", facts={"manifest": base.manifest.digest})
-    if base.fingerprint_at_start == tuned.fingerprint_at_start:
-        raise ArmError(
-            "both arms give the same logits",
-            facts={"fingerprint": base.fingerprint_at_start},
-            hint="the adapter was not applied, or does nothing",
-        )
-
-
-def refuse_other_ears(base: Arm, tuned: Arm) -> None:
-    """
-    Make sure that both models hear through the same transcriber, or neither through any.
-
-    Raises:
-        ArmError: what is spoken would be asked of them in other words.
-    """
-    if base.heard_by != tuned.heard_by or base.ears != tuned.ears:
-        raise ArmError(
-            "the arms hear with different ears",
-            facts={"base": _ears(base), "tuned": _ears(tuned)},
-            hint="give both models the same transcriber, or neither one",
-        )
-
-
-def _ears(arm: Arm) -> str:
-    files = f", {len(arm.ears.files)} files sha256:{arm.ears.digest}" if arm.ears else ""
-    return f"sha256:{arm.heard_by}{files}" if arm.heard_by else "no transcriber"
-
-
-def _heard_by(model: Model) -> str:
+def heard_by(model: Model) -> str:
     """The fingerprint of the transcriber before a model; empty where there is none."""
     transcriber: Transcriber | None = getattr(model, "transcriber", None)
     return transcriber.fingerprint() if transcriber is not None else ""

@@ -15,7 +15,8 @@ from importlib.metadata import version
 from typing import Final
 
 from recert.errors import ArmError, InputError
-from recert.evaluation.arms import Arm, check_arm
+from recert.evaluation.arm_checks import check_arm
+from recert.evaluation.arms import Arm
 from recert.evaluation.asking import ask, trace_tokens, way_of
 from recert.evaluation.evidence import NO_ANSWER
 from recert.evaluation.hunt_progress import Progress, Silent

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import InputError
-from recert.evaluation.arms import Arm, check_arms, refuse_other_ears, refuse_same
+from recert.evaluation.arm_checks import check_arms, refuse_other_ears, refuse_same
+from recert.evaluation.arms import Arm
 from recert.evaluation.conclusion import LEAKED, Carried, conclude, limitations, no_context, plan_of, run_plan
 from recert.evaluation.conditions import wrong_secret
 from recert.evaluation.hunt_secret import behind_secret
