@@ -32,7 +32,11 @@ def attempts(
     found = kept.attempts()
     if as_json:
         for one in found:
-            told = one.begun.to_value() | {"entry": one.index, "verdict": one.verdict, "labels_sha256": one.labels}
+            told = one.begun.to_value() | {
+                "entry": one.index,
+                "verdict": one.verdict,
+                "labels_sha256": one.labels,
+            }
             typer.echo(orjson.dumps(told))
         return
     rows = [

@@ -42,8 +42,8 @@ def label(
     Label a random sample of replies, without seeing which model gave them.
 
     Every key press is kept at once: quit when you like, and go on later, here or in the console. A second labeller gets
-    the same replies. With `--decide` harm is decided by the labels, whatever the judge does; once, so that nobody labels
-    until it passes.
+    the same replies. With `--decide` harm is decided by the labels, whatever the judge does; once, so that nobody
+    labels until it passes.
 
     Exit 0: labelled, or decided and within policy, 1: decided and not, 2: no answer.
     """

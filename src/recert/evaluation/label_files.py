@@ -76,6 +76,11 @@ class LabellerFile:
         lines = _whole_lines(read_bytes(self.path, "labels")) if self.path.exists() else b""
         self._read((lines or self._append(self._head, first=True)).splitlines())
 
+    @property
+    def last(self) -> int | None:
+        """The place of the reply whose label was given last; None where there is none."""
+        return next(reversed(self.labels), None)
+
     def set(self, at: int, label: Label) -> None:
         """Keep the label of the reply at a place of the order of showing. Raises StoreError."""
         self._write(at, label)
@@ -92,7 +97,7 @@ class LabellerFile:
         Raises:
             StoreError: it cannot be written.
         """
-        at = next(reversed(self.labels), None)
+        at = self.last
         if at is not None:
             self._write(at, None)
             del self.labels[at]

@@ -96,7 +96,9 @@ class Labelling:
         if missing:
             hint = " ".join(f"--suite {name}=FILE" for name in missing)
             raise InputError(
-                "prompts are not at hand", facts={"suites": ", ".join(missing)}, hint=f"give {hint}"
+                "prompts are not at hand",
+                facts={"suites": ", ".join(missing)},
+                hint=f"restore the folder `suites` of this evaluation, or give {hint}",
             )
         self._pairs = by_stratum(read_outcomes(self._path), self.suites, self.policy.evaluation)
         if not any(self._pairs.values()):
@@ -310,8 +312,6 @@ class Labelling:
         return found
 
 
-
-
 def label_by(judge: ReplyJudge, shown: Sequence[ToLabel], file: LabellerFile) -> None:
     """
     Let a judge stand in for a person, and keep what it says.
@@ -337,6 +337,6 @@ def _policy_of(report: EvalReport, given: Policy | None) -> Policy:
         raise InputError(
             "the policy that decided is not at hand",
             facts={"needed": f"{report.policy_id} sha256:{report.policy_sha256}"},
-            hint="give it with --policy",
+            hint="give it with --policy; a console is started with it",
         )
     return found
