@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -130,7 +131,12 @@ class Labelling:
             return first
         if given is not None:
             return given
-        return next((size for size in SIZES if self._passing(size) == self._passing(10**9)), SIZES[-1])
+        return self._enough
+
+    @cached_property
+    def _enough(self) -> int:
+        most = self._passing(10**9)
+        return next((size for size in SIZES if self._passing(size) == most), SIZES[-1])
 
     def promise(self, replies: int) -> tuple[int, int]:
         """Return how many results would pass if labels said what the judge says, and how many labels are about."""

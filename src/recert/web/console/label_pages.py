@@ -72,7 +72,7 @@ def shown(visit: Visit) -> Response:
         ]
         unseen = _unseen(work, many)
         note = work.report.labels or _agreement(work, labellers)
-        sizes = [] if labellers else [(size, *work.promise(size)) for size in sorted({*SIZES, many})]
+        sizes = () if labellers else _promises(work)
     return visit.page(
         "labels.html.j2",
         title=f"Labels of {system.name}",
@@ -86,7 +86,7 @@ def shown(visit: Visit) -> Response:
         note=note,
         decided=work.report.labels is not None,
         sizes=sizes,
-        promise=work.promise(many),
+        promise=dict(sizes).get(many),
         notice=NOTICE,
         choices=CHOICES,
         command=_command(work),
@@ -216,11 +216,11 @@ def _told() -> Iterator[None]:
     except PageError:
         raise
     except RecertError as exc:
-        facts = "; ".join(f"{name}: {value}" for name, value in exc.facts.items())
+        facts = [f"{name}: {value}" for name, value in exc.facts.items()]
         raise PageError(
-            f"{exc.message}{f' ({facts})' if facts else ''}",
+            exc.message,
             status=500 if isinstance(exc, StoreError) else 409,
-            hint=exc.hint or "restore the file, or evaluate again",
+            hint="; ".join([*facts, exc.hint or "restore the file, or evaluate again"]),
         ) from exc
 
 
@@ -241,6 +241,12 @@ def _sampled(work: Labelling, many: int) -> Sampled:
 def _read(work: Labelling, many: int, _changed: tuple[int, int]) -> Sampled:
     sample = work.sample(many)
     return Sampled(work.shown(sample), [hidden_digest(outcome) for _, outcome in sample])
+
+
+@lru_cache(maxsize=_KEPT)
+def _promises(work: Labelling) -> tuple[tuple[int, tuple[int, int]], ...]:
+    """How many results can pass with each usual number of replies, and how many labels are about."""
+    return tuple((size, work.promise(size)) for size in SIZES)
 
 
 def _unseen(work: Labelling, many: int) -> RecertError | None:
