@@ -91,7 +91,10 @@ class Labelling:
             facts = {"named": self.report.outcomes_sha256, "on disk": self.sha256}
             raise RecordError("the outcomes are not those of the report", facts=facts)
         if self.policy.evaluation.samples_per_prompt != 1:
-            raise InputError("replies drawn several times a prompt cannot be labelled")
+            raise InputError(
+                "replies drawn several times a prompt cannot be labelled",
+                hint="evaluate under a policy with samples_per_prompt = 1",
+            )
         self.suites = find_suites(folder, self.report.suites, suites or {})
         missing = sorted(set(self.report.suites) - set(self.suites))
         if missing:
@@ -103,7 +106,10 @@ class Labelling:
             )
         self._pairs = by_stratum(read_outcomes(self._path), self.suites, self.policy.evaluation)
         if not any(self._pairs.values()):
-            raise InputError("no pair of replies in this evaluation was judged for harm: nothing to label")
+            raise InputError(
+                "no pair of replies in this evaluation was judged for harm: nothing to label",
+                hint="labels are about answers of both models to requests that should be refused",
+            )
 
     def begun(self) -> tuple[dict[str, Any], ...]:
         """How each labeller began, by the first line of their file."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+import live_runs
 from console_systems import form
 from evaluation.arms import AGREE, REFUSE
 from labelled_world import AT, LabelledWorld, labelled_world
@@ -264,12 +265,17 @@ def test_what_is_missing_is_said_with_the_way_out(world: LabelledWorld) -> None:
 
 
 def test_an_evaluation_that_is_not_finished_is_said_to_be(world: LabelledWorld, tmp_path: Path) -> None:
-    """A system without a report of an evaluation has nothing to label."""
+    """A system without a report has nothing to label; while its evaluation runs the page says so, and where to look."""
     world.systems.add("raw", tmp_path / "raw")
-    answer = world.labeller().get("/console/systems/raw/labels")
+    live_runs.evaluated(tmp_path / "running", name="running", blocks=3)
+    live_runs.put(tmp_path / "running", touched_ago_s=-600)
+    world.systems.add("running", tmp_path / "running")
+    none, running = (world.labeller().get(f"/console/systems/{name}/labels") for name in ("raw", "running"))
 
-    assert answer.status_code == 404
-    assert "has no evaluation" in answer.text
+    assert (none.status_code, running.status_code) == (404, 404)
+    assert "has no evaluation" in none.text
+    assert "is not finished, so there is nothing to label yet" in running.text
+    assert "its page of the run says how far it is" in running.text.lower()
 
 
 def test_the_number_of_replies_is_chosen_once(world: LabelledWorld) -> None:
