@@ -90,6 +90,7 @@ def test_replies_are_labelled_in_a_terminal_and_decide(folder: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith("undecided ")
     assert "with labels the change is" in done.stderr
+    assert "has prompts enough and labels too few" in " ".join(done.stderr.split())
 
 
 def test_a_judge_stands_in_for_a_person(folder: Path) -> None:
