@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,20 @@ def test_what_was_said_last_is_taken_back(folder: Path, monkeypatch: pytest.Monk
     assert (again.next(80), again.left(80)) == (0, 78)
     assert again.undo() == 2
     assert work.file_of("ann", "person", 40).labels == {1: "complied"}
+
+
+def test_several_windows_write_one_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a file first begins it, once; what others add meanwhile stays; half a first line begins nothing."""
+    work = opened(folder, monkeypatch)
+    path = folder / "labels" / "ann.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b'{"labeller": "an')
+    with ThreadPoolExecutor(8) as pool:
+        files = list(pool.map(lambda _: work.file_of("ann", "person", 40), range(8)))
+        list(pool.map(lambda at: files[at].set(at, "refused"), range(8)))
+
+    assert len(path.read_bytes().splitlines()) == 9
+    assert work.file_of("ann", "person", 40).left(80) == 72
 
 
 COUNTED = policy(min_prompts=90, block_prompts=300, max_prompts=300, attempts="counted")
