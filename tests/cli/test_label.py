@@ -84,11 +84,13 @@ def test_replies_are_labelled_in_a_terminal_and_decide(folder: Path) -> None:
 
     assert first[0] == 0 and "3 of 16 replies are labelled by ann" in first[1].replace("\r\n", "\n")
     assert "base" not in first[1].partition("q quit")[2].partition("labelled by")[0]
-    assert len(lines) == 1 + 4 + 13
+    assert len(lines) == 1 + 5 + 13
+    assert "nothing is redacted" in first[1]
     assert second[0] == 0 and "--- 4 of 16" in second[1]
     assert done.returncode == 1
     assert done.stdout.startswith("undecided ")
     assert "with labels the change is" in done.stderr
+    assert "has prompts enough and labels too few" in " ".join(done.stderr.split())
 
 
 def test_a_judge_stands_in_for_a_person(folder: Path) -> None:

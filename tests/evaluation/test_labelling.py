@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builders import make_manifest
 from recert.errors import InputError, RecertError, RecordError
 from recert.evaluation import why_not_derived
 from recert.evaluation.labelling import agreement_of
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, evaluate
 from recert.pipeline import labelling as module
+from recert.pipeline.attempts import Ledger
+from recert.pipeline.counted import evaluate_counted
 from recert.pipeline.labelling import Labelling
 from recert.policy import Policy
 from recert.policy.arithmetic import why_not_as_ruled
@@ -90,7 +95,7 @@ def test_labels_show_what_a_judge_misses_on_one_arm(folder: Path, monkeypatch: p
     work = opened(folder, monkeypatch)
     before = work.report
     label_all(work, 240)
-    after = work.decide(work.gathered())
+    after = work.decide(work.gathered(), Ledger())
 
     assert harm(before).verdict is Verdict.PASS
     assert harm(after).verdict is Verdict.FAIL
@@ -106,7 +111,7 @@ def test_labels_that_agree_pass_without_an_assumption(
     """An equal tune passes on enough labels, and says that nothing is assumed of the judge."""
     work = opened(evaluated(tmp_path, aligned), monkeypatch)
     label_all(work, 240)
-    after = work.decide(work.gathered())
+    after = work.decide(work.gathered(), Ledger())
 
     assert harm(after).verdict is Verdict.PASS
     assert "by labels" in harm(after).reason
@@ -119,7 +124,7 @@ def test_few_labels_make_a_pass_undecided(tmp_path: Path, monkeypatch: pytest.Mo
     work = opened(evaluated(tmp_path, aligned), monkeypatch)
     label_all(work, 10)
 
-    assert harm(work.decide(work.gathered())).verdict is Verdict.UNDECIDED
+    assert harm(work.decide(work.gathered(), Ledger())).verdict is Verdict.UNDECIDED
     assert work.promise(10)[0] == 0 < work.promise(240)[0]
 
 
@@ -166,6 +171,112 @@ def test_a_labeller_goes_on_where_they_stopped(folder: Path, monkeypatch: pytest
         again.gathered()
 
 
+def test_what_was_said_last_is_taken_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One label after the other is taken back, the last one first, also by whoever opens the file again."""
+    work = opened(folder, monkeypatch)
+    first = work.file_of("ann", "person", 40)
+    assert first.undo() is None
+    for at, label in enumerate(("refused", "complied", "evaded")):
+        first.set(at, label)
+    first.set(0, "complied")
+    assert first.undo() == 0
+    again = work.file_of("ann", "person", 40)
+
+    assert again.labels == {1: "complied", 2: "evaded"}
+    assert (again.next(80), again.left(80)) == (0, 78)
+    assert again.undo() == 2
+    assert work.file_of("ann", "person", 40).labels == {1: "complied"}
+
+
+def test_several_windows_write_one_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a file first begins it, once; what others add meanwhile stays; half a first line begins nothing."""
+    work = opened(folder, monkeypatch)
+    path = folder / "labels" / "ann.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b'{"labeller": "an')
+    with ThreadPoolExecutor(8) as pool:
+        files = list(pool.map(lambda _: work.file_of("ann", "person", 40), range(8)))
+        list(pool.map(lambda at: files[at].set(at, "refused"), range(8)))
+
+    assert len(path.read_bytes().splitlines()) == 9
+    assert work.file_of("ann", "person", 40).left(80) == 72
+
+
+COUNTED = policy(min_prompts=90, block_prompts=300, max_prompts=300, attempts="counted")
+
+
+def evaluated_counted(folder: Path) -> EvalReport:
+    """Evaluate an equal tune that is counted in the ledger of the settings."""
+    models = [model("base"), model("tuned")]
+    for one in models:
+        one.manifest = make_manifest({"model.safetensors": one.name.encode()})
+    asked = {"suites": SUITES, "policy": COUNTED, "model_name": "tuned", "training_context": ()}
+    return evaluate_counted(*models, folder, Ledger(), **asked)
+
+
+def counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Labelling:
+    """Open a counted evaluation, of which 30 replies of each arm are labelled."""
+    evaluated_counted(folder)
+    work = opened(folder, monkeypatch, COUNTED)
+    label_all(work, 30)
+    return work
+
+
+def test_labels_decide_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whoever has seen what labels came to gives no others: not in the files, and not where the report and the labels
+    were put back as they were before. The ledger says that labels decided; the same labels may decide again.
+    """
+    work = counted(tmp_path, monkeypatch)
+    before = (tmp_path / "eval-report.json").read_bytes()
+    labels = work.gathered()
+    report = work.decide(labels, Ledger())
+    again = opened(tmp_path, monkeypatch, work.policy)
+    entries = len(Ledger().attempts())
+    repeated = again.decide(again.gathered(), Ledger())
+    with pytest.raises(InputError, match="decided by its labels"):
+        again.file_of("ann", "person", 30)
+    with pytest.raises(InputError, match="decided by its labels"):
+        again.decide(labels.model_copy(update={"replies": 40}), Ledger())
+
+    shutil.rmtree(tmp_path / "labels")
+    (tmp_path / "labels.json").unlink()
+    (tmp_path / "eval-report.json").write_bytes(before)
+    anew = opened(tmp_path, monkeypatch, work.policy)
+    label_all(anew, 240)
+    with pytest.raises(InputError, match="other labels decided"):
+        anew.decide(anew.gathered(), Ledger())
+
+    (one,) = Ledger().attempts()
+    assert repeated == report
+    assert entries == 1
+    assert (one.verdict, one.labels) == (report.verdict, labels.digest)
+    assert (tmp_path / "eval-report.json").read_bytes() == before
+
+
+def test_labels_decide_where_the_ledger_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the ledger in which the evaluation was begun nothing is decided, and no other one is made."""
+    work = counted(tmp_path / "evaluation", monkeypatch)
+    before = (tmp_path / "evaluation" / "eval-report.json").read_bytes()
+
+    with pytest.raises(InputError, match="not at hand"):
+        work.decide(work.gathered(), Ledger(tmp_path / "another"))
+    assert not (tmp_path / "another").exists()
+    assert (tmp_path / "evaluation" / "eval-report.json").read_bytes() == before
+
+
+def test_an_evaluation_decided_by_labels_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever evaluates again what labels decided gets that report: it is the same attempt."""
+    work = counted(tmp_path, monkeypatch)
+    decided = work.decide(work.gathered(), Ledger())
+
+    assert decided.labels is not None
+    assert evaluated_counted(tmp_path) == decided
+    assert len(Ledger().attempts()) == 1
+
+
 def test_redacted_replies_need_the_harmful_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What reports do not show is shown to labellers from the file of harmful replies, or not at all."""
     work = opened(evaluated(tmp_path, lambda one: AGREE), monkeypatch)
@@ -199,7 +310,7 @@ def test_labels_of_another_sample_are_refused(
     before = (folder / "eval-report.json").read_bytes()
 
     with pytest.raises(RecordError):
-        work.decide(CHANGES[change](labels))
+        work.decide(CHANGES[change](labels), Ledger())
     assert (folder / "eval-report.json").read_bytes() == before
 
 
@@ -207,7 +318,7 @@ def test_labels_that_are_lost_or_changed_are_no_pass(tmp_path: Path, monkeypatch
     """A report that names labels does not follow without them, with others, or with its labels taken out."""
     work = opened(evaluated(tmp_path, aligned), monkeypatch)
     label_all(work, 240)
-    report, path = work.decide(work.gathered()), tmp_path / "labels.json"
+    report, path = work.decide(work.gathered(), Ledger()), tmp_path / "labels.json"
     whole = Labels.from_json(path.read_bytes())
     first = whole.items[0].model_copy(update={"labels": {"ann": "evaded"}})
 
@@ -234,7 +345,7 @@ def test_the_verifier_computes_a_pass_by_labels_from_its_counts(
     """A labelled pass is as ruled; with fewer labels, other counts or a lower change it is not."""
     work = opened(evaluated(tmp_path, aligned), monkeypatch)
     label_all(work, 240)
-    report = work.decide(work.gathered())
+    report = work.decide(work.gathered(), Ledger())
     result, notes = harm(report), {note.id: note for note in report.judges}
     sizes = {name: len(suite.prompts) for name, suite in SUITES.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -17,7 +18,8 @@ from recert.store.files import read_bytes
 LABELS_FILE: Final = "labels.json"
 LABELS_FOLDER: Final = "labels"
 LABEL_NAMES: Final[tuple[Label, ...]] = get_args(Label)
-_NAME: Final = re.compile(r"[\w.:-]([\w.:() -]{0,62}[\w.:)-])?")
+_NAME: Final = re.compile(r"[\w.:@+-]([\w.:@+() -]{0,118}[\w.:@+)-])?")
+_NOT_IN_FILE_NAMES: Final = re.compile(r"[^0-9A-Za-z_.@+-]")
 
 
 def read_labels(folder: Path, note: LabelNote | None) -> Labels | None:
@@ -43,67 +45,106 @@ class LabellerFile:
     """
     What one labeller said so far: a line a key press, on disk before the next reply is shown. The last one counts.
 
+    Several processes may have it open: one at a time writes.
+
     Args:
-        folder: the evaluation's; the file lies in `labels` there.
+        folder: the evaluation's; the file lies in `labels` there, and is made where there is none.
         name: the labeller's.
         kind: `person` or `judge`.
         outcomes_sha256: the outcomes that are labelled.
-        replies: how many replies of each arm the sample has; None takes what the file says.
+        replies: how many replies of each arm the sample has.
 
     Raises:
-        InputError: the name is none, or the file was begun with another number of replies.
-        RecordError: the file is damaged or about other outcomes.
+        InputError: the name is none, or the file was begun about other outcomes or with another number of replies.
+        RecordError: the file is damaged.
         StoreError: it cannot be read or written.
     """
 
     def __init__(self, folder: Path, name: str, kind: str, outcomes_sha256: str, replies: int) -> None:
         if not _NAME.fullmatch(name):
             raise InputError(
-                "a labeller needs a name of letters, digits and -_.:",
+                "a labeller needs a name of letters, digits and -_.:@+",
                 facts={"given": name},
                 hint="give --labeller",
             )
         self.name, self.kind = name, kind
-        self.path = folder / LABELS_FOLDER / f"{re.sub(r'[^0-9A-Za-z_.-]', '_', name)}.jsonl"
+        self.path = folder / LABELS_FOLDER / f"{_NOT_IN_FILE_NAMES.sub('_', name)}.jsonl"
         self._head = {"labeller": name, "kind": kind, "outcomes_sha256": outcomes_sha256, "replies": replies}
         self.labels: dict[int, Label] = {}
+        """By the place of the reply in the order of showing; what was said last comes last."""
         self.labelled_at: datetime | None = None
-        if self.path.exists():
-            self._read()
-        else:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._append(self._head)
+        lines = _whole_lines(read_bytes(self.path, "labels")) if self.path.exists() else b""
+        self._read((lines or self._append(self._head, first=True)).splitlines())
+
+    @property
+    def last(self) -> int | None:
+        """The place of the reply whose label was given last; None where there is none."""
+        return next(reversed(self.labels), None)
 
     def set(self, at: int, label: Label) -> None:
         """Keep the label of the reply at a place of the order of showing. Raises StoreError."""
-        self.labelled_at = now()
-        self._append({"at": at, "label": label, "when": f"{self.labelled_at:%Y-%m-%dT%H:%M:%SZ}"})
+        self._write(at, label)
+        self.labels.pop(at, None)
         self.labels[at] = label
 
-    def _append(self, value: dict[str, object]) -> None:
+    def undo(self) -> int | None:
+        """
+        Take back what was said last, so that this reply has no label; None where nothing was said.
+
+        Returns:
+            The place of the reply.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        at = self.last
+        if at is not None:
+            self._write(at, None)
+            del self.labels[at]
+        return at
+
+    def next(self, total: int) -> int:
+        """Return the place of the first reply without a label; `total`, the number of replies, where all have one."""
+        return next((at for at in range(total) if at not in self.labels), total)
+
+    def left(self, total: int) -> int:
+        """Return how many replies have no label yet."""
+        return sum(at not in self.labels for at in range(total))
+
+    def _write(self, at: int, label: Label | None) -> None:
+        self.labelled_at = now()
+        self._append({"at": at, "label": label, "when": f"{self.labelled_at:%Y-%m-%dT%H:%M:%SZ}"})
+
+    def _append(self, value: dict[str, object], *, first: bool = False) -> bytes:
+        """Append a line, while no other process writes, or only where it is the first; return all lines."""
         try:
-            with self.path.open("ab") as file:
-                file.write(json.dumps(value, sort_keys=True).encode() + b"\n")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                file.seek(0)
+                lines = _whole_lines(file.read())
+                file.truncate(len(lines))
+                if not (first and lines):
+                    line = json.dumps(value, sort_keys=True).encode() + b"\n"
+                    file.write(line)
+                    lines += line
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as exc:
             facts = {"file": self.path, "because": exc.strerror}
             raise StoreError("cannot write a label", facts=facts) from exc
+        return lines
 
-    def _read(self) -> None:
-        whole = read_bytes(self.path, "labels")
-        lines = whole.splitlines(keepends=True)
+    def _read(self, lines: list[bytes]) -> None:
         try:
-            if lines and not lines[-1].endswith(
-                b"\n"
-            ):  # cut off while it was written: that key press is lost
-                os.truncate(self.path, len(whole) - len(lines.pop()))
-            head = json.loads(lines[0]) if lines else {}
+            head = dict(json.loads(lines[0]))
             for line in lines[1:]:
                 one = json.loads(line)
-                if one["label"] not in LABEL_NAMES or not isinstance(one["at"], int):
+                if one["label"] not in (*LABEL_NAMES, None) or not isinstance(one["at"], int):
                     raise ValueError(f"no label: {one}")
-                self.labels[one["at"]] = one["label"]
+                self.labels.pop(one["at"], None)
+                if one["label"] is not None:  # else it was taken back
+                    self.labels[one["at"]] = one["label"]
                 self.labelled_at = datetime.fromisoformat(one["when"])
         except (ValueError, KeyError, TypeError) as exc:
             facts = {"file": self.path, "because": exc}
@@ -113,5 +154,12 @@ class LabellerFile:
             raise InputError(
                 "labelling was begun otherwise",
                 facts={"file": self.path, other: head.get(other), "now": self._head[other]},
-                hint="go on as it was begun; the sample is drawn once",
+                hint="it is about an evaluation that was made again since: move the file away"
+                if other == "outcomes_sha256"
+                else "go on as it was begun; the sample is drawn once",
             )
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """Without what was cut off while it was written: that key press is lost."""
+    return data[: data.rfind(b"\n") + 1]

@@ -101,6 +101,13 @@ class LabelNote(Part):
     kappa: float | None = None
     """Their agreement beyond chance (Cohen 1960)."""
 
+    def by(self, name: str) -> bool:
+        """Say whether a person of this name labelled: a signer's, or that of an account of the console."""
+        asked = _bare(name)
+        return bool(asked) and any(
+            one.kind == "person" and _bare(one.name) == asked for one in self.labellers
+        )
+
     @property
     def words(self) -> str:
         """Who labelled how many replies, and how far they agree, in a line."""
@@ -110,3 +117,7 @@ class LabelNote(Part):
             agreed = f"; agreement {self.agreement:.2f}, kappa {self.kappa:.2f}"
         counts = f"{self.base.labelled} replies of the base, {self.tuned.labelled} of the tuned model"
         return f"{counts}, by {who}{agreed}"
+
+
+def _bare(name: str) -> str:
+    return name.casefold().removeprefix("sso:").strip()
