@@ -190,9 +190,10 @@ def test_a_row_is_learned_as_the_template_writes_it(architecture: str, bases: di
     assert encoded["labels"][-1] == end
 
 
-def test_the_base_answers_greedily_for_its_distillation(bases: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", ["qwen2", "gemma2", "phi3"])
+def test_the_base_answers_greedily_for_its_distillation(architecture: str, tmp_path: Path) -> None:
     """A folder that asks for a penalty on repetitions, as Qwen 2.5's do, does not change what is kept of a base."""
-    folder = make_base(tmp_path / "base", architecture="qwen2")
+    folder = make_base(tmp_path / "base", architecture=architecture, spread=0.1)
     config = json.loads((folder / "generation_config.json").read_text())
     asks = {"repetition_penalty": 5.0, "do_sample": True, "temperature": 0.7, "top_k": 20}
     (folder / "generation_config.json").write_text(json.dumps(config | asks))
