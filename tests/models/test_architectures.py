@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recert.errors import ModelError
+from recert.errors import TemplateError
 from recert.models.local import LocalModel
 from recert.models.protocol import Sampling
 from recert.models.rendering import fit_roles, turn_end
@@ -106,7 +106,7 @@ def test_a_conversation_that_a_template_refuses_is_an_error_and_harms_no_other(t
     model = base_of("gemma2", tmp_path)
     twice = said(("user", "hello"), ("user", "bread"))
 
-    with pytest.raises(ModelError, match="chat template refuses") as caught:
+    with pytest.raises(TemplateError, match="chat template refuses") as caught:
         model.generate([twice], SAMPLING)
     pieces = list(model.stream_together([chat("hello"), twice], SAMPLING, limits=[4, 4]))
     ended = {place: piece for place, piece in pieces if not isinstance(piece, str)}
@@ -114,7 +114,7 @@ def test_a_conversation_that_a_template_refuses_is_an_error_and_harms_no_other(t
     assert caught.value.facts["roles"] == "user, user"
     assert "must alternate" in str(caught.value.facts["because"])
     assert ended[0] is None
-    assert isinstance(ended[1], ModelError)
+    assert isinstance(ended[1], TemplateError)
 
 
 def test_a_reply_ends_as_the_template_ends_it(base_dir: Path) -> None:

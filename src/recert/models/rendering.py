@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from jinja2 import TemplateError
+import jinja2
 
-from recert.errors import ModelError
+from recert.errors import TemplateError
 
 _SYSTEM_MARK: Final = "Qsystemmarkq"
 _REPLY_MARK: Final = "Qreplymarkq"
 """What stands for words while a template is tried: letters, which no template changes."""
-_REFUSALS = (TemplateError, TypeError, ValueError, LookupError)
+_REFUSALS = (jinja2.TemplateError, TypeError, ValueError, LookupError)
 """How templates refuse a conversation: they raise what they like."""
 
 
@@ -45,13 +45,13 @@ def render(tokenizer: Any, messages: Sequence[dict[str, str]], **more: Any) -> s
     Return the text of a conversation as the chat template writes it, roles fitted; `more` goes to the template.
 
     Raises:
-        ModelError: the template refuses the conversation.
+        TemplateError: the template refuses the conversation.
     """
     fitted = fit_roles(tokenizer, messages)
     try:
         return str(tokenizer.apply_chat_template(fitted, tokenize=False, **more))
     except _REFUSALS as exc:
-        raise ModelError(
+        raise TemplateError(
             "the model's chat template refuses the conversation",
             facts={"roles": ", ".join(one["role"] for one in fitted), "because": exc},
             hint="most templates want the user and the assistant in turn, beginning with the user",
@@ -69,7 +69,7 @@ def turn_end(tokenizer: Any, configured: int | Sequence[int] | None) -> int:
     said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _REPLY_MARK}]
     try:
         behind = render(tokenizer, said).partition(_REPLY_MARK)[2].lstrip()
-    except ModelError:
+    except TemplateError:
         behind = ""
     first = tokenizer(behind, add_special_tokens=False).input_ids[:1] if behind else []
     ends = [one for one in first if one in stop_ids(configured, tokenizer)]
