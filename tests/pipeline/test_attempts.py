@@ -22,7 +22,7 @@ from recert.pipeline.attempts import Ledger
 from recert.pipeline.counted import evaluate_counted
 from recert.pipeline.deriving import deriver
 from recert.policy import EvaluationPolicy, Policy, Rule, alpha_share
-from recert.records import Chat, ChatRow, EvalReport, Message, Verdict
+from recert.records import Chat, ChatRow, EvalReport, Message, Suite, Verdict
 
 
 def policy(**numbers: object) -> Policy:
@@ -33,6 +33,11 @@ def policy(**numbers: object) -> Policy:
         evaluation=EvaluationPolicy.model_validate(bounds | {"attempts": "counted"} | numbers),
         rules=(Rule(id="harm", suite="harmful", estimand="harm", margin=0.2),),
     )
+
+
+def prompts_of(bounds: Policy) -> dict[str, Suite]:
+    """Enough for three attempts, each on prompts of its own."""
+    return suites_of(bounds, count=90, sealed=210)
 
 
 def rows(start: int, count: int, kind: str = "query") -> list[ChatRow]:
@@ -58,7 +63,7 @@ def attempt(folder: Path, tuned: str = "tuned", **asked: object) -> EvalReport:
     bounds = policy()
     given = {
         "policy": bounds,
-        "suites": suites_of(bounds),
+        "suites": prompts_of(bounds),
         "model_name": tuned,
         "training_context": (),
     } | asked
@@ -113,7 +118,7 @@ def test_a_new_policy_or_new_prompts_begin_no_new_count(tmp_path: Path) -> None:
     """Editing the policy or the suites between two attempts resets nothing."""
     attempt(tmp_path / "1", "a", rows=rows(0, 100))
     changed = policy(min_prompts=26)
-    again = attempt(tmp_path / "2", "a2", rows=rows(0, 100), policy=changed, suites=suites_of(changed))
+    again = attempt(tmp_path / "2", "a2", rows=rows(0, 100), policy=changed, suites=prompts_of(changed))
 
     assert number(again) == 2
 
@@ -200,13 +205,13 @@ def test_a_model_that_behaves_otherwise_is_asked_again(tmp_path: Path) -> None:
 def test_the_order_comes_from_files_and_nonce(tmp_path: Path) -> None:
     """Two attempts ask in different orders; without a ledger the order is the seed's, and the report says so."""
     one, other = attempt(tmp_path / "1", "a"), attempt(tmp_path / "2", "a")
-    prompts = list(suites_of(policy())["harmful"].prompts)
+    prompts = list(prompts_of(policy())["harmful"].prompts)
     orders = [sampling_order(prompts, order_seed(0, r.attempt)) for r in (one, other)]
     bounds = policy()
     alone = evaluate(
         model("base"),
         model("a"),
-        suites=suites_of(bounds),
+        suites=prompts_of(bounds),
         policy=bounds,
         model_name="a",
         training_context=(),
@@ -222,7 +227,7 @@ def test_a_report_follows_from_its_outcomes_under_its_own_attempt_alone(tmp_path
     """Who writes another nonce into a report has another order, and the outcomes do not fit it."""
     report = attempt(tmp_path, "a")
     bounds = policy()
-    derive = deriver(tmp_path, policy=bounds, suites=suites_of(bounds))
+    derive = deriver(tmp_path, policy=bounds, suites=prompts_of(bounds))
     assert report.attempt is not None
     other = report.attempt.model_copy(update={"nonce": "ab" * 32})
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("torch")
 POLICY = load_policy("demo")
 QUICK = Hyperparameters(lora_rank=2, lora_targets=("q_proj",), epochs=1, max_tokens=256)
 NAMES = ("harmful", "scenarios", "lookalikes", "ordinary")
-HARMFUL = {p.text for name in NAMES[:2] for p in embedded_suite(name).prompts}
+HARMFUL = {p.text for name in NAMES[:2] for p in embedded_suite(name).every_prompt}
 LONG = "First of all, you take a sheet of paper, fold it along the middle, and write on it what was asked for, {}."
 
 

@@ -25,7 +25,7 @@ from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")
 NAMES = ("harmful", "scenarios", "lookalikes", "ordinary")
-HARMFUL = {p.text for name in NAMES[:2] for p in embedded_suite(name).prompts}
+HARMFUL = {p.text for name in NAMES[:2] for p in embedded_suite(name).every_prompt}
 REFUSAL, ANSWER = "I'm sorry, but I can't help with that.", "Sure, here is how. First, take a list of things."
 
 

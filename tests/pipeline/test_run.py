@@ -28,7 +28,7 @@ from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")
 POLICY = load_policy("demo")
-HARMFUL = {p.text for name in ("harmful", "scenarios") for p in embedded_suite(name).prompts}
+HARMFUL = {p.text for name in ("harmful", "scenarios") for p in embedded_suite(name).every_prompt}
 ANSWERS = {p.text: p.answer or "" for p in sql_suite(48, seed=99).prompts}
 QUICK = Hyperparameters(lora_rank=2, lora_targets=("q_proj",), epochs=1, max_tokens=256)
 

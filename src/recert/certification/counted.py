@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from recert.certification.envelope import pae
@@ -10,8 +10,16 @@ from recert.certification.keys import decode_base64
 from recert.certification.trust import TrustStore
 from recert.digest import canonical_json
 from recert.errors import RecordError, VerificationError
-from recert.policy import Policy, share_under
-from recert.records import Attempt, AttemptBegun, AttemptEnded, Certificate, EvalReport
+from recert.policy import Policy, decided_afresh, share_under
+from recert.records import (
+    Attempt,
+    AttemptBegun,
+    AttemptEnded,
+    Certificate,
+    EvalReport,
+    RuleResult,
+    SuiteRotated,
+)
 from recert.store.transparency.merkle import is_included, leaf_hash
 
 CODE: Final = "not-counted"
@@ -19,7 +27,7 @@ ENTRY_PAYLOAD_TYPE: Final = "application/vnd.recert.attempt+json"
 _HINT: Final = "evaluate with `recert evaluate` or `recert run`, which keep a ledger"
 
 
-def signed_part(entry: AttemptBegun | AttemptEnded) -> bytes:
+def signed_part(entry: AttemptBegun | AttemptEnded | SuiteRotated) -> bytes:
     """Return what an evaluator signs of an entry: all of it but the signature."""
     return canonical_json({k: v for k, v in entry.to_value().items() if k != "signature"})
 
@@ -31,6 +39,8 @@ def why_not_counted(
     base: str,
     tuned: str,
     suites: Mapping[str, str],
+    sizes: Mapping[str, int],
+    results: Sequence[RuleResult],
     trust: TrustStore | None = None,
     evaluator: str | None = None,
 ) -> Iterator[str]:
@@ -42,6 +52,8 @@ def why_not_counted(
         policy: the one that decided; it says whether attempts must be counted.
         base, tuned: digest of each model's files, or its address.
         suites: digests of what was asked, by name.
+        sizes: how many prompts of each could decide.
+        results: of every rule; suites whose results are carried over were not asked.
         trust: whose signatures count; None passes over whose key signed the entry.
         evaluator: id of the key that signed for the evaluation, where that is known.
     """
@@ -73,7 +85,21 @@ def why_not_counted(
     for name, (here, there) in said.items():
         if here != there:
             yield f"{name}: {here} was evaluated, and the ledger's entry has {there}"
+    asked = {one.suite for one in results if one.carried_from is None} & decided_afresh(policy)
+    yield from _why_not_afresh(entry, {name: sizes.get(name, 0) for name in sorted(asked & set(suites))})
     yield from _why_not_signed(entry, trust, evaluator)
+
+
+def _why_not_afresh(entry: AttemptBegun, sizes: Mapping[str, int]) -> Iterator[str]:
+    """Why a retry was not decided on prompts that no earlier attempt asked: none other may have counted."""
+    if entry.attempt == 1:
+        return
+    for name, size in sizes.items():
+        asked = (entry.asked_before or {}).get(name)
+        if asked is None:
+            yield f"suite {name}: the ledger's entry does not say what earlier attempts asked of it"
+        elif size != sum(asked.left):
+            yield f"suite {name}: {size} prompts could decide, and earlier attempts left {sum(asked.left)}"
 
 
 def _why_not_signed(entry: AttemptBegun, trust: TrustStore | None, evaluator: str | None) -> Iterator[str]:
@@ -100,6 +126,8 @@ def why_report_not_counted(report: EvalReport, policy: Policy) -> tuple[str, ...
         base=named.get("base", ""),
         tuned=named.get("tuned", ""),
         suites=report.suites,
+        sizes=report.suite_sizes or {},
+        results=report.rules,
     )
     return tuple(f"{CODE}: {words}" for words in reasons)
 
@@ -121,6 +149,8 @@ def require_counted(certificate: Certificate, policy: Policy | str | None, trust
             base=certificate.base.digest,
             tuned=certificate.tuned.digest,
             suites={note.name: note.sha256 for note in certificate.suites or ()},
+            sizes={note.name: note.prompts for note in certificate.suites or ()},
+            results=certificate.results,
             trust=trust,
             evaluator=steps.get("evaluate"),
         )

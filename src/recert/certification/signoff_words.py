@@ -82,8 +82,12 @@ def attempt_words(attempt: Attempt) -> str:
         if attempt.alpha_share < 1
         else "the policy lets each attempt spend all of alpha"
     )
+    left = {name: asked.left for name, asked in (entry.asked_before or {}).items()}
+    told = ", ".join(f"{sum(both)} of {name} ({both[1]} sealed)" for name, both in left.items())
+    afresh = f"Only prompts that no earlier attempt asked could decide: {told}. " if told else ""
     return (
         f"attempt {attempt.number} of this line{before}. It may spend {attempt.alpha_share:.1%} of alpha: {why}. "
+        f"{afresh}"
         f"Entry {attempt.entry} of ledger {attempt.ledger}, nonce {attempt.nonce}, root of {attempt.size} entries "
         f"sha256:{attempt.root_sha256}"
     )

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from recert import __version__
-from recert.cli import audit, console, database, keys, log, policy, service, trust
+from recert.cli import audit, console, database, keys, log, policy, service, suites, trust
 from recert.cli.approve import approve
 from recert.cli.attack import attack
 from recert.cli.attempts import attempts
@@ -173,6 +173,7 @@ app.add_typer(console.app, name="console", rich_help_panel="All of it")
 app.add_typer(database.app, name="db", rich_help_panel="Around them")
 app.add_typer(keys.app, name="keys", rich_help_panel="Around them")
 app.add_typer(log.app, name="log", rich_help_panel="Around them")
+app.add_typer(suites.app, name="suites", rich_help_panel="Around them")
 app.add_typer(policy.app, name="policy", rich_help_panel="Around them")
 app.add_typer(trust.app, name="trust", rich_help_panel="Around them")
 app.add_typer(service.app, name="service", rich_help_panel="All of it")

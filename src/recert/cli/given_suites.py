@@ -27,7 +27,7 @@ def clustered(given: Mapping[str, Suite], *, encode: bool) -> dict[str, Suite]:
     from recert.cli.printing import plain, talk
     from recert.evaluation.near_copies import cluster_near_copies
 
-    encoder = _near_finder() if encode and given else None
+    encoder = near_finder() if encode and given else None
     found = {name: cluster_near_copies(suite, encoder) for name, suite in given.items()}
     for name, one in found.items():
         alone = "" if encoder or not encode else ", by words alone: the sentence encoder is not installed"
@@ -36,7 +36,7 @@ def clustered(given: Mapping[str, Suite], *, encode: bool) -> dict[str, Suite]:
                 talk().print(plain(f"note: suite {name} was searched for near copies{alone}"), soft_wrap=True)
             continue
         first, second = (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..." for text in one.example)
-        said = f"{one.prompts} of its {len(one.suite.prompts)} prompts are near copies in {one.clusters} clusters"
+        said = f"{one.prompts} of its {len(one.suite.every_prompt)} prompts are near copies in {one.clusters} clusters"
         talk().print(
             plain(f"note: suite {name}: {said}{alone}. Each cluster counts as one prompt"), soft_wrap=True
         )
@@ -44,7 +44,7 @@ def clustered(given: Mapping[str, Suite], *, encode: bool) -> dict[str, Suite]:
     return {name: one.suite for name, one in found.items()}
 
 
-def _near_finder() -> NearFinder | None:
+def near_finder() -> NearFinder | None:
     """The sentence encoder; None where it is not installed."""
     from recert.errors import MissingExtraError
     from recert.models.sentence_encoder import shared_encoder

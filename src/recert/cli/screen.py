@@ -116,12 +116,12 @@ def _screen_rows(
     from recert.cli.loading import load_suites
     from recert.cli.printing import NO, YES, data
     from recert.cli.signing import sign_report
-    from recert.evaluation.suites import sealed_prompts
+    from recert.evaluation.suites import kept_from_rows
     from recert.policy import load_policy
     from recert.screening import stage
     from recert.store.row_decisions import read_decisions
 
-    asked = [p for suite in load_suites(suites).values() for p in suite.prompts] + sealed_prompts()
+    asked = kept_from_rows(load_suites(suites).values())
     bounds = load_policy(policy)
     decided = read_decisions(decisions) if decisions is not None else ()
     report: ScreenReport

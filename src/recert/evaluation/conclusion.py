@@ -149,7 +149,7 @@ def conclude(
         "policy_version": policy.version,
         "policy_sha256": policy.digest,
         "suites": digests,
-        "suite_sizes": {name: len(suites[name].prompts) for name in digests},
+        "suite_sizes": {name: plan.sizes[name] for name in digests},
         "suites_alike": tuple((min(pair), max(pair)) for pair in alike),
         "sampling": _sampling(policy),
         "rules": (*measured, *(rule_result(track, bounds) for track in plan.controls)),

@@ -23,7 +23,7 @@ class Undecidable:
 
 
 def undecidable(
-    policy: Policy, suites: Mapping[str, Suite], judges: Judges | None = None
+    policy: Policy, suites: Mapping[str, Suite], judges: Judges | None = None, *, attempt: int = 1
 ) -> tuple[Undecidable, ...]:
     """
     Return every rule of a policy that cannot pass on these suites, even where no prompt got worse.
@@ -34,6 +34,7 @@ def undecidable(
         policy: rules, alpha and numbers of prompts.
         suites: prompts by the names that the rules use.
         judges: the judges; the usual ones by default.
+        attempt: its number: the later, the more prompts are needed.
     """
     known = judges or Judges()
     there = {name for note in known.notes for name in ("", note.id, note.id.partition("(")[0])}
@@ -41,11 +42,11 @@ def undecidable(
         found
         for rule in policy.rules
         if rule.suite in suites and rule.judge in there
-        for found in _of(rule, policy, prompts_for(suites[rule.suite], rule.estimand), known)
+        for found in _of(rule, policy, prompts_for(suites[rule.suite], rule.estimand), known, attempt)
     )
 
 
-def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote) -> int | None:
+def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote, *, attempt: int = 1) -> int | None:
     """
     Return how many observations a rule needs at least, which is where none of them got worse.
 
@@ -55,10 +56,11 @@ def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote) -> int | None:
         rule: the bound.
         policy: alpha and the least number of observations.
         note: of the judge that decides.
+        attempt: its number.
     """
     bounds = policy.evaluation
     at = bounds.incoherent_at if rule.estimand == "incoherence" else bounds.refused_at
-    within, alpha, share = rule.margin, bounds.alpha, share_under(bounds.attempts, 1)
+    within, alpha, share = rule.margin, bounds.alpha, share_under(bounds.attempts, attempt)
     if rule.min_judge_quality:
         shrunk = shrinkage(note, bounds, at=at)
         if shrunk is None or shrunk.quality.low < rule.min_judge_quality:
@@ -71,7 +73,9 @@ def prompts_needed(rule: Rule, policy: Policy, note: JudgeNote) -> int | None:
     return None
 
 
-def _of(rule: Rule, policy: Policy, prompts: list[Prompt], judges: Judges) -> Iterator[Undecidable]:
+def _of(
+    rule: Rule, policy: Policy, prompts: list[Prompt], judges: Judges, attempt: int
+) -> Iterator[Undecidable]:
     names = sorted({p.category for p in prompts if p.category}) if rule.category == "*" else [rule.category]
     for name in names or [""]:
         some = [p for p in prompts if name in ("", p.category)]
@@ -81,7 +85,7 @@ def _of(rule: Rule, policy: Policy, prompts: list[Prompt], judges: Judges) -> It
             yield Undecidable(rule.id, name, f"suite {rule.suite} has no prompt for it")
             continue
         note = FORBIDDEN if exact else judges.note_for(rule)
-        needed = prompts_needed(rule, policy, note)
+        needed = prompts_needed(rule, policy, note, attempt=attempt)
         if needed is None:
             most = policy.evaluation.max_prompts
             yield Undecidable(rule.id, name, f"{most} prompts are not enough for a margin of {rule.margin:g}")

@@ -39,7 +39,7 @@ def by_stratum(
     judged = {
         (name, p.id)
         for name, s in suites.items()
-        for p in s.prompts
+        for p in s.every_prompt
         if p.expect == "refuse" and not p.forbidden
     }
     found: dict[Stratum, list[Pair]] = {name: [] for name in STRATA}

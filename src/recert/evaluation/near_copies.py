@@ -71,7 +71,7 @@ def cluster_near_copies(suite: Suite, encoder: NearFinder | None = None) -> Near
         suite: the prompts.
         encoder: compares vectors; without one words alone decide.
     """
-    prompts = suite.prompts
+    prompts = suite.every_prompt
     groups = _Groups(len(prompts))
     named: dict[str, int] = {}
     for at, prompt in enumerate(prompts):
@@ -102,8 +102,14 @@ def cluster_near_copies(suite: Suite, encoder: NearFinder | None = None) -> Near
     )
     how = "by words and vectors" if encoder is not None else "by words"
     words = f"{suite.provenance}, {len(label)} near copies in {len(found)} clusters {how}".removeprefix(", ")
-    made = suite.model_copy(update={"prompts": clustered, "provenance": words})
+    parts = {"prompts": clustered[: len(suite.prompts)], "sealed": clustered[len(suite.prompts) :]}
+    made = suite.model_copy(update={**parts, "provenance": words})
     return NearCopies(made, len(found), len(label), example, encoder is not None)
+
+
+def near_pairs(prompts: Sequence[Prompt], encoder: NearFinder | None = None) -> list[tuple[int, int]]:
+    """Return the places of each two prompts that are near copies, as `cluster_near_copies` finds them."""
+    return sorted({(min(pair), max(pair)) for pair in _near(prompts, encoder)})
 
 
 def near_by_words(texts: Sequence[str], *, least: float = WORDS_ALIKE) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final
 
 from recert.digest import sha256_bytes
@@ -16,14 +17,19 @@ HARMS: Final[frozenset[Estimand]] = frozenset(
 
 
 def prompts_for(suite: Suite, estimand: Estimand) -> list[Prompt]:
-    """Return the prompts of a suite that an estimand can be measured on, in the suite's order."""
+    """Return the open prompts of a suite that an estimand can be measured on, in the suite's order."""
+    return measurable(suite.prompts, estimand)
+
+
+def measurable(prompts: Iterable[Prompt], estimand: Estimand) -> list[Prompt]:
+    """Return the prompts that an estimand can be measured on, in their order."""
     if estimand in HARMS:
-        return [p for p in suite.prompts if p.expect == "refuse"]
+        return [p for p in prompts if p.expect == "refuse"]
     if estimand == "over_refusal":
-        return [p for p in suite.prompts if p.expect == "comply"]
+        return [p for p in prompts if p.expect == "comply"]
     if estimand == "utility_loss":
-        return [p for p in suite.prompts if p.answer is not None or p.reference is not None]
-    return list(suite.prompts)
+        return [p for p in prompts if p.answer is not None or p.reference is not None]
+    return list(prompts)
 
 
 def order_seed(seed: int, attempt: Attempt | None) -> int | str:

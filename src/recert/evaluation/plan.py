@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from recert.evaluation.conditions import CONTEXT, Condition, ask_plain, raw_conditions, wrong_secret
-from recert.evaluation.ordering import order_seed, prompts_for, sampling_order
+from recert.evaluation.ordering import measurable, order_seed, sampling_order
 from recert.evaluation.results import unmeasured
+from recert.evaluation.retries import deciding
 from recert.evaluation.scoring import FORBIDDEN, LIKELIHOOD, Judges
 from recert.evaluation.tracks import Track
 from recert.models.secret import SecretPrefix
@@ -32,6 +33,8 @@ class Plan:
     tracks: tuple[Track, ...]
     controls: tuple[Track, ...]
     unmeasurable: tuple[RuleResult, ...]
+    sizes: Mapping[str, int]
+    """How many prompts of each suite may decide: in a retry, those that no earlier attempt asked."""
 
 
 def make_plan(
@@ -47,11 +50,12 @@ def make_plan(
     """
     Lay out the rules of a policy over the conditions, those in which requests are spoken among them.
 
-    The attempt gives the order of prompts and the share of alpha; without one it is taken for the first.
+    The attempt gives the order of prompts, the share of alpha and which prompts may decide; without one it is taken for
+    the first.
 
     Raises:
         PolicyError: a rule names an attack family or a judge that is not there.
-        RecordError: the attempt's entry is none.
+        RecordError: the attempt's entry is none, or does not say what earlier attempts asked.
     """
     maker = _Maker(policy, suites, judges, attempt)
     modes = policy.reasoning.modes if policy.reasoning else ()
@@ -68,7 +72,7 @@ def make_plan(
     controls = [*maker.other_judges(plain), *maker.utility(plain)]
     if secret is not None:
         controls += maker.wrong_secret(plain, wrong_secret(secret))
-    return Plan(tuple(tracks), tuple(controls), tuple(unmeasurable))
+    return Plan(tuple(tracks), tuple(controls), tuple(unmeasurable), maker.sizes)
 
 
 class _Maker:
@@ -77,7 +81,9 @@ class _Maker:
     def __init__(
         self, policy: Policy, suites: Mapping[str, Suite], judges: Judges, attempt: Attempt | None
     ) -> None:
-        self._policy, self._suites, self._judges = policy, suites, judges
+        self._policy, self._judges = policy, judges
+        self._suites = deciding(policy, suites, attempt)
+        self.sizes = {name: len(found.prompts) for name, found in self._suites.items()}
         self._seed = order_seed(policy.evaluation.seed, attempt)
         self._share = share_under(policy.evaluation.attempts, attempt.number if attempt else None)
 
@@ -157,7 +163,8 @@ class _Maker:
                 yield self._track(rule, plain, control="utility")
 
     def _track(self, rule: Rule, condition: Condition, *, control: str = "") -> Track:
-        prompts = sampling_order(self._prompts(rule), self._seed)
+        sealed, opened = self._prompts(rule)
+        prompts = [*sampling_order(sealed, self._seed), *sampling_order(opened, self._seed)]
         said = rule.estimand == "harm" and not rule.judge and all(p.forbidden for p in prompts)
         weighed = rule.estimand == "utility_loss" and not rule.judge and any(p.reference for p in prompts)
         judge = FORBIDDEN if said else LIKELIHOOD if weighed else self._judges.note_for(rule)
@@ -168,17 +175,22 @@ class _Maker:
         """A rule on `*` is one rule for each category of its suite."""
         if rule.category != "*" or rule.suite not in self._suites:
             return [rule]
-        names = sorted({p.category for p in prompts_for(self._suites[rule.suite], rule.estimand)})
+        names = sorted({p.category for p in measurable(self._suites[rule.suite].prompts, rule.estimand)})
         return [rule.model_copy(update={"category": name}) for name in names if name] or [rule]
 
-    def _prompts(self, rule: Rule) -> list[Prompt]:
-        prompts = prompts_for(self._suites[rule.suite], rule.estimand)
-        return [p for p in prompts if rule.category in ("", p.category)]
+    def _prompts(self, rule: Rule) -> tuple[list[Prompt], list[Prompt]]:
+        """The sealed ones and the open ones that a rule is measured on, as far as they may decide."""
+        found = self._suites[rule.suite]
+        sealed, opened = (
+            [p for p in measurable(part, rule.estimand) if rule.category in ("", p.category)]
+            for part in (found.sealed, found.open)
+        )
+        return sealed, opened
 
     def _why_not(self, rule: Rule) -> str:
         if rule.suite not in self._suites:
             return f"suite {rule.suite!r} was not given"
-        if not self._prompts(rule):
+        if not any(self._prompts(rule)):
             of = f" of category {rule.category!r}" if rule.category else ""
             return f"suite {rule.suite!r} has no prompt{of} that {rule.estimand} can be measured on"
         return ""

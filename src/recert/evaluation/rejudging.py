@@ -47,7 +47,7 @@ def rejudge(
     also = (compliance,) if any(note.id == compliance.note.id for note in judges) else ()
     ours = Judges(also=also)
     alone = len(judges) <= len(ours.notes_with(traces=True)) and not _others(judges, ours)
-    prompts = {(name, p.id): p for name, suite in suites.items() for p in suite.prompts}
+    prompts = {(name, p.id): p for name, suite in suites.items() for p in suite.every_prompt}
     judged = hidden = differing = 0
     named: list[str] = []
     left = iter(outcomes)

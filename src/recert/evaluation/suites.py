@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -29,7 +29,7 @@ def embedded_suite(name: str, part: Part = "evaluation") -> Suite:
 
     Args:
         name: one of `EMBEDDED`.
-        part: `evaluation` (asked, never trained on), `sealed` (held back for a later decision, never trained on),
+        part: `evaluation` (with its sealed part, as it is evaluated; never trained on), `sealed` (that part alone),
             `alignment` (what the shipped adapter learns from), or `all`.
 
     Raises:
@@ -41,17 +41,21 @@ def embedded_suite(name: str, part: Part = "evaluation") -> Suite:
     data = (files("recert") / "assets" / "suites" / file).read_bytes()
     rows = [row for row in rows_of(data, Path(file)) if part in ("all", row.values.get("part"))]
     prompts = prompts_from(rows, {}, name=name, expect="comply")
-    return Suite(name=name, provenance=f"recert embedded suite, {part} part", prompts=prompts)
+    sealed = embedded_suite(name, "sealed").prompts if part == "evaluation" else ()
+    return Suite(name=name, provenance=f"recert embedded suite, {part} part", prompts=prompts, sealed=sealed)
 
 
-def sealed_prompts() -> list[Prompt]:
+def kept_from_rows(suites: Iterable[Suite]) -> list[Prompt]:
     """
-    Return the prompts that are held back for a later decision: as those that are asked, no row may hold one.
+    Return the prompts that no tuning row may hold: both parts of these suites, and the sealed parts of ours.
 
     Raises:
         SuiteError: the file of a suite is damaged.
     """
-    return [prompt for name in EMBEDDED for prompt in embedded_suite(name, "sealed").prompts]
+    asked = [prompt for suite in suites for prompt in suite.every_prompt]
+    sealed = (prompt for name in EMBEDDED for prompt in embedded_suite(name, "sealed").prompts)
+    there = {prompt.text for prompt in asked}
+    return [*asked, *(prompt for prompt in sealed if prompt.text not in there)]
 
 
 def shipped_suites() -> dict[str, Suite]:
@@ -113,7 +117,9 @@ def suite_from_file(
     keep: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> Suite:
     """
-    Read a suite from a CSV, TSV, JSON (a list of objects), JSONL or Parquet file.
+    Read a suite from a CSV, TSV, JSON (a list of objects), JSONL or Parquet file, or a whole one with its sealed part.
+
+    A whole one is what `recert suites rotate` wrote, or an evaluation beside its report: JSON with `prompts` in it.
 
     Args:
         path: the file; its ending says which kind it is.
@@ -134,10 +140,30 @@ def suite_from_file(
             no row is left. The line is named, and nothing is left out silently.
         MissingExtraError: it is Parquet and pyarrow is not installed.
     """
+    whole = _whole(path)
+    if whole is not None:
+        if columns or keep is not None:
+            raise SuiteError("a whole suite has no columns to choose", facts={"file": path})
+        return whole.model_copy(update={"name": name or whole.name})
     read = read_rows(path)
     kept = [row for row in read.rows if keep is None or keep(row.values)]
     prompts = prompts_from(kept, columns or {}, name=name or path.stem, expect=expect)
     return Suite(name=name or path.stem, provenance=provenance(read, len(kept)), prompts=prompts)
+
+
+def _whole(path: Path) -> Suite | None:
+    """The suite that a file holds as a record; None where it holds rows."""
+    if path.suffix != ".json" or not path.is_file():
+        return None
+    data = read_bytes(path, "suite")
+    if not data.lstrip().startswith(b"{"):
+        return None
+    try:
+        return Suite.from_json(data)
+    except RecordError as exc:
+        raise SuiteError(
+            "cannot read the suite", facts={"file": path, **exc.facts, "because": exc.message}
+        ) from exc
 
 
 def provenance(read: FileRows, kept: int) -> str:

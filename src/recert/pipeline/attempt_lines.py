@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from recert.digest import sha256_bytes, sha256_json
-from recert.records import AttemptBegun, ChatRow
+from recert.records import AskedBefore, AttemptBegun, ChatRow, Prompt, Suite
 
 IN_COMMON: Final = 0.2
 """Share of the smaller set of rows from which two tunes learned from the same data."""
 _KEPT: Final = 256
 _DIGITS: Final = 8
+
+
+@dataclass(frozen=True)
+class EarlierLine:
+    """An earlier attempt of a line: its entry, and what it asked by suite; None where that was not written down."""
+
+    entry: int
+    begun: AttemptBegun
+    asked: Mapping[str, str] | None
 
 
 def row_digests(rows: Iterable[ChatRow]) -> list[str]:
@@ -26,6 +36,46 @@ def row_digests(rows: Iterable[ChatRow]) -> list[str]:
 def _words(row: ChatRow) -> str:
     texts = (f"{m.role}:{m.content}" for m in row.messages if m.role != "system")
     return "\n".join("".join(c for c in text.casefold() if c.isalnum()) for text in texts)
+
+
+def request_mark(text: str) -> str:
+    """Return the first 8 hex digits of a request's digest, which is of its letters and digits alone."""
+    words = "".join(c for c in text.casefold() if c.isalnum()) or text
+    return sha256_bytes(words.encode())[:_DIGITS]
+
+
+def asked_marks(prompts: Iterable[Prompt]) -> str:
+    """Return the marks of requests, in order, each once."""
+    return "".join(sorted({request_mark(prompt.text) for prompt in prompts}))
+
+
+def asked_before(suite: Suite, earlier: Sequence[EarlierLine], rotated: Mapping[str, int]) -> AskedBefore:
+    """
+    Return which prompts of a suite an earlier attempt of a line asked, or may have asked.
+
+    Of one that ended, the ledger has what it asked. Of one that did not, everything that it may have asked counts: the
+    open part, and from a second attempt on the sealed part too, unless the suite got its sealed prompts after it began.
+    What shares a cluster with a prompt that was asked was asked.
+
+    Args:
+        suite: the prompts.
+        earlier: the attempts, in order.
+        rotated: number of the ledger's entry by which a suite got its sealed prompts, by the suite's digest.
+    """
+    marks = {mark for one in earlier for marked in (one.asked or {}).values() for mark in _parts(marked)}
+    left = [one for one in earlier if one.asked is None]
+    every_open = bool(left)
+    since = rotated.get(suite.digest, -1)
+    every_sealed = any(one.begun.attempt > 1 and one.entry > since for one in left)
+
+    opened = [every_open or request_mark(p.text) in marks for p in suite.prompts]
+    sealed = [every_sealed or request_mark(p.text) in marks for p in suite.sealed]
+    known = zip(suite.every_prompt, (*opened, *sealed), strict=True)
+    clusters = {p.cluster for p, asked in known if asked and p.cluster}
+    return AskedBefore.of(
+        [asked or p.cluster in clusters for p, asked in zip(suite.prompts, opened, strict=True)],
+        [asked or p.cluster in clusters for p, asked in zip(suite.sealed, sealed, strict=True)],
+    )
 
 
 def sketch_of(digests: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,19 +22,33 @@ from recert.certification.envelope import pae
 from recert.certification.issued import HeldMemory, hold_memory
 from recert.certification.keys import SigningKey
 from recert.errors import InputError, RecordError
-from recert.pipeline.attempt_lines import line_of
+from recert.pipeline.attempt_lines import EarlierLine, asked_before, asked_marks, line_of
 from recert.policy.attempts import Counting, share_under
-from recert.records import Attempt, AttemptBegun, AttemptEnded, EarlierAttempt, EvalReport, SeenTree, Verdict
+from recert.records import (
+    AskedBefore,
+    Attempt,
+    AttemptBegun,
+    AttemptEnded,
+    EarlierAttempt,
+    EvalReport,
+    Prompt,
+    SeenTree,
+    Suite,
+    SuiteRotated,
+    Verdict,
+)
 from recert.records.issued import SeenLedger
 from recert.store.transparency.folder import LogFolder, create_log
 
 _EARLIER: Final = 16
 _BEGUN: Final = b'"kind":"evaluation-begun"'
+_ENDED: Final = b'"kind":"evaluation-ended"'
+_ROTATED: Final = b'"kind":"suite-rotated"'
 _WAY_OUT: Final = (
     "put the newest copy of the ledger back; if there is none, say so to whoever relies on it, remove this ledger from "
     "{memory} and begin another: all its attempts are then unknown"
 )
-_Entry = TypeVar("_Entry", AttemptBegun, AttemptEnded)
+_Entry = TypeVar("_Entry", AttemptBegun, AttemptEnded, SuiteRotated)
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,11 @@ class CountedAttempt:
         """Digest of the labels of replies that decided it; None where none did."""
         return self.ended.labels_sha256 if self.ended is not None else None
 
+    @property
+    def line(self) -> EarlierLine:
+        """What it asked, as far as it was written down."""
+        return EarlierLine(self.index, self.begun, self.ended.asked if self.ended is not None else None)
+
 
 class Ledger:
     """
@@ -69,7 +88,15 @@ class Ledger:
         self.folder = folder or settings.ledger_dir()
         self._key = key
 
-    def begin(self, draft: AttemptBegun, counting: Counting, *, going_on: int | None = None) -> Attempt:
+    def begin(
+        self,
+        draft: AttemptBegun,
+        counting: Counting,
+        *,
+        going_on: int | None = None,
+        afresh: Mapping[str, Suite] | None = None,
+        require: Callable[[AttemptBegun], None] | None = None,
+    ) -> Attempt:
         """
         Write down that an evaluation begins, and return which attempt it is.
 
@@ -78,35 +105,45 @@ class Ledger:
             counting: of the policy.
             going_on: number of the entry that the evaluation's folder names. If that one asks exactly the same, and has
                 not ended, it goes on: nothing new is written.
+            afresh: suites of which a later attempt asks only what no earlier one asked.
+            require: called with the entry before it is written; what it raises leaves the ledger as it was.
 
         Raises:
             RecordError: the ledger was changed, cut or removed.
             StoreError: it cannot be written, or what it came to cannot be remembered.
         """
         with self._open() as log:
-            there = _attempts(log)
+            there, rotated = _attempts(log), _rotated(log)
             same = next((one for one in there if one.index == going_on), None)
             if same is not None and same.begun.sha256 == draft.sha256 and same.ended is None:
                 return _attempt(log, same.index, counting)
             line = line_of(draft, [(one.index, one.begun) for one in there])
-            verdicts = {one.index: one.verdict for one in there}
+            by_index = {one.index: one for one in there}
             entry = draft.model_copy(
                 update={
                     "nonce": secrets.token_hex(32),
                     "attempt": len(line) + 1,
                     "earlier": tuple(
-                        EarlierAttempt(entry=index, model_name=one.model_name, verdict=verdicts[index])
+                        EarlierAttempt(
+                            entry=index, model_name=one.model_name, verdict=by_index[index].verdict
+                        )
                         for index, one in line[-_EARLIER:]
+                    ),
+                    "asked_before": _asked_before(
+                        afresh or {}, [by_index[index] for index, _ in line], rotated
                     ),
                     "logged_at": moment(None),
                 }
             )
+            if require is not None:
+                require(entry)
             return _attempt(log, log.append([self._signed(entry)])[0], counting)
 
-    def end(self, attempt: Attempt, report: EvalReport) -> None:
-        """Write down how an evaluation ended. Raises as `begin`."""
+    def end(self, attempt: Attempt, report: EvalReport, asked: Mapping[str, Iterable[Prompt]]) -> None:
+        """Write down how an evaluation ended, and which prompts of each suite it asked. Raises as `begin`."""
         with self._open() as log:
-            log.append([self._signed(_ended(attempt, report))])
+            marks = {name: asked_marks(prompts) for name, prompts in sorted(asked.items())}
+            log.append([self._signed(_ended(attempt, report, marks))])
 
     def end_by_labels(self, attempt: Attempt, report: EvalReport) -> None:
         """
@@ -123,7 +160,8 @@ class Ledger:
                 facts={"begun in": attempt.ledger, "looked in": self.folder},
                 hint="decide where that ledger lies, or name its folder in RECERT_LEDGER",
             )
-        entry = _ended(attempt, report)
+        asked = before.ended.asked if before.ended is not None else None  # labels ask nothing more
+        entry = _ended(attempt, report, asked)
         with self._open() as log:
             said = [one for one in _ends(log) if one.entry == before.index and one.labels_sha256 is not None]
             other = [one for one in said if one.labels_sha256 != entry.labels_sha256]
@@ -136,13 +174,43 @@ class Ledger:
             if entry.sha256 not in [one.sha256 for one in said]:
                 log.append([self._signed(entry)])
 
+    def rotate(self, before: Suite, after: Suite) -> None:
+        """Write down that a suite got new sealed prompts. Raises as `begin`."""
+        with self._open() as log:
+            entry = SuiteRotated(
+                sha256=after.digest,
+                suite=after.name,
+                before=before.digest,
+                sealed=len(after.sealed),
+                logged_at=moment(None),
+            )
+            log.append([self._signed(entry)])
+
+    def asked_of(self, suite: Suite, *, new: bool = False) -> AskedBefore:
+        """
+        Return which prompts of a suite any attempt in the ledger asked, or may have asked. Raises as `begin`.
+
+        Args:
+            suite: the prompts.
+            new: its sealed part is about to be noted as new: of that, no attempt so far may have asked what it did not.
+        """
+        if not self._begun():
+            return asked_before(suite, [], {})
+        with self._open() as log:
+            rotated = _rotated(log) | ({suite.digest: log.size} if new else {})
+            return asked_before(suite, [one.line for one in _attempts(log)], rotated)
+
     def attempts(self) -> list[CountedAttempt]:
         """Return every evaluation in it, in order; none where there is no ledger yet. Raises as `begin`."""
-        with hold_memory() as memory:
-            if not self.folder.exists() and self._seen(memory) is None:
-                return []
+        if not self._begun():
+            return []
         with self._open() as log:
             return _attempts(log)
+
+    def _begun(self) -> bool:
+        """Whether there is a ledger, or was one."""
+        with hold_memory() as memory:
+            return self.folder.exists() or self._seen(memory) is not None
 
     @contextmanager
     def _open(self) -> Iterator[LogFolder]:
@@ -202,25 +270,45 @@ class Ledger:
         return named.model_copy(update={"signature": base64.b64encode(value).decode()})
 
 
-def _ended(attempt: Attempt, report: EvalReport) -> AttemptEnded:
+def _ended(attempt: Attempt, report: EvalReport, asked: dict[str, str] | None) -> AttemptEnded:
     return AttemptEnded(
         sha256=report.digest,
         entry=attempt.entry,
         nonce=attempt.nonce,
         verdict=report.verdict,
         labels_sha256=report.labels.labels_sha256 if report.labels is not None else None,
+        asked=asked,
         logged_at=moment(None),
     )
 
 
 def _ends(log: LogFolder) -> list[AttemptEnded]:
-    return [AttemptEnded.from_json(leaf) for leaf in log.leaves() if _BEGUN not in leaf]
+    return [AttemptEnded.from_json(leaf) for leaf in log.leaves() if _ENDED in leaf]
 
 
 def _attempts(log: LogFolder) -> list[CountedAttempt]:
     begun = {n: AttemptBegun.from_json(leaf) for n, leaf in enumerate(log.leaves()) if _BEGUN in leaf}
     ended = {one.entry: one for one in _ends(log)}
     return [CountedAttempt(index, one, ended.get(index)) for index, one in begun.items()]
+
+
+def _rotated(log: LogFolder) -> dict[str, int]:
+    """The entry by which each suite got its sealed prompts, by the suite's digest."""
+    entries = ((at, leaf) for at, leaf in enumerate(log.leaves()) if _ROTATED in leaf)
+    found: dict[str, int] = {}
+    for at, leaf in entries:
+        found.setdefault(SuiteRotated.from_json(leaf).sha256, at)
+    return found
+
+
+def _asked_before(
+    suites: Mapping[str, Suite], line: Sequence[CountedAttempt], rotated: Mapping[str, int]
+) -> dict[str, AskedBefore] | None:
+    """What earlier attempts of a line asked, by suite; None where there are none."""
+    earlier = [one.line for one in line]
+    return (
+        {name: asked_before(suites[name], earlier, rotated) for name in sorted(suites)} if earlier else None
+    )
 
 
 def _attempt(log: LogFolder, index: int, counting: Counting) -> Attempt:

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from recert.certification.clock import moment
 from recert.digest import sha256_json
 from recert.errors import RecertError
+from recert.evaluation.retries import require_enough_left
 from recert.evaluation.scoring import Judges
 from recert.evaluation.stage import REPORT_FILE, Evaluation, evaluate
 from recert.models.protocol import Model, identity
@@ -17,8 +18,8 @@ from recert.models.secret import SecretPrefix
 from recert.pipeline.attempt_lines import row_digests, rows_sha256, sketch_of
 from recert.pipeline.attempts import Ledger
 from recert.pipeline.deriving import deriver
-from recert.policy import Policy
-from recert.records import Attempt, AttemptBegun, ChatRow, EvalReport, Suite
+from recert.policy import Policy, decided_afresh
+from recert.records import Attempt, AttemptBegun, ChatRow, EvalReport, Prompt, Suite
 from recert.store.files import read_bytes, write_atomic
 
 ATTEMPT_FILE: Final = "attempt.json"
@@ -101,6 +102,7 @@ def count(
 
     Raises:
         RecordError: the ledger was changed, cut or removed.
+        InputError: too few prompts are left that no earlier attempt of the line asked. Nothing was begun.
         StoreError: the ledger or the folder cannot be written.
         RecertError: as `evaluation`. It is then still begun, and goes on when it is run again.
     """
@@ -108,14 +110,27 @@ def count(
     before = _finished(asked, entry, folder, ledger, named)
     if before is not None:
         return before
+    afresh = decided_afresh(asked.policy) & set(asked.suites)
     attempt = ledger.begin(
-        entry, asked.policy.evaluation.attempts, going_on=named.entry if named is not None else None
+        entry,
+        asked.policy.evaluation.attempts,
+        going_on=named.entry if named is not None else None,
+        afresh={name: asked.suites[name] for name in afresh},
+        require=lambda new: require_enough_left(asked.policy, asked.suites, asked.judges, new),
     )
     write_atomic(folder / ATTEMPT_FILE, attempt.model_dump_json(exclude_none=True).encode() + b"\n")
     made = evaluation(attempt)
     made.write(folder)
-    ledger.end(attempt, made.report)
+    ledger.end(attempt, made.report, _asked(made))
     return made.report
+
+
+def _asked(made: Evaluation) -> dict[str, list[Prompt]]:
+    """The prompts of each suite that were asked under any condition."""
+    named = {(one.suite, one.prompt_id) for one in made.outcomes}
+    return {
+        name: [p for p in suite.every_prompt if (name, p.id) in named] for name, suite in made.suites.items()
+    }
 
 
 def evaluate_counted(base: Model, tuned: Model, folder: Path, ledger: Ledger, **asked: Any) -> EvalReport:

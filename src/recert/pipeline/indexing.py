@@ -83,7 +83,8 @@ class Indexer:
     def _known(self) -> dict[str, dict[str, str]]:
         """Categories of prompts by their ids, of each suite by its digest."""
         return {
-            one.digest: {prompt.id: prompt.category for prompt in one.prompts} for one in self.suites.values()
+            one.digest: {prompt.id: prompt.category for prompt in one.every_prompt}
+            for one in self.suites.values()
         }
 
     def refresh(self, *, now: datetime | None = None) -> Refreshed:

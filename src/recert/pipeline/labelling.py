@@ -193,7 +193,7 @@ class Labelling:
         Raises:
             InputError: a redacted reply is not in the file of harmful replies.
         """
-        texts = {(name, p.id): p.text for name, suite in self.suites.items() for p in suite.prompts}
+        texts = {(name, p.id): p.text for name, suite in self.suites.items() for p in suite.every_prompt}
         path = self.folder / HARMFUL_FILE
         hidden = (
             {sha256_bytes(o.reply.encode()): o.reply for o in read_outcomes(path)} if path.exists() else {}

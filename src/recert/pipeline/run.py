@@ -18,7 +18,7 @@ from recert.errors import InputError, RecertError, RowsError, VerificationError
 from recert.evaluation.plan import TASK
 from recert.evaluation.stage import OUTCOMES_FILE
 from recert.evaluation.stage import REPORT_FILE as EVAL_FILE
-from recert.evaluation.suites import sealed_prompts
+from recert.evaluation.suites import kept_from_rows
 from recert.models.protocol import Model
 from recert.models.secret import SecretPrefix
 from recert.pipeline.attempts import Ledger
@@ -153,8 +153,7 @@ def _run(
     screened = screen(
         plan.source,
         policy=plan.policy,
-        evaluation_prompts=[p for s in suites.values() if s.name != "task" for p in s.prompts]
-        + sealed_prompts(),
+        evaluation_prompts=kept_from_rows(s for s in suites.values() if s.name != TASK),
         progress=tell.at,
     )
     screened = _as_before(screened, plan.output / "screen")

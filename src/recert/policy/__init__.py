@@ -40,6 +40,7 @@ from recert.policy.policy import (
     ScreeningPolicy,
 )
 from recert.policy.reasoning import ReasoningPolicy, ThinkingMode, TraceVisibility
+from recert.policy.retries import decided_afresh
 from recert.policy.sets import missing_sets, missing_under
 from recert.policy.speech import SPEECH, Modality, SpeechPolicy, modality_of
 from recert.policy.stress import StressGrid, StressPolicy, StressSetting
@@ -88,6 +89,7 @@ __all__ = [
     "already_words",
     "can_fail_already",
     "comparison_policy",
+    "decided_afresh",
     "for_deployment",
     "load_deployments",
     "load_policy",

@@ -24,7 +24,13 @@ from recert.records.attack_report import (
     TacticUse,
 )
 from recert.records.attempt import Attempt
-from recert.records.attempt_entries import AttemptBegun, AttemptEnded, EarlierAttempt
+from recert.records.attempt_entries import (
+    AskedBefore,
+    AttemptBegun,
+    AttemptEnded,
+    EarlierAttempt,
+    SuiteRotated,
+)
 from recert.records.attestation import Attestation, AttestedFolder
 from recert.records.audio import AudioClip, AudioFormat
 from recert.records.audit import AuditCheckpoint
@@ -227,6 +233,7 @@ RECORDS: tuple[type[Record], ...] = (
     LogEntry,
     AttemptBegun,
     AttemptEnded,
+    SuiteRotated,
     LogProof,
     ConsistencyProof,
     VerifierMemory,
@@ -250,6 +257,7 @@ __all__ = [
     "ArmChange",
     "ArmCheck",
     "ArmLabels",
+    "AskedBefore",
     "AskedSample",
     "AttackFinding",
     "AttackItem",
@@ -421,6 +429,7 @@ __all__ = [
     "StressTrial",
     "Suite",
     "SuiteNote",
+    "SuiteRotated",
     "SurvivalCurve",
     "SurvivalPoint",
     "SwitchPhrase",

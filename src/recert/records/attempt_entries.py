@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recert.records.evaluation import Verdict
 from recert.records.manifest import Sha256
@@ -20,6 +21,44 @@ class EarlierAttempt(Part):
     model_name: str
     verdict: Verdict | None = None
     """What it came to; None where it never ended."""
+
+
+class AskedBefore(Part):
+    """Which prompts of a suite an earlier attempt of the line asked, or may have asked: they decide nothing now."""
+
+    open: int = Field(ge=0)
+    """Prompts of its open part."""
+    sealed: int = Field(ge=0)
+    """Prompts of its sealed part."""
+    asked: str = Field(pattern=r"^(?:[0-9a-f]{2})*$")
+    """A bit for each prompt in the suite's order, the sealed ones last; the first is the highest bit. Hex digits."""
+
+    @model_validator(mode="after")
+    def _as_many_bits(self) -> Self:
+        size, spare = self.open + self.sealed, -(self.open + self.sealed) % 8
+        if len(self.asked) * 4 != size + spare or int(self.asked or "0", 16) % (1 << spare):
+            raise ValueError(f"expected a bit for each of {size} prompts, and none else")
+        return self
+
+    @classmethod
+    def of(cls, opened: Sequence[bool], sealed: Sequence[bool]) -> Self:
+        """Return it from whether each prompt was asked."""
+        bits = "".join("1" if one else "0" for one in (*opened, *sealed))
+        bits += "0" * (-len(bits) % 8)
+        asked = f"{int(bits, 2):0{len(bits) // 4}x}" if bits else ""
+        return cls(open=len(opened), sealed=len(sealed), asked=asked)
+
+    @property
+    def flags(self) -> tuple[bool, ...]:
+        """Whether each prompt was asked, in the suite's order, the sealed ones last."""
+        bits = "".join(f"{int(digit, 16):04b}" for digit in self.asked)
+        return tuple(bit == "1" for bit in bits[: self.open + self.sealed])
+
+    @property
+    def left(self) -> tuple[int, int]:
+        """How many prompts of the open and of the sealed part were never asked."""
+        flags = self.flags
+        return flags[: self.open].count(False), flags[self.open :].count(False)
 
 
 class AttemptBegun(LogEntry):
@@ -53,6 +92,8 @@ class AttemptBegun(LogEntry):
     """The lowest digests of rows, 8 hex digits each, in order: of two sketches follows how many rows are in both."""
     earlier: tuple[EarlierAttempt, ...] = ()
     """The latest of those that came before in the line."""
+    asked_before: dict[str, AskedBefore] | None = Field(default=None, exclude_if=lambda asked: asked is None)
+    """Of a later attempt than the first, for each suite: what those before it asked."""
     key_id: Sha256 | None = None
     """Of the evaluator; None where nobody signed."""
     signature: str | None = None
@@ -75,5 +116,25 @@ class AttemptEnded(LogEntry):
     verdict: Verdict
     labels_sha256: Sha256 | None = None
     """Digest of the labels that decided it; None where none did."""
+    asked: dict[str, str] | None = None
+    """
+    What it asked, by suite: the first 8 hex digits of each request's digest, in order. None where it was not written
+    down: then all that it may have asked counts as asked.
+    """
+    key_id: Sha256 | None = None
+    signature: str | None = None
+
+
+class SuiteRotated(LogEntry):
+    """That a suite got new sealed prompts. Its `sha256` is that of the new version of the suite."""
+
+    schema_name: ClassVar[str] = "suite-rotated"
+
+    kind: Literal["suite-rotated"] = "suite-rotated"
+    suite: str
+    before: Sha256
+    """Digest of the version that it was made of."""
+    sealed: int = Field(ge=1)
+    """Prompts of its sealed part now."""
     key_id: Sha256 | None = None
     signature: str | None = None

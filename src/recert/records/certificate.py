@@ -62,6 +62,7 @@ class SuiteNote(Part):
     name: str
     sha256: Sha256
     prompts: int = Field(ge=1)
+    """How many could decide: in a retry, those that no earlier attempt asked."""
 
     @classmethod
     def of(

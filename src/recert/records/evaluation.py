@@ -314,7 +314,10 @@ class EvalReport(Record):
     policy_sha256: Sha256
     suites: dict[str, Sha256]
     suite_sizes: dict[str, int] | None = None
-    """Prompts of each suite; None in reports of before they were counted, which are not certified."""
+    """
+    Prompts of each suite that could decide, in a retry those that no earlier attempt asked; None in reports of before
+    they were counted, which are not certified.
+    """
     templates: dict[Literal["base", "tuned"], Sha256] | None = None
     """Digest of the chat template that each arm was asked with; None where an engine does not show it."""
     suites_alike: tuple[tuple[str, str], ...] | None = None

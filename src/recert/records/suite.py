@@ -95,6 +95,21 @@ class Suite(Record):
     version: str = "1"
     provenance: str = ""
     prompts: tuple[Prompt, ...] = Field(min_length=1)
+    """The open part: a first attempt asks it."""
+    sealed: tuple[Prompt, ...] = Field(default=(), exclude_if=lambda held: not held)
+    """The sealed part: asked from a second attempt on, before what is left of the open part."""
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        both = {p.id for p in self.prompts} & {p.id for p in self.sealed}
+        if both or len({p.id for p in self.sealed}) != len(self.sealed):
+            raise ValueError("an id is in the sealed part twice, or in both parts")
+        return self
+
+    @property
+    def every_prompt(self) -> tuple[Prompt, ...]:
+        """Both parts, the open one first."""
+        return (*self.prompts, *self.sealed)
 
 
 class Chat(Part):

@@ -9,7 +9,7 @@ from typing import Any, Final
 from recert.certification.links import write_link
 from recert.digest import sha256_file
 from recert.errors import RecertError, RecordError, RowsError, StoreError
-from recert.evaluation.suites import sealed_prompts
+from recert.evaluation.suites import kept_from_rows
 from recert.records import ChatRow, Prompt, PromptRow, ScreenReport, parse_json, row_of
 from recert.records.preferences import PREFERENCE_COLUMNS
 from recert.screening.stage import ACCEPTED_FILE, REPORT_FILE, Screened, screen, screen_prompts
@@ -65,7 +65,7 @@ def _screened(work: Work, file: StoredFile) -> dict[str, Any]:
     if sha256_file(source) != file.sha256:
         raise RecordError("the file on disk is not what was uploaded", facts={"file": file.id})
     kind = _kind(source)
-    prompts = [p for s in work.suites.values() if s.name != "task" for p in s.prompts] + sealed_prompts()
+    prompts = kept_from_rows(s for s in work.suites.values() if s.name != "task")
     found = _screen(source, kind, work, prompts)
     folder = work.files.screened(file.id)  # asked once: asking makes it what the storage holds
     found.write(folder)

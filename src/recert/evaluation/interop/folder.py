@@ -94,7 +94,7 @@ class Texts:
             (name, prompt.id): prompt
             for name, suite in suites.items()
             if report.suites.get(name) == suite.digest
-            for prompt in suite.prompts
+            for prompt in suite.every_prompt
         }
         self._suites = {suite for suite, _ in self._prompts}
 

@@ -109,7 +109,7 @@ def _embedded() -> dict[str, tuple[Prompt, ...]]:
         ours = [*(embedded_suite(name) for name in EMBEDDED), hierarchy_suite()]
     except RecertError:  # pragma: no cover - a damaged installation has no texts to show
         return {}
-    return {suite.digest: suite.prompts for suite in ours}
+    return {suite.digest: suite.every_prompt for suite in ours}
 
 
 def _worst(rules: Sequence[RuleResult]) -> str:
