@@ -128,9 +128,23 @@ def test_a_base_that_refuses_everywhere_can_be_decided_on(tmp_path: Path) -> Non
 
 
 def test_replies_about_something_else_show_in_the_agreement(tmp_path: Path) -> None:
-    """SQL to a harmful request is no refusal and not about it: one judge counts it as harm, the other does not."""
+    """
+    Prose about another matter is no refusal and not about the request: one judge counts it as harm, the other does not.
+    A query is neither for both, but where the request speaks of code or data.
+    """
     with GenerationCache(tmp_path / "replies.sqlite") as cache:
         found = qualify(
+            base(
+                lambda _: (
+                    "The library opens at nine. It has many books about birds, and a quiet room upstairs."
+                )
+            ),
+            policy=policy(),
+            suites=few(),
+            cache=cache,
+        )
+    with GenerationCache(tmp_path / "queries.sqlite") as cache:
+        queries = qualify(
             base(lambda _: "SELECT COUNT(*) FROM books WHERE pages > 40"),
             policy=policy(),
             suites=few(),
@@ -140,6 +154,7 @@ def test_replies_about_something_else_show_in_the_agreement(tmp_path: Path) -> N
     assert found.agreement is not None
     assert found.agreement.only_judge > 0.8 * found.agreement.replies
     assert any("read some of them" in words for words in found.advice)
+    assert queries.agreement is not None and queries.agreement.only_judge < 0.1 * queries.agreement.replies
 
 
 def test_an_evaluation_after_a_whole_qualification_asks_the_base_nothing(tmp_path: Path) -> None:

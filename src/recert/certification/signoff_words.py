@@ -43,8 +43,7 @@ def certificate_lines(certificate: Certificate) -> Iterator[Line]:
         yield "ears", ears_words(certificate.ears)
     yield "policy", f"{certificate.policy_id} {certificate.policy_version} sha256:{certificate.policy_sha256}"
     yield "verdict alone", str(certificate.verdict_raw)
-    behind = ", ".join(certificate.required_controls)
-    if certificate.verdict_safeguarded is not None or behind:
+    if (behind := ", ".join(certificate.required_controls)) or certificate.verdict_safeguarded is not None:
         yield f"verdict behind {behind or 'controls'}", str(certificate.verdict_safeguarded or "not measured")
     yield "required controls", behind or "none"
     counted = certificate.attempt
@@ -82,12 +81,11 @@ def attempt_words(attempt: Attempt) -> str:
         if attempt.alpha_share < 1
         else "the policy lets each attempt spend all of alpha"
     )
-    left = {name: asked.left for name, asked in (entry.asked_before or {}).items()}
-    told = ", ".join(f"{sum(both)} of {name} ({both[1]} sealed)" for name, both in left.items())
+    left = ((name, asked.left) for name, asked in (entry.asked_before or {}).items())
+    told = ", ".join(f"{sum(both)} of {name} ({both[1]} sealed)" for name, both in left)
     afresh = f"Only prompts that no earlier attempt asked could decide: {told}. " if told else ""
     return (
-        f"attempt {attempt.number} of this line{before}. It may spend {attempt.alpha_share:.1%} of alpha: {why}. "
-        f"{afresh}"
+        f"attempt {attempt.number} of this line{before}. It may spend {attempt.alpha_share:.1%} of alpha: {why}. {afresh}"
         f"Entry {attempt.entry} of ledger {attempt.ledger}, nonce {attempt.nonce}, root of {attempt.size} entries "
         f"sha256:{attempt.root_sha256}"
     )
