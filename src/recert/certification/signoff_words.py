@@ -86,8 +86,8 @@ def attempt_words(attempt: Attempt) -> str:
     afresh = f"Only prompts that no earlier attempt asked could decide: {told}. " if told else ""
     return (
         f"attempt {attempt.number} of this line{before}. It may spend {attempt.alpha_share:.1%} of alpha: {why}. "
-        f"{afresh}Entry {attempt.entry} of ledger {attempt.ledger}, nonce {attempt.nonce}, root of {attempt.size} entries "
-        f"sha256:{attempt.root_sha256}"
+        f"{afresh}Entry {attempt.entry} of ledger {attempt.ledger}, nonce {attempt.nonce}, root of "
+        f"{attempt.size} entries sha256:{attempt.root_sha256}"
     )
 
 
