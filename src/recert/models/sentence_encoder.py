@@ -66,6 +66,7 @@ class SentenceEncoder:
         folder = encoder_folder()
         try:
             from transformers import AutoModel, AutoTokenizer
+            from transformers.utils.logging import disable_progress_bar
         except ImportError as exc:
             raise MissingExtraError(
                 "the sentence encoder needs torch and transformers", facts={"missing": exc}, hint=_HINT
@@ -77,6 +78,7 @@ class SentenceEncoder:
                 facts={"expected": ENCODER_SHA256, "found": found},
                 hint=_HINT,
             )
+        disable_progress_bar()
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
