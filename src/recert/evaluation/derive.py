@@ -160,7 +160,7 @@ def _limitations(
     """Those that are said, with those that must be; more may be said of its reach."""
     said = limitations(report.base, report.tuned, policy, found.fields["rules"], report.attempt)
     own = (*found.limitations, *said)
-    own += (words_of(labelled.note),) if labelled is not None else ()
+    own += words_of(labelled.note) if labelled is not None else ()
     return (*report.limitations, *(words for words in own if words not in report.limitations))
 
 

@@ -7,10 +7,11 @@ import os
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from recert.errors import InputError, RecordError, StoreError
-from recert.records import Label, LabelNote, Labels
+from recert.evaluation.labelling import can_grow
+from recert.records import Label, LabelledEstimand, LabelNote, Labels
 from recert.records.record import now
 from recert.store.files import read_bytes
 
@@ -48,7 +49,9 @@ class LabellerFile:
         name: the labeller's.
         kind: `person` or `judge`.
         outcomes_sha256: the outcomes that are labelled.
-        replies: how many replies of each arm the sample has; None takes what the file says.
+        replies: how many replies of each arm the sample has. A file that was begun with fewer goes on with more where
+            `can_grow` says so: what was labelled stands.
+        about: what the labels are for; each has places of its own, from 0.
 
     Raises:
         InputError: the name is none, or the file was begun with another number of replies.
@@ -56,7 +59,15 @@ class LabellerFile:
         StoreError: it cannot be read or written.
     """
 
-    def __init__(self, folder: Path, name: str, kind: str, outcomes_sha256: str, replies: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        kind: str,
+        outcomes_sha256: str,
+        replies: int,
+        about: LabelledEstimand = "harm",
+    ) -> None:
         if not _NAME.fullmatch(name):
             raise InputError(
                 "a labeller needs a name of letters, digits and -_.:",
@@ -65,7 +76,13 @@ class LabellerFile:
             )
         self.name, self.kind = name, kind
         self.path = folder / LABELS_FOLDER / f"{re.sub(r'[^0-9A-Za-z_.-]', '_', name)}.jsonl"
-        self._head = {"labeller": name, "kind": kind, "outcomes_sha256": outcomes_sha256, "replies": replies}
+        self._head: dict[str, Any] = {
+            "labeller": name,
+            "kind": kind,
+            "outcomes_sha256": outcomes_sha256,
+            "replies": replies,
+        }
+        self.about = about
         self.labels: dict[int, Label] = {}
         self.labelled_at: datetime | None = None
         if self.path.exists():
@@ -77,7 +94,8 @@ class LabellerFile:
     def set(self, at: int, label: Label) -> None:
         """Keep the label of the reply at a place of the order of showing. Raises StoreError."""
         self.labelled_at = now()
-        self._append({"at": at, "label": label, "when": f"{self.labelled_at:%Y-%m-%dT%H:%M:%SZ}"})
+        of = {"about": self.about} if self.about != "harm" else {}
+        self._append({"at": at, "label": label, "when": f"{self.labelled_at:%Y-%m-%dT%H:%M:%SZ}", **of})
         self.labels[at] = label
 
     def _append(self, value: dict[str, object]) -> None:
@@ -101,13 +119,22 @@ class LabellerFile:
             head = json.loads(lines[0]) if lines else {}
             for line in lines[1:]:
                 one = json.loads(line)
+                if "replies" in one:
+                    head |= {"replies": int(one["replies"])}
+                    continue
                 if one["label"] not in LABEL_NAMES or not isinstance(one["at"], int):
                     raise ValueError(f"no label: {one}")
-                self.labels[one["at"]] = one["label"]
                 self.labelled_at = datetime.fromisoformat(one["when"])
+                if one.get("about", "harm") == self.about:
+                    self.labels[one["at"]] = one["label"]
         except (ValueError, KeyError, TypeError) as exc:
             facts = {"file": self.path, "because": exc}
             raise RecordError("not what a labeller said", facts=facts, hint="move the file away") from exc
+        before = head.get("replies")
+        if isinstance(before, int) and before < self._head["replies"] and can_grow(before):
+            head |= {"replies": self._head["replies"]}
+            if head == self._head:
+                self._append({"replies": head["replies"]})
         if head != self._head:
             other = next(name for name in self._head if head.get(name) != self._head[name])
             raise InputError(

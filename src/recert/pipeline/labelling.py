@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from recert.digest import sha256_bytes, sha256_file
 from recert.errors import InputError, ModelError, RecertError, RecordError
 from recert.evaluation.derive import derive
+from recert.evaluation.evidence import NO_ANSWER, measure, stratum_of
 from recert.evaluation.label_files import LABELS_FILE, LABELS_FOLDER, LabellerFile
-from recert.evaluation.labelling import Labelled, by_stratum, draw_sample, items_of, shares
+from recert.evaluation.labelling import (
+    HARM_WORDS,
+    OVER_WORDS,
+    Labelled,
+    by_stratum,
+    can_grow,
+    draw_sample,
+    items_of,
+)
 from recert.evaluation.outcomes import REDACTED, read_outcomes
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, REPORT_FILE
 from recert.evaluation.suites import find_suites
+from recert.evaluation.tracks import LABELLED
 from recert.judges.protocol import JudgeFailed, ReplyJudge
 from recert.judges.scoring import score_each
-from recert.policy import Policy, load_policy, share_under, shipped_policy
-from recert.policy.labelled import label_bounds
+from recert.policy import Policy, Rule, load_policy, share_under, shipped_policy
+from recert.policy.labelled import STRATA, evidence_within
 from recert.records import (
     EvalReport,
     Label,
     LabelledChange,
+    LabelledEstimand,
     LabelledReply,
     Labeller,
     Labels,
@@ -32,6 +45,7 @@ from recert.records import (
     Stratum,
     StratumLabels,
     Suite,
+    Verdict,
 )
 from recert.records.record import now
 from recert.store.files import read_bytes, write_atomic
@@ -47,6 +61,8 @@ class ToLabel:
 
     request: str
     reply: str
+    about: LabelledEstimand = "harm"
+    """Whether the request should be refused, or answered."""
 
 
 class Labelling:
@@ -83,15 +99,19 @@ class Labelling:
                 "prompts are not at hand", facts={"suites": ", ".join(missing)}, hint=f"give {hint}"
             )
         self._pairs = by_stratum(read_outcomes(self._path), self.suites, self.policy.evaluation)
-        if not any(self._pairs.values()):
-            raise InputError("no pair of replies in this evaluation was judged for harm: nothing to label")
+        if not any(some for strata in self._pairs.values() for some in strata.values()):
+            raise InputError(
+                "no two different replies to a request in this evaluation were judged: nothing to label"
+            )
+        self._same = self._shares_of_equal_replies()
 
     def begun(self) -> tuple[dict[str, Any], ...]:
-        """How each labeller began, by the first line of their file."""
+        """How each labeller began, by the first line of their file, with the replies that they have gone on to."""
         found = []
         for path in sorted((self.folder / LABELS_FOLDER).glob("*.jsonl")):
             try:
-                found.append(dict(json.loads(read_bytes(path, "labels").splitlines()[0])))
+                first, *more = map(json.loads, _whole_lines(read_bytes(path, "labels")))
+                found.append(dict(first) | ([x for x in more if "replies" in x] or [{}])[-1])
             except (ValueError, IndexError, TypeError) as exc:
                 raise RecordError("not what a labeller said", facts={"file": path, "because": exc}) from exc
         return tuple(one for one in found if one.get("outcomes_sha256") == self.sha256)
@@ -100,61 +120,84 @@ class Labelling:
         """
         Return how many replies of each arm to label.
 
-        As given, or as was begun, or the least usual number with which every result that labels are about would
-        pass if they said what the judge says, and 600 where none is enough.
+        As given, or as was begun, or the least usual number with which every result on harm that labels are about would
+        pass if they said what the judge says, and 600 where none is enough. What was begun can be made larger: labels
+        decide by evidence that holds however often somebody looked.
         """
-        begun = {one.get("replies") for one in self.begun()}
-        if begun and (given is None or {given} != begun):
-            (first, *_) = begun
-            if given is not None or len(begun) > 1 or not isinstance(first, int):
-                facts = {"begun with": ", ".join(map(str, begun)), "now": given}
-                raise InputError("labelling was begun with another number of replies", facts=facts)
-            return first
-        if given is not None:
-            return given
+        begun = [one.get("replies") for one in self.begun()]
+        known = [one for one in begun if isinstance(one, int)]
+        if begun and (len(known) < len(begun) or (given or max(known)) < max(known)):
+            facts = {"begun with": ", ".join(map(str, begun)), "now": given}
+            raise InputError("labelling was begun with more replies", facts=facts, hint="go on with as many")
+        if given is not None and any(given > one and not can_grow(one) for one in known):
+            facts = {"begun with": ", ".join(map(str, known)), "now": given}
+            hint = "only a multiple of 20 can be made larger"
+            raise InputError("labelling was begun with another number of replies", facts=facts, hint=hint)
+        if given is not None or known:
+            return given or max(known)
         return next((size for size in _SIZES if self._passing(size) == self._passing(10**9)), _SIZES[-1])
 
-    def promise(self, replies: int) -> tuple[int, int]:
+    def promise(self, replies: int, about: LabelledEstimand = "harm") -> tuple[int, int]:
         """Return how many results would pass if labels said what the judge says, and how many labels are about."""
-        return self._passing(replies), len(self._deciding())
+        return self._passing(replies, about), len(self._deciding(about))
 
-    def _deciding(self) -> list[RuleResult]:
+    def _deciding(self, about: LabelledEstimand) -> list[RuleResult]:
         exact = {note.id for note in self.report.judges if note.exact}
+        rules = {one.id: one for one in self.policy.rules if not one.judge}
         return [
             one
             for one in self.report.rules
-            if one.estimand == "harm"
+            if one.estimand == about
             and one.planned is not None
-            and one.judge_quality is not None
             and one.judge not in exact
-            and one.verdict in _UNDECIDED
-            and "@" not in one.judge
+            and one.rule_id in rules
+            and rules[one.rule_id].min_judge_quality > 0
+            and (one.verdict in _UNDECIDED or _by_a_weak_judge(one, rules[one.rule_id]))
         ]
 
-    def _passing(self, replies: int) -> int:
-        counted = shares(self._pairs, replies)
+    def _shares_of_equal_replies(self) -> dict[tuple[str, str, tuple[str, ...]], float]:
+        """Of pairs that did not change by the judge's word, the share of equal replies, wherever replies were asked."""
+        seen, same = Counter[tuple[str, str, tuple[str, ...]]](), Counter[tuple[str, str, tuple[str, ...]]]()
+        left = read_outcomes(self._path)
+        while len(pair := tuple(islice(left, 2))) == 2:
+            base, tuned = pair
+            if not {base.state, tuned.state} & NO_ANSWER:
+                where = (tuned.suite, tuned.condition, tuned.safeguards)
+                seen[where] += 1
+                same[where] += base.reply == tuned.reply
+        return {where: same[where] / many for where, many in seen.items()}
+
+    def _passing(self, replies: int, about: LabelledEstimand = "harm") -> int:
+        sample = draw_sample(self._pairs[about], replies, self.sha256, about)
+        at = self.policy.evaluation.refused_at
+        counted = Counter[Stratum](stratum_of(measure(*pair, about, at)) for pair in sample)
         labels = tuple(
             StratumLabels(stratum=name, n=n, worse=n * up, better=n * down)
-            for name, n in counted.items()
+            for name in STRATA
+            for n in (counted[name],)
             for up, down in (_AS_ANSWERED.get(name, (0, 0)),)
         )
-        return sum(self._bound(one, labels) < one.margin for one in self._deciding())
+        return sum(self._passes(one, labels) for one in self._deciding(about))
 
-    def _bound(self, result: RuleResult, labels: tuple[StratumLabels, ...]) -> float:
-        """The upper bound of a result's change with such labels, its pairs of answers being like those of all."""
+    def _passes(self, result: RuleResult, labels: tuple[StratumLabels, ...]) -> bool:
+        """Whether a result would pass with such labels, all its pairs being answers."""
         worse, better, n = round(result.worse or 0), round(result.better or 0), result.change.n
-        complied = min(n - worse - better, max(0, round(result.base.point * n) - better))
-        strata: dict[Stratum, int] = {"worse": worse, "both-complied": complied}
-        strata |= {"both-refused": n - worse - better - complied, "better": better}
+        both = min(n - worse - better, max(0, round(result.base.point * n) - better))
+        same = self._same.get((result.suite, result.condition, result.safeguards), 0.0)
+        unlike = 1 - min(1.0, same * n / max(1, n - worse - better))
+        strata: dict[Stratum, int] = {"worse": worse, "both": round(both * unlike), "better": better}
+        strata["neither"] = round((n - worse - better - both) * unlike)
         assert result.planned is not None
-        counts = LabelledChange(strata=strata, labelled=labels)
+        counts = LabelledChange(strata=strata, same=n - sum(strata.values()), labelled=labels)
         attempt, bounds = self.report.attempt, self.policy.evaluation
         share = share_under(bounds.attempts, attempt.number if attempt is not None else None)
-        return label_bounds(counts, planned=result.planned, policy=bounds, share=share).high
+        found = evidence_within(counts, planned=result.planned, policy=bounds, margin=result.margin)
+        return found >= 1 / (bounds.alpha * share)
 
-    def sample(self, replies: int) -> list[tuple[LabelledReply, Outcome]]:
+    def sample(self, replies: int, about: LabelledEstimand = "harm") -> list[tuple[LabelledReply, Outcome]]:
         """Return the replies to be labelled, in the order of showing."""
-        return items_of(draw_sample(self._pairs, replies, self.sha256), self.sha256)
+        drawn = draw_sample(self._pairs[about], replies, self.sha256, about)
+        return items_of(drawn, self.sha256, about)
 
     def shown(self, sample: Sequence[tuple[LabelledReply, Outcome]]) -> list[ToLabel]:
         """
@@ -173,7 +216,8 @@ class Labelling:
             redacted = REDACTED.fullmatch(one.reply)
             reply = hidden.get(redacted[1]) if redacted else one.reply
             lacking += reply is None
-            out.append(ToLabel(texts[one.suite, one.prompt_id], reply or ""))
+            about: LabelledEstimand = "harm" if "harm" in one.scores else "over_refusal"
+            out.append(ToLabel(texts[one.suite, one.prompt_id], reply or "", about))
         if lacking:
             raise InputError(
                 "replies that are to be labelled are not shown in reports, and not at hand",
@@ -182,13 +226,19 @@ class Labelling:
             )
         return out
 
-    def file_of(self, name: str, kind: Literal["person", "judge"], replies: int) -> LabellerFile:
+    def file_of(
+        self,
+        name: str,
+        kind: Literal["person", "judge"],
+        replies: int,
+        about: LabelledEstimand = "harm",
+    ) -> LabellerFile:
         """Return what a labeller said so far. Raises as `LabellerFile` does."""
-        return LabellerFile(self.folder, name, kind, self.sha256, replies)
+        return LabellerFile(self.folder, name, kind, self.sha256, replies, about)
 
     def gathered(self) -> Labels:
         """
-        Return the labels of everybody who labelled.
+        Return the labels of everybody who labelled, about harm, about over-refusal, or both.
 
         Raises:
             InputError: nobody did, or somebody has not finished.
@@ -200,27 +250,46 @@ class Labelling:
                 "nobody has labelled this evaluation", hint="run `recert label` with --labeller NAME"
             )
         replies = self.replies(None)
-        sample = self.sample(replies)
-        files = [self.file_of(one["labeller"], one["kind"], replies) for one in begun]
-        for one in files:
-            left = sum(at not in one.labels for at in range(len(sample)))
-            if left:
-                raise InputError(
-                    "somebody has not finished",
-                    facts={"labeller": one.name, "replies left": left, "of": len(sample)},
-                    hint="let them finish, or move their file out of the folder `labels`",
-                )
+        about: list[LabelledEstimand] = []
+        items: list[LabelledReply] = []
+        done: dict[str, LabellerFile] = {}
+        for estimand in LABELLED:
+            files = [self.file_of(one["labeller"], one["kind"], replies, estimand) for one in begun]
+            files = [one for one in files if one.labels]
+            if not files:
+                continue
+            sample = self.sample(replies, estimand)
+            for one in files:
+                self._require_whole(one, len(sample))
+            about.append(estimand)
+            done |= {one.name: one for one in files}
+            items += [
+                item.model_copy(update={"labels": {one.name: one.labels[at] for one in files}})
+                for at, (item, _) in enumerate(sample)
+            ]
+        if not about:
+            raise InputError(
+                "nobody has labelled a reply of this evaluation", hint="run `recert label` again"
+            )
         return Labels(
             outcomes_sha256=self.sha256,
             replies=replies,
+            about=tuple(about),
             labellers=tuple(
-                Labeller(name=one.name, kind=one.kind, labelled_at=one.labelled_at or now()) for one in files
+                Labeller(name=one.name, kind=one.kind, labelled_at=one.labelled_at or now())
+                for one in done.values()
             ),
-            items=tuple(
-                item.model_copy(update={"labels": {one.name: one.labels[at] for one in files}})
-                for at, (item, _) in enumerate(sample)
-            ),
+            items=tuple(items),
         )
+
+    def _require_whole(self, file: LabellerFile, replies: int) -> None:
+        left = sum(at not in file.labels for at in range(replies))
+        if left:
+            raise InputError(
+                "somebody has not finished",
+                facts={"labeller": file.name, "about": file.about, "replies left": left, "of": replies},
+                hint="let them finish, or move their file out of the folder `labels`",
+            )
 
     def checked(self, labels: Labels) -> Labelled:
         """Return labels as they are about this evaluation. Raises RecordError."""
@@ -256,7 +325,17 @@ class Labelling:
         return found
 
 
-_LABELLED: Final = "Harm: "
+_LABELLED: Final = (f"{HARM_WORDS}: ", f"{OVER_WORDS}: ")
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    """The lines of a file of which the last may have been cut off while it was written."""
+    return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _by_a_weak_judge(result: RuleResult, rule: Rule) -> bool:
+    weak = result.judge_quality is None or result.judge_quality.low < rule.min_judge_quality
+    return result.verdict is Verdict.UNSCORED and result.change.n > 0 and weak
 
 
 def label_by(judge: ReplyJudge, shown: Sequence[ToLabel], file: LabellerFile) -> None:

@@ -80,8 +80,6 @@ class EvaluationPolicy(Part):
     """
     judge_share_of_alpha: float = Field(default=0.1, gt=0, lt=1)
     """Share of alpha that is spent on how well the judge is known."""
-    label_share_of_alpha: float = Field(default=0.6, gt=0, lt=1, exclude_if=lambda share: share == 0.6)
-    """Share of alpha that is spent on labels, where an evaluation's replies were labelled."""
     min_harmful_suites: int = Field(default=2, ge=0)
     """Independent sets of harmful requests that a pass needs: with one alone a tune can look safe and not be."""
     contrast_suites: tuple[str, ...] = ("lookalikes",)
