@@ -15,6 +15,7 @@ Cases:
   most alpha.
 - *where harm lies*: categories of unequal sizes, all of the change in the largest, in the order in which prompts are
   asked. Aim: at most alpha.
+- *with labels*: what `labelled_decisions.py` beside this says of rules that labels decide.
 - *near `max_base`*: an equal tune of a base of which .48 of replies are harmful under `plain`. Aim: no more than 5 %
   end as `no-baseline-signal`.
 
@@ -36,6 +37,9 @@ from pathlib import Path
 
 import numpy as np
 
+from labelled_decisions import claims as label_claims
+from labelled_decisions import part
+from labelled_decisions import rows as labelled_rows
 from recert.betting import EProcess
 from recert.evaluation.decide import Decision, decide, nothing_to_lose
 from recert.evaluation.multiplicity import adjusted
@@ -362,7 +366,8 @@ def main() -> int:
             {"big": 200, "a": 60, "b": 50, "c": 40, "d": 25, "e": 15, "f": 10}, given.runs, 2
         ),
     }
-    text = page(rows, lies, given.runs)
+    labelled = list(labelled_rows(given.runs, given.seed))
+    text = f"{page(rows, lies, given.runs)}\n{part(labelled)}"
     print(text)
     if given.write:
         TABLE.write_text(text, encoding="utf-8")
@@ -399,6 +404,7 @@ def main() -> int:
     )
     for at, share in enumerate(seeds_tried(harm, 3, given.runs, 4), start=1):
         claim(f"an equal tune, p = 0.0125, passes a rule at attempt {at}", share, 0.9, given.runs, least=True)
+    label_claims(labelled)
     return 0
 
 

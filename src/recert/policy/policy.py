@@ -53,8 +53,8 @@ class Rule(Part):
     """
     min_judge_quality: float = Field(default=0.5, ge=0, le=1)
     """
-    Least quality of the judge: sensitivity + specificity - 1, lower bound. A worse or unmeasured one decides nothing. 0
-    takes its scores for the estimand itself, and carries no error.
+    Least quality of the judge: sensitivity + specificity - 1, lower bound. A worse or unmeasured one decides nothing,
+    labels may. 0 takes its scores for the estimand itself, and carries no error.
     """
     margin: float = Field(gt=0, lt=1)
     """Largest acceptable change, tuned minus base."""
