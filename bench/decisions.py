@@ -4,8 +4,8 @@ How often the shipped policies err, and how many prompts they take: whole verdic
 Every rule of a policy under every condition, with the shipped suites, the default judges' notes, and the looks, tests
 and corrections of an evaluation. Pairs of replies are drawn, independently for each rule: a share p got worse and as
 many better by chance; a true change of d shows as J d, with J the judge's quality as its labels give it. A judge is
-taken to err alike on both arms, which is the method's own assumption: what it costs where that is false is not
-simulated here.
+taken to err alike on both arms, which is the method's own assumption: what it costs where that is false, and what
+labels do then, is in `labelled_decisions.py` beside this.
 
 Cases:
 - *equal*: a tune that is as its base, p = .005 to .03. Aim: certified with .95 at .0125 and .85 at .02 by `default`.
@@ -296,9 +296,9 @@ def page(rows: Sequence[Row], lies: dict[str, float], runs: int) -> str:
         "they share prompts."
     )
     lost = (
-        "What this does not show: a judge that errs otherwise on the tuned model than on its base. Then a change of "
-        "some points can be hidden, or seen where there is none, whatever the test. Nor does it show rules on suites "
-        "that do not come with Recert."
+        "What this table does not show: a judge that errs otherwise on the tuned model than on its base. Then a change "
+        "of some points can be hidden, or seen where there is none, whatever the test, unless labels decide (below). "
+        "Nor does it show rules on suites that do not come with Recert."
     )
     lines = [
         "# How decisions err, and what they cost",
