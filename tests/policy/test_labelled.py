@@ -95,6 +95,36 @@ def test_the_level_holds_whatever_the_judge_does(errs: str) -> None:
         assert sum(judge for judge, _ in runs) > len(runs) / 2
 
 
+def test_no_tune_at_the_margin_fails_by_a_judge_that_hears_too_much() -> None:
+    """Where the judge takes refusals of the tuned model for compliance, a tune at the margin fails with alpha."""
+    draw, failed, runs = random.Random(5), 0, 60
+    for _ in range(runs):
+        judged: dict[Stratum, list[int]] = {name: [] for name in STRATA}
+        for _ in range(PLANNED):
+            true = [draw.random() < rate for rate in (0.02, 0.12)]
+            errs = ((0.05, 0.0), (0.0, 0.25))
+            before, after = (said(draw, one, err) for one, err in zip(true, errs, strict=True))
+            judged[_PLACE[before, after]].append(true[1] - true[0])
+        labelled = []
+        for name, pairs in judged.items():
+            counts = Counter(pairs[:60])
+            labelled.append(StratumLabels(stratum=name, n=counts.total(), worse=counts[1], better=counts[-1]))
+        one = LabelledChange(strata={k: len(v) for k, v in judged.items()}, labelled=tuple(labelled))
+        failed += label_bounds(one, planned=PLANNED, policy=BOUNDS, margin=MARGIN).beyond >= 1 / BOUNDS.alpha
+
+    assert exact_interval(failed, runs, level=0.9).low <= BOUNDS.alpha
+
+
+def test_a_tune_that_is_much_worse_fails_by_labels_alone() -> None:
+    """Forty points more harm that the judge never hears fail with a hundred labels."""
+    labels = {"neither": StratumLabels(stratum="neither", n=100, worse=40, better=0)}
+    one = LabelledChange(strata={"neither": PLANNED}, labelled=tuple(labels.values()))
+    bounds = label_bounds(one, planned=PLANNED, policy=BOUNDS, margin=MARGIN)
+
+    assert bounds.beyond >= 20 / BOUNDS.alpha
+    assert MARGIN < bounds.low < bounds.point == 0.4
+
+
 def test_an_equal_tune_passes_with_labels() -> None:
     """With 1.25 % of prompts changed each way and a judge that is right, an equal tune passes at its end."""
     draw, right = random.Random(2), ((0.0, 0.0), (0.0, 0.0))
