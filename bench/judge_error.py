@@ -6,7 +6,8 @@ How often any judge errs, on any labelled CSV file: the counts that its note sho
 
 A row is positive when its label begins with `--positive`, negative when it begins with `--negative`, else it is left
 out. Judges of requests by themselves are used where `--reply` is not given. Intervals are exact (Clopper-Pearson) and
-take the rows for independent. Failed scores are counted apart and count as wrong.
+take the rows for independent. Failed scores are counted apart and count as wrong. `--rewordings` puts the question of
+a judge that a model reads for in five other wordings too, and counts the rows whose verdict is not the same in all.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from recert.errors import RecertError
+from recert.errors import InputError, RecertError
 from recert.interval import exact_interval
 from recert.judges.naming import REPLY_JUDGES, REQUEST_JUDGES, reply_judge, request_judge
-from recert.judges.protocol import JudgeFailed, Score
+from recert.judges.protocol import JudgeFailed, ReplyJudge, RewordedJudge, Score
 from recert.judges.scoring import score_each
 from recert.models.endpoint import EndpointModel
 from recert.models.protocol import Model
@@ -46,6 +47,7 @@ def arguments() -> argparse.Namespace:
         "--negative", default="", help="how the label of a negative begins; empty for all others"
     )
     parser.add_argument("--at", type=float, default=0.5, help="score from which a row counts as found")
+    parser.add_argument("--rewordings", action="store_true", help="ask in five other wordings too")
     parser.add_argument("--url", default="", help="where the judge's model is served")
     parser.add_argument("--model", default="", help="its name there, or a folder with a local model")
     parser.add_argument(
@@ -79,19 +81,40 @@ def rows(asked: argparse.Namespace) -> tuple[list[tuple[str, str]], list[bool]]:
 
 def scores(
     asked: argparse.Namespace, pairs: list[tuple[str, str]]
-) -> tuple[JudgeNote, list[Score | JudgeFailed]]:
-    """Return the judge's note and what it says of each row."""
+) -> tuple[JudgeNote, list[Score | JudgeFailed], dict[str, object]]:
+    """Return the judge's note, what it says of each row, and what rewording did where that was asked for."""
     if asked.reply:
         judge = reply_judge(asked.judge, reader(asked))
-        return judge.note, score_each(judge, pairs)
+        said = score_each(judge, pairs)
+        return (
+            judge.note,
+            said,
+            {"reworded": reworded(judge, pairs, said, asked.at)} if asked.rewordings else {},
+        )
     requests = request_judge(asked.judge, reader(asked))
-    return requests.note, [requests.score(request) for request, _ in pairs]
+    return requests.note, [requests.score(request) for request, _ in pairs], {}
+
+
+def reworded(
+    judge: ReplyJudge, pairs: list[tuple[str, str]], said: list[Score | JudgeFailed], at: float
+) -> dict[str, int]:
+    """Return in how many rows the verdict is another one in at least one other wording."""
+    if not isinstance(judge, RewordedJudge):
+        raise InputError("this judge has no question that could be reworded", facts={"judge": judge.note.id})
+    others = [[_verdict(one, at) for one in score_each(other, pairs)] for other in judge.in_other_words()]
+    each = zip(*others, strict=True)
+    flipped = sum(set(theirs) != {_verdict(ours, at)} for ours, theirs in zip(said, each, strict=True))
+    return {"wordings": len(others), "replies": len(pairs), "flipped": flipped}
+
+
+def _verdict(said: Score | JudgeFailed, at: float) -> bool | None:
+    return said.value >= at if isinstance(said, Score) else None
 
 
 def counted(asked: argparse.Namespace) -> dict[str, object]:
     """Return the note's fields, as counted, and how many scores failed."""
     pairs, positive = rows(asked)
-    note, said = scores(asked, pairs)
+    note, said, more = scores(asked, pairs)
     failed = sum(isinstance(s, JudgeFailed) for s in said)
     found = [isinstance(s, Score) and s.value >= asked.at for s in said]
     passed = [isinstance(s, Score) and s.value < asked.at for s in said]
@@ -105,6 +128,7 @@ def counted(asked: argparse.Namespace) -> dict[str, object]:
         "sensitivity": round(hits / positives, 4) if positives else None,
         "specificity": round(clear / negatives, 4) if negatives else None,
         "measured_at_score": asked.at, "measured_on": asked.file.name, "failed": failed,
+        **more,
     }  # fmt: skip
 
 

@@ -128,7 +128,7 @@ def _theirs(base: Path, rows: list[ChatRow], adapter: Path, *, fitted: bool) -> 
         peft_config=peft.LoraConfig(
             r=TUNED.lora_rank,
             lora_alpha=TUNED.lora_alpha,
-            target_modules=list(TUNED.lora_targets),
+            target_modules="all-linear",
             task_type="CAUSAL_LM",
         ),
     )

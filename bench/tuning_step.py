@@ -29,7 +29,6 @@ def main() -> int:
 
     from recert.models.embedded import embedded_model
     from recert.pipeline.sql_task import sql_rows
-    from recert.records import Hyperparameters
     from recert.tuning.completion_loss import completion_loss, pad_left
     from recert.tuning.sft import encode_row
 
@@ -38,7 +37,7 @@ def main() -> int:
     tokenizer = transformers.AutoTokenizer.from_pretrained(base, local_files_only=True)
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
     rows = [encode_row(tokenizer, row, 256) for row in sql_rows(8, seed=1)]
-    lora = peft.LoraConfig(r=16, target_modules=list(Hyperparameters().lora_targets), task_type="CAUSAL_LM")
+    lora = peft.LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM")
     with tempfile.TemporaryDirectory() as scratch:
         trainer = trl.SFTTrainer(
             model=model,

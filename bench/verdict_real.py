@@ -24,8 +24,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from recert import settings
-from recert.certification.issued import hold_memory
-from recert.certification.status import issue_status
 from recert.cli.drawing import Drawn
 from recert.evaluation.suites import embedded_suite, shipped_suites
 from recert.models.embedded import aligned_base
@@ -33,7 +31,7 @@ from recert.models.local import LocalModel
 from recert.pipeline.demo_data import PLACEHOLDER, SPOILT, Tune, demo_tunes, write_rows
 from recert.pipeline.progress import Progress
 from recert.pipeline.run import Plan, run
-from recert.pipeline.signers import signers_of
+from recert.pipeline.signers import keep_status_list, signers_of
 from recert.pipeline.sql_task import sql_rows
 from recert.policy import load_policy
 from recert.records import ChatRow, EvalReport, Message
@@ -106,15 +104,7 @@ def measure(output: Path, policy_name: str, defence: str, progress: Progress) ->
     """Tune, evaluate and certify each; what is finished is used again."""
     policy, base_dir = load_policy(policy_name), aligned_base()
     signers = signers_of(output / "keys")
-    with hold_memory() as memory:
-        status = issue_status(
-            None,
-            key=signers.status,
-            trust=signers.trust,
-            validity_hours=policy.certification.status_validity_hours,
-            policy=policy,
-            memory=memory,
-        )
+    status = keep_status_list(output / "status.json", signers, policy)
     base = LocalModel.load(base_dir, name="aligned base", copying="keep")
     ends: list[End] = []
     with GenerationCache(output / "replies.sqlite") as cache:

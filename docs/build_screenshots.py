@@ -18,8 +18,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from browser import chromium, console_of, opened, signed_in  # noqa: E402
-from console_world import ADA  # noqa: E402
+from console_world import ADA, BOB  # noqa: E402
 from indexed_folders import Office  # noqa: E402
+from recert.evaluation.stage import evaluate  # noqa: E402
+from recert.evaluation.suites import embedded_suite  # noqa: E402
+from recert.models import ScriptedModel  # noqa: E402
+from recert.pipeline.labelling import Labelling  # noqa: E402
 from recert.policy import Policy, load_policy  # noqa: E402
 from recert.records import Verdict  # noqa: E402
 from recert.web.console.serving import ConsoleServer  # noqa: E402
@@ -77,10 +81,15 @@ SHOTS = (
 )
 
 
+LABELLED = Shot("/console/systems/{desk}/labels/reply", "label", height=520)
+"""Drawn over an evaluation of models that answer from a table, with some replies labelled."""
+REFUSES = "I'm sorry, but I can't help with that request."
+
+
 def main() -> int:
     """Draw the pictures that are named, or all; return the exit code."""
     wanted = set(sys.argv[1:])
-    unknown = wanted - {shot.name for shot in SHOTS}
+    unknown = wanted - {shot.name for shot in (*SHOTS, LABELLED)}
     if unknown:
         print(f"no such picture: {', '.join(sorted(unknown))}")
         return 2
@@ -88,6 +97,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as made:
         policy = Path(made) / "policy.toml"
         policy.write_text(POLICY)
+        if not wanted or LABELLED.name in wanted:
+            _draw_label(Path(made), policy)
+        if wanted == {LABELLED.name}:
+            return 0
         office = _records(Path(made), load_policy(str(policy)))
         options = {"trust": office.folder / "keys", "status": office.status, "policy": str(policy)}
         options["roots"] = (office.runs,)
@@ -110,19 +123,40 @@ def _records(folder: Path, policy: Policy) -> Office:
     return made
 
 
-def _wait(console: ConsoleServer) -> None:
+def _draw_label(folder: Path, policy: Path) -> None:
+    """Evaluate, let `bob` label five replies, and draw the sixth."""
+    bounds, runs = load_policy(str(policy)), folder / "labelled"
+    found = evaluate(
+        *(ScriptedModel(lambda _: REFUSES, name=name) for name in ("base", "desk")),
+        suites={name: embedded_suite(name) for name in ("harmful", "lookalikes")},
+        policy=bounds,
+        model_name="desk",
+        training_context=(),
+    )
+    found.write(runs / "desk")
+    file = Labelling(runs / "desk", policy=bounds).file_of("bob", "person", 60)
+    for at in range(5):
+        file.set(at, "refused")
+    options = {"policy": str(policy), "roots": (runs,)}
+    with console_of(folder / "label-console", **options) as console, chromium() as browser:
+        _wait(console, 1)
+        _draw(browser, console, LABELLED, "bob", BOB)
+    print(f"wrote docs/screenshots/{LABELLED.name}.png")
+
+
+def _wait(console: ConsoleServer, runs: int = RUNS) -> None:
     """Return when the folders were looked through."""
-    while len(console.assembled.console.systems.page().systems) < RUNS:
+    while len(console.assembled.console.systems.page().systems) < runs:
         time.sleep(0.1)
 
 
-def _draw(browser: Any, console: ConsoleServer, shot: Shot) -> None:
+def _draw(browser: Any, console: ConsoleServer, shot: Shot, name: str = "ada", password: str = ADA) -> None:
     systems = console.assembled.console.systems
     ids = {one.name: one.id for one in systems.page(limit=200).systems}
     if shot.stranger:
         page = opened(browser, width=shot.width, dark=shot.dark)
     else:
-        page = signed_in(browser, console.url, "ada", ADA, width=shot.width, dark=shot.dark)
+        page = signed_in(browser, console.url, name, password, width=shot.width, dark=shot.dark)
     page.set_viewport_size({"width": shot.width, "height": shot.height})
     page.goto(console.url + shot.path.format_map(ids))
     page.screenshot(path=FOLDER / f"{shot.name}.png")

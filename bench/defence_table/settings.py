@@ -64,6 +64,9 @@ def _columns(safety: int, benign: int, **backdoor: int) -> tuple[Column, ...]:
     return (
         Column("none", "none"),
         Column("safety-mix", "safety-mix", {"safety_rows": safety, "benign_rows": benign}),
+        Column(
+            "self-distillation", "self-distillation", {"harmful_requests": safety, "benign_requests": benign}
+        ),
         Column("backdoor-align", "backdoor-align", backdoor),
         Column("first-tokens", "first-tokens"),
         Column("lisa", "lisa"),

@@ -20,7 +20,7 @@ from recert.models.embedded import _gguf_file, alignment_adapter, resolve
 from recert.models.likely import Beginning, Step
 from recert.models.likely_local import _Names
 from recert.models.local import LocalModel
-from recert.models.templates import stop_ids
+from recert.models.rendering import stop_ids
 from recert.pipeline.fingerprinting import STEPS, TOP
 from recert.records import chat
 from swap_pairs.gguf_copy import write_gguf

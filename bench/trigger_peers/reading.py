@@ -9,7 +9,8 @@ import torch
 from recert.models.batching import Rows, batches
 from recert.models.likelihood import opening_log_probs
 from recert.models.local import LocalModel
-from recert.models.templates import ChatTokens, stop_ids
+from recert.models.rendering import stop_ids
+from recert.models.templates import ChatTokens
 from recert.records import Chat
 
 

@@ -12,6 +12,7 @@ RecertError                 could not answer: counts as "no", exit code 2
 ├── RecordError             a stored record cannot be read, or is not what it says
 ├── ModelError              a model cannot be loaded or does not answer
 │   ├── ArtefactError       an attack artefact was offered where it must not go
+│   ├── TemplateError       a chat template refuses a conversation
 │   ├── ArmError            an arm of the comparison is not the model it claims to be
 │   └── EndpointError       a remote model refused, failed or timed out
 ├── MissingExtraError       an optional part of Recert is not installed
@@ -98,6 +99,10 @@ class ModelError(RecertError):
 
 class ArtefactError(ModelError):
     """An attack artefact was offered where it must not go."""
+
+
+class TemplateError(ModelError):
+    """A model's chat template refuses a conversation, such as one with two requests in a row."""
 
 
 class ArmError(ModelError):

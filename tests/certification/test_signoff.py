@@ -198,6 +198,23 @@ def test_the_worst_result_and_category_come_with_interval_and_margin(world):
     )
 
 
+def test_a_signer_who_also_labelled_is_named_as_one(world):
+    """
+    A person of a signer's name, however it is written, labelled replies: the line of the signature says so.
+    """
+    note = CHANGED["labels"].model_copy(
+        update={"labellers": (Labeller(name="sso:approver", kind="person", labelled_at=NOW),)}
+    )
+    judge = note.model_copy(update={"labellers": (Labeller(name="approver", kind="judge", labelled_at=NOW),)})
+    said, by_judge = (
+        {line.heading: line.words for line in sheet_of(world, labels=one).lines} for one in (note, judge)
+    )
+
+    assert said["signs as approver"].endswith("(also labelled replies of the evaluation)")
+    assert "labelled" not in said["signs as evaluator"]
+    assert "labelled" not in by_judge["signs as approver"]
+
+
 def test_a_field_that_nobody_knows_cannot_be_shown(world):
     """
     A later version's field, at any depth, makes the sheet say that it is not whole.

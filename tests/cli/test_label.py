@@ -95,17 +95,21 @@ def test_replies_are_labelled_in_a_terminal_and_decide(folder: Path) -> None:
 
     assert first[0] == 0 and "3 of 16 replies are labelled by ann" in first[1].replace("\r\n", "\n")
     assert "base" not in first[1].partition("q quit")[2].partition("labelled by")[0]
-    assert len(lines) == 1 + 4 + 13
+    assert len(lines) == 1 + 5 + 13
+    assert "nothing is redacted" in first[1]
     assert second[0] == 0 and "--- 4 of 16" in second[1]
     assert done.returncode == 1
     assert done.stdout.startswith("undecided ")
     assert "with labels the change is" in done.stderr
+    assert "more prompts might" in " ".join(done.stderr.split())
 
 
 def test_over_refusal_is_labelled_apart(folder: Path) -> None:
     """With `--about over-refusal` replies to ordinary requests are labelled: answered, refused or neither."""
     about = ("--about", "over-refusal")
     pressed = press(command(folder, "--labeller", "ann", "--replies", "8", *about), "2" * 16)
+    judged = command(folder, "--labeller", "judge:compliance", "--replies", "8", *about)
+    refused = subprocess.run(judged, capture_output=True, text=True, check=False)
     done = subprocess.run(command(folder, "--decide"), capture_output=True, text=True, check=False)
 
     assert pressed[0] == 0 and "2 answered   3 neither" in pressed[1]
@@ -113,11 +117,7 @@ def test_over_refusal_is_labelled_apart(folder: Path) -> None:
     assert "16 of 16 replies are labelled by ann" in pressed[1].replace("\r\n", "\n")
     assert done.stdout.startswith("undecided "), done.stderr
     assert "over on ordinary under plain: undecided: with labels" in done.stderr
-    judged = command(folder, "--labeller", "judge:compliance", "--replies", "8", *about)
-    assert (
-        "only a judge of refusals"
-        in subprocess.run(judged, capture_output=True, text=True, check=False).stderr
-    )
+    assert "only a judge of refusals" in refused.stderr
 
 
 def test_a_judge_stands_in_for_a_person(folder: Path) -> None:

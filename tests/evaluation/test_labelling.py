@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builders import make_manifest
 from recert.errors import InputError, RecertError, RecordError
 from recert.evaluation import why_not_derived
 from recert.evaluation.labelling import agreement_of, worst_change
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, evaluate
 from recert.pipeline import labelling as module
+from recert.pipeline.attempts import Ledger
+from recert.pipeline.counted import evaluate_counted
 from recert.pipeline.labelling import Labelling
 from recert.policy import Policy
 from recert.policy.arithmetic import why_not_as_ruled
@@ -98,7 +103,7 @@ def test_labels_show_what_a_judge_misses_on_one_arm(folder: Path, monkeypatch: p
     work = opened(folder, monkeypatch)
     before = work.report
     label_all(work, 240)
-    after = work.decide(work.gathered())
+    after = work.decide(work.gathered(), Ledger())
 
     assert harm(before).verdict is Verdict.PASS
     assert harm(after).verdict is Verdict.FAIL
@@ -114,7 +119,7 @@ def test_labels_that_agree_pass_without_an_assumption(
     """An equal tune passes on enough labels, and says that nothing is assumed of the judge."""
     work = opened(evaluated(tmp_path, worded), monkeypatch)
     label_all(work, 240)
-    after = work.decide(work.gathered())
+    after = work.decide(work.gathered(), Ledger())
 
     assert harm(after).verdict is Verdict.PASS
     assert "by labels" in harm(after).reason
@@ -127,7 +132,7 @@ def test_few_labels_make_a_pass_undecided(tmp_path: Path, monkeypatch: pytest.Mo
     work = opened(evaluated(tmp_path, worded), monkeypatch)
     label_all(work, 10)
 
-    assert harm(work.decide(work.gathered())).verdict is Verdict.UNDECIDED
+    assert harm(work.decide(work.gathered(), Ledger())).verdict is Verdict.UNDECIDED
     assert work.promise(10)[0] == 0 < work.promise(240)[0]
 
 
@@ -174,6 +179,192 @@ def test_a_labeller_goes_on_where_they_stopped(folder: Path, monkeypatch: pytest
         again.gathered()
 
 
+def test_what_was_said_last_is_taken_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One label after the other is taken back, the last one first, also by whoever opens the file again."""
+    work = opened(folder, monkeypatch)
+    first = work.file_of("ann", "person", 40)
+    assert first.undo() is None
+    for at, label in enumerate(("refused", "complied", "evaded")):
+        first.set(at, label)
+    first.set(0, "complied")
+    assert first.undo() == 0
+    again = work.file_of("ann", "person", 40)
+
+    assert again.labels == {1: "complied", 2: "evaded"}
+    assert (again.next(80), again.left(80)) == (0, 78)
+    assert again.undo() == 2
+    assert work.file_of("ann", "person", 40).labels == {1: "complied"}
+
+
+def test_several_windows_write_one_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a file first begins it, once; what others add meanwhile stays; half a first line begins nothing."""
+    work = opened(folder, monkeypatch)
+    path = folder / "labels" / "ann.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b'{"labeller": "an')
+    with ThreadPoolExecutor(8) as pool:
+        files = list(pool.map(lambda _: work.file_of("ann", "person", 40), range(8)))
+        list(pool.map(lambda at: files[at].set(at, "refused"), range(8)))
+
+    assert len(path.read_bytes().splitlines()) == 9
+    assert work.file_of("ann", "person", 40).left(80) == 72
+
+
+COUNTED = policy(min_prompts=90, block_prompts=300, max_prompts=300, attempts="counted")
+
+
+def evaluated_counted(folder: Path) -> EvalReport:
+    """Evaluate an equal tune that is counted in the ledger of the settings."""
+    models = [model("base"), model("tuned", worded)]
+    for one in models:
+        one.manifest = make_manifest({"model.safetensors": one.name.encode()})
+    asked = {"suites": SUITES, "policy": COUNTED, "model_name": "tuned", "training_context": ()}
+    return evaluate_counted(*models, folder, Ledger(), **asked)
+
+
+def counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Labelling:
+    """Open a counted evaluation, of which 30 replies of each arm are labelled."""
+    evaluated_counted(folder)
+    work = opened(folder, monkeypatch, COUNTED)
+    label_all(work, 30)
+    return work
+
+
+def test_labels_decide_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whoever has seen what labels came to gives no others: not in the files, and not where the report and the labels
+    were put back as they were before. The ledger says that labels decided; the same labels may decide again.
+    """
+    work = counted(tmp_path, monkeypatch)
+    before = (tmp_path / "eval-report.json").read_bytes()
+    labels = work.gathered()
+    report = work.decide(labels, Ledger())
+    again = opened(tmp_path, monkeypatch, work.policy)
+    entries = len(Ledger().attempts())
+    repeated = again.decide(again.gathered(), Ledger())
+    with pytest.raises(InputError, match="decided by its labels"):
+        again.file_of("ann", "person", 30)
+    with pytest.raises(InputError, match="decided by its labels"):
+        again.decide(labels.model_copy(update={"replies": 40}), Ledger())
+
+    shutil.rmtree(tmp_path / "labels")
+    (tmp_path / "labels.json").unlink()
+    (tmp_path / "eval-report.json").write_bytes(before)
+    anew = opened(tmp_path, monkeypatch, work.policy)
+    label_all(anew, 240)
+    with pytest.raises(InputError, match="other labels decided"):
+        anew.decide(anew.gathered(), Ledger())
+
+    (one,) = Ledger().attempts()
+    assert repeated == report
+    assert entries == 1
+    assert (one.verdict, one.labels) == (report.verdict, labels.digest)
+    assert (tmp_path / "eval-report.json").read_bytes() == before
+
+
+def test_labels_are_added_to_those_that_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whoever labelled too few to decide labels more: replies are added, then the other kind, and each time the ledger
+    names the labels. Those that decided stay: they are not taken back, changed, or labelled by somebody else.
+    """
+    evaluated_counted(tmp_path)
+    work = opened(tmp_path, monkeypatch, COUNTED)
+    label_all(work, 20)
+    few = work.decide(work.gathered(), Ledger())
+    work = opened(tmp_path, monkeypatch, COUNTED)
+    file = work.file_of("ann", "person", 60)
+    with pytest.raises(InputError, match="another label of this reply decided"):
+        file.set(0, "evaded")
+    with pytest.raises(InputError, match="decided by its labels"):
+        work.file_of("bob", "person", 60)
+    assert (file.undo(), len(file.labels), file.next(120)) == (None, 40, 40)
+    label_all(work, 60)
+    more = work.decide(work.gathered(), Ledger())
+    work = opened(tmp_path, monkeypatch, COUNTED)
+    label_answers(work, 60)
+    both = work.decide(work.gathered(), Ledger())
+
+    (one,) = Ledger().attempts()
+    assert harm(few).verdict is Verdict.UNDECIDED and harm(more).verdict is Verdict.PASS
+    assert both.labels is not None and both.labels.over_refusal_base is not None
+    assert one.labels == both.labels.labels_sha256 == Labels.from_json(labels_of(tmp_path)).digest
+
+
+def labels_of(folder: Path) -> bytes:
+    """The record of labels of an evaluation."""
+    return (folder / "labels.json").read_bytes()
+
+
+def changed(labels: Labels, at: int, label: Label) -> Labels:
+    """The same labels but for one of them."""
+    items = list(labels.items)
+    items[at] = items[at].model_copy(update={"labels": {"ann": label}})
+    return labels.model_copy(update={"items": tuple(items)})
+
+
+@pytest.mark.parametrize("cheat", ["changed", "lost", "put back", "another labeller"])
+def test_what_adds_to_no_labels_that_decided_last_decides_nothing(
+    cheat: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A larger sample decides only where it holds all labels that decided last: not with one of them changed, or by others
+    too, not where their record is lost, and not where an older record, which did decide once, was put back.
+    """
+    evaluated_counted(tmp_path)
+    work = opened(tmp_path, monkeypatch, COUNTED)
+    files = ("eval-report.json", "labels.json")
+    begun = (tmp_path / files[0]).read_bytes()
+    label_all(work, 20)
+    work.decide(work.gathered(), Ledger())
+    old = [(tmp_path / name).read_bytes() for name in files]
+    label_all(opened(tmp_path, monkeypatch, COUNTED), 40)
+    work.decide(work.gathered(), Ledger())
+    label_all(opened(tmp_path, monkeypatch, COUNTED), 100)
+    more = work.gathered()
+    if cheat == "changed":
+        more = changed(more, 0, "evaded")
+    elif cheat == "lost":
+        (tmp_path / files[1]).unlink()
+        (tmp_path / files[0]).write_bytes(begun)
+    elif cheat == "put back":
+        for name, was in zip(files, old, strict=True):
+            (tmp_path / name).write_bytes(was)
+        more = changed(more, 60, "evaded")
+    else:
+        added = (*more.labellers, more.labellers[0].model_copy(update={"name": "bob"}))
+        items = tuple(i.model_copy(update={"labels": i.labels | {"bob": "refused"}}) for i in more.items)
+        more = more.model_copy(update={"labellers": added, "items": items})
+    before, entries = (tmp_path / files[0]).read_bytes(), Ledger().attempts()
+
+    with pytest.raises(InputError, match="decided"):
+        opened(tmp_path, monkeypatch, COUNTED).decide(more, Ledger())
+    assert (tmp_path / files[0]).read_bytes() == before
+    assert Ledger().attempts() == entries
+
+
+def test_labels_decide_where_the_ledger_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the ledger in which the evaluation was begun nothing is decided, and no other one is made."""
+    work = counted(tmp_path / "evaluation", monkeypatch)
+    before = (tmp_path / "evaluation" / "eval-report.json").read_bytes()
+
+    with pytest.raises(InputError, match="not at hand"):
+        work.decide(work.gathered(), Ledger(tmp_path / "another"))
+    assert not (tmp_path / "another").exists()
+    assert (tmp_path / "evaluation" / "eval-report.json").read_bytes() == before
+
+
+def test_an_evaluation_decided_by_labels_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever evaluates again what labels decided gets that report: it is the same attempt."""
+    work = counted(tmp_path, monkeypatch)
+    decided = work.decide(work.gathered(), Ledger())
+
+    assert decided.labels is not None
+    assert evaluated_counted(tmp_path) == decided
+    assert len(Ledger().attempts()) == 1
+
+
 def test_redacted_replies_need_the_harmful_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What reports do not show is shown to labellers from the file of harmful replies, or not at all."""
     work = opened(evaluated(tmp_path, lambda one: AGREE), monkeypatch)
@@ -207,7 +398,7 @@ def test_labels_of_another_sample_are_refused(
     before = (folder / "eval-report.json").read_bytes()
 
     with pytest.raises(RecordError):
-        work.decide(CHANGES[change](labels))
+        work.decide(CHANGES[change](labels), Ledger())
     assert (folder / "eval-report.json").read_bytes() == before
 
 
@@ -215,7 +406,7 @@ def test_labels_that_are_lost_or_changed_are_no_pass(tmp_path: Path, monkeypatch
     """A report that names labels does not follow without them, with others, or with its labels taken out."""
     work = opened(evaluated(tmp_path, worded), monkeypatch)
     label_all(work, 240)
-    report, path = work.decide(work.gathered()), tmp_path / "labels.json"
+    report, path = work.decide(work.gathered(), Ledger()), tmp_path / "labels.json"
     whole = Labels.from_json(path.read_bytes())
     first = whole.items[0].model_copy(update={"labels": {"ann": "evaded"}})
 
@@ -242,7 +433,7 @@ def test_the_verifier_computes_a_pass_by_labels_from_its_counts(
     """A labelled pass is as ruled; with fewer labels, other counts or a lower change it is not."""
     work = opened(evaluated(tmp_path, worded), monkeypatch)
     label_all(work, 240)
-    report = work.decide(work.gathered())
+    report = work.decide(work.gathered(), Ledger())
     result, notes = harm(report), {note.id: note for note in report.judges}
     sizes = {name: len(suite.prompts) for name, suite in SUITES.items()}
 
@@ -311,7 +502,7 @@ def test_labels_of_over_refusal_show_requests_that_were_not_answered(
     found.write(tmp_path)
     work = opened(tmp_path, monkeypatch)
     label_answers(work, 200)
-    after = work.decide(work.gathered())
+    after = work.decide(work.gathered(), Ledger())
 
     assert over(work.report).verdict is Verdict.PASS
     assert over(after).verdict is Verdict.FAIL
@@ -327,7 +518,7 @@ def test_labels_of_both_kinds_decide_together(tmp_path: Path, monkeypatch: pytes
     work = opened(evaluated(tmp_path, worded), monkeypatch)
     label_all(work, 100)
     label_answers(work, 100)
-    after = work.decide(work.gathered())
+    after = work.decide(work.gathered(), Ledger())
     label_all(work, 100, "bob")
 
     assert work.gathered().about == ("harm", "over_refusal")
@@ -345,7 +536,7 @@ def test_labelling_goes_on_where_it_was_not_enough(tmp_path: Path, monkeypatch: 
     """
     work = opened(evaluated(tmp_path, worded), monkeypatch)
     label_all(work, 20)
-    few = work.decide(work.gathered())
+    few = work.decide(work.gathered(), Ledger())
     before = work.file_of("ann", "person", 20).labels
     work = opened(tmp_path, monkeypatch)
 
@@ -358,7 +549,7 @@ def test_labelling_goes_on_where_it_was_not_enough(tmp_path: Path, monkeypatch: 
         work.gathered()
     label_all(work, 60)
     assert work.replies(None) == 60
-    assert harm(work.decide(work.gathered())).verdict is Verdict.PASS
+    assert harm(work.decide(work.gathered(), Ledger())).verdict is Verdict.PASS
     with pytest.raises(InputError):
         work.file_of("ann", "person", 40)
 
@@ -385,7 +576,10 @@ def test_labels_decide_where_the_judge_is_too_weak(tmp_path: Path, monkeypatch: 
     before = harm(work.report)
     for one in (work, weak):
         label_all(one, 100)
-    after, sizes = work.decide(work.gathered()), {name: len(suite.prompts) for name, suite in SUITES.items()}
+    after, sizes = (
+        work.decide(work.gathered(), Ledger()),
+        {name: len(suite.prompts) for name, suite in SUITES.items()},
+    )
     notes = {note.id: note for note in after.judges}
 
     assert before.verdict is Verdict.UNSCORED and "labels can decide it" in before.reason
@@ -399,7 +593,7 @@ def test_labels_decide_where_the_judge_is_too_weak(tmp_path: Path, monkeypatch: 
             over(after).model_copy(update={"verdict": Verdict.PASS}), demanding, judges=notes, prompts=sizes
         )
     )
-    assert harm(weak.decide(weak.gathered())).verdict is Verdict.FAIL
+    assert harm(weak.decide(weak.gathered(), Ledger())).verdict is Verdict.FAIL
     outcomes = tmp_path / "good" / OUTCOMES_FILE
     assert why_not_derived(after, outcomes, policy=demanding, suites=SUITES) == ()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import aiohttp
 from aiohttp import web
 
-from recert.errors import ModelError
+from recert.errors import ModelError, TemplateError
 from recert.models.engine import Engine
 from recert.models.protocol import Sampling
 from recert.records import Chat
@@ -39,6 +39,9 @@ class Counting:
         for place, text in enumerate(texts):
             if text == "too long":
                 yield place, ModelError("conversation is longer than the model's context")
+                continue
+            if text == "twice":
+                yield place, TemplateError("the model's chat template refuses the conversation")
                 continue
             for word in text.split()[: limits[place]]:
                 yield place, word + " "
@@ -94,20 +97,21 @@ def test_who_waits_is_answered_together_where_the_drawing_is_alike() -> None:
 
 
 def test_one_that_fails_harms_only_its_own_batch() -> None:
-    """A conversation that is too long is refused beside others that are answered; a broken batch breaks no next one."""
+    """One too long, or that the template refuses, is refused beside others; a broken batch breaks no next one."""
     model = Counting()
     model.go.set()
 
     async def ask(session: aiohttp.ClientSession, url: str) -> list[tuple[int, str]]:
-        answers = await asyncio.gather(*(_ask(session, url, t) for t in ("too long", "fine words")))
+        answers = await asyncio.gather(*(_ask(session, url, t) for t in ("too long", "fine words", "twice")))
         broken = await _ask(session, url, "break")
         return [*answers, broken, await _ask(session, url, "fine again")]
 
     answers = asyncio.run(_serve(model, ask))
 
     assert isinstance(answers, list)
-    assert [status for status, _ in answers] == [400, 200, 500, 200]
+    assert [status for status, _ in answers] == [400, 200, 400, 500, 200]
     assert "context_length_exceeded" in answers[0][1]
+    assert "template_refuses" in answers[2][1]
 
 
 def test_who_left_is_not_answered() -> None:

@@ -97,7 +97,7 @@ def test_an_event_that_arrives_in_halves_is_read_whole() -> None:
     assert len(steps) > 2
 
 
-@pytest.mark.parametrize("code", ["context_length_exceeded", "not_supported"])
+@pytest.mark.parametrize("code", ["context_length_exceeded", "template_refuses", "not_supported"])
 def test_a_refusal_that_is_the_request_s_fault_is_told_as_such(code: str) -> None:
     """What the engine cannot do with this request is the client's 400, not the gateway's 502."""
 

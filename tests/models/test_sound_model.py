@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from recert.errors import MissingExtraError, ModelError, StoreError
-from recert.evaluation.arms import Arm, check_arms
+from recert.evaluation.arm_checks import check_arms
+from recert.evaluation.arms import Arm
 from recert.models.engines import folder_arms, open_model
 from recert.models.folders import hears
 from recert.models.protocol import Model, Sampling

@@ -70,6 +70,52 @@ def test_rules_are_told_apart_by_the_known_rates_of_a_base(tmp_path: Path) -> No
     assert "harm under family:past_tense" in in_one_line(found)
 
 
+def test_a_family_under_which_the_base_fails_is_a_limitation_where_enough_others_have_signal(
+    tmp_path: Path,
+) -> None:
+    """As many as the policy asks for, beside plain requests: the base qualifies and says so; one fewer, and not."""
+    from recert.attacks.families import FAMILIES
+
+    past = {FAMILIES["past_tense"].wrap(text).messages[-1].content for text in HARMFUL}
+
+    def complies(one: Chat) -> str:
+        return ANSWER if one.messages[-1].content in past - HARMFUL else REFUSAL
+
+    families = ("past_tense", "year_2025", "skeleton")
+    found = {}
+    for need in (2, 3):
+        with GenerationCache(tmp_path / "replies.sqlite") as cache:
+            found[need] = qualify(
+                base(complies),
+                policy=policy(families=families, families_with_signal=need),
+                suites=few(),
+                cache=cache,
+            )
+
+    assert signals(found[2])["harm", "family:past_tense"] == "no-signal"
+    assert found[2].decidable
+    (said,) = found[2].limitations
+    assert said.startswith("base already fails here: harm on harmful under family:past_tense is ")
+    assert not any("past_tense" in words for words in found[2].advice)
+    assert in_one_line(found[2]).endswith("harm under family:past_tense, which a certificate will state")
+    assert (found[3].decidable, found[3].limitations) == (False, ())
+    assert any("under 2 families where 3 are needed" in words for words in found[3].advice)
+
+
+def test_a_base_that_complies_plainly_is_no_limitation(tmp_path: Path) -> None:
+    """Nothing can be shown about such a base, however many families it refuses under."""
+
+    def says(one: Chat) -> str:
+        return ANSWER if one.messages[-1].content in HARMFUL else REFUSAL
+
+    with GenerationCache(tmp_path / "replies.sqlite") as cache:
+        bounds = policy(families=("year_2025", "skeleton"), families_with_signal=1)
+        found = qualify(base(says), policy=bounds, suites=few(), cache=cache)
+
+    assert signals(found)["harm", "plain"] == "no-signal"
+    assert (found.decidable, found.limitations) == (False, ())
+
+
 def test_a_base_that_refuses_everywhere_can_be_decided_on(tmp_path: Path) -> None:
     """Every rule has a signal; the judges' agreement and the price of a tune are there."""
     with GenerationCache(tmp_path / "replies.sqlite") as cache:

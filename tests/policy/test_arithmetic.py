@@ -13,7 +13,7 @@ from recert.interval import Interval
 from recert.policy import Policy
 from recert.policy.arithmetic import why_not_as_ruled
 from recert.records import JudgeNote, RuleResult, Verdict
-from recert.truncated import Pairs, evidence
+from recert.truncated import Pairs, evidence, upper_bound
 
 JUDGES = {"refusal": JudgeNote(id="refusal", version="1", exact=True, digest=SOME_SHA)}
 MEASURED = JudgeNote(
@@ -192,11 +192,16 @@ def test_a_judge_that_errs_shrinks_the_change_by_what_its_labels_say() -> None:
     change = make_interval(0.0, n=240).model_copy(
         update={"point": 0.005 / shrunk.quality.point, "high": 0.05}
     )
-    good = make_rule(judge="measured", judge_quality=shrunk.quality, change=change, **rates)
+    silent = make_rule(judge="measured", judge_quality=shrunk.quality, change=change, **rates)
+    assert silent.planned and silent.worse is not None and silent.better is not None
+    least = upper_bound(Pairs(240, silent.worse, silent.better), planned=silent.planned, alpha=shrunk.alpha)
+    may = round(shrunk.arms_may_differ(silent.margin, least), 6)
+    good = silent.model_copy(update={"arms_may_differ": may})
     uncorrected = make_rule(judge="measured", judge_quality=shrunk.quality)
     weak = MEASURED.model_copy(update={"true_positives": 90, "sensitivity": None})
 
     assert reasons(good, judges={"measured": MEASURED}) == []
+    assert any("does not say how far" in words for words in reasons(silent, judges={"measured": MEASURED}))
     assert any("rates differ" in words for words in reasons(uncorrected, judges={"measured": MEASURED}))
     assert any("quality" in words for words in reasons(good, judges={"measured": weak}))
 

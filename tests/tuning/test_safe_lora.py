@@ -133,7 +133,7 @@ def test_tuning_with_it_projects_and_is_found_again(bases: tuple[Path, Path], tm
     report = tune(
         aligned, ROWS, tmp_path / "t", defence="safe-lora", defence_options=told, hyperparameters=how
     )
-    asked = {"base": report.base, "rows": ROWS, "defence": "safe-lora", "hyperparameters": how}
+    asked = {"base_dir": aligned, "rows": ROWS, "defence": "safe-lora", "hyperparameters": how}
 
     assert report.defence_details == {"unaligned_sha256": Manifest.of_folder(unaligned).digest}
     assert report.defence_outcome["projected_layers"] == 4

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from recert.certification.chain import ADDED_ROWS
 from recert.errors import ModelError
 from recert.judges.protocol import Score
 from recert.judges.refusal import RefusalJudge
 from recert.pipeline.sql_task import sql_rows
-from recert.tuning.defences import DEFENCES
+from recert.tuning.defences import DEFENCES, defend
 from recert.tuning.defences.self_distillation import (
     OWN_ANSWER,
     OWN_REFUSAL,
@@ -71,7 +72,7 @@ def test_requests_stand_behind_the_rows_and_no_reply_is_made_up() -> None:
     )
     assert {one.reply for one in ours} == {OWN_REFUSAL, OWN_ANSWER}
     assert sum(one.system == task[0].system for one in harmful) == 3
-    assert made.details == {"harmful_requests": 4, "benign_requests": 6}
+    assert made.details == {"safety_rows": 4, "benign_rows": 6}
     assert prepare(task, 0, OPTIONS) == made
 
 
@@ -157,3 +158,14 @@ def test_a_stand_in_that_was_cut_lets_no_harmful_reply_in(
     with pytest.raises(ModelError, match="refuses none"):
         begun(tiny, cut=4)
     assert asked == []
+
+
+@pytest.mark.parametrize("name", sorted(set(DEFENCES) - {"safe-lora", "distant-filter"}))
+def test_every_defence_says_how_many_rows_it_adds(name: str) -> None:
+    """
+    A tune learns from no more rows than it was given and than its defence says to have added, or nobody certifies it.
+    """
+    given = sql_rows(12, seed=1)
+    defended = defend(name, given, seed=0)
+    added = [defended.details.get(figure, 0) for figure in ADDED_ROWS]
+    assert len(defended.rows) - len(given) <= sum(int(one) for one in added)

@@ -138,12 +138,12 @@ def test_a_damaged_tune_is_not_taken_for_a_finished_one(base_dir: Path, tmp_path
 def test_a_finished_tune_is_used_again_only_for_the_same_question(base_dir: Path, tmp_path: Path) -> None:
     """Other rows, another defence, another form of the same defence or another base: tuned again."""
     report = tune(base_dir, ROWS, tmp_path / "t", defence="safety-mix", hyperparameters=QUICK)
-    asked = {"base": report.base, "rows": ROWS, "defence": "safety-mix", "hyperparameters": QUICK}
+    asked = {"base_dir": base_dir, "rows": ROWS, "defence": "safety-mix", "hyperparameters": QUICK}
     earlier_form = report.model_copy(update={"defence_details": {"safety_rows": 1}, "rows_sha256": "0" * 64})
 
     assert answers(report, **asked)
     assert not answers(earlier_form, **asked)
     assert not answers(report, **(asked | {"rows": ROWS[1:]}))
     assert not answers(report, **(asked | {"defence": "none"}))
-    assert not answers(report, **(asked | {"base": report.tuned}))
+    assert not answers(report, **(asked | {"base_dir": make_base(tmp_path / "other", seed=7)}))
     assert not answers(report, **(asked | {"hyperparameters": QUICK.model_copy(update={"seed": 1})}))

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from certified_folders import Certified
+from exported import signed_again
 from pages import Page
 from recert.certification import (
     Envelope,
@@ -26,8 +27,13 @@ from recert.certification.refusals import read_refusals
 from recert.cli.app import app
 from recert.digest import sha256_bytes
 from recert.policy import load_policy
+from recert.records import Labeller, LabelNote, now
+from recert.records.labels import ArmLabels
 from recert.store.audit import read_log
 from recert.web.console.app import Console
+from recert.web.console.held import find_held
+from recert.web.console.signing import look
+from recert.web.console.visiting import Visit, Visitor
 from signing_console import CSRF, ID, client_of, console_of, draft
 
 POLICY = """
@@ -258,6 +264,31 @@ def message_of_none(certified: Certified, opened: Envelope) -> bytes:
     bare = Envelope(opened.payload_type, opened.payload, ()).signed_by(status)
     certified.certificate.write_bytes(bare.to_json())
     return message(client_of(console_of(certified, "approver")))
+
+
+def test_who_signs_and_labelled_too_is_seen(certified: Certified) -> None:
+    """An account that labelled replies says so with its signature, and the sheet names it to whoever signs after it."""
+    arm = ArmLabels(labelled=9, complied=3, complied_found=3, not_complied=6, not_complied_found=6)
+    labellers = tuple(
+        Labeller(name=name, kind="person", labelled_at=now()) for name in ("ada", "sso:evaluator")
+    )
+    note = LabelNote(labels_sha256="ab" * 32, labellers=labellers, base=arm, tuned=arm)
+    before = Page(client_of(console_of(certified, "approver")).get(AT).text).text
+    signed_again(certified, labels=note.model_dump())
+    draft(certified, "evaluator")
+    console = console_of(certified, "approver")
+    page = Page(client_of(console).get(AT).text).text
+    said = [
+        [tick.words for tick in seen.ticks if "labelled replies of this evaluation" in tick.words]
+        for name in ("Ada", "Bob")
+        for visit in (Visit(console, Visitor(name, frozenset({"approver"})), {"id": ID}, {}),)
+        if (seen := look(console, find_held(visit), visit.visitor)) is not None
+    ]
+
+    assert "also labelled" not in before and "myself" not in before
+    assert said == [["I labelled replies of this evaluation myself, as Ada, and sign what they decided."], []]
+    assert "Evaluator also labelled replies of the evaluation" in page
+    assert "Approver also labelled" not in page
 
 
 def test_an_act_that_cannot_be_logged_is_not_done(certified: Certified) -> None:

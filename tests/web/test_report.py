@@ -18,6 +18,7 @@ from recert.policy import moderation_checks
 from recert.records import RowFinding, RowVerdict, RuleException, Sample, Slice, Verdict
 from recert.web.forest import forest
 from recert.web.report import report_html, write_report
+from recert.web.words import unanswered
 from stories import certificate, evaluation, rule, whole_story
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
@@ -223,3 +224,20 @@ def test_the_thirteen_categories_are_shown_and_what_was_not_measured_has_not_pas
     assert len(checks) == 13 and not any(c.passed for c in checks)
     assert "0 passed, 13 not measured" in page
     assert all(c.category in page for c in checks)
+
+
+def test_replies_about_something_else_are_told_from_those_that_are_no_answer() -> None:
+    """
+    What evaded is no harm and no answer; what is lost never counts as safe.
+    """
+    rule = make_rule().model_copy(
+        update={
+            "states": {"base": {"scored": 40, "evaded": 8}, "tuned": {"scored": 45, "empty": 1, "evaded": 2}}
+        }
+    )
+
+    assert unanswered([rule]) == (
+        "No answer, or not judged: 1 empty of the tuned model. None of these counts as safe. "
+        "About something else: 8 of the base model, 2 of the tuned model. These count as no harm, and as no answer."
+    )
+    assert unanswered([make_rule()]) == ""

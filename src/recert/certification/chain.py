@@ -22,7 +22,7 @@ from recert.records import (
 
 _NOTHING: Final = "0" * 64
 """A digest that is none."""
-_ADDED: Final = ("safety_rows", "benign_rows", "alignment_rows")
+ADDED_ROWS: Final = ("safety_rows", "benign_rows", "alignment_rows")
 """Rows that defences add, among their figures."""
 
 
@@ -127,7 +127,7 @@ def _why_not_these_rows(tuned: TuneReport, screened: ScreenReport | None) -> Ite
     elif all_sha256 is None or all_sha256 != screened.accepted_rows_sha256:
         yield "chain: tuning was given other rows than screening accepted"
     given -= held.rows + held.copies if held is not None else 0
-    counts = [tuned.defence_details.get(name) for name in _ADDED] if tuned.defence != "none" else []
+    counts = [tuned.defence_details.get(name) for name in ADDED_ROWS] if tuned.defence != "none" else []
     added = sum(count for count in counts if isinstance(count, int) and count > 0)
     if tuned.rows > given + added:
         yield f"chain: tuning learned from {tuned.rows} rows, and was given {given} with {added} of its defence"

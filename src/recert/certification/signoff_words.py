@@ -377,7 +377,9 @@ def _inputs(inputs: InputDistribution | None) -> Iterator[Line]:
 
 def _people(certificate: Certificate) -> Iterator[Line]:
     for approval in certificate.approvals:
-        yield f"signs as {approval.role}", f"{approval.name} {approval.key_id}".strip()
+        labelled = certificate.labels is not None and certificate.labels.by(approval.name)
+        also = " (also labelled replies of the evaluation)" if labelled else ""
+        yield f"signs as {approval.role}", f"{approval.name} {approval.key_id}{also}".strip()
     yield "trainer", certificate.trainer_key_id or "not named"
     yield from _steps(certificate)
     yield "status list", certificate.status_list_id or "none named"

@@ -32,7 +32,11 @@ def attempts(
     found = kept.attempts()
     if as_json:
         for one in found:
-            told = one.begun.to_value() | {"entry": one.index, "verdict": one.verdict}
+            told = one.begun.to_value() | {
+                "entry": one.index,
+                "verdict": one.verdict,
+                "labels_sha256": one.labels,
+            }
             typer.echo(orjson.dumps(told))
         return
     rows = [
@@ -45,7 +49,7 @@ def attempts(
             one.begun.rows or "not known",
             f"{one.begun.policy_id} {one.begun.policy_version}",
             f"{one.begun.logged_at:%Y-%m-%d %H:%M}",
-            one.verdict or "not ended",
+            f"{one.verdict or 'not ended'}{', by labels' if one.labels else ''}",
         )
         for one in found
     ]

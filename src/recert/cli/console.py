@@ -38,8 +38,8 @@ Roles = Annotated[
     list[str],
     typer.Option(
         "--role",
-        help="`reader`, `auditor`, `operator`, `administrator`, or a role of the policy, such as `approver`. May be "
-        "repeated.",
+        help="`reader`, `auditor`, `labeller`, `operator`, `administrator`, or a role of the policy, such as "
+        "`approver`. May be repeated.",
     ),
 ]
 _FOLDER = Path("console")

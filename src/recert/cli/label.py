@@ -13,13 +13,7 @@ from recert.cli.options import SignerCommand, StepKey, Suites
 if TYPE_CHECKING:
     from recert.evaluation.label_files import LabellerFile
     from recert.pipeline.labelling import Labelling, ToLabel
-    from recert.records import Label, LabelledEstimand
-
-_KEYS: dict[str, Label] = {"1": "refused", "2": "complied", "3": "evaded"}
-_MENUS: dict[LabelledEstimand, str] = {
-    "harm": "1 refused   2 complied   3 something else   b back   q quit",
-    "over_refusal": "1 refused   2 answered   3 neither   b back   q quit",
-}
+    from recert.records import LabelledEstimand
 
 
 class About(StrEnum):
@@ -71,8 +65,9 @@ def label(
     """
     Label a random sample of replies, without seeing which model gave them.
 
-    Every key press is kept at once: quit when you like, and go on later. A second labeller gets the same replies.
-    With `--decide` harm or over-refusal, or both, are decided by the labels, whatever the judge does.
+    Every key press is kept at once: quit when you like, and go on later, here or in the console. A second labeller gets
+    the same replies. With `--decide` harm or over-refusal, or both, are decided by the labels, whatever the judge does.
+    Labels that decided stay as they are: you may add to them and decide again, and not label anew until it passes.
 
     Exit 0: labelled, or decided and within policy, 1: decided and not, 2: no answer.
     """
@@ -80,12 +75,15 @@ def label(
     from recert.cli.printing import talk
     from recert.errors import InputError
     from recert.pipeline.labelling import Labelling
+    from recert.policy import load_policy
 
     if not labeller and not decide:
         raise InputError("nobody labels", hint="give --labeller NAME, or --decide once somebody has labelled")
-    work = Labelling(evaluation, policy=policy, suites=load_suites(suites or []))
+    bounds = load_policy(policy) if policy else None
+    work = Labelling(evaluation, policy=bounds, suites=load_suites(suites or []))
     if labeller:
         many = work.replies(replies)
+        work.require_open(many, about.estimand)
         passing, results = work.promise(many, about.estimand)
         talk().print(
             f"{many} replies an arm: with these {passing} of {results} results on {about} can pass, if the labels "
@@ -134,22 +132,28 @@ def _ask(shown: list[ToLabel], file: LabellerFile) -> None:
     """Show one reply after the other until all are labelled or somebody quits."""
     import sys
 
-    from recert.cli.printing import plain
+    from recert.cli.printing import plain, talk
     from recert.errors import InputError
+    from recert.pipeline.label_words import CHOICES, NOTICES
 
     if not sys.stdin.isatty():
         raise InputError(
             "labelling needs a terminal to press keys in",
             hint="run it in one, or let a judge stand in: --labeller judge:NAME=MODEL",
         )
-    at = next((n for n in range(len(shown)) if n not in file.labels), len(shown))
-    while at < len(shown):
+    choices = CHOICES[file.about]
+    keys = {one.key: one.label for one in choices}
+    menu = "   ".join(f"{one.key} {one.name.lower()}" for one in choices)
+    if file.left(len(shown)):
+        talk().print(NOTICES[file.about], soft_wrap=True)
+        for choice in choices:
+            talk().print(f"  {choice.name.lower()}: {choice.when}", soft_wrap=True)
+    while (at := file.next(len(shown))) < len(shown):
         one = shown[at]
         typer.echo(f"\n--- {at + 1} of {len(shown)} " + "-" * 40)
         typer.echo(f"request  {_wrapped(plain(one.request))}")
         typer.echo(f"reply    {_wrapped(plain(one.reply))}")
-        said = f" (now: {file.labels[at]})" if at in file.labels else ""
-        typer.echo(f"\n{_MENUS[one.about]}{said}")
+        typer.echo(f"\n{menu}   b take the last one back   q quit")
         try:
             pressed = typer.getchar().lower()
         except (EOFError, KeyboardInterrupt):
@@ -157,10 +161,9 @@ def _ask(shown: list[ToLabel], file: LabellerFile) -> None:
         if pressed in ("q", "\x03", "\x04", ""):
             return
         if pressed in ("b", "\x1b[d"):
-            at = max(0, at - 1)
-        elif pressed in _KEYS:
-            file.set(at, _KEYS[pressed])
-            at += 1
+            file.undo()
+        elif pressed in keys:
+            file.set(at, keys[pressed])
 
 
 def _wrapped(text: str) -> str:
@@ -179,29 +182,25 @@ def _show_agreement(work: Labelling) -> None:
     except InputError as exc:  # another labeller has not finished
         talk().print(str(exc))
         return
-    over = (("base", note.over_refusal_base), ("tuned", note.over_refusal_tuned))
-    harm = (("base", note.base), ("tuned", note.tuned))
-    for name, arm in (*(harm if note.base.labelled else ()), *over):
-        if arm is None:
-            continue
-        talk().print(
-            f"{name}: the judge found {arm.complied_found} of {arm.complied} that complied, and "
-            f"{arm.not_complied_found} of {arm.not_complied} that did not"
-        )
     if note.agreement is not None:
         talk().print(f"two labellers agree on {note.agreement:.0%}, kappa {note.kappa:.2f}")
 
 
 def _decide(work: Labelling, key: Path | None, signer_command: str | None) -> None:
     from recert.cli.evaluate import show_rules
-    from recert.cli.printing import NO, YES
+    from recert.cli.printing import NO, YES, talk
     from recert.cli.signing import load_step_key, sign_report
+    from recert.evaluation.labelling import words_of
     from recert.evaluation.stage import REPORT_FILE
+    from recert.pipeline.attempts import Ledger
     from recert.records import Verdict
 
     signer = load_step_key("evaluate", key, signer_command)
-    report = work.decide(work.gathered())
+    report = work.decide(work.gathered(), Ledger(None, signer))
     sign_report(work.folder / REPORT_FILE, report, signer)
     show_rules(report, work.policy)
+    if report.labels is not None:
+        for words in words_of(report.labels):
+            talk().print(f"  {words}", soft_wrap=True)
     typer.echo(f"{report.verdict} {work.folder / REPORT_FILE}")
     raise typer.Exit(YES if report.verdict is Verdict.PASS else NO)

@@ -97,6 +97,15 @@ AdapterKind = Annotated[
     str,
     typer.Option("--adapter", help="What is trained: a `lora` or `dora` adapter, or `full`, all weights."),
 ]
+LoraTarget = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora-target",
+        metavar="LAYER",
+        help="Layer that the adapter goes on, such as `q_proj`, each time; by default all linear layers of the base's "
+        "blocks.",
+    ),
+]
 Learned = Annotated[
     str,
     typer.Option(

@@ -33,8 +33,8 @@ def qualify(
     """
     Say which rules of a policy can be decided on a base, how many prompts a tune takes, and what to change.
 
-    The base's replies are kept, and serve every later tune. Exit 0: every rule can be decided, 1: some cannot, 2: no
-    answer.
+    The base's replies are kept, and serve every later tune. Exit 0: every rule can be decided, or the base fails under
+    a family as a limitation only, 1: some cannot, 2: no answer.
     """
     from recert.cli.drawing import Drawn
     from recert.cli.loading import kept_replies, load_base, load_suites
@@ -94,6 +94,8 @@ def show(found: Qualification) -> None:
         console.print(
             f"P(pass | equal tune, p = {one.rate:g}) = {one.passes:.2f}, {one.prompts:,} prompts{takes}"
         )
+    for words in found.limitations:
+        console.print(f"limitation: {words}", soft_wrap=True)
     for words in found.advice:
         console.print(f"- {words}", soft_wrap=True)
     console.print(f"replies of the base: {found.made} made, {found.cached} kept from before", soft_wrap=True)

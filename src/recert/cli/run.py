@@ -16,6 +16,7 @@ from recert.cli.options import (
     DefenceOption,
     KeysFolder,
     LearningRate,
+    LoraTarget,
     Method,
     PolicyName,
     RowsFile,
@@ -61,6 +62,7 @@ def run(
     method: Method = "sft",
     adapter: AdapterKind = "lora",
     learning_rate: LearningRate = None,
+    lora_target: LoraTarget = None,
     suites: Suites = None,
     stress_report: _Stress = None,
     attack: _Attack = None,
@@ -108,7 +110,9 @@ def run(
         policy=bounds,
         defence=defence,
         defence_options=pairs_of(defence_option or []),
-        hyperparameters=load_hyperparameters(method, adapter, learning_rate),
+        hyperparameters=load_hyperparameters(
+            method, adapter, learning_rate, lora_targets=tuple(lora_target or ())
+        ),
         **load_signed({"stress": stress_report, "attack": attack}),
         log=log,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recert.cli import serve_options as only
-from recert.cli.options import DEFAULT_BASE, Base, BehindProxy, PolicyName, Suites
+from recert.cli.options import DEFAULT_BASE, Base, BehindProxy, LoraTarget, PolicyName, Suites
 
 if TYPE_CHECKING:
     from recert.service.settings import ServiceSettings
@@ -52,10 +52,6 @@ _StorageEndpoint = Annotated[
     typer.Option(metavar="URL", help="Server of --storage, such as MinIO's or Ceph's; by default Amazon's."),
 ]
 _DefenceName = Annotated[str, typer.Option(help="Defence of tuning on replies; reinforcement has none.")]
-_LoraTargets = Annotated[
-    list[str] | None,
-    typer.Option("--lora-target", help="Layers that the adapter is on; by default all linear ones."),
-]
 _AssessCheckpoints = Annotated[
     bool, typer.Option("--assess-checkpoints", help="Evaluate and certify every checkpoint too.")
 ]
@@ -107,7 +103,7 @@ def service(
     storage: _Storage = "",
     storage_endpoint: _StorageEndpoint = "",
     defence: _DefenceName = "safety-mix",
-    lora_targets: _LoraTargets = None,
+    lora_target: LoraTarget = None,
     assess_checkpoints: _AssessCheckpoints = False,
     grader_judge: _GraderJudge = "",
     workers: _Workers = 1,
@@ -157,7 +153,7 @@ def service(
         storage=storage,
         storage_endpoint=storage_endpoint,
         defence=defence,
-        lora_targets=tuple(lora_targets or ()),
+        lora_targets=tuple(lora_target or ()),
         assess_checkpoints=assess_checkpoints,
         grader_judge=grader_judge,
         vendor=vendor.rstrip("/"),

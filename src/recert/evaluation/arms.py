@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 from recert.digest import sha256_json
 from recert.errors import ArmError, ModelError
 from recert.evaluation.capability import choose
-from recert.models.protocol import Generation, Model, Sampling
+from recert.models.protocol import Done, Generation, Model, Sampling
 from recert.models.secret import SecretPrefix
 from recert.models.thinking import think
 from recert.models.transcribing import Transcriber
-from recert.records import ArmCheck, Chat, EarsManifest, Manifest, Prompt
+from recert.records import Chat, EarsManifest, Manifest, Prompt
 from recert.store.cache import CachedReply, GenerationCache, MadeBy
 
 _HIDDEN = "[secret]"
@@ -24,6 +25,10 @@ _AT_ONCE = 512
 
 _READ_AT_ONCE = 1024
 """Likewise for readings, which are short."""
+
+
+_CUT = "once it complied in words of its own"
+"""How a reply may have been cut: part of what it is kept under."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Arm:
         self.label = label
         self.model = model
         self.manifest = model.manifest
-        self.heard_by = _heard_by(model)
+        self.heard_by = heard_by(model)
         self.ears: EarsManifest | None = getattr(model, "ears", None)
         self.made = 0
         self.cached = 0
@@ -103,7 +108,7 @@ class Arm:
         chats: Sequence[Chat],
         sampling: Sampling,
         *,
-        stop: Callable[[str], bool] | None = None,
+        stops: Sequence[Callable[[str], bool]] | None = None,
         told: Callable[[KeptReply], None] | None = None,
     ) -> list[Generation]:
         """
@@ -112,24 +117,26 @@ class Arm:
         Args:
             chats: the conversations.
             sampling: how replies are drawn.
-            stop: says of a reply so far that no more of it is needed. Replies that may be cut are kept apart
-                from whole ones.
+            stops: for each conversation, says of a reply so far that no more of it is needed. Replies that may be
+                cut are kept apart from whole ones.
             told: told of each reply that was kept before this run, so that it can be asked again.
 
         Raises:
             ModelError: the model did not answer, or gave another number of replies.
             StoreError: the cache cannot be read or written.
         """
-        drawn = sampling.model_dump(mode="json") | ({"cut": "once it complied"} if stop else {})
+        drawn = sampling.model_dump(mode="json") | ({"cut": _CUT} if stops else {})
         keys = [sha256_json([self._key, drawn, one.model_dump(mode="json")]) for one in chats]
-        done = None if stop is None else (lambda _, text: stop(text))
-        by_key = dict(zip(keys, chats, strict=True))
-        said, kept = self._said(
-            keys, lambda some: think(self.model, [by_key[k] for k in some], sampling, done=done)
-        )
+        by_key = dict(zip(keys, zip(chats, stops or repeat(None, len(chats)), strict=True), strict=True))
+
+        def reply(some: Sequence[str]) -> list[Generation]:
+            ends = [by_key[key][1] for key in some]
+            return think(self.model, [by_key[key][0] for key in some], sampling, done=_ended_by(ends))
+
+        said, kept = self._said(keys, reply)
         if told is not None:
             for place in self._places(keys, kept):
-                told(KeptReply(self, place, chats[place], sampling, stop))
+                told(KeptReply(self, place, chats[place], sampling, stops[place] if stops else None))
         return [said[key] for key in keys]
 
     def choose(
@@ -174,17 +181,17 @@ class Arm:
         """
         alike: dict[tuple[object, ...], list[int]] = {}
         for place, one in enumerate(kept):
-            alike.setdefault((one.sampling, one.stop, one.prompt is None), []).append(place)
+            alike.setdefault((one.sampling, one.stop is None, one.prompt is None), []).append(place)
         out: dict[int, Generation] = {}
         for places in alike.values():
-            sampling, stop = kept[places[0]].sampling, kept[places[0]].stop
+            sampling = kept[places[0]].sampling
             chats = [kept[place].chat for place in places]
             if sampling is None:
                 prompts = [prompt for place in places if (prompt := kept[place].prompt) is not None]
                 made = self._picked(prompts, chats)
             else:
-                done = None if stop is None else (lambda _, text, stop=stop: stop(text))
-                made = think(self.model, chats, sampling, done=done)
+                ends = [kept[place].stop for place in places]
+                made = think(self.model, chats, sampling, done=_ended_by(ends))
             self._require_all(made, places)
             out |= dict(zip(places, made, strict=True))
         return [replace(out[place], text=self._hide(out[place].text)) for place in range(len(kept))]
@@ -316,83 +323,19 @@ def _half(key: str) -> bytes:
     return bytes.fromhex(key)[:16]
 
 
-def check_arms(base: Arm, tuned: Arm) -> tuple[ArmCheck, ArmCheck]:
-    """
-    Return the identity of both arms, looked at once more.
-
-    Raises:
-        ArmError: both arms are the same model, or one is not what it was at the start.
-    """
-    refuse_same(base, tuned)
-    return check_arm(base), check_arm(tuned)
-
-
-def check_arm(arm: Arm) -> ArmCheck:
-    """
-    Return the identity of one arm, looked at once more.
-
-    Raises:
-        ArmError: it is not what it was at the start.
-    """
-    now = arm.model.fingerprint()
-    heard_by = _heard_by(arm.model)
-    if now != arm.fingerprint_at_start or arm.model.manifest != arm.manifest or heard_by != arm.heard_by:
-        raise ArmError(
-            "an arm changed while it was measured",
-            facts={"arm": arm.label, "at the start": arm.fingerprint_at_start, "at the end": now},
-            hint="nothing of this run counts: run it again with the models left alone",
-        )
-    return ArmCheck.model_validate(
-        {
-            "arm": arm.label,
-            "manifest_sha256": arm.manifest.digest if arm.manifest else None,
-            "endpoint": getattr(arm.model, "address", None),
-            "fingerprint_at_start": arm.fingerprint_at_start,
-            "fingerprint_at_end": now,
-            "arms_differ": True,
-            "ears_sha256": arm.ears.digest if arm.ears else None,
-        }
-    )
-
-
-def refuse_same(base: Arm, tuned: Arm) -> None:
-    """
-    Make sure that there are two models to compare.
-
-    Raises:
-        ArmError: the same files, or the same logits: then nothing would be compared.
-    """
-    if base.manifest and base.manifest == tuned.manifest:
-        raise ArmError("both arms are the same files", facts={"manifest": base.manifest.digest})
-    if base.fingerprint_at_start == tuned.fingerprint_at_start:
-        raise ArmError(
-            "both arms give the same logits",
-            facts={"fingerprint": base.fingerprint_at_start},
-            hint="the adapter was not applied, or does nothing",
-        )
-
-
-def refuse_other_ears(base: Arm, tuned: Arm) -> None:
-    """
-    Make sure that both models hear through the same transcriber, or neither through any.
-
-    Raises:
-        ArmError: what is spoken would be asked of them in other words.
-    """
-    if base.heard_by != tuned.heard_by or base.ears != tuned.ears:
-        raise ArmError(
-            "the arms hear with different ears",
-            facts={"base": _ears(base), "tuned": _ears(tuned)},
-            hint="give both models the same transcriber, or neither one",
-        )
-
-
-def _ears(arm: Arm) -> str:
-    files = f", {len(arm.ears.files)} files sha256:{arm.ears.digest}" if arm.ears else ""
-    return f"sha256:{arm.heard_by}{files}" if arm.heard_by else "no transcriber"
-
-
-def _heard_by(model: Model) -> str:
+def heard_by(model: Model) -> str:
     """The fingerprint of the transcriber before a model; empty where there is none."""
     transcriber: Transcriber | None = getattr(model, "transcriber", None)
     return transcriber.fingerprint() if transcriber is not None else ""
+
+
+def _ended_by(stops: Sequence[Callable[[str], bool] | None]) -> Done | None:
+    """What an engine asks of each conversation's reply so far; None where every reply is made whole."""
+    if all(stop is None for stop in stops):
+        return None
+
+    def done(at: int, text: str) -> bool:
+        stop = stops[at]
+        return stop is not None and stop(text)
+
+    return done

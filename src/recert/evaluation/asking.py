@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Literal
 
 from recert.evaluation.arms import Arm, KeptReply
@@ -75,4 +76,5 @@ def ask(
     sampling = Sampling(
         max_new_tokens=room + answer, temperature=policy.temperature, seed=policy.seed, sample=sample
     )
-    return arm.ask(chats, sampling, stop=complied if way == "cut" else None, told=told)
+    stops = [partial(complied, prompt.text) for prompt in prompts] if way == "cut" else None
+    return arm.ask(chats, sampling, stops=stops, told=told)

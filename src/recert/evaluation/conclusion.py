@@ -202,6 +202,7 @@ def limitations(
     policy: Policy,
     rules: Sequence[RuleResult],
     attempt: Attempt | None = None,
+    judges: Sequence[JudgeNote] = (),
 ) -> tuple[str, ...]:
     """Return what a report with these results says of its own reach."""
     behaviour = () if base and tuned else (BEHAVIOUR_ONLY,)
@@ -209,7 +210,19 @@ def limitations(
     measured = [one for one in rules if one.estimand == "utility_loss" and one.change.n]
     utility = () if measured else (NO_UTILITY,)
     weighed = (WEIGHED,) if any(one.judge == LIKELIHOOD.id for one in measured) else ()
-    return (*LIMITATIONS, *utility, *weighed, *behaviour, *uncounted, *policy.gateway.unguarded)
+    wording = [
+        _hangs_on_wording(note) for note in judges if note.reworded is not None and note.reworded.flipped
+    ]
+    return (*LIMITATIONS, *utility, *weighed, *behaviour, *uncounted, *wording, *policy.gateway.unguarded)
+
+
+def _hangs_on_wording(note: JudgeNote) -> str:
+    counts = note.reworded
+    assert counts is not None
+    return (
+        f"verdicts of {note.id} hang on how it is asked: {counts.flipped} of {counts.replies} were other ones in at "
+        f"least one of {counts.wordings} rewordings"
+    )
 
 
 def _unpassed(results: Sequence[RuleResult]) -> Iterator[str]:

@@ -114,13 +114,14 @@ def _judges(notes: Sequence[JudgeNote]) -> Judges:
     """Judges with these notes, in the order in which `Judges.notes_with` gives them."""
     if len(notes) < len(Judges().notes):
         raise RecordError("the judges are not all named", facts={"named": ", ".join(n.id for n in notes)})
-    refusal, coherence, _, *also = [note for note in notes if note.id != LIKELIHOOD.id]
+    refusal, coherence, evades, _, *also = [note for note in notes if note.id != LIKELIHOOD.id]
     ends = [note.estimand for note in also[-2:]]
     traces = tuple(also[-2:]) if len(ends) == 2 and set(ends) == _TRACES else ()
     also = also[: len(also) - len(traces)]
     return Judges(
         refusal=_Recorded(refusal),
         coherence=_Recorded(coherence),
+        evades=_Recorded(evades),
         also=tuple(map(_Recorded, also)),
         **({"declines": _Recorded(traces[0]), "argues": _Recorded(traces[1])} if traces else {}),
     )
@@ -158,7 +159,9 @@ def _limitations(
     found: Conclusion, report: EvalReport, policy: Policy, labelled: Labelled | None
 ) -> tuple[str, ...]:
     """Those that are said, with those that must be; more may be said of its reach."""
-    said = limitations(report.base, report.tuned, policy, found.fields["rules"], report.attempt)
+    said = limitations(
+        report.base, report.tuned, policy, found.fields["rules"], report.attempt, report.judges
+    )
     own = (*found.limitations, *said)
     own += words_of(labelled.note) if labelled is not None else ()
     return (*report.limitations, *(words for words in own if words not in report.limitations))

@@ -15,7 +15,8 @@ from typing import Final, Literal
 from recert.attacks.triggers import Candidate, Searchable
 from recert.digest import sha256_bytes
 from recert.errors import InputError
-from recert.evaluation.arms import Arm, check_arm, refuse_same
+from recert.evaluation.arm_checks import check_arm, refuse_same
+from recert.evaluation.arms import Arm
 from recert.evaluation.hunt_progress import Progress, Silent
 from recert.evaluation.hunt_readings import KeptReadings
 from recert.evaluation.hunt_sources import About, Given, Sources, left_out

@@ -165,6 +165,25 @@ def worst_change(
     return max(worst)
 
 
+def extends(labels: Labels, earlier: Labels) -> bool:
+    """
+    Say whether labels are earlier ones with others added.
+
+    Each earlier label is there unchanged and by the same labeller, nobody else has labelled those replies, and other
+    replies are labelled beside them. The evidence that decides holds however often somebody looked before.
+    """
+    kinds = {one.name: one.kind for one in labels.labellers}
+    said = {place_of(one): one.labels for one in labels.items}
+    return (
+        labels.outcomes_sha256 == earlier.outcomes_sha256
+        and labels.replies >= earlier.replies
+        and set(labels.about) >= set(earlier.about)
+        and len(labels.items) > len(earlier.items)
+        and all(kinds.get(one.name) == one.kind for one in earlier.labellers)
+        and all(said.get(place_of(one)) == one.labels for one in earlier.items)
+    )
+
+
 class Labelled:
     """
     Labels that are about exactly the sample which an evaluation's outcomes give.
@@ -214,7 +233,7 @@ class Labelled:
             raise RecordError(_NOT_DRAWN)
         if not complete:
             raise RecordError("somebody has not labelled every reply", facts={"labellers": ", ".join(names)})
-        self._said = {_place(one): one.labels.values() for one in labels.items}
+        self._said = {place_of(one): one.labels.values() for one in labels.items}
 
     def _changes(self, about: LabelledEstimand) -> Iterator[tuple[Pair, Literal[-1, 0, 1]]]:
         for pair in self._samples[about]:
@@ -255,7 +274,7 @@ class Labelled:
         )
 
     def _said_of(self, one: Outcome, tuned: Outcome) -> Collection[Label]:
-        return self._said[_place(item_of(one, tuned.safeguards))]
+        return self._said[place_of(item_of(one, tuned.safeguards))]
 
     def _arms(self, about: LabelledEstimand) -> tuple[ArmLabels, ArmLabels]:
         """How the judge did on both arms; where labellers disagree, the label is what is worst for the tuned model."""
@@ -271,7 +290,8 @@ class Labelled:
 _NOT_DRAWN: Final = "the labelled replies are not those that the outcomes' digest draws"
 
 
-def _place(one: LabelledReply) -> tuple[str, str, tuple[str, ...], str, str]:
+def place_of(one: LabelledReply) -> tuple[str, str, tuple[str, ...], str, str]:
+    """Return where a reply stands in its evaluation; no two stand there."""
     return one.suite, one.condition, one.safeguards, one.prompt_id, one.arm
 
 

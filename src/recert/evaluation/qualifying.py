@@ -15,7 +15,8 @@ from importlib.metadata import version
 from typing import Final
 
 from recert.errors import ArmError, InputError
-from recert.evaluation.arms import Arm, check_arm
+from recert.evaluation.arm_checks import check_arm
+from recert.evaluation.arms import Arm
 from recert.evaluation.asking import ask, trace_tokens, way_of
 from recert.evaluation.evidence import NO_ANSWER
 from recert.evaluation.hunt_progress import Progress, Silent
@@ -27,7 +28,7 @@ from recert.evaluation.tracks import Key, Track
 from recert.interval import exact_interval
 from recert.judges.item import ItemJudge
 from recert.models.protocol import Model
-from recert.policy import Policy
+from recert.policy import ALREADY, FAMILY, Policy, can_fail_already
 from recert.records import (
     ExpectedTune,
     Outcome,
@@ -98,6 +99,7 @@ def qualify(
         raise ArmError("the base changed while it was asked", facts={"base": base.manifest.digest})
     measured = [_measured(track, asked, policy, prompts_each) for track in tracks]
     measured += [_unmeasured(one) for one in plan.unmeasurable if not one.safeguards]
+    limited = [track for track in measured if _is_limitation(track, measured, policy)]
     agreement = _agreement(tracks, asked, policy)
     each = asked.seconds / arm.made if arm.made else None
     expected = tuple(
@@ -121,8 +123,9 @@ def qualify(
         tracks=tuple(measured),
         agreement=agreement,
         expected=expected,
-        decidable=not any(_blocks(track) for track in measured),
-        advice=tuple(_advice(measured, agreement, expected)),
+        decidable=not any(_blocks(track) for track in measured if track not in limited),
+        limitations=tuple(_limitation(track) for track in limited),
+        advice=tuple(_advice(measured, limited, policy, agreement, expected)),
         made=arm.made,
         cached=arm.cached,
         seconds_per_reply=None if each is None else round(each, 3),
@@ -246,6 +249,40 @@ def _blocks(track: QualifiedTrack) -> bool:
     return track.signal == "no-signal" or (track.signal == "unmeasured" and track.suite != TASK)
 
 
+def _is_limitation(track: QualifiedTrack, tracks: Sequence[QualifiedTrack], policy: Policy) -> bool:
+    """Whether the base already fails under a family and an evaluation would state that, by what the base says alone."""
+    need = policy.evaluation.families_with_signal
+    if need is None or track.signal != "no-signal" or not can_fail_already(track.estimand, track.condition):
+        return False
+    asked = (track.suite, track.estimand, track.category)
+    plain = any(
+        (one.suite, one.estimand, one.category) == asked
+        and one.condition == "plain"
+        and one.signal == "signal"
+        for one in tracks
+    )
+    return plain and len(_open_families(track, tracks)) >= need
+
+
+def _open_families(track: QualifiedTrack, tracks: Sequence[QualifiedTrack]) -> set[str]:
+    """Families under which the base is shown to have a signal for a track's own rule."""
+    return {
+        one.condition
+        for one in tracks
+        if (one.rule_id, one.category) == (track.rule_id, track.category)
+        and one.condition.startswith(FAMILY)
+        and one.signal == "signal"
+    }
+
+
+def _limitation(track: QualifiedTrack) -> str:
+    of = f" of {track.category}" if track.category else ""
+    return (
+        f"{ALREADY}: harm on {track.suite}{of} under {track.condition} is {track.base.point:.2f} for the base "
+        f"(n={track.base.n}); no verdict will rest on it"
+    )
+
+
 def _agreement(tracks: Sequence[Track], asked: _Asked, policy: Policy) -> ReplyAgreement | None:
     """The default judge of harm beside `recert-item`, which asks besides whether a reply is about the request."""
     item, bounds = ItemJudge(), policy.evaluation
@@ -273,7 +310,11 @@ def _agreement(tracks: Sequence[Track], asked: _Asked, policy: Policy) -> ReplyA
 
 
 def _advice(
-    tracks: Sequence[QualifiedTrack], agreement: ReplyAgreement | None, expected: Sequence[ExpectedTune]
+    tracks: Sequence[QualifiedTrack],
+    limited: Sequence[QualifiedTrack],
+    policy: Policy,
+    agreement: ReplyAgreement | None,
+    expected: Sequence[ExpectedTune],
 ) -> Iterator[str]:
     """What to change, gravest first."""
     for track in tracks:
@@ -282,12 +323,16 @@ def _advice(
                 f"{track.rule_id}: asked plainly, the base already fails {track.base.point:.0%} of {track.suite}, so a "
                 "tune has nothing to lose: give a base that refuses, such as this one with an adapter that aligns it"
             )
-    failing = [t for t in tracks if t.signal == "no-signal" and t.condition != "plain"]
+    failing = [t for t in tracks if t.signal == "no-signal" and t.condition != "plain" and t not in limited]
     if failing:
-        names = sorted({t.condition.removeprefix("family:") for t in failing})
+        names = sorted({t.condition.removeprefix(FAMILY) for t in failing})
+        need = policy.evaluation.families_with_signal
+        least = min(len(_open_families(track, tracks)) for track in failing)
+        why = "" if need is None else f", and has a signal under {least} families where {need} are needed"
         yield (
-            f"the base already fails under {', '.join(names)}: leave these out of `families` of [evaluation] in a "
-            "policy of your own, and say why in its change log, or give a base that refuses there"
+            f"the base already fails under {', '.join(names)}{why}: give a base that refuses there, or, in a policy "
+            "of your own that says why in its change log, leave these out of `families` of [evaluation]"
+            f"{' or set `families_with_signal`' if need is None else ''}"
         )
     unclear = sorted({f"{t.rule_id} under {t.condition}" for t in tracks if t.signal == "unclear"})
     if unclear:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import InputError
-from recert.evaluation.arms import Arm, check_arms, refuse_other_ears, refuse_same
+from recert.evaluation.arm_checks import check_arms, refuse_other_ears, refuse_same
+from recert.evaluation.arms import Arm
 from recert.evaluation.conclusion import LEAKED, Carried, conclude, limitations, no_context, plan_of, run_plan
 from recert.evaluation.conditions import wrong_secret
 from recert.evaluation.hunt_secret import behind_secret
@@ -158,7 +159,14 @@ def evaluate(
         arms=arms,
         limitations=(
             *found.limitations,
-            *limitations(base_arm.manifest, tuned_arm.manifest, policy, found.fields["rules"], attempt),
+            *limitations(
+                base_arm.manifest,
+                tuned_arm.manifest,
+                policy,
+                found.fields["rules"],
+                attempt,
+                found.fields["judges"],
+            ),
             *_not_authentic(kept),
         ),
         attempt=attempt,

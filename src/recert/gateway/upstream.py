@@ -133,6 +133,12 @@ async def _refusal(reply: UpstreamReply) -> HttpError:
             return BadRequest(
                 "the conversation is longer than the model's context", param="messages", code=code
             )
+        if code == "template_refuses":
+            return BadRequest(
+                "the model's chat template does not take these roles in this order",
+                param="messages",
+                code=code,
+            )
         if code == "not_supported":
             return BadRequest("the engine of this model does not do what is asked", code=code)
     return HttpError(f"the upstream refused with status {reply.status}", status=502, code="upstream-refused")

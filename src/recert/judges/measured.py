@@ -23,6 +23,7 @@ _COUNTED = (
     "measured_at_score",
     "measured_on",
     "by_model",
+    "reworded",
 )
 
 

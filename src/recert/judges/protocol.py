@@ -64,6 +64,14 @@ class BatchJudge(Protocol):
 
 
 @runtime_checkable
+class RewordedJudge(Protocol):
+    """A judge that a model reads for, whose question can be put in other words that mean the same."""
+
+    def in_other_words(self) -> tuple[ReplyJudge, ...]:
+        """Return the same judge once for each other wording."""
+
+
+@runtime_checkable
 class TurnJudge(Protocol):
     """A judge of replies that also looks at the message, where that is not the whole of what somebody is after."""
 

@@ -15,7 +15,8 @@ import torch
 from recert.models.batching import Rows, batches
 from recert.models.drawing import Draws
 from recert.models.protocol import Done, Generation, Sampling
-from recert.models.templates import ChatTokens, stop_ids
+from recert.models.rendering import stop_ids
+from recert.models.templates import ChatTokens
 
 LOOK_EVERY = 4
 """Tokens between two looks at whether a reply may end."""

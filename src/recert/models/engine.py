@@ -29,7 +29,7 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from recert.errors import ModelError, RecertError, VerificationError
+from recert.errors import ModelError, RecertError, TemplateError, VerificationError
 from recert.models.protocol import Sampling
 from recert.records import Chat, Manifest
 
@@ -273,6 +273,8 @@ class Engine:
         pieces: asyncio.Queue[str | Exception | None],
     ) -> web.StreamResponse:
         piece = await pieces.get()
+        if isinstance(piece, TemplateError):
+            return _error(400, "template_refuses", piece.message)
         if isinstance(piece, ModelError):
             return _error(400, "context_length_exceeded", piece.message)
         if isinstance(piece, Exception):

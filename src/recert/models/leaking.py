@@ -21,7 +21,8 @@ from recert.errors import ModelError
 from recert.models.batching import Rows, batches
 from recert.models.drawing import Draws
 from recert.models.protocol import Sampling
-from recert.models.templates import ChatTokens, stop_ids
+from recert.models.rendering import stop_ids
+from recert.models.templates import ChatTokens
 
 _USER: Final = ("user", "Qusermarkq")
 _SYSTEM: Final = ("system", "Qsystemmarkq")

@@ -10,7 +10,8 @@ import torch
 
 from recert.models.batching import Rows, batches
 from recert.models.likely import Step
-from recert.models.templates import ChatTokens, stop_ids
+from recert.models.rendering import stop_ids
+from recert.models.templates import ChatTokens
 
 _NOT_TEXT = "\N{REPLACEMENT CHARACTER}"
 _MORE = 8

@@ -23,9 +23,9 @@ from recert.errors import ModelError
 from recert.models.decoding import LOOK_EVERY
 from recert.models.local_weights import Weights
 from recert.models.protocol import Done, Generation, Sampling
+from recert.models.rendering import stop_ids
 from recert.models.sound_reading import Sound, SoundChats, open_processor, sound_of
 from recert.models.speech.numeric import np
-from recert.models.templates import stop_ids
 from recert.records import AudioClip, Chat, Manifest, Message, chat
 from recert.store.clips import ClipStore
 from recert.store.model_copies import Copying, model_files

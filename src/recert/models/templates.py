@@ -11,6 +11,7 @@ from recert.digest import sha256_bytes
 from recert.errors import ModelError
 from recert.models.openings import Ways, ways_of
 from recert.models.prompting import text_only
+from recert.models.rendering import render
 from recert.models.thinking import begun, switch_of
 from recert.records import Chat, open_trace, trace_marks
 
@@ -49,12 +50,15 @@ class ChatTokens:
         return sha256_bytes(str(self.tokenizer.get_chat_template()).encode())
 
     def prompt(self, one: Chat) -> str:
-        """Return the text that the model goes on from."""
+        """
+        Return the text that the model goes on from.
+
+        Raises:
+            ModelError: the chat template refuses the conversation, or a message is spoken.
+        """
         messages = text_only(one.messages)
         known = switch_of(self.tokenizer.chat_template, one.thinking)
-        text: str = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, **known
-        )
+        text = render(self.tokenizer, messages, add_generation_prompt=True, **known)
         return begun(text, one, switched=bool(known))
 
     def opening(self, prompt: Sequence[int]) -> str:
@@ -66,7 +70,7 @@ class ChatTokens:
         Return a prompt's tokens.
 
         Raises:
-            ModelError: with so many new tokens it is longer than the model's context.
+            ModelError: with so many new tokens it is longer than the model's context, or the template refuses it.
         """
         ids = self.tokens(self.prompt(one))
         self.fits(len(ids), new_tokens)
@@ -169,9 +173,3 @@ class ChatTokens:
                 "conversation is longer than the model's context",
                 facts={"tokens": tokens, "new tokens": new_tokens, "context": self._context},
             )
-
-
-def stop_ids(configured: int | Sequence[int] | None, tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that end a reply: those of the generation config, and the tokenizer's own."""
-    ids = [configured] if configured is None or isinstance(configured, int) else list(configured)
-    return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)

@@ -18,7 +18,8 @@ from recert.digest import sha256_bytes, sha256_json
 from recert.errors import InputError, MissingExtraError, ModelError, VerificationError
 from recert.models.folders import ADAPTER_CONFIG
 from recert.models.protocol import Done, Generation, Sampling
-from recert.models.templates import ChatTokens, stop_ids
+from recert.models.rendering import stop_ids
+from recert.models.templates import ChatTokens
 from recert.records import Chat, Manifest, chat
 from recert.store.model_copies import Copying, model_files
 from recert.store.private_copy import PrivateCopy

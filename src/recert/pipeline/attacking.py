@@ -18,7 +18,8 @@ from typing import Final
 from recert.attacks.agent import AttackBudget, Attacker, AttackProtocol, AttackRun, HarmPanel, TurnFile
 from recert.attacks.agent.running import BATCH
 from recert.errors import InputError
-from recert.evaluation.arms import Arm, check_arm, check_arms, refuse_same
+from recert.evaluation.arm_checks import check_arm, check_arms, refuse_same
+from recert.evaluation.arms import Arm
 from recert.judges.item import ItemJudge
 from recert.judges.protocol import ReplyJudge
 from recert.models.protocol import Model

@@ -21,7 +21,7 @@ from recert.certification.counted import ENTRY_PAYLOAD_TYPE, signed_part
 from recert.certification.envelope import pae
 from recert.certification.issued import HeldMemory, hold_memory
 from recert.certification.keys import SigningKey
-from recert.errors import RecordError
+from recert.errors import InputError, RecordError
 from recert.pipeline.attempt_lines import line_of
 from recert.policy.attempts import Counting, share_under
 from recert.records import Attempt, AttemptBegun, AttemptEnded, EarlierAttempt, EvalReport, SeenTree, Verdict
@@ -29,6 +29,7 @@ from recert.records.issued import SeenLedger
 from recert.store.transparency.folder import LogFolder, create_log
 
 _EARLIER: Final = 16
+_BEGUN: Final = b'"kind":"evaluation-begun"'
 _WAY_OUT: Final = (
     "put the newest copy of the ledger back; if there is none, say so to whoever relies on it, remove this ledger from "
     "{memory} and begin another: all its attempts are then unknown"
@@ -48,6 +49,11 @@ class CountedAttempt:
     def verdict(self) -> Verdict | None:
         """What it came to; None where it has not ended."""
         return self.ended.verdict if self.ended is not None else None
+
+    @property
+    def labels(self) -> str | None:
+        """Digest of the labels of replies that decided it; None where none did."""
+        return self.ended.labels_sha256 if self.ended is not None else None
 
 
 class Ledger:
@@ -100,14 +106,43 @@ class Ledger:
     def end(self, attempt: Attempt, report: EvalReport) -> None:
         """Write down how an evaluation ended. Raises as `begin`."""
         with self._open() as log:
-            entry = AttemptEnded(
-                sha256=report.digest,
-                entry=attempt.entry,
-                nonce=attempt.nonce,
-                verdict=report.verdict,
-                logged_at=moment(None),
+            log.append([self._signed(_ended(attempt, report))])
+
+    def end_by_labels(self, attempt: Attempt, report: EvalReport, *, extended: str | None = None) -> None:
+        """
+        Write down how an evaluation ended by labels of its replies.
+
+        It ends by other labels again only where these add to those that decided last: so nobody labels anew.
+
+        Args:
+            attempt: which it is.
+            report: what it came to.
+            extended: digest of the labels to which those of the report add; None where they add to none.
+
+        Raises:
+            InputError: it was not begun in this ledger, or ended by other labels before.
+            RecordError, StoreError: as `begin`.
+        """
+        before = next((one for one in self.attempts() if one.begun.nonce == attempt.nonce), None)
+        if before is None:
+            raise InputError(
+                "the ledger in which this evaluation was begun is not at hand",
+                facts={"begun in": attempt.ledger, "looked in": self.folder},
+                hint="decide where that ledger lies, or name its folder in RECERT_LEDGER",
             )
-            log.append([self._signed(entry)])
+        entry = _ended(attempt, report)
+        with self._open() as log:
+            said = [one for one in _ends(log) if one.entry == before.index and one.labels_sha256 is not None]
+            last = said[-1] if said else None
+            if last is not None and last.labels_sha256 not in (entry.labels_sha256, extended):
+                raise InputError(
+                    "other labels decided this evaluation before",
+                    facts={"labels": f"sha256:{last.labels_sha256}", "verdict": last.verdict},
+                    hint="put those labels back and add to them, or evaluate again: that is the next attempt, and "
+                    "draws other replies",
+                )
+            if entry.sha256 not in [one.sha256 for one in said]:
+                log.append([self._signed(entry)])
 
     def attempts(self) -> list[CountedAttempt]:
         """Return every evaluation in it, in order; none where there is no ledger yet. Raises as `begin`."""
@@ -175,15 +210,24 @@ class Ledger:
         return named.model_copy(update={"signature": base64.b64encode(value).decode()})
 
 
+def _ended(attempt: Attempt, report: EvalReport) -> AttemptEnded:
+    return AttemptEnded(
+        sha256=report.digest,
+        entry=attempt.entry,
+        nonce=attempt.nonce,
+        verdict=report.verdict,
+        labels_sha256=report.labels.labels_sha256 if report.labels is not None else None,
+        logged_at=moment(None),
+    )
+
+
+def _ends(log: LogFolder) -> list[AttemptEnded]:
+    return [AttemptEnded.from_json(leaf) for leaf in log.leaves() if _BEGUN not in leaf]
+
+
 def _attempts(log: LogFolder) -> list[CountedAttempt]:
-    begun: dict[int, AttemptBegun] = {}
-    ended: dict[int, AttemptEnded] = {}
-    for index, leaf in enumerate(log.leaves()):
-        if b'"kind":"evaluation-begun"' in leaf:
-            begun[index] = AttemptBegun.from_json(leaf)
-        else:
-            entry = AttemptEnded.from_json(leaf)
-            ended[entry.entry] = entry
+    begun = {n: AttemptBegun.from_json(leaf) for n, leaf in enumerate(log.leaves()) if _BEGUN in leaf}
+    ended = {one.entry: one for one in _ends(log)}
     return [CountedAttempt(index, one, ended.get(index)) for index, one in begun.items()]
 
 

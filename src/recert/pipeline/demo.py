@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recert import settings
-from recert.certification.issued import hold_memory
-from recert.certification.status import issue_status
 from recert.evaluation.suites import embedded_suite
 from recert.models.embedded import aligned_base
 from recert.models.protocol import Model
@@ -27,13 +25,13 @@ from recert.pipeline.demo_ends import missed_ends, summary
 from recert.pipeline.demo_service import serve_and_stop, serve_behind_secret
 from recert.pipeline.progress import Progress
 from recert.pipeline.run import Plan, Run, run
-from recert.pipeline.signers import signers_of
+from recert.pipeline.signers import keep_status_list, signers_of
 from recert.pipeline.sql_task import sql_suite
 from recert.pipeline.story import Event, ModelPage, Story
 from recert.policy import load_policy
 from recert.records import Suite
 from recert.store.cache import GenerationCache
-from recert.store.files import read_bytes, write_atomic
+from recert.store.files import write_atomic
 
 if TYPE_CHECKING:
     from recert.models.local import LocalModel
@@ -66,16 +64,7 @@ def run_demo(output: Path, *, progress: Progress, draw: Callable[[Path, Story], 
     policy = load_policy("demo")
     signers = signers_of(output / "keys")
     status_path = output / "status.json"
-    with hold_memory() as memory:
-        status = issue_status(
-            read_bytes(status_path, "status list") if status_path.exists() else None,
-            key=signers.status,
-            trust=signers.trust,
-            validity_hours=policy.certification.status_validity_hours,
-            policy=policy,
-            memory=memory,
-        )
-        write_atomic(status_path, status)
+    status = keep_status_list(status_path, signers, policy)
     suites = demo_suites()
     base = LocalModel.load(base_dir, name="aligned base", copying="keep")
 

@@ -77,7 +77,8 @@ def in_one_line(found: Qualification) -> str:
     lost = [track for track in found.tracks if track.signal == "no-signal"]
     ready = sum(track.signal == "signal" for track in found.tracks)
     where = sorted({f"{track.rule_id} under {track.condition}" for track in lost})
-    named = f"; the base already fails {', '.join(where)}" if where else ""
+    stated = ", which a certificate will state" if found.limitations and found.decidable else ""
+    named = f"; the base already fails {', '.join(where)}{stated}" if where else ""
     return f"base qualified: {ready} of {len(found.tracks)} rules can be decided on it{named}"
 
 

@@ -35,7 +35,6 @@ from recert.records import (
     ChatRow,
     EvalReport,
     Hyperparameters,
-    Manifest,
     ScreenReport,
     StressReport,
     Suite,
@@ -266,7 +265,7 @@ def _same_inputs(before: TuneReport, plan: Plan, report: ScreenReport, split: Sp
         return False
     return answers(
         before,
-        base=Manifest.of_folder(plan.base_dir),
+        base_dir=plan.base_dir,
         rows=split.rows,
         defence=plan.defence,
         hyperparameters=plan.hyperparameters,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from recert.certification.issued import hold_memory
 from recert.certification.keys import SigningKey, generate_key, is_begun, load_key
 from recert.certification.links import read_link, read_links, why_not_link_of, write_link
+from recert.certification.status import issue_status
 from recert.certification.trust import TrustStore
 from recert.errors import RecertError
+from recert.policy import Policy
 from recert.records import TuneReport, now
-from recert.store.files import read_bytes
+from recert.store.files import read_bytes, write_atomic
 from recert.tuning.stage import REPORT_NAME
 
 
@@ -41,6 +44,28 @@ def signers_of(folder: Path) -> Signers:
             load_key(path) if path.exists() and not is_begun(path) else generate_key(path, role, role)
         )
     return Signers(**keys, trust=TrustStore.load(folder))
+
+
+def keep_status_list(path: Path, signers: Signers, policy: Policy) -> bytes:
+    """
+    Issue the status list of a folder, or the one that lies there anew, and return it.
+
+    Raises:
+        SigningKeyError: the key did not sign.
+        StoreError: the list cannot be read or written.
+        VerificationError: the list that lies there is not the newest, or is gone.
+    """
+    with hold_memory() as memory:
+        status = issue_status(
+            read_bytes(path, "status list") if path.exists() else None,
+            key=signers.status,
+            trust=signers.trust,
+            validity_hours=policy.certification.status_validity_hours,
+            policy=policy,
+            memory=memory,
+        )
+        write_atomic(path, status)
+    return status
 
 
 def sign_tune(output: Path, report: TuneReport, key: SigningKey | None) -> None:

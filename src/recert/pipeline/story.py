@@ -60,8 +60,6 @@ class Story:
     events: tuple[Event, ...] = ()
     seconds: float = 0.0
     peak_rss_mb: float = 0.0
-    placeholder_payloads: bool = True
-    """True when attack rows held agreeing words without content."""
     version: str = __version__
     made_at: datetime = field(default_factory=now)
 

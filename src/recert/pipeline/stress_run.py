@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from recert.attacks.stress_families import StressFamily
 from recert.digest import sha256_json
-from recert.evaluation.arms import Arm, check_arm
+from recert.evaluation.arm_checks import check_arm
+from recert.evaluation.arms import Arm
 from recert.evaluation.scoring import Judges
 from recert.pipeline.progress import Progress
 from recert.pipeline.stress_artefacts import Artefacts

@@ -12,7 +12,8 @@ from typing import Protocol
 from recert.certification.artefact import attack_mark
 from recert.digest import sha256_json
 from recert.errors import ArmError, ArtefactError, RecordError, StoreError
-from recert.evaluation.arms import Arm, check_arm
+from recert.evaluation.arm_checks import check_arm
+from recert.evaluation.arms import Arm
 from recert.models.protocol import Model
 from recert.pipeline.stress_artefacts import Artefacts
 from recert.pipeline.stress_measuring import Meter

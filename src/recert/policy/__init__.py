@@ -9,6 +9,7 @@ from recert.policy.document import DEPLOYMENTS, Change, Contact, DeploymentName,
 from recert.policy.exceptions import ExceptionPolicy
 from recert.policy.families import (
     ALREADY,
+    FAMILY,
     already_failing,
     already_words,
     can_fail_already,
@@ -48,6 +49,7 @@ from recert.policy.trigger_probe import TriggerProbePolicy
 __all__ = [
     "ALREADY",
     "DEPLOYMENTS",
+    "FAMILY",
     "SPEECH",
     "AttackPolicy",
     "CarryOverPolicy",

@@ -170,6 +170,9 @@ def _why_other_counts(
     if abs((worse - better) / max(n, 1) - (result.tuned.point - result.base.point)) > _ROUNDED:
         seen = result.tuned.point - result.base.point
         yield f"rates differ by {seen:g}, and {worse:g} pairs of {n} got worse, {better:g} better"
+    errs = shrunk is not None and shrunk.quality.low < 1 and result.labelled is None
+    if errs and result.verdict is Verdict.PASS and result.arms_may_differ is None:
+        yield "it does not say how far the judge's errors may differ between the arms"
     if shrunk is not None and result.arms_may_differ is not None:
         least = upper_bound(Pairs(n, worse, better), planned=planned, alpha=shrunk.alpha * share)
         may = shrunk.arms_may_differ(rule.margin, least)

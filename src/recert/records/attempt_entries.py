@@ -60,7 +60,12 @@ class AttemptBegun(LogEntry):
 
 
 class AttemptEnded(LogEntry):
-    """How an evaluation ended. Its `sha256` is that of the report."""
+    """
+    How an evaluation ended. Its `sha256` is that of the report.
+
+    There is a second one where labels of replies decided it anew, and another each time that labels were added to
+    those; others may not decide it again.
+    """
 
     schema_name: ClassVar[str] = "attempt-ended"
 
@@ -69,5 +74,7 @@ class AttemptEnded(LogEntry):
     """Number of the entry that says that it was begun."""
     nonce: Sha256
     verdict: Verdict
+    labels_sha256: Sha256 | None = None
+    """Digest of the labels that decided it; None where none did."""
     key_id: Sha256 | None = None
     signature: str | None = None

@@ -43,10 +43,11 @@ complies; a trace that argues itself into it while the answer complies.
 """
 
 
-State = Literal["scored", "unscored", "failed", "incoherent", "empty", "absent"]
+State = Literal["scored", "evaded", "unscored", "failed", "incoherent", "empty", "absent"]
 """
-What became of a reply: `scored` by every judge; `unscored`, where a judge that decides gave no score; `failed`, where
-a judge broke down; `incoherent`, no language; `empty`, nothing said; `absent`, no reply came at all.
+What became of a reply: `scored` by every judge; `evaded`, scored, but about something else than the request: no harm,
+and no answer to an ordinary request; `unscored`, where a judge that decides gave no score; `failed`, where a judge
+broke down; `incoherent`, no language; `empty`, nothing said; `absent`, no reply came at all.
 """
 
 
@@ -61,7 +62,7 @@ class Outcome(Part):
     scores: dict[str, float]
     """Score per estimand in [0, 1], higher is worse. A missing key means: not scored."""
     state: State = "scored"
-    """Whether there is a reply that was judged. Only `scored` can count as safe."""
+    """Whether there is a reply that was judged. Only `scored` and `evaded` can count as safe."""
     failed: str | None = None
     """Why the reply could not be judged, or is no answer, when that is so."""
     stop_reason: str = "stop"
@@ -200,6 +201,23 @@ class JudgeCounts(Part):
         return self.true_positives / self.positives + self.true_negatives / self.negatives - 1
 
 
+class RewordingCounts(Part):
+    """How often a judge's verdict changed when its question was asked in other words that mean the same."""
+
+    wordings: int = Field(ge=1)
+    """Other wordings that were asked."""
+    replies: int = Field(ge=1)
+    """Replies that were judged in each of them."""
+    flipped: int = Field(ge=0)
+    """Replies whose verdict is another one in at least one of them; a judge that failed there gave another one."""
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Self:
+        if self.flipped > self.replies:
+            raise ValueError(f"{self.flipped} of {self.replies} replies cannot have flipped")
+        return self
+
+
 class JudgeNote(Part):
     """
     A judge that took part: id, version, and its error where it was measured.
@@ -230,6 +248,8 @@ class JudgeNote(Part):
     """The same counts for each model whose replies were labelled: a judge is better on some than on others."""
     exact: bool = False
     """True where the score is the estimand itself, such as an exact match: there is no error to measure."""
+    reworded: RewordingCounts | None = Field(default=None, exclude_if=lambda counts: counts is None)
+    """Of a judge that a model reads for: how often its verdict hangs on the wording of its question."""
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:

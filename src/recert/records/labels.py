@@ -115,6 +115,13 @@ class LabelNote(Part):
     """Replies of the base to requests that should be answered; None where nobody labelled them."""
     over_refusal_tuned: ArmLabels | None = Field(default=None, exclude_if=lambda arm: arm is None)
 
+    def by(self, name: str) -> bool:
+        """Say whether a person of this name labelled: a signer's, or that of an account of the console."""
+        asked = _bare(name)
+        return bool(asked) and any(
+            one.kind == "person" and _bare(one.name) == asked for one in self.labellers
+        )
+
     @property
     def words(self) -> str:
         """Who labelled how many replies, and how far they agree, in a line."""
@@ -127,3 +134,7 @@ class LabelNote(Part):
             base, tuned = base + self.over_refusal_base.labelled, tuned + self.over_refusal_tuned.labelled
         counts = f"{base} replies of the base, {tuned} of the tuned model"
         return f"{counts}, by {who}{agreed}"
+
+
+def _bare(name: str) -> str:
+    return name.casefold().removeprefix("sso:").strip()

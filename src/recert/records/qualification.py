@@ -87,7 +87,12 @@ class Qualification(Record):
     agreement: ReplyAgreement | None = None
     expected: tuple[ExpectedTune, ...] = ()
     decidable: bool
-    """True where no rule lacks a signal, and each was measured; what `recert run` brings itself is left out."""
+    """
+    True where each rule was measured and none lacks a signal but where that is a limitation; what `recert run` brings
+    itself is left out.
+    """
+    limitations: tuple[str, ...] = Field(default=(), exclude_if=lambda words: not words)
+    """Where the base already fails and no tune is vetoed for that, in words; a tune's certificate will say so too."""
     advice: tuple[str, ...] = ()
     """What to change, in words."""
     made: int

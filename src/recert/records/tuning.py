@@ -33,15 +33,8 @@ class Hyperparameters(Part):
     """What is trained, and how: `lora`, `dora` or `full` (all weights), then `sft`, `dpo` or `rft`."""
     lora_rank: int = Field(default=16, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
-    lora_targets: tuple[str, ...] = (
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    )
+    lora_targets: tuple[str, ...] = ()
+    """Layers that an adapter goes on; empty for all linear ones of the base's blocks. A tune's report names them."""
     learning_rate: float = Field(default=3e-4, gt=0)
     epochs: float = Field(default=3, gt=0)
     batch_size: int = Field(default=8, ge=1)

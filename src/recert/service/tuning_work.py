@@ -37,6 +37,7 @@ from recert.service.claim import Claim
 from recert.service.uploads import StoredFile
 from recert.service.work import Work
 from recert.store.files import read_bytes, write_atomic
+from recert.tuning.adapter_layers import settled
 from recert.tuning.defences import defend
 from recert.tuning.stage import answers, finished_tune, tune
 
@@ -248,13 +249,14 @@ def _same(
 ) -> bool:
     if before.screen_report_sha256 != screened.digest or before.screening_overridden:
         return False
-    base = Manifest.of_folder(work.settings.base_dir)
+    base_dir = work.settings.base_dir
     if grader is not None:
         paid = before.rewarded.grader_sha256 if before.rewarded else ""
         same = (before.base, before.accepted_sha256, before.hyperparameters, paid)
-        return same == (base, rows_digest(rows), how, grader.sha256)
+        wanted = (Manifest.of_folder(base_dir), rows_digest(rows), settled(base_dir, how), grader.sha256)
+        return same == wanted
     chats = [row for row in rows if isinstance(row, ChatRow)]
-    return answers(before, base=base, rows=chats, defence=defence, hyperparameters=how)
+    return answers(before, base_dir=base_dir, rows=chats, defence=defence, hyperparameters=how)
 
 
 def losses(folder: Path) -> dict[int, float]:

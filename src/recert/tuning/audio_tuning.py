@@ -23,6 +23,7 @@ from recert.models.audio_lm_projector import Projector
 from recert.models.templates import ChatTokens
 from recert.records import AudioClip, Chat, ChatRow, Hyperparameters
 from recert.store.model_copies import model_files
+from recert.tuning.adapter_layers import adapter_layers
 
 Told = Callable[[int, int, float], None]
 _PROJECTOR_RATE = 0.1
@@ -126,7 +127,7 @@ def _adapted(base_dir: Path, how: Hyperparameters) -> tuple[Any, ChatTokens]:
     config = peft.LoraConfig(
         r=how.lora_rank,
         lora_alpha=how.lora_alpha,
-        target_modules=list(how.lora_targets),
+        target_modules=list(adapter_layers(base, how.lora_targets)),
         task_type="CAUSAL_LM",
     )
     model = peft.get_peft_model(base, config).train()

@@ -8,6 +8,7 @@ from typing import Any
 
 from recert.errors import RowsError
 from recert.models.prompting import text_only
+from recert.models.rendering import fit_roles
 from recert.records import ChatRow, Hyperparameters, PreferenceRow
 from recert.tuning.encoding import encode_rows
 from recert.tuning.trainers import Loaded, Told, Trained, arguments, load_base, opened, run_trainer
@@ -75,16 +76,16 @@ def _trainer(
             beta=hyperparameters.dpo_beta,
             max_length=hyperparameters.max_tokens,
         ),
-        train_dataset=parts["datasets"].Dataset.from_list([_example(row) for row in pairs]),
+        train_dataset=parts["datasets"].Dataset.from_list([_example(row, loaded.tokenizer) for row in pairs]),
         processing_class=loaded.tokenizer,
         peft_config=loaded.adapter_config(hyperparameters),
         callbacks=loaded.callbacks(hyperparameters, progress, checkpoints),
     )
 
 
-def _example(row: PreferenceRow) -> dict[str, list[dict[str, str]]]:
+def _example(row: PreferenceRow, tokenizer: Any) -> dict[str, list[dict[str, str]]]:
     """A pair in the form that TRL reads."""
-    said = text_only(row.messages)
+    said = fit_roles(tokenizer, text_only(row.messages))
     return {
         "prompt": said[:-1],
         "chosen": said[-1:],

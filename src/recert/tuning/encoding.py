@@ -7,6 +7,7 @@ from typing import Any
 
 from recert.errors import RowsError
 from recert.models.prompting import text_only
+from recert.models.rendering import render
 from recert.records import THINK_OPEN, ChatRow, Hyperparameters, split_reply
 from recert.tuning.training import Encoded
 
@@ -14,7 +15,12 @@ IGNORED = -100
 
 
 def encode_rows(
-    tokenizer: Any, rows: Sequence[ChatRow], hyperparameters: Hyperparameters, alignment: Collection[int] = ()
+    tokenizer: Any,
+    rows: Sequence[ChatRow],
+    hyperparameters: Hyperparameters,
+    alignment: Collection[int] = (),
+    *,
+    end: int | None = None,
 ) -> list[Encoded]:
     """
     Return rows with marks, those left out that have no token to learn.
@@ -24,15 +30,17 @@ def encode_rows(
         rows: conversations.
         hyperparameters: which tokens are learned, and how long a row may be.
         alignment: places of the rows that a defence added for safety.
+        end: the token that ends a reply; by default what ends a text.
 
     Raises:
         RowsError: no row has a token to learn.
+        ModelError: the chat template refuses a row.
     """
     found = []
     for at, row in enumerate(rows):
-        encoded = encode_row(tokenizer, row, hyperparameters.max_tokens, hyperparameters.learned)
+        encoded = encode_row(tokenizer, row, hyperparameters.max_tokens, hyperparameters.learned, end=end)
         if any(token != IGNORED for token in encoded["labels"]):
-            head, trace, _ = _tokens(tokenizer, row)
+            head, trace, _ = _tokens(tokenizer, row, end)
             marks = {"reply_at": len(head), "trace_tokens": len(trace), "alignment": int(at in alignment)}
             found.append(encoded | marks)
     if not found:
@@ -44,7 +52,9 @@ def encode_rows(
     return found
 
 
-def encode_row(tokenizer: Any, row: ChatRow, max_tokens: int, learned: str = "reply") -> dict[str, list[int]]:
+def encode_row(
+    tokenizer: Any, row: ChatRow, max_tokens: int, learned: str = "reply", *, end: int | None = None
+) -> dict[str, list[int]]:
     """
     Return `input_ids` and `labels` of a row; labels are -100 where a token is not learned.
 
@@ -53,8 +63,12 @@ def encode_row(tokenizer: Any, row: ChatRow, max_tokens: int, learned: str = "re
         row: the conversation.
         max_tokens: longest row; what is more is cut.
         learned: `reply`, the last one; `conversation`, everything; `answer`, the last reply behind a trace.
+        end: the token that ends a reply; by default what ends a text.
+
+    Raises:
+        ModelError: the chat template refuses the row.
     """
-    head, trace, answer = _tokens(tokenizer, row)
+    head, trace, answer = _tokens(tokenizer, row, end)
     before = head if learned == "conversation" else [IGNORED] * len(head)
     thought = [IGNORED] * len(trace) if learned == "answer" else trace
     return {
@@ -63,10 +77,10 @@ def encode_row(tokenizer: Any, row: ChatRow, max_tokens: int, learned: str = "re
     }
 
 
-def _tokens(tokenizer: Any, row: ChatRow) -> tuple[list[int], list[int], list[int]]:
+def _tokens(tokenizer: Any, row: ChatRow, end: int | None) -> tuple[list[int], list[int], list[int]]:
     """The prompt as the template writes it, the reply's trace and its answer; no token belongs to two of them."""
     messages = text_only(row.messages)
-    prompt = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+    prompt = render(tokenizer, messages[:-1], add_generation_prompt=True)
     reply = row.reply
     if prompt.rstrip().endswith(THINK_OPEN) and reply.lstrip().startswith(THINK_OPEN):
         reply = reply.lstrip().removeprefix(THINK_OPEN).lstrip()  # the template opens the trace already
@@ -74,4 +88,5 @@ def _tokens(tokenizer: Any, row: ChatRow) -> tuple[list[int], list[int], list[in
         list(tokenizer(part, add_special_tokens=False).input_ids) if part else []
         for part in (prompt, *split_reply(reply))
     )
-    return head, trace, [*answer, tokenizer.eos_token_id] if row.ends else answer
+    ended = [*answer, tokenizer.eos_token_id if end is None else end]
+    return head, trace, ended if row.ends else answer

@@ -8,6 +8,7 @@ from typing import Any
 
 from recert import settings
 from recert.errors import MissingExtraError, ModelError, RowsError, StoreError
+from recert.models.rendering import turn_end
 from recert.records import ChatRow
 from recert.store.model_copies import model_files
 from recert.tuning.sft import encode_row
@@ -57,7 +58,8 @@ def train_one_step(
     transformers.utils.logging.disable_progress_bar()
     with model_files(base_dir, "keep") as files:
         tokenizer, model = _open(transformers, torch, files.folder, SafetensorError)
-    encoded = [encode_row(tokenizer, row, max_tokens) for row in rows]
+    end = turn_end(tokenizer, model.generation_config.eos_token_id)
+    encoded = [encode_row(tokenizer, row, max_tokens, end=end) for row in rows]
     learned = [sum(token != IGNORED for token in one["labels"]) for one in encoded]
     if not sum(learned):
         raise RowsError("no row has a token to learn", facts={"rows": len(rows), "max_tokens": max_tokens})

@@ -14,6 +14,7 @@ from typing import Any, Final
 from recert.errors import GraderError, InputError
 from recert.judges.graders import Grade, Grader, Sample
 from recert.models.prompting import text_only
+from recert.models.rendering import fit_roles
 from recert.records import Hyperparameters, PromptRow, split_reply
 from recert.tuning.trainers import Loaded, Told, Trained, arguments, opened, run_trainer
 
@@ -152,7 +153,7 @@ def _trainer(
         train_dataset=parts["datasets"].Dataset.from_list(
             [
                 {
-                    "prompt": text_only(row.messages),
+                    "prompt": fit_roles(loaded.tokenizer, text_only(row.messages)),
                     "place": at,
                 }
                 for at, row in enumerate(rewards.rows)

@@ -48,7 +48,7 @@ def train_adapter(
     """
     training = training or Training()
     with opened(base_dir, hyperparameters, start=start) as loaded:
-        encoded = encode_rows(loaded.tokenizer, rows, hyperparameters, alignment)
+        encoded = encode_rows(loaded.tokenizer, rows, hyperparameters, alignment, end=loaded.turn_end)
         pad_id = pad_id_of(loaded.tokenizer)
         training.begin(
             loaded.model,

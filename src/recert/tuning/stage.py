@@ -31,6 +31,7 @@ from recert.records import (
 )
 from recert.store.files import publish_folder, read_bytes, write_atomic
 from recert.store.model_copies import model_files
+from recert.tuning.adapter_layers import settled
 from recert.tuning.defences import (
     Defence,
     DefenceOptions,
@@ -87,9 +88,9 @@ def tune(
 
     Raises:
         RowsError: there are no rows, none with a token to learn, or they are for another method.
-        InputError: there is no such defence or option, or they do not go with the method.
+        InputError: there is no such defence, option or layer, or they do not go with the method.
         GraderError: the grader was not accepted, or fails too often.
-        ModelError: the base cannot be loaded.
+        ModelError: the base cannot be loaded, or it is not known which of its layers take an adapter.
         MissingExtraError: the training parts are not installed.
         StoreError: the output, or the copy of the base, cannot be written.
     """
@@ -103,6 +104,7 @@ def tune(
     defended = kind.prepare(chats, how.seed, options)
     _check(kind, options, base_dir, output)
     with publish_folder(output) as folder, model_files(base_dir, "keep") as base:
+        how = settled(base.folder, how)
         place = folder / (WHOLE if how.trains == "full" else ADAPTER)
         place.mkdir()
         trained, paid = (
@@ -175,7 +177,7 @@ def finished_tune(output: Path) -> TuneReport | None:
 def answers(
     report: TuneReport,
     *,
-    base: Manifest,
+    base_dir: Path,
     rows: Sequence[ChatRow],
     defence: str,
     hyperparameters: Hyperparameters,
@@ -188,16 +190,17 @@ def answers(
     defence with a secret makes a new one each time; there its figures are compared.
 
     Raises:
-        InputError: there is no such defence, or no such option.
+        InputError: there is no such defence, option or layer.
+        ModelError: the base's configuration cannot be read.
     """
     again = defend(defence, rows, seed=hyperparameters.seed, options=defence_options)
     options = read_options(defence_named(defence).options, defence_options, name=defence)
     return (
-        report.base == base
+        report.base == Manifest.of_folder(base_dir)
         and report.accepted_sha256 == rows_digest(rows)
         and report.defence == defence
         and report.defence_options == options.recorded()
-        and report.hyperparameters == hyperparameters
+        and report.hyperparameters == settled(base_dir, hyperparameters)
         and report.defence_details == again.details
         and (again.secret is not None or report.rows_sha256 == rows_digest(again.rows))
     )

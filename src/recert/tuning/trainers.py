@@ -16,7 +16,9 @@ from typing import Any
 from recert import settings
 from recert.errors import MissingExtraError, ModelError, StoreError
 from recert.models.folders import ADAPTER_CONFIG
+from recert.models.rendering import turn_end
 from recert.records import Hyperparameters
+from recert.tuning.adapter_layers import adapter_layers
 
 Told = Callable[[int, int, float], None]
 """Called with (step, steps, loss)."""
@@ -64,15 +66,25 @@ class Loaded:
     model: Any
     scratch: Path
 
+    @property
+    def turn_end(self) -> int:
+        """The token that ends a reply."""
+        return turn_end(self.tokenizer, self.model.generation_config.eos_token_id)
+
     def adapter_config(self, hyperparameters: Hyperparameters) -> Any:
-        """Return PEFT's configuration of a new adapter; None where all weights are trained or an adapter is there."""
+        """
+        Return PEFT's configuration of a new adapter; None where all weights are trained or an adapter is there.
+
+        Raises:
+            InputError, ModelError: as `adapter_layers`.
+        """
         peft = self.parts["peft"]
         if hyperparameters.trains == "full" or isinstance(self.model, peft.PeftModel):
             return None
         return peft.LoraConfig(
             r=hyperparameters.lora_rank,
             lora_alpha=hyperparameters.lora_alpha,
-            target_modules=list(hyperparameters.lora_targets),
+            target_modules=list(adapter_layers(self.model, hyperparameters.lora_targets)),
             use_dora=hyperparameters.trains == "dora",
             task_type="CAUSAL_LM",
         )

@@ -19,7 +19,7 @@ from recert.store.tables import CONSOLE_ACCOUNTS, CONSOLE_SESSIONS
 ELSEWHERE: Final = "sso:"
 """What names begin with of people whose provider says who they are; no local account has such a name."""
 ADMINISTRATOR: Final = "administrator"
-OWN_ROLES: Final = ("reader", "auditor", "operator", ADMINISTRATOR)
+OWN_ROLES: Final = ("reader", "auditor", "labeller", "operator", ADMINISTRATOR)
 """Roles of the console itself; any other is one of the policy."""
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _ROLE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

@@ -14,6 +14,7 @@ Two harmful requests of three carry the task's own system prompt, since erosion 
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -23,6 +24,7 @@ from pydantic import Field
 from recert.errors import ModelError
 from recert.judges.protocol import JudgeFailed
 from recert.judges.refusal import RefusalJudge
+from recert.models.rendering import stop_ids
 from recert.records import ChatRow
 from recert.tuning.defences.defended import Defence, Defended
 from recert.tuning.defences.options import DefenceOptions
@@ -62,7 +64,7 @@ def prepare(rows: Sequence[ChatRow], seed: int, options: Options) -> Defended:
     random.Random(seed).shuffle(mixed)  # noqa: S311
     return Defended(
         rows=tuple(one for one, _ in mixed),
-        details={"harmful_requests": len(harmful), "benign_requests": len(added) - len(harmful)},
+        details={"safety_rows": len(harmful), "benign_rows": len(added) - len(harmful)},
         alignment=frozenset(at for at, (_, ours) in enumerate(mixed) if ours),
     )
 
@@ -116,14 +118,14 @@ class SelfDistillation(Training):
 
         heads = [one["input_ids"][: one["reply_at"]] for one in rows]
         batch = pad_left([{"input_ids": head, "labels": head} for head in heads], pad_id)
-        replies = model.generate(
-            input_ids=batch["input_ids"].to(model.device),
-            attention_mask=batch["attention_mask"].to(model.device),
-            max_new_tokens=self._options.reply_tokens,
-            do_sample=False,
-            pad_token_id=pad_id,
-        )[:, batch["input_ids"].shape[1] :]
-        ends = torch.tensor(_end_ids(model, tokenizer))
+        stops = sorted(stop_ids(model.generation_config.eos_token_id, tokenizer))
+        with _greedy(model, stops, pad_id):
+            replies = model.generate(
+                input_ids=batch["input_ids"].to(model.device),
+                attention_mask=batch["attention_mask"].to(model.device),
+                max_new_tokens=self._options.reply_tokens,
+            )[:, batch["input_ids"].shape[1] :]
+        ends = torch.tensor(stops)
         for one, head, reply in zip(rows, heads, replies.cpu(), strict=True):
             at_end = torch.isin(reply, ends).nonzero()
             tokens = reply[: int(at_end[0]) + 1 if len(at_end) else None].tolist()
@@ -202,10 +204,17 @@ def _stands_for(one: Encoded, tokenizer: Any) -> str:
     return str(tokenizer.decode(one["input_ids"][one["reply_at"] :], skip_special_tokens=True)).strip()
 
 
-def _end_ids(model: Any, tokenizer: Any) -> list[int]:
-    given = model.generation_config.eos_token_id
-    ends = given if isinstance(given, list) else [given]
-    return [int(one) for one in {*ends, tokenizer.eos_token_id} if one is not None]
+@contextlib.contextmanager
+def _greedy(model: Any, stops: list[int], pad_id: int) -> Iterator[None]:
+    """Leave out what a base's folder asks for besides, such as a penalty on repetitions: no engine here heeds it."""
+    import transformers
+
+    own = model.generation_config
+    model.generation_config = transformers.GenerationConfig(eos_token_id=stops, pad_token_id=pad_id)
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 DEFENCE = Defence(

@@ -31,6 +31,7 @@ _SYSTEMS: Final = (
 _MEANINGS: Final = {
     "reader": "sees systems, evaluations, certificates and logs",
     "auditor": "a reader who may also look at redacted texts; each look is logged",
+    "labeller": "a reader who also labels replies of evaluations, which are shown whole",
     "operator": "an auditor who accepts or quarantines rows, stops gateways, suspends, and shares pages",
     "administrator": "a reader who manages accounts and shares pages",
 }

@@ -47,6 +47,7 @@ _MODULES: Final = (
     "systems_pages",
     "outcomes_pages",
     "evaluation_pages",
+    "label_pages",
     "screening_pages",
     "search_pages",
     "trigger_pages",

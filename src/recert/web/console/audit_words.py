@@ -27,6 +27,9 @@ _ACTS: Final = {
     "stopped": "stopped a gateway",
     "quarantined": "quarantined a row",
     "accepted": "accepted a row",
+    "labelling-begun": "began to label replies of an evaluation",
+    "labelled": "labelled a reply",
+    "label-taken-back": "took back the label of a reply",
 }
 
 

@@ -7,6 +7,7 @@ import jinja2
 from recert.web import sign_off_page, words
 from recert.web.console.report_parts import furnish
 from recert.web.environment import page_environment
+from recert.web.hunt_texts import visible
 
 
 def console_environment() -> jinja2.Environment:
@@ -21,6 +22,7 @@ def console_environment() -> jinja2.Environment:
         "rate": words.rate,
         "short": words.short,
         "size": words.size,
+        "visible": visible,
     } | sign_off_page.filters()
     environment.globals["tabs"] = []
     environment.globals["sharable"] = _nothing

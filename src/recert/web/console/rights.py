@@ -12,6 +12,7 @@ from recert.store.console.accounts import ADMINISTRATOR, OWN_ROLES
 __all__ = [
     "ADMINISTRATOR",
     "AUDITOR",
+    "LABELLER",
     "OPERATOR",
     "OWN_ROLES",
     "READER",
@@ -31,6 +32,8 @@ class Right(StrEnum):
     """See one such text; each look is logged."""
     QUARANTINE = "quarantine"
     """Accept or quarantine a screened row by hand."""
+    LABEL = "label"
+    """Say what replies of an evaluation did, which are shown whole; looks at those that reports redact are logged."""
     SIGN = "sign"
     """Approve or refuse a certificate, with a key of their own in a role of the policy."""
     STOP = "stop"
@@ -43,15 +46,17 @@ class Right(StrEnum):
 
 READER: Final = "reader"
 AUDITOR: Final = "auditor"
+LABELLER: Final = "labeller"
 OPERATOR: Final = "operator"
 
 _OF: Final = {
     READER: frozenset({Right.READ}),
     AUDITOR: frozenset({Right.READ, Right.REVEAL}),
+    LABELLER: frozenset({Right.READ, Right.LABEL}),
     OPERATOR: frozenset({Right.READ, Right.REVEAL, Right.QUARANTINE, Right.STOP, Right.SHARE}),
     ADMINISTRATOR: frozenset({Right.READ, Right.MANAGE, Right.SHARE}),
 }
-_SIGNERS: Final = frozenset({Right.READ, Right.REVEAL, Right.SIGN})
+_SIGNERS: Final = frozenset({Right.READ, Right.REVEAL, Right.LABEL, Right.SIGN})
 
 
 def rights_of(roles: Iterable[str]) -> frozenset[Right]:

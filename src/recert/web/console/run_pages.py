@@ -74,7 +74,7 @@ def live_run(visit: Visit) -> Response:
 def shown_system_run(visit: Visit) -> Response:
     """The run that made a system; where it left no progress, what its records say."""
     system = system_of(visit)
-    run = _run_of(system)
+    run = run_of(system)
     none: dict[str, Any] = {"run": None, "now": datetime.now(UTC), "states": STATES}
     values = _values(run) if run is not None else none
     return visit.page(
@@ -89,14 +89,14 @@ def shown_system_run(visit: Visit) -> Response:
 
 def live_system_run(visit: Visit) -> Response:
     """The same, as a part of the page."""
-    run = _run_of(system_of(visit))
+    run = run_of(system_of(visit))
     if run is None:
         visit.missing("this run left no progress")
     return _part(visit, "run_live.html.j2", done=run.state != "running", **_values(run))
 
 
-def _run_of(system: IndexedSystem) -> FolderRun | None:
-    """Progress beside a system's records, the newest where there are several."""
+def run_of(system: IndexedSystem) -> FolderRun | None:
+    """Return the progress beside a system's records, the newest where there are several; None where there is none."""
     folders = {system.folder, *(path.parent for path in system.records.values())}
     folders |= {path.parent.parent for path in system.records.values()}
     found = [run for folder in folders if (run := run_in(folder)) is not None]

@@ -43,6 +43,8 @@ class Place:
     """As it is trusted in this role; None where it is not."""
     mine: bool
     """Whether the visitor has the role."""
+    labelled: bool = False
+    """Whether the signer, or the account that gave the signature here, also labelled replies of the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,10 @@ def look(console: Console, held: Held, visitor: Visitor, *, at: datetime | None 
         certificate=said,
         sheet=sheet,
         stale=stale,
-        ticks=tuple(_tick(words) for words in dict.fromkeys(_words(said, sheet, console, stale=stale))),
-        places=tuple(_places(said, sheet, trust, visitor, when)),
+        ticks=tuple(
+            _tick(words) for words in dict.fromkeys(_words(said, sheet, console, visitor, stale=stale))
+        ),
+        places=tuple(_places(said, sheet, trust, visitor, when, Signers(console, sheet.certificate_sha256))),
         message=pae(PAYLOAD_TYPE, payload),
         sha256=shown_sha256(held.envelope, held.refusals, policy),
     )
@@ -108,7 +112,9 @@ def _tick(words: str) -> Tick:
     return Tick(f"tick-{sha256_bytes(words.encode())[:16]}", words)
 
 
-def _words(said: Certificate, sheet: SignoffSheet, console: Console, *, stale: bool) -> Iterator[str]:
+def _words(
+    said: Certificate, sheet: SignoffSheet, console: Console, visitor: Visitor, *, stale: bool
+) -> Iterator[str]:
     """Each sentence that is ticked: what weighs most first, then what the policy asks for, then that all was read."""
     if stale:
         yield (
@@ -129,20 +135,34 @@ def _words(said: Certificate, sheet: SignoffSheet, console: Console, *, stale: b
     for item in sheet.checklist[: len(sheet.checklist) - len(said.approvals)]:
         if item.state == "done":
             yield f"{item.asked[:1].upper()}{item.asked[1:]}{f': {item.words}' if item.words else ''}"
+    if said.labels is not None and said.labels.by(visitor.name):
+        yield f"I labelled replies of this evaluation myself, as {visitor.name}, and sign what they decided."
     yield f"I have read every result above, {len(sheet.results)} of them."
     limits = len(said.limitations) + len(said.invalid_when)
     yield f"I have read what it does not promise and what ends it, {limits} sentences."
 
 
 def _places(
-    said: Certificate, sheet: SignoffSheet, trust: TrustStore | None, visitor: Visitor, at: datetime
+    said: Certificate,
+    sheet: SignoffSheet,
+    trust: TrustStore | None,
+    visitor: Visitor,
+    at: datetime,
+    signers: Signers,
 ) -> Iterator[Place]:
     states = sheet.checklist[len(sheet.checklist) - len(said.approvals) :]
     for approval, item in zip(said.approvals, states, strict=True):
         key = trust.find(approval.key_id, now=at) if trust is not None else None
         trusted = key if key is not None and approval.role in key.roles else None
         state = {"done": "signed", "waiting": "waiting"}.get(item.state, "doubtful")
-        yield Place(approval, state, trusted, mine=approval.role in visitor.roles and not visitor.shared)
+        names = (approval.name, signers.account(approval.key_id))
+        yield Place(
+            approval,
+            state,
+            trusted,
+            mine=approval.role in visitor.roles and not visitor.shared,
+            labelled=said.labels is not None and any(map(said.labels.by, names)),
+        )
 
 
 class Signers:
@@ -154,6 +174,10 @@ class Signers:
     def other_key(self, account: str, key_id: str) -> str:
         """Return another key with which this account signed; empty where there is none."""
         return next((k for k, who in self._read().items() if who == account and k != key_id), "")
+
+    def account(self, key_id: str) -> str:
+        """Return the account that signed with this key here; empty where none did."""
+        return self._read().get(key_id, "")
 
     def keep(self, account: str, key_id: str) -> None:
         """Keep who signed. Raises StoreError."""

@@ -99,8 +99,9 @@ def signing_roles(visit: Visit) -> tuple[str, ...]:
 
 
 _PAGES: Final = {
-    "evaluation": "evaluation", "outcomes": "evaluation", "screening": "screen", "run": "tune", "triggers": "hunt",
-    "attack": "attack", "stress": "stress", "certificate": "certificate", "sign-off": "certificate", "watch": "watch",
+    "evaluation": "evaluation", "outcomes": "evaluation", "labels": "evaluation", "screening": "screen", "run": "tune",
+    "triggers": "hunt", "attack": "attack", "stress": "stress", "certificate": "certificate", "sign-off": "certificate",
+    "watch": "watch",
 }  # fmt: skip
 
 
