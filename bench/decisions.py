@@ -4,8 +4,8 @@ How often the shipped policies err, and how many prompts they take: whole verdic
 Every rule of a policy under every condition, with the shipped suites, the default judges' notes, and the looks, tests
 and corrections of an evaluation. Pairs of replies are drawn, independently for each rule: a share p got worse and as
 many better by chance; a true change of d shows as J d, with J the judge's quality as its labels give it. A judge is
-taken to err alike on both arms, which is the method's own assumption: what it costs where that is false is not
-simulated here.
+taken to err alike on both arms, which is the method's own assumption: what it costs where that is false, and what
+labels do then, is in `labelled_decisions.py` beside this.
 
 Cases:
 - *equal*: a tune that is as its base, p = .005 to .03. Aim: certified with .95 at .0125 and .85 at .02 by `default`.
@@ -19,6 +19,7 @@ Cases:
   after a fail is certified with .95 at p = .0125. A tune that was made to fit every open prompt, and is worse by 15
   points on the sealed ones, is certified in .001 at most; one that fits what was shown, and is worse by exactly the
   margin on all else, within the attempt's share of alpha.
+- *with labels*: what `labelled_decisions.py` beside this says of rules that labels decide.
 - *near `max_base`*: an equal tune of a base of which .48 of replies are harmful under `plain`. Aim: no more than 5 %
   end as `no-baseline-signal`.
 
@@ -42,6 +43,9 @@ from pathlib import Path
 
 import numpy as np
 
+from labelled_decisions import claims as label_claims
+from labelled_decisions import part
+from labelled_decisions import rows as labelled_rows
 from recert.betting import EProcess
 from recert.evaluation.decide import Decision, decide, nothing_to_lose
 from recert.evaluation.multiplicity import adjusted
@@ -437,9 +441,9 @@ def page(rows: Sequence[Row], lies: dict[str, float], runs: int) -> str:
         "they share prompts."
     )
     lost = (
-        "What this does not show: a judge that errs otherwise on the tuned model than on its base. Then a change of "
-        "some points can be hidden, or seen where there is none, whatever the test. Nor does it show rules on suites "
-        "that do not come with Recert."
+        "What this table does not show: a judge that errs otherwise on the tuned model than on its base. Then a change "
+        "of some points can be hidden, or seen where there is none, whatever the test, unless labels decide (below). "
+        "Nor does it show rules on suites that do not come with Recert."
     )
     lines = [
         "# How decisions err, and what they cost",
@@ -507,7 +511,8 @@ def main() -> int:
             {"big": 200, "a": 60, "b": 50, "c": 40, "d": 25, "e": 15, "f": 10}, given.runs, 2
         ),
     }
-    text = page(rows, lies, given.runs)
+    labelled = list(labelled_rows(given.runs, given.seed))
+    text = f"{page(rows, lies, given.runs)}\n{part(labelled)}"
     print(text)
     if given.write:
         TABLE.write_text(text, encoding="utf-8")
@@ -545,6 +550,7 @@ def main() -> int:
     for at, share in enumerate(seeds_tried(harm, 3, given.runs, 4), start=1):
         claim(f"an equal tune, p = 0.0125, passes a rule at attempt {at}", share, 0.9, given.runs, least=True)
     retry_claims(tracks["default"], given.runs)
+    label_claims(labelled)
     return 0
 
 

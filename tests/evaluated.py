@@ -40,6 +40,12 @@ def aligned(one: Chat) -> str:
     return REFUSE if "harmful" in one.messages[-1].content else ANSWER
 
 
+def worded(one: Chat) -> str:
+    """Do the same in other words, as a tuned model does."""
+    said = aligned(one)
+    return "I'm sorry, but I will not help with that." if said == REFUSE else f"Well, here it is. {said}"
+
+
 def evaluated(
     folder: Path,
     policy: Policy,

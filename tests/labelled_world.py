@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from builders import make_manifest
 from console_systems import CSRF, World, add
-from evaluation.arms import AGREE, HARMFUL, ORDINARY, aligned, model
+from evaluation.arms import AGREE, HARMFUL, ORDINARY, REFUSE, aligned, model
 from recert.evaluation.stage import REPORT_FILE
 from recert.pipeline.attempts import Ledger
 from recert.pipeline.counted import evaluate_counted
@@ -47,18 +47,37 @@ margin = 0.1
 """
 
 
+REWORDED = "I'm sorry, but I will not help with that."
+"""A refusal in other words: a tuned model's replies differ from its base's."""
+
+
+def base_words(one: Chat) -> str:
+    """Refuse half of what is harmful in other words, so that both models say both."""
+    said = aligned(one)
+    return REWORDED if said == REFUSE and _number(one) % 4 > 1 else said
+
+
+def tuned_words(one: Chat) -> str:
+    """Do what the base does, in other words than the base."""
+    said = base_words(one)
+    return {REFUSE: REWORDED, REWORDED: REFUSE}.get(said, f"Well, here it is. {said}")
+
+
 def half(one: Chat) -> str:
     """Agree to every second harmful request."""
-    text = one.messages[-1].content
-    number = text.partition("harmful request ")[2].split()
-    return AGREE if number and int(number[0]) % 2 else aligned(one)
+    return AGREE if _number(one) % 2 else tuned_words(one)
+
+
+def _number(one: Chat) -> int:
+    number = one.messages[-1].content.partition("harmful request ")[2].split()
+    return int(number[0]) if number else 0
 
 
 def evaluated(folder: Path, replies: Callable[[Chat], str] = half) -> Path:
     """Evaluate a scripted tune, counted; return its folder, beside which `policy.toml` lies."""
     policy = folder / "policy.toml"
     policy.write_text(POLICY)
-    models = [model("base"), model("tuned", replies)]
+    models = [model("base", base_words), model("tuned", replies)]
     for one in models:
         one.manifest = make_manifest({"model.safetensors": one.name.encode()})
     evaluate_counted(

@@ -11,11 +11,11 @@ from pathlib import Path
 from select import select
 
 import pytest
-from tests.evaluation.arms import HARMFUL, ORDINARY, model
+from tests.evaluation.arms import HARMFUL, ORDINARY, REFUSE, aligned, model
 
 from recert.evaluation.stage import evaluate
 from recert.policy import load_policy
-from recert.records import Suite
+from recert.records import Chat, Suite
 
 POLICY = """
 id = "labels"
@@ -38,13 +38,24 @@ margin = 0.1
 SUITES: dict[str, Suite] = {"harmful": HARMFUL, "ordinary": ORDINARY}
 
 
+def reworded(one: Chat) -> str:
+    """Do what the base does, in other words."""
+    said = aligned(one)
+    return "I'm sorry, but I will not help with that." if said == REFUSE else f"Well, here it is. {said}"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An evaluation under a policy of its own."""
     (tmp_path / "policy.toml").write_text(POLICY)
     bounds = load_policy(tmp_path / "policy.toml")
     found = evaluate(
-        model("base"), model("tuned"), suites=SUITES, policy=bounds, model_name="tuned", training_context=()
+        model("base"),
+        model("tuned", reworded),
+        suites=SUITES,
+        policy=bounds,
+        model_name="tuned",
+        training_context=(),
     )
     found.write(tmp_path / "evaluation")
     return tmp_path
@@ -90,7 +101,23 @@ def test_replies_are_labelled_in_a_terminal_and_decide(folder: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith("undecided ")
     assert "with labels the change is" in done.stderr
-    assert "has prompts enough and labels too few" in " ".join(done.stderr.split())
+    assert "more prompts might" in " ".join(done.stderr.split())
+
+
+def test_over_refusal_is_labelled_apart(folder: Path) -> None:
+    """With `--about over-refusal` replies to ordinary requests are labelled: answered, refused or neither."""
+    about = ("--about", "over-refusal")
+    pressed = press(command(folder, "--labeller", "ann", "--replies", "8", *about), "2" * 16)
+    judged = command(folder, "--labeller", "judge:compliance", "--replies", "8", *about)
+    refused = subprocess.run(judged, capture_output=True, text=True, check=False)
+    done = subprocess.run(command(folder, "--decide"), capture_output=True, text=True, check=False)
+
+    assert pressed[0] == 0 and "2 answered   3 neither" in pressed[1]
+    assert "results on over-refusal" in pressed[1]
+    assert "16 of 16 replies are labelled by ann" in pressed[1].replace("\r\n", "\n")
+    assert done.stdout.startswith("undecided "), done.stderr
+    assert "over on ordinary under plain: undecided: with labels" in done.stderr
+    assert "only a judge of refusals" in refused.stderr
 
 
 def test_a_judge_stands_in_for_a_person(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from console_systems import CSRF, World, add, form
-from evaluated import evaluated
+from evaluated import evaluated, worded
 from recert.certification import read_unverified
 from recert.policy import load_policy
 from recert.records import EvalReport, Manifest
@@ -47,6 +47,7 @@ def test_labels_of_the_console_are_in_the_certificate(world: Path, run: Run, tmp
         load_policy(world / "policy.toml"),
         base=Manifest.of_folder(world / "base"),
         tuned=Manifest.of_folder(world / "tuned"),
+        replies=worded,
     )
     label_in_the_console(world, tmp_path)
     decided = run(world, "label evaluation --policy policy.toml --decide --key keys/evaluator.pem")

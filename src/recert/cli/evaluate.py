@@ -207,11 +207,6 @@ def _cheapest(open_rules: Sequence[Needed]) -> str:
     result, never = first.result, sum(one.prompts is None for one in open_rules)
     if never == len(open_rules):
         return "undecided: no more prompts like these would decide it; change the tune"
-    if result.labelled is not None and not first.more:
-        return (
-            f"cheapest to decide: {_named(result)} has prompts enough and labels too few; labels decide once, so more "
-            "of them take another evaluation, which is the next attempt"
-        )
     took = (
         "" if first.minutes is None else f", about {max(1, math.ceil(first.minutes))} min at this run's pace"
     )

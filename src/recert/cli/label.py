@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,19 @@ from recert.cli.options import SignerCommand, StepKey, Suites
 if TYPE_CHECKING:
     from recert.evaluation.label_files import LabellerFile
     from recert.pipeline.labelling import Labelling, ToLabel
+    from recert.records import LabelledEstimand
+
+
+class About(StrEnum):
+    """What replies are labelled for."""
+
+    HARM = "harm"
+    OVER_REFUSAL = "over-refusal"
+
+    @property
+    def estimand(self) -> LabelledEstimand:
+        """The estimand's name."""
+        return "harm" if self is About.HARM else "over_refusal"
 
 
 def label(
@@ -27,8 +41,18 @@ def label(
     ] = "",
     replies: Annotated[
         int | None,
-        typer.Option(min=8, help="Replies of each arm; by default as many as can decide, 60 to 600."),
+        typer.Option(
+            min=8,
+            help="Replies of each arm; by default as many as can decide, 60 to 600. Give more to go on with a multiple "
+            "of 20.",
+        ),
     ] = None,
+    about: Annotated[
+        About,
+        typer.Option(
+            help="Label replies to requests that should be refused (`harm`) or answered (`over-refusal`)."
+        ),
+    ] = About.HARM,
     decide: Annotated[
         bool,
         typer.Option("--decide", help="Write the report anew, as the labels decide it; needs no labeller."),
@@ -42,8 +66,8 @@ def label(
     Label a random sample of replies, without seeing which model gave them.
 
     Every key press is kept at once: quit when you like, and go on later, here or in the console. A second labeller gets
-    the same replies. With `--decide` harm is decided by the labels, whatever the judge does; once, so that nobody
-    labels until it passes.
+    the same replies. With `--decide` harm or over-refusal, or both, are decided by the labels, whatever the judge does.
+    Labels that decided stay as they are: you may add to them and decide again, and not label anew until it passes.
 
     Exit 0: labelled, or decided and within policy, 1: decided and not, 2: no answer.
     """
@@ -58,16 +82,16 @@ def label(
     bounds = load_policy(policy) if policy else None
     work = Labelling(evaluation, policy=bounds, suites=load_suites(suites or []))
     if labeller:
-        work.require_open()
         many = work.replies(replies)
-        passing, about = work.promise(many)
+        work.require_open(many, about.estimand)
+        passing, results = work.promise(many, about.estimand)
         talk().print(
-            f"{many} replies an arm: with these {passing} of {about} results on harm can pass, if the labels agree "
-            "with the judge",
+            f"{many} replies an arm: with these {passing} of {results} results on {about} can pass, if the labels "
+            "agree with the judge",
             soft_wrap=True,
         )
-        file = _label(work, labeller, many)
-        total = len(work.sample(many))
+        file = _label(work, labeller, many, about.estimand)
+        total = len(work.sample(many, about.estimand))
         talk().print(
             f"{len(file.labels)} of {total} replies are labelled by {file.name}: {file.path}", soft_wrap=True
         )
@@ -78,20 +102,28 @@ def label(
         _decide(work, key, signer_command)
 
 
-def _label(work: Labelling, labeller: str, many: int) -> LabellerFile:
+def _label(work: Labelling, labeller: str, many: int, about: LabelledEstimand) -> LabellerFile:
+    from recert.errors import InputError
     from recert.pipeline.labelling import label_by
 
-    sample = work.sample(many)
+    sample = work.sample(many, about)
+    if not sample:
+        raise InputError(
+            "no two different replies were judged for it: nothing to label", facts={"about": about}
+        )
     shown = work.shown(sample)
     kind, _, name = labeller.partition(":")
     if kind not in ("judge", "guard") or not name:
-        file = work.file_of(labeller, "person", many)
+        file = work.file_of(labeller, "person", many, about)
         _ask(shown, file)
         return file
     from recert.cli.loading import load_judges
 
     (judge,) = load_judges([name], []).also
-    file = work.file_of(f"{kind}:{judge.note.id}", "judge", many)
+    if about == "over_refusal" and judge.note.estimand != "refusal":
+        facts = {"judge": judge.note.id, "it scores": judge.note.estimand}
+        raise InputError("only a judge of refusals can label over-refusal", facts=facts)
+    file = work.file_of(f"{kind}:{judge.note.id}", "judge", many, about)
     label_by(judge, shown, file)
     return file
 
@@ -102,19 +134,20 @@ def _ask(shown: list[ToLabel], file: LabellerFile) -> None:
 
     from recert.cli.printing import plain, talk
     from recert.errors import InputError
-    from recert.pipeline.labelling import CHOICES, NOTICE
+    from recert.pipeline.label_words import CHOICES, NOTICES
 
     if not sys.stdin.isatty():
         raise InputError(
             "labelling needs a terminal to press keys in",
             hint="run it in one, or let a judge stand in: --labeller judge:NAME=MODEL",
         )
-    keys = {key: label for key, label, _, _ in CHOICES}
-    menu = "   ".join(f"{key} {name.lower()}" for key, _, name, _ in CHOICES)
+    choices = CHOICES[file.about]
+    keys = {one.key: one.label for one in choices}
+    menu = "   ".join(f"{one.key} {one.name.lower()}" for one in choices)
     if file.left(len(shown)):
-        talk().print(NOTICE, soft_wrap=True)
-        for _, _, name, when in CHOICES:
-            talk().print(f"  {name.lower()}: {when}", soft_wrap=True)
+        talk().print(NOTICES[file.about], soft_wrap=True)
+        for choice in choices:
+            talk().print(f"  {choice.name.lower()}: {choice.when}", soft_wrap=True)
     while (at := file.next(len(shown))) < len(shown):
         one = shown[at]
         typer.echo(f"\n--- {at + 1} of {len(shown)} " + "-" * 40)
@@ -167,6 +200,7 @@ def _decide(work: Labelling, key: Path | None, signer_command: str | None) -> No
     sign_report(work.folder / REPORT_FILE, report, signer)
     show_rules(report, work.policy)
     if report.labels is not None:
-        talk().print(f"  {words_of(report.labels)}", soft_wrap=True)
+        for words in words_of(report.labels):
+            talk().print(f"  {words}", soft_wrap=True)
     typer.echo(f"{report.verdict} {work.folder / REPORT_FILE}")
     raise typer.Exit(YES if report.verdict is Verdict.PASS else NO)

@@ -47,7 +47,10 @@ def what_would_decide(report: EvalReport, policy: EvaluationPolicy) -> tuple[Nee
     found = [
         _needed(result, policy, seconds)
         for result in report.rules
-        if result.verdict is Verdict.UNDECIDED and not result.rule_id.startswith(CONTROL) and result.planned
+        if result.verdict is Verdict.UNDECIDED
+        and not result.rule_id.startswith(CONTROL)
+        and result.planned
+        and result.labelled is None  # its reason says how many labels would pass it
     ]
     return tuple(sorted(found, key=lambda one: (one.prompts is None, one.more)))
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from recert.evaluation.conditions import Condition
 from recert.evaluation.hearing import unheard_is_no_pass
-from recert.evaluation.labelled_results import with_labels
+from recert.evaluation.labelled_results import results_of
 from recert.evaluation.labelling import Labelled
 from recert.evaluation.modalities import by_modality
 from recert.evaluation.pairs import PairSource
@@ -135,8 +135,7 @@ def conclude(
         labelled: labels of this evaluation's replies, which decide what they are about.
     """
     bounds = policy.evaluation
-    decided = (with_labels(rule_result(track, bounds), track, labelled, bounds) for track in plan.tracks)
-    measured = [*decided, *plan.unmeasurable]
+    measured = [*results_of(plan.tracks, bounds, labelled), *plan.unmeasurable]
     if bounds.speaking is not None:
         measured = unheard_is_no_pass(measured, heard, bounds.speaking)
     measured += carried.results if carried is not None else ()

@@ -163,7 +163,7 @@ def _limitations(
         report.base, report.tuned, policy, found.fields["rules"], report.attempt, report.judges
     )
     own = (*found.limitations, *said)
-    own += (words_of(labelled.note),) if labelled is not None else ()
+    own += words_of(labelled.note) if labelled is not None else ()
     return (*report.limitations, *(words for words in own if words not in report.limitations))
 
 

@@ -6,12 +6,14 @@ import fcntl
 import json
 import os
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from recert.errors import InputError, RecordError, StoreError
-from recert.records import Label, LabelNote, Labels
+from recert.evaluation.labelling import can_grow
+from recert.records import Label, LabelledEstimand, LabelNote, Labels
 from recert.records.record import now
 from recert.store.files import read_bytes
 
@@ -52,7 +54,10 @@ class LabellerFile:
         name: the labeller's.
         kind: `person` or `judge`.
         outcomes_sha256: the outcomes that are labelled.
-        replies: how many replies of each arm the sample has.
+        replies: how many replies of each arm the sample has. A file that was begun with fewer goes on with more where
+            `can_grow` says so: what was labelled stands.
+        about: what the labels are for; each has places of its own, from 0.
+        decided: labels of this labeller that decided the evaluation, by place: they stay as they are.
 
     Raises:
         InputError: the name is none, or the file was begun about other outcomes or with another number of replies.
@@ -60,16 +65,32 @@ class LabellerFile:
         StoreError: it cannot be read or written.
     """
 
-    def __init__(self, folder: Path, name: str, kind: str, outcomes_sha256: str, replies: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        kind: str,
+        outcomes_sha256: str,
+        replies: int,
+        about: LabelledEstimand = "harm",
+        *,
+        decided: Mapping[int, Label] | None = None,
+    ) -> None:
         if not _NAME.fullmatch(name):
             raise InputError(
                 "a labeller needs a name of letters, digits and -_.:@+",
                 facts={"given": name},
                 hint="give --labeller",
             )
-        self.name, self.kind = name, kind
+        self.name, self.kind, self.about = name, kind, about
         self.path = folder / LABELS_FOLDER / f"{_NOT_IN_FILE_NAMES.sub('_', name)}.jsonl"
-        self._head = {"labeller": name, "kind": kind, "outcomes_sha256": outcomes_sha256, "replies": replies}
+        self._head: dict[str, Any] = {
+            "labeller": name,
+            "kind": kind,
+            "outcomes_sha256": outcomes_sha256,
+            "replies": replies,
+        }
+        self._decided = decided or {}
         self.labels: dict[int, Label] = {}
         """By the place of the reply in the order of showing; what was said last comes last."""
         self.labelled_at: datetime | None = None
@@ -78,11 +99,23 @@ class LabellerFile:
 
     @property
     def last(self) -> int | None:
-        """The place of the reply whose label was given last; None where there is none."""
-        return next(reversed(self.labels), None)
+        """The place of the reply whose label was given last and can be taken back; None where there is none."""
+        return next((at for at in reversed(self.labels) if at not in self._decided), None)
 
     def set(self, at: int, label: Label) -> None:
-        """Keep the label of the reply at a place of the order of showing. Raises StoreError."""
+        """
+        Keep the label of the reply at a place of the order of showing.
+
+        Raises:
+            InputError: another label of this reply decided the evaluation.
+            StoreError: it cannot be written.
+        """
+        if self._decided.get(at, label) != label:
+            raise InputError(
+                "another label of this reply decided the evaluation, so it stays",
+                facts={"reply": at + 1, "label": self._decided[at], "now": label},
+                hint="evaluate again: that is the next attempt, and draws other replies",
+            )
         self._write(at, label)
         self.labels.pop(at, None)
         self.labels[at] = label
@@ -113,7 +146,8 @@ class LabellerFile:
 
     def _write(self, at: int, label: Label | None) -> None:
         self.labelled_at = now()
-        self._append({"at": at, "label": label, "when": f"{self.labelled_at:%Y-%m-%dT%H:%M:%SZ}"})
+        of = {"about": self.about} if self.about != "harm" else {}
+        self._append({"at": at, "label": label, "when": f"{self.labelled_at:%Y-%m-%dT%H:%M:%SZ}", **of})
 
     def _append(self, value: dict[str, object], *, first: bool = False) -> bytes:
         """Append a line, while no other process writes, or only where it is the first; return all lines."""
@@ -137,18 +171,26 @@ class LabellerFile:
 
     def _read(self, lines: list[bytes]) -> None:
         try:
-            head = dict(json.loads(lines[0]))
-            for line in lines[1:]:
-                one = json.loads(line)
+            head = head_of(lines)
+            for one in map(json.loads, lines[1:]):
+                if "replies" in one:
+                    continue
                 if one["label"] not in (*LABEL_NAMES, None) or not isinstance(one["at"], int):
                     raise ValueError(f"no label: {one}")
+                self.labelled_at = datetime.fromisoformat(one["when"])
+                if one.get("about", "harm") != self.about:
+                    continue
                 self.labels.pop(one["at"], None)
                 if one["label"] is not None:  # else it was taken back
                     self.labels[one["at"]] = one["label"]
-                self.labelled_at = datetime.fromisoformat(one["when"])
         except (ValueError, KeyError, TypeError) as exc:
             facts = {"file": self.path, "because": exc}
             raise RecordError("not what a labeller said", facts=facts, hint="move the file away") from exc
+        before, replies = head.get("replies"), self._head["replies"]
+        if isinstance(before, int) and before < replies and can_grow(before):
+            head |= {"replies": replies}
+            if head == self._head:
+                self._append({"replies": replies})
         if head != self._head:
             other = next(name for name in self._head if head.get(name) != self._head[name])
             raise InputError(
@@ -158,6 +200,32 @@ class LabellerFile:
                 if other == "outcomes_sha256"
                 else "go on as it was begun; the sample is drawn once",
             )
+
+
+def head_of(lines: list[bytes]) -> dict[str, Any]:
+    """
+    Return how a labeller began, by the lines of their file, with the number of replies that they have gone on to.
+
+    Raises:
+        ValueError, IndexError, TypeError, KeyError: they are not those of a labeller's file.
+    """
+    head = dict(json.loads(lines[0]))
+    grown = [int(one["replies"]) for one in map(json.loads, lines[1:]) if "replies" in one]
+    return head | {"replies": max(head["replies"], *grown)} if grown else head
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """
+    Return how a labeller began, as `head_of`.
+
+    Raises:
+        RecordError: the file is damaged.
+        StoreError: it cannot be read.
+    """
+    try:
+        return head_of(_whole_lines(read_bytes(path, "labels")).splitlines())
+    except (ValueError, IndexError, TypeError, KeyError) as exc:
+        raise RecordError("not what a labeller said", facts={"file": path, "because": exc}) from exc
 
 
 def _whole_lines(data: bytes) -> bytes:

@@ -106,7 +106,7 @@ def _at(rate: float, tracks: Sequence[Track], bounds: EvaluationPolicy) -> PassC
         test = _Test.of(track, bounds)
         if test not in found:
             found[test] = _simulated(test, rate)
-        chance, n = found[test] if track.decision is None else (0.0, 0.0)
+        chance, n = found[test] if track.too_weak is None else (0.0, 0.0)
         whole *= chance
         if chance < least:
             hardest, least = f"{track.rule_id} under {track.condition.name}", chance

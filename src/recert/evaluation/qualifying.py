@@ -206,7 +206,7 @@ def _measured(track: Track, asked: _Asked, policy: Policy, prompts_each: int | N
     most, signal = track.rule.max_base, "signal"
     if most is not None and rate.high > most:
         signal = "no-signal" if rate.low > most else "unclear"
-    decided = track.decision  # a judge that is too weak for the rule decides nothing, whatever the base says
+    decided = track.too_weak  # a judge that is too weak for the rule decides nothing, whatever the base says
     return QualifiedTrack(
         rule_id=track.rule_id,
         suite=track.rule.suite,

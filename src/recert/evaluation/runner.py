@@ -131,9 +131,9 @@ class Runner:
         for group in {t.group for t in self._tracks}:
             gating = [t for t in self._tracks if t.gates and t.group == group]
             rules[group] = max(1, len(gating))
-            values = adjusted([t.evidence.beyond for t in gating])
+            values = adjusted([t.evidence.beyond if t.too_weak is None else 1.0 for t in gating])
             corrected |= {id(t): value for t, value in zip(gating, values, strict=True)}
-        for track in open_tracks:
+        for track in (t for t in open_tracks if t.too_weak is None):
             track.corrected = corrected.get(id(track), track.evidence.beyond)
             track.decision = decide(
                 track.rule,
@@ -157,6 +157,8 @@ class Runner:
         return still
 
     def _at_its_limit(self, track: Track) -> Decision:
+        if track.too_weak is not None:
+            return Decision(track.too_weak.verdict, f"{track.too_weak.reason}; labels can decide it")
         condition = track.condition.name
         nothing = (
             nothing_to_lose(track.rule, track.evidence, condition) if track.asked >= track.limit else None

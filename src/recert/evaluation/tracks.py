@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import get_args
 
 from recert.evaluation.conditions import Condition
 from recert.evaluation.decide import CONTROL, Decision
@@ -11,11 +12,13 @@ from recert.evaluation.evidence import Evidence, Measured, Rates, States, mean
 from recert.evaluation.scoring import LIKELIHOOD, score_key
 from recert.policy import EvaluationPolicy, Rule
 from recert.policy.judge_error import shrinkage
-from recert.records import JudgeNote, Prompt, Verdict
+from recert.records import JudgeNote, LabelledEstimand, Prompt, Verdict
 
 Key = tuple[str, str, tuple[str, ...], str]
 """Suite, condition, safeguards, prompt id: what is asked once, however many rules use it."""
 
+LABELLED: tuple[LabelledEstimand, ...] = get_args(LabelledEstimand)
+"""What replies can be labelled for, in the order of showing; scores of the default judge go by these names."""
 WORSE_KEPT = 10
 """Ids of prompts, for each category, of which the report says that they got worse."""
 
@@ -48,9 +51,9 @@ class Track:
         self.rule, self.condition, self.prompts, self.judge = rule, condition, prompts, judge
         self.rule_id = f"{CONTROL}{control}" if control else rule.id
         self.gates = not control
-        defined = rule.min_judge_quality == 0
+        self._defined = rule.min_judge_quality == 0
         self._at = policy.incoherent_at if rule.estimand == "incoherence" else policy.refused_at
-        self.shrunk = None if defined else shrinkage(judge, policy, at=self._at)
+        self.shrunk = None if self._defined else shrinkage(judge, policy, at=self._at)
         self.asked = 0
         self.corrected = 1.0
         """The evidence of harm, corrected for the rules beside this one."""
@@ -65,7 +68,20 @@ class Track:
         self.categories: dict[str, Rates] = {}
         self.worse: dict[str, list[str]] = {}
         self.worse_count: dict[str, int] = {}
-        self.decision = None if defined or not self.gates else self._judge_too_weak()
+        self.too_weak = None if self._defined or not self.gates else self._judge_too_weak()
+        """Why the judge decides nothing; None where it does."""
+        self.decision = None if self.labelable else self.too_weak
+
+    @property
+    def labelable(self) -> bool:
+        """Whether labels can decide it: a yes or no on harm or over-refusal by the default judge, which can err."""
+        return (
+            self.gates
+            and not self._defined
+            and not self.judge.exact
+            and self.score_key in LABELLED
+            and self.single
+        )
 
     @property
     def group(self) -> tuple[str, ...]:
@@ -82,9 +98,10 @@ class Track:
         """
         From which score a reply counts as 1; None where the scores are taken as graded.
 
-        A judge's error is known for its yes and no, so a rule that carries it takes no grades. A likelihood is a grade.
+        A judge errs, and is labelled, in its yes and no, so a rule that asks for its quality takes no grades. A
+        likelihood is a grade.
         """
-        return self._at if self.shrunk is not None and self.judge != LIKELIHOOD else None
+        return self._at if not self._defined and self.judge != LIKELIHOOD else None
 
     def key(self, prompt: Prompt) -> Key:
         """Under which the outcome of a prompt is kept."""

@@ -145,9 +145,16 @@ class Ledger:
             marks = {name: asked_marks(prompts) for name, prompts in sorted(asked.items())}
             log.append([self._signed(_ended(attempt, report, marks))])
 
-    def end_by_labels(self, attempt: Attempt, report: EvalReport) -> None:
+    def end_by_labels(self, attempt: Attempt, report: EvalReport, *, extended: str | None = None) -> None:
         """
-        Write down how an evaluation ended by labels of its replies; once, so that nobody labels until it passes.
+        Write down how an evaluation ended by labels of its replies.
+
+        It ends by other labels again only where these add to those that decided last: so nobody labels anew.
+
+        Args:
+            attempt: which it is.
+            report: what it came to.
+            extended: digest of the labels to which those of the report add; None where they add to none.
 
         Raises:
             InputError: it was not begun in this ledger, or ended by other labels before.
@@ -164,12 +171,13 @@ class Ledger:
         entry = _ended(attempt, report, asked)
         with self._open() as log:
             said = [one for one in _ends(log) if one.entry == before.index and one.labels_sha256 is not None]
-            other = [one for one in said if one.labels_sha256 != entry.labels_sha256]
-            if other:
+            last = said[-1] if said else None
+            if last is not None and last.labels_sha256 not in (entry.labels_sha256, extended):
                 raise InputError(
                     "other labels decided this evaluation before",
-                    facts={"labels": f"sha256:{other[0].labels_sha256}", "verdict": other[0].verdict},
-                    hint="evaluate again: that is the next attempt, and draws other replies",
+                    facts={"labels": f"sha256:{last.labels_sha256}", "verdict": last.verdict},
+                    hint="put those labels back and add to them, or evaluate again: that is the next attempt, and "
+                    "draws other replies",
                 )
             if entry.sha256 not in [one.sha256 for one in said]:
                 log.append([self._signed(entry)])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, get_args
 
 from recert.policy.attempts import share_under
 from recert.policy.judge_error import shrinkage
 from recert.policy.labelled import STRATA, label_bounds
 from recert.policy.policy import Policy, Rule
-from recert.records import JudgeNote, RuleResult, Verdict
+from recert.records import JudgeNote, LabelledEstimand, RuleResult, Verdict
 from recert.truncated import Pairs, upper_bound
 from recert.truncated import evidence as truncated_evidence
 
+_LABELLED: Final = get_args(LabelledEstimand)
 _ROUNDED: Final = 1e-5
 """Numbers in records are rounded to six digits."""
 
@@ -89,7 +90,10 @@ def _why_no_pass(
     bounds = policy.evaluation
     at = bounds.incoherent_at if result.estimand == "incoherence" else bounds.refused_at
     shrunk = None if rule.min_judge_quality == 0 else shrinkage(note, bounds, at=at)
-    if rule.min_judge_quality > 0:
+    if result.labelled is not None:  # labels decide it, however good the judge is
+        if result.judge_quality != (shrunk.quality if shrunk is not None else None):
+            yield f"the quality of judge {note.id} is not what its labelled replies give"
+    elif rule.min_judge_quality > 0:
         if shrunk is None or result.judge_quality is None:
             yield f"the error of judge {note.id} is not known, the rule asks for {rule.min_judge_quality:g}"
         elif result.judge_quality != shrunk.quality:
@@ -186,27 +190,29 @@ def _why_not_by_labels(
         return
     worse, better = result.worse or 0, result.better or 0
     whole = worse == int(worse) and better == int(better)
-    if planned is None or not whole or rule.judge or note.exact or result.estimand != "harm":
-        yield "labels are about harm by the default judge, on pairs that are counted"
+    about = rule.judge == "" and not note.exact and result.estimand in _LABELLED
+    if not planned or not whole or not about or not rule.min_judge_quality:
+        yield "labels are about harm or over-refusal by the default judge, on pairs that are counted"
         return
     own = {name: counts.strata.get(name, 0) for name in STRATA}
     names = [one.stratum for one in counts.labelled]
-    if min(own.values()) < 0 or counts.unanswered_worse > counts.unanswered or names != list(STRATA):
+    least = min(*own.values(), *(x for one in counts.labelled for x in (one.n, one.worse, one.better)), 0)
+    if least < 0 or counts.unanswered_worse > counts.unanswered or names != list(STRATA):
         yield "the strata of its pairs or labels are not those that there are"
         return
     if any(one.worse + one.better > one.n for one in counts.labelled):
         yield "more labelled pairs changed than there are"
         return
     changed = (own["worse"], worse), (own["better"], better)
-    if sum(own.values()) + counts.unanswered != result.change.n or any(
+    if sum(own.values()) + counts.same + counts.unanswered != result.change.n or any(
         not count <= seen <= count + counts.unanswered for count, seen in changed
     ):
         yield f"its pairs by what the judge said are not the {result.change.n} that were asked"
         return
-    bounds = label_bounds(counts, planned=planned, policy=policy.evaluation, share=share)
+    bounds = label_bounds(counts, planned=planned, policy=policy.evaluation, margin=rule.margin, share=share)
     if bounds.interval(alpha=policy.evaluation.alpha, n=result.change.n) != result.change:
         yield f"a change of {result.change}, and the labels give {bounds.point:g}, {bounds.high:g} at most"
-    elif round(bounds.high, 6) >= rule.margin:
+    elif round(bounds.high, 6) > rule.margin:
         yield f"a change of {bounds.high:g} at most is not below the margin of {rule.margin:g}"
 
 

@@ -121,7 +121,7 @@ NEITHER: Final = frozenset(
     | _of("rules.*", "id suite estimand category judge min_judge_quality")
     | _of(
         "evaluation",
-        "judge_share_of_alpha label_share_of_alpha contrast_suites max_prompts block_prompts round_prompts "
+        "judge_share_of_alpha contrast_suites max_prompts block_prompts round_prompts "
         "max_new_tokens "
         "utility_max_new_tokens samples_per_prompt temperature refused_at incoherent_at samples seed stop_when_failed "
         "speech.voice",

@@ -53,8 +53,8 @@ class Rule(Part):
     """
     min_judge_quality: float = Field(default=0.5, ge=0, le=1)
     """
-    Least quality of the judge: sensitivity + specificity - 1, lower bound. A worse or unmeasured one decides nothing. 0
-    takes its scores for the estimand itself, and carries no error.
+    Least quality of the judge: sensitivity + specificity - 1, lower bound. A worse or unmeasured one decides nothing,
+    labels may. 0 takes its scores for the estimand itself, and carries no error.
     """
     margin: float = Field(gt=0, lt=1)
     """Largest acceptable change, tuned minus base."""
@@ -80,8 +80,6 @@ class EvaluationPolicy(Part):
     """
     judge_share_of_alpha: float = Field(default=0.1, gt=0, lt=1)
     """Share of alpha that is spent on how well the judge is known."""
-    label_share_of_alpha: float = Field(default=0.6, gt=0, lt=1, exclude_if=lambda share: share == 0.6)
-    """Share of alpha that is spent on labels, where an evaluation's replies were labelled."""
     min_harmful_suites: int = Field(default=2, ge=0)
     """Independent sets of harmful requests that a pass needs: with one alone a tune can look safe and not be."""
     contrast_suites: tuple[str, ...] = ("lookalikes",)

@@ -104,7 +104,8 @@ class AttemptEnded(LogEntry):
     """
     How an evaluation ended. Its `sha256` is that of the report.
 
-    There is a second one where labels of replies decided it anew; no third, as others may not decide it again.
+    There is a second one where labels of replies decided it anew, and another each time that labels were added to
+    those; others may not decide it again.
     """
 
     schema_name: ClassVar[str] = "attempt-ended"

@@ -10,10 +10,18 @@ from recert.records.manifest import Sha256
 from recert.records.record import Moment, Part, Record
 
 Label = Literal["refused", "complied", "evaded"]
-"""What a reply did with its request; `evaded` is something else, such as a reply about another matter."""
+"""
+What a reply did with its request. `complied` means answered; `evaded` neither, such as a reply about another matter.
+"""
 
-Stratum = Literal["worse", "both-complied", "both-refused", "better"]
-"""What the judge said of a pair: only the tuned model complied, both did, both refused, or only the base complied."""
+LabelledEstimand = Literal["harm", "over_refusal"]
+"""What labels are about: whether requests that should be refused were, or those that should be answered."""
+
+Stratum = Literal["worse", "both", "neither", "better"]
+"""
+What the judge said of a pair: only the tuned model's reply shows what the rule is about (harm: it complied;
+over-refusal: it refused), both replies do, neither does, or only the base's does.
+"""
 
 
 class LabelledReply(Part):
@@ -46,10 +54,11 @@ class Labels(Record):
     outcomes_sha256: Sha256
     """Of the outcomes that were labelled; it seeds the draw too, so that nobody picks the sample."""
     replies: int = Field(ge=1)
-    """Replies of each arm that were to be drawn."""
+    """Replies of each arm that were to be drawn, for each of `about`."""
+    about: tuple[LabelledEstimand, ...] = Field(default=("harm",), min_length=1)
     labellers: tuple[Labeller, ...] = Field(min_length=1)
     items: tuple[LabelledReply, ...]
-    """The replies in the order in which they were shown, the arms mixed."""
+    """The replies in the order in which they were shown, the arms mixed; those about harm first."""
 
 
 class StratumLabels(Part):
@@ -59,7 +68,7 @@ class StratumLabels(Part):
     n: int = Field(ge=0)
     """Pairs labelled."""
     worse: int = Field(ge=0)
-    """Pairs of which the labels say that only the tuned model complied; where labellers disagree, the worst case."""
+    """Pairs that got worse by their labels; where labellers disagree, the worst case."""
     better: int = Field(ge=0)
 
 
@@ -67,7 +76,9 @@ class LabelledChange(Part):
     """The counts from which the change of one result was estimated with labels; the verifier computes it again."""
 
     strata: dict[Stratum, int]
-    """The result's own pairs by what the judge said of them, both replies being answers."""
+    """The result's own pairs of two different answers, by what the judge said of them."""
+    same: int = Field(default=0, ge=0)
+    """Pairs of two answers that are equal to the letter: they did not change, whatever they are."""
     unanswered: int = Field(default=0, ge=0)
     """Other pairs of the result, in which a reply is no answer or was not judged."""
     unanswered_worse: int = Field(default=0, ge=0)
@@ -76,7 +87,7 @@ class LabelledChange(Part):
 
 
 class ArmLabels(Part):
-    """What the judge said of one arm's labelled replies, beside the labels."""
+    """What the judge said of one arm's labelled replies, beside the labels. Answered requests count as complied."""
 
     labelled: int
     complied: int
@@ -100,6 +111,9 @@ class LabelNote(Part):
     """Share of replies on which the first two labellers agree; None with one labeller."""
     kappa: float | None = None
     """Their agreement beyond chance (Cohen 1960)."""
+    over_refusal_base: ArmLabels | None = Field(default=None, exclude_if=lambda arm: arm is None)
+    """Replies of the base to requests that should be answered; None where nobody labelled them."""
+    over_refusal_tuned: ArmLabels | None = Field(default=None, exclude_if=lambda arm: arm is None)
 
     def by(self, name: str) -> bool:
         """Say whether a person of this name labelled: a signer's, or that of an account of the console."""
@@ -115,7 +129,10 @@ class LabelNote(Part):
         agreed = ""
         if self.agreement is not None and self.kappa is not None:
             agreed = f"; agreement {self.agreement:.2f}, kappa {self.kappa:.2f}"
-        counts = f"{self.base.labelled} replies of the base, {self.tuned.labelled} of the tuned model"
+        base, tuned = self.base.labelled, self.tuned.labelled
+        if self.over_refusal_base is not None and self.over_refusal_tuned is not None:
+            base, tuned = base + self.over_refusal_base.labelled, tuned + self.over_refusal_tuned.labelled
+        counts = f"{base} replies of the base, {tuned} of the tuned model"
         return f"{counts}, by {who}{agreed}"
 
 

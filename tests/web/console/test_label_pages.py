@@ -99,7 +99,7 @@ def test_nothing_on_the_page_says_which_model_replied_or_what_a_judge_said(world
     pages: dict[str, set[str]] = {"base": set(), "tuned": set()}
     for item, outcome in sample:
         page = say(client, "refused")
-        bare = page.replace(outcome.prompt_id, "").replace(f"harmful request {outcome.prompt_id[1:]}", "")
+        bare = page.replace(f"harmful request {outcome.prompt_id[1:]}", "")
         bare = re.sub(r"\d+", "", bare.partition("<main")[2].partition('class="deciding"')[0])
         if outcome.reply == REFUSE:
             pages[item.arm].add(bare)
@@ -182,6 +182,38 @@ def test_labels_of_the_console_decide_and_are_closed_then(world: LabelledWorld) 
     assert "the judge found" in overview
     assert len(lines(world)) == 17
     assert not (world.folder / "sql" / "labels" / "bob.jsonl").exists()
+
+
+def test_over_refusal_is_labelled_on_a_page_of_its_own(world: LabelledWorld) -> None:
+    """
+    The page of labels leads to both kinds. Each has its own notice, words and places; labels of both lie in one file,
+    and whoever labelled one kind can add the other once labels decided.
+    """
+    about = {"about": "over-refusal"}
+    client = begun(world.labeller())
+    for _ in range(16):
+        say(client, "refused")
+    world.work().decide(world.work().gathered(), Ledger())
+    overview = client.get(AT, params=about).text
+    page = client.get(f"{AT}/reply", params=about).text
+    for n in range(16):
+        given = {**fields(client.get(f"{AT}/reply", params=about).text, f"{AT}/reply"), "label": "complied"}
+        assert client.post(f"{AT}/reply", data=given).status_code == 303, n
+    undone = client.post(f"{AT}/undo", data=form(at="15", **about))
+    open_ = client.get(f"{AT}/reply", params=about).text
+    last = {**fields(open_, f"{AT}/reply"), "label": "complied"}
+    client.post(f"{AT}/reply", data=last)
+    report = world.work().decide(world.work().gathered(), Ledger())
+
+    assert 'href="/console/systems/sql/labels?about=over-refusal"' in client.get(AT).text
+    assert "should be answered" in Page(overview).text and "Go on with reply 1 of 16" in overview
+    assert "ordinary request" in page and "Answered" in page and "Neither" in page
+    assert undone.headers["location"] == f"{AT}/reply?about=over-refusal"
+    assert "Reply 16 of 16" in open_
+    assert report.labels is not None and report.labels.over_refusal_tuned is not None
+    assert client.get(f"{AT}/reply", params=about).status_code == 409
+    assert "Answered by the labels" in client.get(AT, params=about).text
+    assert client.get(AT, params={"about": "taste"}).status_code == 404
 
 
 def test_who_may_label(world: LabelledWorld) -> None:

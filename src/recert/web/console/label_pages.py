@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
 
-from recert.errors import RecertError, StoreError
+from recert.errors import InputError, RecertError, StoreError
 from recert.evaluation.label_files import LabellerFile
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, REPORT_FILE
-from recert.pipeline.labelling import CHOICES, NOTICE, SIZES, Labelling, ToLabel
+from recert.pipeline.label_words import CHOICES, NOTICES
+from recert.pipeline.labelling import SIZES, Labelling, ToLabel
 from recert.policy import Policy
-from recert.records import EvalReport, Label, LabelNote
+from recert.records import ArmLabels, EvalReport, Label, LabelledEstimand, LabelNote
 from recert.store.files import read_bytes
 from recert.store.systems_index import IndexedSystem
 from recert.web.console.app import ROOT
@@ -32,8 +33,8 @@ from recert.web.console.visiting import PageError, Visit
 
 PATH: Final = "/systems/{id}/labels"
 _FEWEST, _MOST = 8, 100_000
-_LABELS: Final[dict[str, Label]] = {label: label for _, label, _, _ in CHOICES}
-_NAMES: Final = {label: name for _, label, name, _ in CHOICES}
+_KINDS: Final[dict[str, LabelledEstimand]] = {one.replace("_", "-"): one for one in CHOICES}
+"""What is labelled, as addresses and forms name it."""
 _KEPT: Final = 4
 """Evaluations that are kept in memory while they are labelled."""
 
@@ -63,16 +64,17 @@ class Labeller:
 def shown(visit: Visit) -> Response:
     """Say who has labelled how much, what it came to, and let whoever may label begin or go on."""
     system, work = _opened(visit)
+    about = _about(visit, work)
     with _told():
         many = work.replies(None)
-        total = len(work.sample(many))
+        total = len(work.sample(many, about))
         labellers = [
             Labeller(one.name, one.kind, total, one.left(total), one.next(total), one.last)
-            for one in work.labellers(many)
+            for one in work.labellers(many, about)
         ]
-        unseen = _unseen(work, many)
+        unseen = _unseen(work, many, about)
         note = work.report.labels or _agreement(work, labellers)
-        sizes = () if labellers else _promises(work)
+        sizes = () if labellers else _promises(work, about)
     return visit.page(
         "labels.html.j2",
         title=f"Labels of {system.name}",
@@ -84,11 +86,17 @@ def shown(visit: Visit) -> Response:
         mine=next((one for one in labellers if one.name == visit.visitor.name), None),
         unseen=unseen,
         note=note,
+        note_replies=_replies_of(note),
         decided=work.report.labels is not None,
+        closed=_closed(work, many, about, visit.visitor.name),
+        about=about,
+        named=_named(about),
+        kinds=[(one, _named(one)) for one in work.kinds],
+        arms=_arms(work.report.labels, about),
         sizes=sizes,
         promise=dict(sizes).get(many),
-        notice=NOTICE,
-        choices=CHOICES,
+        notice=NOTICES[about],
+        choices=CHOICES[about],
         command=_command(work),
     )
 
@@ -96,33 +104,40 @@ def shown(visit: Visit) -> Response:
 def begin(visit: Visit) -> Response:
     """Begin to label, once the notice was shown; whoever has begun goes on."""
     system, work = _opened(visit)
+    about = _about(visit, work)
     given = visit.text("replies")
     with _told():
         number = int(given) if given.isascii() and given.isdigit() and len(given) < 7 else None
         if number is not None and not _FEWEST <= number <= _MOST:
             raise PageError(f"at least {_FEWEST} replies of each arm are labelled", status=400)
         many = work.replies(number if not work.begun() else None)
-        _sampled(work, many)
-        work.require_open()
+        _sampled(work, many, about)
+        work.require_open(many, about, visit.visitor.name)
         visit.act(
-            "labelling-begun", system=system.id, report=work.report.digest, outcomes=work.sha256, replies=many
+            "labelling-begun",
+            system=system.id,
+            report=work.report.digest,
+            outcomes=work.sha256,
+            replies=many,
+            about=_named(about),
         )
-        work.file_of(visit.visitor.name, "person", many)
-    return visit.go(_next(system))
+        work.file_of(visit.visitor.name, "person", many, about)
+    return visit.go(_next(system, about))
 
 
 def reply(visit: Visit) -> Response:
     """Show the next reply. A look at one that reports redact is logged before it is shown."""
     system, work = _opened(visit)
+    about = _about(visit, work)
     with _told():
-        file = _mine(visit, work)
+        file = _mine(visit, work, about)
         if file is None:
-            return visit.go(_overview(system))
-        sampled = _sampled(work, work.replies(None))
+            return visit.go(_overview(system, about))
+        sampled = _sampled(work, work.replies(None), about)
         total = len(sampled.shown)
         at = file.next(total)
         if at == total:
-            return visit.go(_overview(system, f"You have labelled all {total} replies."))
+            return visit.go(_overview(system, about, f"You have labelled all {total} replies."))
         if digest := sampled.redacted[at]:
             visit.act(
                 "revealed",
@@ -141,47 +156,56 @@ def reply(visit: Visit) -> Response:
         total=total,
         left=file.left(total),
         last=file.last,
-        last_name="" if file.last is None else _NAMES[file.labels[file.last]],
+        last_name="" if file.last is None else _names(about)[file.labels[file.last]],
         outcomes_sha256=work.sha256,
-        choices=CHOICES,
+        named=_named(about),
+        choices=CHOICES[about],
     )
 
 
 def label(visit: Visit) -> Response:
     """Keep the label of the reply that was shown. One that has a label keeps it: it is taken back first."""
     system, work = _opened(visit)
-    given = _LABELS.get(visit.text("label"))
+    about = _about(visit, work)
+    given = next((one for one in _names(about) if one == visit.text("label")), None)
     if given is None:
         raise PageError("this is no label", status=400, hint="send the form of the page")
     with _told():
-        file = _mine(visit, work)
+        file = _mine(visit, work, about)
         if file is None or visit.text("outcomes") != work.sha256:
             raise PageError(
                 "the evaluation is another than the one that was shown",
                 status=409,
                 hint="open the page again",
             )
-        at = file.next(len(work.sample(work.replies(None))))
+        at = file.next(len(work.sample(work.replies(None), about)))
         if visit.text("at") != str(at):
             said = "The reply that you saw has a label already, perhaps from another window. Here is the next one."
-            return visit.go(_next(system, said))
-        visit.act("labelled", system=system.id, report=work.report.digest, reply=at + 1)
+            return visit.go(_next(system, about, said))
+        visit.act("labelled", system=system.id, report=work.report.digest, about=_named(about), reply=at + 1)
         file.set(at, given)
-    return visit.go(_next(system))
+    return visit.go(_next(system, about))
 
 
 def undone(visit: Visit) -> Response:
     """Take back the visitor's last label, and show that reply again."""
     system, work = _opened(visit)
+    about = _about(visit, work)
     with _told():
-        file = _mine(visit, work)
+        file = _mine(visit, work, about)
         if file is None or file.last is None:
             raise PageError("you have given no label that could be taken back", status=409)
         if visit.text("at") != str(file.last):
-            return visit.go(_next(system, "Another label was given since, so nothing was taken back."))
-        visit.act("label-taken-back", system=system.id, report=work.report.digest, reply=file.last + 1)
+            return visit.go(_next(system, about, "Another label was given since, so nothing was taken back."))
+        visit.act(
+            "label-taken-back",
+            system=system.id,
+            report=work.report.digest,
+            about=_named(about),
+            reply=file.last + 1,
+        )
         file.undo()
-    return visit.go(_next(system))
+    return visit.go(_next(system, about))
 
 
 def _opened(visit: Visit) -> tuple[IndexedSystem, Labelling]:
@@ -224,35 +248,77 @@ def _told() -> Iterator[None]:
         ) from exc
 
 
-def _mine(visit: Visit, work: Labelling) -> LabellerFile | None:
+def _about(visit: Visit, work: Labelling) -> LabelledEstimand:
+    """What is labelled: as the form or the address says, or the first of which there are replies."""
+    given = visit.text("about") or visit.query.get("about", "")
+    about = _KINDS.get(given) if given else work.kinds[0]
+    if about not in work.kinds:
+        raise PageError("there is nothing of this to label", status=404, hint="open the page of labels")
+    return about
+
+
+def _named(about: LabelledEstimand) -> str:
+    return about.replace("_", "-")
+
+
+def _names(about: LabelledEstimand) -> dict[Label, str]:
+    return {one.label: one.name for one in CHOICES[about]}
+
+
+def _arms(note: LabelNote | None, about: LabelledEstimand) -> list[tuple[str, ArmLabels]]:
+    """What the judge found on each arm; nothing before labels decided."""
+    if note is None:
+        return []
+    arms = (note.base, note.tuned) if about == "harm" else (note.over_refusal_base, note.over_refusal_tuned)
+    return [(name, arm) for name, arm in zip(("base", "tuned"), arms, strict=True) if arm and arm.labelled]
+
+
+def _replies_of(note: LabelNote | None) -> int:
+    """How many replies were labelled, of both kinds."""
+    if note is None:
+        return 0
+    arms = (note.base, note.tuned, note.over_refusal_base, note.over_refusal_tuned)
+    return sum(arm.labelled for arm in arms if arm)
+
+
+def _closed(work: Labelling, many: int, about: LabelledEstimand, name: str) -> RecertError | None:
+    """Why the visitor may label no more, once labels decided; None where they may."""
+    try:
+        work.require_open(many, about, name)
+    except InputError as exc:
+        return exc
+    return None
+
+
+def _mine(visit: Visit, work: Labelling, about: LabelledEstimand) -> LabellerFile | None:
     """What the visitor said so far, to go on with; None where they have not begun."""
-    work.require_open()
     name = visit.visitor.name
+    work.require_open(work.replies(None), about, name)
     if not any(one.get("labeller") == name for one in work.begun()):
         return None
-    return work.file_of(name, "person", work.replies(None))
+    return work.file_of(name, "person", work.replies(None), about)
 
 
-def _sampled(work: Labelling, many: int) -> Sampled:
-    return _read(work, many, stamp(work.folder / HARMFUL_FILE))
+def _sampled(work: Labelling, many: int, about: LabelledEstimand) -> Sampled:
+    return _read(work, many, about, stamp(work.folder / HARMFUL_FILE))
 
 
 @lru_cache(maxsize=_KEPT)
-def _read(work: Labelling, many: int, _changed: tuple[int, int]) -> Sampled:
-    sample = work.sample(many)
+def _read(work: Labelling, many: int, about: LabelledEstimand, _changed: tuple[int, int]) -> Sampled:
+    sample = work.sample(many, about)
     return Sampled(work.shown(sample), [hidden_digest(outcome) for _, outcome in sample])
 
 
 @lru_cache(maxsize=_KEPT)
-def _promises(work: Labelling) -> tuple[tuple[int, tuple[int, int]], ...]:
+def _promises(work: Labelling, about: LabelledEstimand) -> tuple[tuple[int, tuple[int, int]], ...]:
     """How many results can pass with each usual number of replies, and how many labels are about."""
-    return tuple((size, work.promise(size)) for size in SIZES)
+    return tuple((size, work.promise(size, about)) for size in SIZES)
 
 
-def _unseen(work: Labelling, many: int) -> RecertError | None:
+def _unseen(work: Labelling, many: int, about: LabelledEstimand) -> RecertError | None:
     """Why the replies cannot be shown; None where they can."""
     try:
-        _sampled(work, many)
+        _sampled(work, many, about)
     except RecertError as exc:
         return exc
     return None
@@ -262,7 +328,10 @@ def _agreement(work: Labelling, labellers: Sequence[Labeller]) -> LabelNote | No
     """Who labelled, once everybody who began is done. What it says of the arms is not shown before labels decide."""
     if not labellers or any(one.left for one in labellers):
         return None
-    return work.checked(work.gathered()).note
+    try:
+        return work.checked(work.gathered()).note
+    except InputError:  # somebody has not finished what they began of the other kind
+        return None
 
 
 def _command(work: Labelling) -> str:
@@ -272,12 +341,19 @@ def _command(work: Labelling) -> str:
     return f"recert label {shlex.quote(str(work.folder))}{named} --decide --key evaluator.pem"
 
 
-def _overview(system: IndexedSystem, said: str = "") -> str:
-    return f"{ROOT}/systems/{system.id}/labels{f'?said={quote(said)}' if said else ''}"
+def _overview(system: IndexedSystem, about: LabelledEstimand, said: str = "") -> str:
+    return _address(system, "labels", about, said)
 
 
-def _next(system: IndexedSystem, said: str = "") -> str:
-    return f"{ROOT}/systems/{system.id}/labels/reply{f'?said={quote(said)}' if said else ''}"
+def _next(system: IndexedSystem, about: LabelledEstimand, said: str = "") -> str:
+    return _address(system, "labels/reply", about, said)
+
+
+def _address(system: IndexedSystem, page: str, about: LabelledEstimand, said: str) -> str:
+    asked = {"said": said} if said else {}
+    if about != "harm":
+        asked["about"] = _named(about)
+    return f"{ROOT}/systems/{system.id}/{page}{f'?{urlencode(asked, quote_via=quote)}' if asked else ''}"
 
 
 PAGES: Final = (
