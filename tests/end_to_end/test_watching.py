@@ -32,7 +32,13 @@ def test_both_paths_of_a_real_model_are_asked_and_kept(tiny: Path, run: Run) -> 
 
     assert (ended.code, ended.out) == (1, "suspend out.json\n"), ended.err
     assert history.problem == ""
-    assert samples == {(through, rate): (12 // (2 * len(rates)), 0 if through == "raw" else 12 // (2 * len(rates)))
-                       for through in ("raw", "served") for rate in rates}  # fmt: skip
+    each = 12 // (2 * len(rates))
+    assert {key: asked for key, (asked, _) in samples.items()} == {
+        (through, rate): each for through in ("raw", "served") for rate in rates
+    }
+    assert all(samples["served", rate][1] == each for rate in rates)
+    assert all(
+        samples["raw", rate][1] < each for rate in rates
+    )  # a random model says a word that no judge reads
     assert report["through"] == "both"
     assert report["history"]["seq"] == 2
