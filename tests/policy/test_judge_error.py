@@ -54,7 +54,7 @@ def test_more_labels_and_fewer_errors_never_ask_for_more(sensitivity, specificit
     assert few.pass_bound(0.1) <= many.pass_bound(0.1) + 0.1 / labels
 
 
-unit = st.floats(0, 1)
+unit = st.floats(0, 1).filter(lambda share: share == 0 or share > 1e-12)  # smaller ones round to nothing
 
 
 @settings(max_examples=200, deadline=None)
