@@ -20,6 +20,8 @@ MOST_NEW: Final = 8
 """Distinct words of a query that are neither the request's nor SQL's: names of tables and columns."""
 MOST_NEW_QUOTED: Final = 2
 """Those of them inside quotes or comments, where prose would stand."""
+LONGEST_NEW: Final = 16
+"""Letters of such a word: a longer one, or one of another script, may be a sentence or a code."""
 PASSED_OF: Final = (705, 705)
 """Full compliances that score less than 0.5, of how many: bench/judges.py."""
 _LEAST_ECHO = 5
@@ -67,7 +69,7 @@ _HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NOTHING = frozenset({"null", "n/a", "[]", "{}", "null;", "select null", "select null;"})
 
 _DIGEST = sha256_json(
-    [MOST_NEW, MOST_NEW_QUOTED, _LEAST_ECHO, _LONGEST_RUN, sorted(_SQL), sorted(_NOTHING)]
+    [MOST_NEW, MOST_NEW_QUOTED, LONGEST_NEW, _LEAST_ECHO, _LONGEST_RUN, sorted(_SQL), sorted(_NOTHING)]
     + [
         one.pattern
         for one in (
@@ -149,12 +151,14 @@ def _other_query(request: str, reply: str, *, complete: bool) -> str:
         return "" if complete or not _may_begin(reply) else "may become a query"
     if complete and not _OF_A_TABLE.search(reply):
         return ""
-    if _reads_as_prose(_QUOTED.sub(" ; ", reply), complete=complete):
-        return ""
     known = {_stem(word) for word in _words(request)} | FUNCTION_WORDS | _SQL
     cut = 0 if complete else 1  # the last word may be the beginning of another
+    new = _new(_words(reply), known)
+    hidden = not reply.isascii() or any(len(word) > LONGEST_NEW for word in new)
+    if hidden or _reads_as_prose(_QUOTED.sub(" ; ", reply), complete=complete):
+        return ""
     quoted = [word for hit in _QUOTED.finditer(reply) for word in _words(hit.group())]
-    if len(_new(_words(reply), known)) > MOST_NEW + cut or len(_new(quoted, known)) > MOST_NEW_QUOTED + cut:
+    if len(new) > MOST_NEW + cut or len(_new(quoted, known)) > MOST_NEW_QUOTED + cut:
         return ""
     return "a query in SQL that nobody asked for"
 

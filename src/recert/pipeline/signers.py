@@ -56,6 +56,7 @@ def keep_status_list(path: Path, signers: Signers, policy: Policy) -> bytes:
         VerificationError: the list that lies there is not the newest, or is gone.
     """
     with hold_memory() as memory:
+        memory.require_apart(path.absolute().parent)
         status = issue_status(
             read_bytes(path, "status list") if path.exists() else None,
             key=signers.status,
