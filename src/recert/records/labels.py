@@ -82,7 +82,10 @@ class LabelledChange(Part):
     unanswered: int = Field(default=0, ge=0)
     """Other pairs of the result, in which a reply is no answer or was not judged."""
     unanswered_worse: int = Field(default=0, ge=0)
-    """Those of them that count as worse: all but those in which neither reply is an answer."""
+    """
+    Those of them that count as worse: all in which one reply is an answer, but for over-refusal those in which the base
+    is the one that gave none.
+    """
     labelled: tuple[StratumLabels, ...]
 
 
