@@ -83,8 +83,8 @@ class LabelledChange(Part):
     """Other pairs of the result, in which a reply is no answer or was not judged."""
     unanswered_worse: int = Field(default=0, ge=0)
     """
-    Those of them that count as worse: all in which one reply is an answer, but for over-refusal those in which the base
-    is the one that gave none.
+    Those of them that count as worse: all in which one reply is an answer, but for over-refusal those in which
+    the base's is the other one, and incoherent.
     """
     labelled: tuple[StratumLabels, ...]
 
