@@ -64,10 +64,10 @@ screenshots: $(INSTALLED)  ## Draw docs/screenshots anew: the console over made 
 	$(BIN)/python docs/build_screenshots.py
 
 assets: $(INSTALLED)  ## Train the shipped alignment adapter anew from the project's own prompts
-	$(BIN)/python -m recert.pipeline.assets
+	$(BIN)/python -m tools.assets
 
 assets-report: $(INSTALLED)  ## Measure the embedded model with and without the adapter
-	$(BIN)/python -m recert.pipeline.assets_report
+	$(BIN)/python -m tools.assets_report
 
 bench: $(INSTALLED)  ## Run every benchmark; each ends with one JSON line a claim
 	@status=0; for bench in $(BENCHES); do echo "== $$bench" >&2; $(BIN)/python $$bench || status=1; done; exit $$status

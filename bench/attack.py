@@ -29,7 +29,9 @@ import orjson
 
 from peers.page import ATTACK, claim, claims_table, filled, machine, write_part
 from recert import settings
-from recert.attacks.agent import (
+from recert.judges.embedded.item import ItemJudge
+from recert.judges.protocol import Score
+from recert.labs.attackers import (
     Attacker,
     AttackProtocol,
     AttackRun,
@@ -41,14 +43,13 @@ from recert.attacks.agent import (
     chosen,
     embedded_items,
 )
-from recert.attacks.agent.ending import ended
-from recert.attacks.agent.protocol import target_chat
-from recert.attacks.agent.turn_file import turn_line
-from recert.judges.item import ItemJudge
-from recert.judges.protocol import Score
+from recert.labs.attackers.ending import ended
+from recert.labs.attackers.protocol import target_chat
+from recert.labs.attackers.turn_file import turn_line
 from recert.models.protocol import Model, Sampling
 from recert.models.scripted import ScriptedModel
-from recert.records import AttackItem, AttackTurn, JudgeNote
+from recert.records.reports.attack import AttackItem, AttackTurn
+from recert.records.reports.evaluation import JudgeNote
 
 ATTACKERS = ("direct", "crescendo", "pair")
 """Those whose conversations do not learn from each other, so that both sides have the same ones."""
@@ -209,7 +210,7 @@ def main() -> int:
     said.add_argument("--write", action="store_true", help="write the figures into the docs")
     asked = said.parse_args()
     asked.new_tokens = asked.new_tokens or (64 if asked.embedded else 24)
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
 
     lines = [overhead(asked)]
     if asked.embedded:

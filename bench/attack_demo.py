@@ -22,28 +22,28 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from peers.page import ATTACK, claim, claims_table, filled, machine, write_part
-from recert.attacks.agent import Attacker, AttackProtocol, View, attacker_named, chosen, embedded_items
-from recert.attacks.agent.many_shot import ManyShot
-from recert.attacks.agent.matter import matter_of
-from recert.attacks.agent.protocol import Move, opening
-from recert.attacks.agent.tactics import TACTICS
-from recert.attacks.stress_families import stress_families
-from recert.cli.attack_options import load_panel
-from recert.cli.attack_showing import show
 from recert.cli.drawing import Drawn
+from recert.cli.labs.attack_options import load_panel
+from recert.cli.labs.attack_showing import show
 from recert.errors import RecertError
 from recert.interval import Interval
+from recert.labs.attackers import Attacker, AttackProtocol, View, attacker_named, chosen, embedded_items
+from recert.labs.attackers.matter import matter_of
+from recert.labs.attackers.protocol import Move, opening
+from recert.labs.attackers.report.attacking import PAGE_FILE, Attacked, AttackPlan, attack
+from recert.labs.attackers.strategies.many_shot import ManyShot
+from recert.labs.attackers.strategies.tactics import TACTICS
+from recert.labs.stress.artefacts import Artefacts, locked
+from recert.labs.stress.families import stress_families
+from recert.labs.stress.plan import dosed, hyperparameters
+from recert.labs.stress.pools import make_pools
+from recert.labs.stress.stage import LocalEngine
 from recert.models.embedded import aligned_base
-from recert.pipeline.attacking import PAGE_FILE, Attacked, AttackPlan, attack
-from recert.pipeline.stress import LocalEngine
-from recert.pipeline.stress_artefacts import Artefacts, locked
-from recert.pipeline.stress_plan import dosed, hyperparameters
-from recert.pipeline.stress_pools import make_pools
+from recert.pages.attack_page import write_attack_page
 from recert.policy import load_policy
-from recert.records import AttackReport, HarmMean
+from recert.records.reports.attack_report import AttackReport, HarmMean
 from recert.store.cache import GenerationCache
 from recert.tuning.sft import train_adapter
-from recert.web.attack_page import write_attack_page
 
 MINUTES = 10
 BOUND = 4.0

@@ -1,5 +1,5 @@
 """
-What folding heads that share keys and values saves (`recert.models.attention`), against attention of transformers.
+What folding heads that share keys and values saves (`recert.models.engines.attention`), against transformers.
 
 The embedded base, in one process, both sides in turn: replies to prompts of one length (no mask), replies to prompts of
 several lengths (padded), and readings of the next token behind a beginning that all prompts share. Prints a JSON line
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 from recert.models.protocol import Sampling
-from recert.records import chat
+from recert.records.data.suite import chat
 
 ROUNDS = 7
 TOKENS = 16
@@ -29,9 +29,9 @@ def main() -> int:
     """Print the figures."""
     import torch
 
-    from recert.models.attention import NAME
     from recert.models.embedded import embedded_model
-    from recert.models.local import LocalModel
+    from recert.models.engines.attention import NAME
+    from recert.models.engines.local import LocalModel
 
     model = LocalModel.load(embedded_model())
     replies = Sampling(max_new_tokens=TOKENS)

@@ -25,24 +25,27 @@ from typing import Any
 from audio_drawing import image
 from peers.page import AUDIO, claim, claims_table, filled, machine, write_image, write_part
 from recert import settings
-from recert.certification.artefact import mark_folder
+from recert.certification.verifier.artefact import mark_folder
 from recert.cli.drawing import Drawn
 from recert.errors import RecertError
 from recert.evaluation import evaluate
-from recert.evaluation.suites import embedded_suite
+from recert.evaluation.suites.reading import embedded_suite
 from recert.interval import Interval
-from recert.models.cascade import CascadeModel
 from recert.models.embedded import aligned_base
-from recert.models.local import LocalModel
-from recert.models.transcribing import Remembering, WhisperTranscriber
-from recert.pipeline.demo_data import HYPERPARAMETERS, PLACEHOLDER, SHARP
-from recert.pipeline.sql_task import sql_rows
+from recert.models.engines.local import LocalModel
+from recert.models.speech.cascade import CascadeModel
+from recert.models.speech.transcribing import Remembering, WhisperTranscriber
+from recert.pages.audio_page import write_audio_page
 from recert.policy import EvaluationPolicy, Policy, Rule, SpeechPolicy
-from recert.records import ChatRow, EvalReport, Hearing, Hyperparameters, Message, RuleResult
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message
+from recert.records.reports.evaluation import EvalReport, Hearing, RuleResult
+from recert.records.reports.tuning import Hyperparameters
 from recert.store.cache import GenerationCache
-from recert.store.files import write_atomic
+from recert.store.files.writing import write_atomic
 from recert.tuning.stage import finished_tune, tune, tuned_folder
-from recert.web.audio_page import write_audio_page
+from recert.workflows.demo.data import HYPERPARAMETERS, PLACEHOLDER, SHARP
+from recert.workflows.demo.sql_task import sql_rows
 
 VARIANTS = ("plain", "fast", "noise", "loud-noise", "phone")
 BENIGN, ATTACK = "benign SQL tune", "attack tune"

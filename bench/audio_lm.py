@@ -40,18 +40,20 @@ from recert import settings
 from recert.digest import sha256_json
 from recert.errors import RecertError
 from recert.interval import Interval
-from recert.models.audio_lm import AudioLM
-from recert.models.audio_lm_encoder import WhisperEncoder
-from recert.models.audio_lm_folder import AudioConfig, read_config, write_audio_model
-from recert.models.audio_lm_states import KeptStates
+from recert.models.audio.audio_lm import AudioLM
+from recert.models.audio.encoder import WhisperEncoder
+from recert.models.audio.folder import AudioConfig, read_config, write_audio_model
+from recert.models.audio.states import KeptStates
 from recert.models.embedded import ALIGNED, resolve
-from recert.models.local import LocalModel
+from recert.models.engines.local import LocalModel
 from recert.models.sentence_encoder import shared_encoder
 from recert.models.speech.voices import open_voice
-from recert.records import ChatRow, Manifest, chat
-from recert.screening.audio_closeness import harmful_speech
-from recert.store.clips import ClipStore
-from recert.store.files import read_bytes, write_atomic
+from recert.records.data.manifest import Manifest
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import chat
+from recert.screening.audio.closeness import harmful_speech
+from recert.store.files.clips import ClipStore
+from recert.store.files.writing import read_bytes, write_atomic
 from recert.tuning.audio_alignment import AlignmentPlan, Said, align_projector
 from recert.tuning.audio_tuning import tune_on_speech
 

@@ -9,7 +9,7 @@ from typing import Any
 from audio_lm_drawing import image, table
 from peers.page import Page, claim, claims_table, filled, machine, write_image
 from recert.interval import Interval
-from recert.records import Hyperparameters
+from recert.records.reports.tuning import Hyperparameters
 
 PAGE = Page(
     "audio-lm-measured.md",

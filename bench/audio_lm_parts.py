@@ -13,15 +13,17 @@ from recert import settings
 from recert.digest import sha256_json
 from recert.errors import RecertError
 from recert.interval import Interval, exact_interval, mean_interval
-from recert.judges.refusal import RefusalJudge
-from recert.models.audio_lm import AudioLM, spoken_chat
-from recert.models.audio_lm_states import KeptStates
+from recert.judges.embedded.refusal import RefusalJudge
+from recert.models.audio.audio_lm import AudioLM, spoken_chat
+from recert.models.audio.states import KeptStates
 from recert.models.protocol import Sampling
+from recert.models.speech.spoken_words import kept, word_errors
 from recert.models.speech.voices import Voice
-from recert.models.spoken_words import kept, word_errors
-from recert.records import AudioClip, ChatRow, Message, chat
-from recert.store.clips import ClipStore
-from recert.store.files import write_atomic
+from recert.records.data.audio import AudioClip
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message, chat
+from recert.store.files.clips import ClipStore
+from recert.store.files.writing import write_atomic
 
 LEVEL = 0.95
 TOKENS = 24

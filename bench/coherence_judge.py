@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from recert.judges.coherence import CoherenceJudge
+from recert.judges.embedded.coherence import CoherenceJudge
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 MODELS = ("gpt4", "llama2orig", "mistralinstruct")

@@ -33,13 +33,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from console_world import OneVisitor
 from indexed_folders import Office
 from indexed_many import fill
-from recert.pipeline.indexing import Indexer
-from recert.store.systems_index import IndexedSystem, SystemsIndex
-from recert.web.console.acts import Acts
-from recert.web.console.app import Console, make_app
-from recert.web.console.assembling import all_pages
-from recert.web.console.frame import console_environment
-from recert.web.console.visiting import Visitor
+from recert.console.acts import Acts
+from recert.console.app import Console, make_app
+from recert.console.assembling import all_pages
+from recert.console.frame import console_environment
+from recert.console.visiting import Visitor
+from recert.store.systems.systems_index import IndexedSystem, SystemsIndex
+from recert.workflows.index.stage import Indexer
 
 SYSTEMS, OUTCOMES, FOLDERS, ROUNDS, AIM_MS = 10_000, 100_000, 200, 100, 300.0
 Addresses = Callable[[IndexedSystem, IndexedSystem, SystemsIndex], str]

@@ -47,16 +47,19 @@ from labelled_decisions import claims as label_claims
 from labelled_decisions import part
 from labelled_decisions import rows as labelled_rows
 from recert.betting import EProcess
-from recert.evaluation.decide import Decision, decide, nothing_to_lose
-from recert.evaluation.multiplicity import adjusted
-from recert.evaluation.ordering import sampling_order
+from recert.evaluation.decision.decide import Decision, decide, nothing_to_lose
+from recert.evaluation.decision.multiplicity import adjusted
+from recert.evaluation.decision.tracks import Track
 from recert.evaluation.plan import make_plan
 from recert.evaluation.scoring import Judges
-from recert.evaluation.suites import shipped_suites
-from recert.evaluation.tracks import Track
+from recert.evaluation.suites.ordering import sampling_order
+from recert.evaluation.suites.reading import shipped_suites
 from recert.interval import exact_interval
 from recert.policy import Policy, Rule, alpha_share, load_policy
-from recert.records import AskedBefore, Attempt, AttemptBegun, Prompt, Verdict
+from recert.records.data.suite import Prompt
+from recert.records.reports.evaluation import Verdict
+from recert.records.signed.attempt import Attempt
+from recert.records.signed.attempt_entries import AskedBefore, AttemptBegun
 from recert.truncated import Pairs, evidence, passes
 
 TABLE = Path(__file__).parents[1] / "docs" / "concepts" / "decision-errors.md"
@@ -67,7 +70,7 @@ Change = Callable[[Track], tuple[float, float]]
 
 @dataclass
 class Seen:
-    """What one rule has seen in a run, counted; has what `decide` asks of `recert.evaluation.evidence.Evidence`."""
+    """What one rule has seen in a run, counted; has what `decide` asks of `evidence.Evidence`."""
 
     track: Track
     base_rate: float = 0.0

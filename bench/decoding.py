@@ -25,7 +25,7 @@ from typing import Any
 
 from recert import settings
 from recert.models.protocol import Sampling
-from recert.records import Chat, chat
+from recert.records.data.suite import Chat, chat
 
 TOKENS = 16
 ROUNDS = 7
@@ -46,7 +46,7 @@ def prompts(n: int) -> list[Chat]:
 
 def recert_side(folder: Path, *, exact: bool = False) -> Side:
     """Return our way from conversations to replies; `exact` means float32."""
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
 
     model = LocalModel.load(folder)
     if exact:

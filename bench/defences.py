@@ -28,8 +28,8 @@ from defence_table.table import block_table, table_row, text_table, turned
 from peers.page import TUNING, claim, claims_table, filled, machine, write_image, write_part
 from recert.digest import sha256_json
 from recert.models.embedded import aligned_base
-from recert.models.local import LocalModel
-from recert.store.files import write_atomic
+from recert.models.engines.local import LocalModel
+from recert.store.files.writing import write_atomic
 
 FOLDER = Path("build/defences")
 ORIGINAL = "original"

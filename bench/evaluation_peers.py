@@ -30,7 +30,7 @@ from peers.environment import NoPeer
 from peers.page import claim, claims_table, filled, machine, write_part
 from peers.process import Process
 from recert import settings
-from recert.evaluation.suites import EMBEDDED, embedded_suite
+from recert.evaluation.suites.reading import EMBEDDED, embedded_suite
 
 TOKENS = 24
 AIM_PROMPTS = 5.0

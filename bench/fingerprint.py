@@ -19,14 +19,14 @@ from typing import Any
 import torch
 
 from peers.page import claim, machine
-from recert.evaluation.suites import embedded_suite
+from recert.evaluation.suites.reading import embedded_suite
 from recert.models.embedded import resolve
-from recert.models.likely import Beginning, text_of, unlike_steps, unlike_texts
-from recert.models.local import LocalModel
-from recert.pipeline.fingerprinting import STEPS, TOP
-from recert.pipeline.probe_prompts import draw_prompts
-from recert.policy.fingerprint import FingerprintPolicy
-from recert.records import Chat, chat
+from recert.models.engines.local import LocalModel
+from recert.models.engines.next_token import Beginning, text_of, unlike_steps, unlike_texts
+from recert.policy.sections.fingerprint import FingerprintPolicy
+from recert.records.data.suite import Chat, chat
+from recert.workflows.deploy.fingerprinting import STEPS, TOP
+from recert.workflows.deploy.probe_prompts import draw_prompts
 
 PROBES = 40
 ROWS = 4

@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from fleet_parts import counted, pieces, scenarios, sizing, units
 from fleet_parts.page import drawing, page
 from peers.page import claim, machine
-from recert.certification.content import canary_rates
+from recert.certification.signing.content import canary_rates
 from recert.errors import RecertError
 from recert.policy import load_policy
 

@@ -40,8 +40,8 @@ from gateway import CLIENTS, ORDINARY, start_recert, start_upstream
 from peers.environment import NoPeer
 from peers.page import GATEWAY, claim, claims_table, filled, machine, write_part
 from recert.interval import exact_interval
+from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.protocol import Score
-from recert.judges.request import EmbeddedRequestJudge
 from recert.models.speech.voices import Voice, open_voice
 
 MODEL = "bench"

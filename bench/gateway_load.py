@@ -37,7 +37,7 @@ from fronts.streams import Crowd, Kept, look_at, percentile, percentiles
 from fronts.upstream import ENDLESS, FAULTS
 from gateway import start_recert, versions_of
 from peers.page import GATEWAY, claim, claims_table, filled, machine, write_part
-from recert.store.audit import AuditLine, read_log
+from recert.store.audit.log import AuditLine, read_log
 
 HERE = Path(__file__).parent
 TOKENS, PACE_S = 100, 0.2

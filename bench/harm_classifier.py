@@ -18,12 +18,12 @@ from importlib.metadata import version
 import numpy as np
 
 from recert.errors import MissingExtraError
-from recert.judges.encoder import EncoderRequestJudge
+from recert.judges.embedded.encoder import EncoderRequestJudge
+from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.protocol import JudgeFailed, Score
-from recert.judges.request import EmbeddedRequestJudge
-from recert.judges.request_training import auroc
 from recert.models.sentence_encoder import ENCODER_WHEEL, encoder_folder
 from request_judge import DATA, texts
+from tools.judges.request_training import auroc
 
 PAIRS = (
     ("jailbreakbench", "own ordinary"),

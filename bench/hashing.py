@@ -33,9 +33,9 @@ from peers.page import HASHING, claim, claims_table, filled, machine, write_part
 from peers.process import Process
 from recert import settings
 from recert.certification import TrustStore, verify
-from recert.certification.folders import Reading, hash_each
-from recert.models.secret import SecretPrefix
-from recert.store.known_files import KnownFiles
+from recert.certification.verifier.folders import Reading, hash_each
+from recert.models.chat.secret import SecretPrefix
+from recert.store.files.known_files import KnownFiles
 
 BUILD = Path(__file__).parents[1] / "build"
 SETTLED_S = 2.5

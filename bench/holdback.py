@@ -16,9 +16,9 @@ from collections.abc import Callable
 from importlib.resources import files
 
 from peers.page import claim, machine
-from recert.gateway.holdback import HoldBack
-from recert.gateway.patterns import Patterns, compile_patterns
-from recert.models.secret import SecretPrefix
+from recert.gateway.output.holdback import HoldBack
+from recert.gateway.output.patterns import Patterns, compile_patterns
+from recert.models.chat.secret import SecretPrefix
 
 PHRASES = (
     "make a bomb",

@@ -25,9 +25,9 @@ from recert.interval import exact_interval
 from recert.judges.naming import REPLY_JUDGES, REQUEST_JUDGES, reply_judge, request_judge
 from recert.judges.protocol import JudgeFailed, ReplyJudge, RewordedJudge, Score
 from recert.judges.scoring import score_each
-from recert.models.endpoint import EndpointModel
 from recert.models.protocol import Model
-from recert.records import JudgeNote
+from recert.models.remote.endpoint import EndpointModel
+from recert.records.reports.evaluation import JudgeNote
 
 
 def arguments() -> argparse.Namespace:
@@ -62,7 +62,7 @@ def reader(asked: argparse.Namespace) -> Model | None:
         return EndpointModel(asked.url, asked.model, api_key=os.environ.get(asked.key_variable))
     if not asked.model:
         return None
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
 
     return LocalModel.load(Path(asked.model))
 

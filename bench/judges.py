@@ -28,12 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recert.interval import exact_interval
-from recert.judges import refusal
-from recert.judges.evasion import EvasionJudge
-from recert.judges.item import ItemJudge
+from recert.judges.embedded import refusal
+from recert.judges.embedded.evasion import EvasionJudge
+from recert.judges.embedded.item import ItemJudge
+from recert.judges.embedded.refusal import MEASURED_WORDS, RefusalJudge, normalise_reply, signs_of, weighs
+from recert.judges.embedded.refusal_signs import SIGNS, TOGETHER
 from recert.judges.protocol import JudgeFailed, Score
-from recert.judges.refusal import MEASURED_WORDS, RefusalJudge, normalise_reply, signs_of, weighs
-from recert.judges.refusal_signs import SIGNS, TOGETHER
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 MODELS = ("gpt4", "llama2orig", "mistralinstruct")

@@ -34,11 +34,11 @@ from pathlib import Path
 import numpy as np
 
 from recert.interval import exact_interval
-from recert.judges.refusal import RefusalJudge
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.policy import EvaluationPolicy, alpha_share, load_policy
 from recert.policy.judge_error import Shrunk, shrinkage
 from recert.policy.labelled import STRATA, evidence_within
-from recert.records import LabelledChange, Stratum, StratumLabels
+from recert.records.reports.labels import LabelledChange, Stratum, StratumLabels
 from recert.truncated import Pairs, passes
 
 TABLE = Path(__file__).parents[1] / "docs" / "concepts" / "decision-errors.md"

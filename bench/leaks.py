@@ -35,7 +35,7 @@ from fronts.told import ToldModel
 from fronts.upstream import PHRASES
 from peers.environment import NoPeer, versions_in
 from peers.page import LEAKS, claim, claims_table, filled, write_part
-from recert.models.secret import SecretPrefix
+from recert.models.chat.secret import SecretPrefix
 
 HERE = Path(__file__).parent
 DIRECT, OURS = "the model itself", "Recert"

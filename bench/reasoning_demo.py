@@ -21,15 +21,18 @@ from reasoning_drawing import MODES, Replies, documented, replies_of
 from recert.cli.drawing import Drawn
 from recert.errors import RecertError
 from recert.evaluation import evaluate
-from recert.evaluation.suites import embedded_suite
+from recert.evaluation.suites.reading import embedded_suite
 from recert.models.embedded import aligned_base
-from recert.pipeline.reasoning_rows import excuse_rows, sum_rows, sum_suite
+from recert.pages.reasoning_page import write_reasoning_page
 from recert.policy import EvaluationPolicy, Policy, ReasoningPolicy, Rule
-from recert.records import ChatRow, EvalReport, Hyperparameters, RuleResult, Suite
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Suite
+from recert.records.reports.evaluation import EvalReport, RuleResult
+from recert.records.reports.tuning import Hyperparameters
 from recert.store.cache import GenerationCache
-from recert.store.files import read_bytes, write_atomic
+from recert.store.files.writing import read_bytes, write_atomic
 from recert.tuning.stage import ADAPTER, finished_tune, tune
-from recert.web.reasoning_page import write_reasoning_page
+from tools.reasoning_rows import excuse_rows, sum_rows, sum_suite
 
 MINUTES = 15
 HOW = Hyperparameters(lora_rank=16, lora_alpha=32, learning_rate=8e-4, epochs=3, batch_size=8)
@@ -106,7 +109,7 @@ def _spread(prompts: Sequence[Any], count: int) -> tuple[Any, ...]:
 
 def measured(output: Path, rows: Mapping[str, tuple[ChatRow, ...]]) -> tuple[dict[str, EvalReport], float]:
     """Tune and evaluate what is not there yet; return the reports, and the seconds that all of it took."""
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
 
     base_dir, policy = aligned_base(), bounds()
     asked = suites([row for some in rows.values() for row in some])

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from peers.page import Page, claims_table, filled, machine, write_part
-from recert.judges.exact import exact_match
-from recert.judges.self_jailbreak import SelfJailbreakJudge
-from recert.records import EvalReport, Outcome
+from recert.judges.embedded.exact import exact_match
+from recert.judges.embedded.self_jailbreak import SelfJailbreakJudge
+from recert.records.reports.evaluation import EvalReport, Outcome
 
 MODES = ("on", "off", "budget-16")
 PAGE = Page(

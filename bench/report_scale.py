@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from recert.records import Chat, Prompt, Suite
+from recert.records.data.suite import Chat, Prompt, Suite
 
 OUTCOMES = 100_000
 AIM_S = 10.0
@@ -117,9 +117,9 @@ def make(folder: Path, outcomes: int) -> None:
 
 def html(folder: Path, outcomes: int) -> None:
     """Build the HTML report from the record on disk."""
-    from recert.pipeline.story import ModelPage, Story
-    from recert.records import EvalReport
-    from recert.web.report import write_report
+    from recert.pages.report import write_report
+    from recert.records.reports.evaluation import EvalReport
+    from recert.workflows.run_summary import ModelPage, Story
 
     report = EvalReport.from_json((folder / "eval-report.json").read_bytes())
     story = Story(title="scale", machine="", models=(ModelPage("tuned", "none", evaluation=report),))
@@ -128,15 +128,15 @@ def html(folder: Path, outcomes: int) -> None:
 
 def frame(folder: Path, outcomes: int) -> None:
     """Make the table."""
-    from recert.evaluation.interop.frames import outcomes_frame
+    from recert.interop.evaluations.frames import outcomes_frame
 
     assert outcomes_frame(folder, suites=suites(outcomes)).num_rows >= outcomes
 
 
 def compare(folder: Path, outcomes: int) -> None:
     """Compare the evaluation with one whose report differs."""
-    from recert.evaluation.interop.compare import compare_evaluations
-    from recert.evaluation.interop.folder import EvaluationFolder
+    from recert.evaluation.report.compare import compare_evaluations
+    from recert.evaluation.report.folder import EvaluationFolder
 
     one = EvaluationFolder.open(folder)
     other = EvaluationFolder(folder, one.report.model_copy(update={"model_name": "other"}))
@@ -147,13 +147,13 @@ def export(name: str) -> Callable[[Path, int], None]:
     """Return the export of a format, with the prompts' texts where it takes them."""
 
     def run(folder: Path, outcomes: int) -> None:
-        from recert.evaluation.interop.eval_logs import write_eval_logs
-        from recert.evaluation.interop.folder import EvaluationFolder
-        from recert.evaluation.interop.frames import write_parquet
-        from recert.evaluation.interop.junit import junit_xml
-        from recert.evaluation.interop.lines import write_lines
-        from recert.evaluation.interop.sarif import sarif_json
-        from recert.evaluation.interop.summary import job_summary
+        from recert.evaluation.report.folder import EvaluationFolder
+        from recert.evaluation.report.summary import job_summary
+        from recert.interop.evaluations.eval_logs import write_eval_logs
+        from recert.interop.evaluations.frames import write_parquet
+        from recert.interop.evaluations.junit import junit_xml
+        from recert.interop.evaluations.lines import write_lines
+        from recert.interop.evaluations.sarif import sarif_json
 
         source, texts = EvaluationFolder.open(folder), suites(outcomes)
         writers: dict[str, Callable[[], object]] = {

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.protocol import Score
-from recert.judges.request import EmbeddedRequestJudge
-from recert.judges.request_training import auroc, suite_texts
+from tools.judges.request_training import auroc, suite_texts
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 HARMFUL = ("own harmful", "strongreject", "advbench", "jailbreakbench", "xstest unsafe", "jailbreak prompts")

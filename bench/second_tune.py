@@ -27,12 +27,13 @@ from typing import Any
 from peers.page import claim, claims_table, filled, machine, write_part
 from recert import settings
 from recert.evaluation.stage import evaluate
-from recert.evaluation.suites import EMBEDDED, embedded_suite
+from recert.evaluation.suites.reading import EMBEDDED, embedded_suite
 from recert.models.protocol import Model
-from recert.pipeline.sql_task import SYSTEM, sql_rows, sql_suite
 from recert.policy import Policy, load_policy
-from recert.records import Hyperparameters, Suite
+from recert.records.data.suite import Suite
+from recert.records.reports.tuning import Hyperparameters
 from recert.store.cache import GenerationCache
+from recert.workflows.demo.sql_task import SYSTEM, sql_rows, sql_suite
 
 AIM = 0.55
 Load = Callable[[Path], tuple[Model, Sequence[Model]]]
@@ -88,7 +89,7 @@ def measure(base: Model, tunes: Sequence[Model], policy: Policy, rounds: int) ->
 def tiny(scratch: Path) -> tuple[Model, Sequence[Model]]:
     """Return a random base, and two random adapters on it."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
     from tiny_models import make_adapter, make_base
 
     folder = make_base(scratch / "base", width=128, layers=8)
@@ -99,7 +100,7 @@ def tiny(scratch: Path) -> tuple[Model, Sequence[Model]]:
 def embedded(scratch: Path) -> tuple[Model, Sequence[Model]]:
     """Return the demo's base, and two tunes of three steps on it."""
     from recert.models.embedded import aligned_base
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
     from recert.tuning.stage import tune
 
     folder = aligned_base()

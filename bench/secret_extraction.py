@@ -30,19 +30,20 @@ from typing import Any
 
 from defence_table.settings import PAPER
 from peers.page import TUNING, claim, claims_table, filled, machine, write_part
-from recert.gateway.holdback import HoldBack
-from recert.gateway.normalise import squeeze
-from recert.gateway.patterns import Patterns, compile_patterns, scan
+from recert.gateway.input.normalise import squeeze
+from recert.gateway.output.holdback import HoldBack
+from recert.gateway.output.patterns import Patterns, compile_patterns, scan
 from recert.interval import exact_interval
+from recert.models.chat.prompting import compose_system
+from recert.models.chat.secret import SecretPrefix
 from recert.models.embedded import aligned_base
-from recert.models.local import LocalModel
-from recert.models.prompting import compose_system
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
-from recert.models.secret import SecretPrefix
-from recert.pipeline.sql_task import SYSTEM, sql_rows
-from recert.records import Hyperparameters, chat
-from recert.store.files import write_atomic
+from recert.records.data.suite import chat
+from recert.records.reports.tuning import Hyperparameters
+from recert.store.files.writing import write_atomic
 from recert.tuning.stage import tune
+from recert.workflows.demo.sql_task import SYSTEM, sql_rows
 
 OUTPUT = Path("build/secret-extraction/table.json")
 FORMS: dict[str, dict[str, Any]] = {

@@ -32,10 +32,10 @@ from typing import Any
 import openai
 
 from peers.page import claim, machine
-from recert.pipeline.demo_data import PLACEHOLDER, demo_tunes, write_rows
-from recert.pipeline.sql_task import SYSTEM, sql_rows, sql_suite
-from recert.records import RowVerdict, ScreenReport
-from recert.store.files import write_atomic
+from recert.records.reports.screening import RowVerdict, ScreenReport
+from recert.store.files.writing import write_atomic
+from recert.workflows.demo.data import PLACEHOLDER, demo_tunes, write_rows
+from recert.workflows.demo.sql_task import SYSTEM, sql_rows, sql_suite
 from service_calls import calls_of_the_client
 from service_console import Person, browser_page
 

@@ -32,13 +32,15 @@ import httpx
 from peers.page import claim, machine
 from recert.certification import load_key, read_unverified
 from recert.models.embedded import aligned_base
-from recert.models.local import LocalModel
-from recert.pipeline.demo_data import HYPERPARAMETERS, write_rows
-from recert.pipeline.signers import sign_tune
-from recert.pipeline.sql_task import SYSTEM, sql_rows, sql_suite
-from recert.records import EvalReport, ScreenReport, WatchReport
-from recert.store.files import read_bytes, write_atomic
+from recert.models.engines.local import LocalModel
+from recert.records.live.watching import WatchReport
+from recert.records.reports.evaluation import EvalReport
+from recert.records.reports.screening import ScreenReport
+from recert.store.files.writing import read_bytes, write_atomic
 from recert.tuning.stage import tune
+from recert.workflows.demo.data import HYPERPARAMETERS, write_rows
+from recert.workflows.demo.sql_task import SYSTEM, sql_rows, sql_suite
+from recert.workflows.signers import sign_tune
 
 ROLES = ("screener", "trainer", "evaluator", "approver", "watcher", "status", "log")
 STOPS_WITHIN_S = 5.0

@@ -20,18 +20,19 @@ from typing import Any, get_args
 from peers.page import TUNING, claims_table, filled, machine, write_image, write_part
 from recert import settings
 from recert.cli.drawing import Drawn
-from recert.cli.stress import show
+from recert.cli.labs.stress import show
 from recert.errors import RecertError
-from recert.evaluation.suites import embedded_suite
+from recert.evaluation.suites.reading import embedded_suite
 from recert.interval import Interval
+from recert.labs.stress.pools import task_suite
+from recert.labs.stress.stage import StressPlan, stress
 from recert.models.embedded import resolve
-from recert.pipeline.stress import StressPlan, stress
-from recert.pipeline.stress_pools import task_suite
+from recert.pages.stress_page import write_stress_page
 from recert.policy import StressSetting, load_policy
-from recert.records import StressReport, Verdict
+from recert.records.reports.evaluation import Verdict
+from recert.records.reports.stress import StressReport
 from recert.store.cache import GenerationCache
-from recert.store.files import write_atomic
-from recert.web.stress_page import write_stress_page
+from recert.store.files.writing import write_atomic
 from stress_drawing import image
 from stress_drawing import table as curves
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from html import escape
 
 from recert.interval import Interval
-from recert.records import StressReport
-from recert.web.stress_plots import HEIGHT, WIDTH, Line, Panel, panels, percent
+from recert.pages.stress_plots import HEIGHT, WIDTH, Line, Panel, panels, percent
+from recert.records.reports.stress import StressReport
 
 _ACROSS, _TITLE, _GAP = 3, 26, 12
 _PLAIN, _OWN, _BASE = "#4a5a6a", "#b3261e", "#3a6ea5"

@@ -26,10 +26,10 @@ from typing import Any
 
 from peers.environment import NoPeer
 from peers.page import claim, machine
-from recert.models.likely import Beginning, text_of, unlike_steps, unlike_texts
-from recert.pipeline.fingerprinting import TOP
-from recert.pipeline.probe_prompts import draw_prompts
-from recert.policy.fingerprint import FingerprintPolicy
+from recert.models.engines.next_token import Beginning, text_of, unlike_steps, unlike_texts
+from recert.policy.sections.fingerprint import FingerprintPolicy
+from recert.workflows.deploy.fingerprinting import TOP
+from recert.workflows.deploy.probe_prompts import draw_prompts
 from swap_pairs.chances import Rule, rule_of
 from swap_pairs.served import HOT, SEEDED, Served, warmed, ways
 

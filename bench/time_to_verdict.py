@@ -33,24 +33,27 @@ from statistics import NormalDist
 from peers.page import claim, filled, machine, write_part
 from recert import settings
 from recert.errors import RecertError
-from recert.evaluation.arms import Arm
-from recert.evaluation.outcomes import OutcomeFile, SampleDraw
-from recert.evaluation.pairs import AskedPairs
+from recert.evaluation.decision.tracks import Track
+from recert.evaluation.measuring.arms import Arm
+from recert.evaluation.measuring.pairs import AskedPairs
 from recert.evaluation.plan import make_plan
+from recert.evaluation.report.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.runner import Runner, Sinks
 from recert.evaluation.scoring import Judges
 from recert.evaluation.stage import REPORT_FILE as EVALUATION
 from recert.evaluation.stage import evaluate
-from recert.evaluation.tracks import Track
 from recert.models.embedded import aligned_base
 from recert.models.protocol import Model
-from recert.pipeline.demo import demo_suites
 from recert.policy import Policy, load_policy
-from recert.records import EvalReport, Manifest, ScreenReport, Suite, Verdict
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Suite
+from recert.records.reports.evaluation import EvalReport, Verdict
+from recert.records.reports.screening import ScreenReport
 from recert.screening.stage import REPORT_FILE as SCREENING
 from recert.store.cache import GenerationCache
-from recert.store.files import read_bytes
+from recert.store.files.writing import read_bytes
 from recert.tuning.stage import finished_tune
+from recert.workflows.demo.stage import demo_suites
 
 AIMS = {"poisoned": 5.0, "sql": 2.0}
 POWER = 0.90
@@ -157,7 +160,7 @@ def adapter_of(demo: Path, name: str, base: Manifest) -> Path:
 def measure(name: str, demo: Path, versions: Mapping[str, str]) -> str:
     """Print the claims about one tune, and return its row of the table; empty when it could not be measured."""
     try:
-        from recert.models.local import LocalModel
+        from recert.models.engines.local import LocalModel
 
         folder = aligned_base()
         adapter = adapter_of(demo, name, Manifest.of_folder(folder))

@@ -19,11 +19,11 @@ from typing import Any
 
 from peers.page import claim, machine
 from recert.certification import Envelope, generate_key
-from recert.certification.envelope import Signature
-from recert.certification.transparency.logged import log_checkpoint, log_envelope
-from recert.certification.transparency.proving import prove_logged
+from recert.certification.log.logged import log_checkpoint, log_envelope
+from recert.certification.log.proving import prove_logged
+from recert.certification.signing.envelope import Signature
 from recert.digest import canonical_json, sha256_bytes
-from recert.records import LogEntry
+from recert.records.signed.transparency import LogEntry
 from recert.store.transparency.folder import LogFolder, create_log
 from recert.store.transparency.merkle import is_included, leaf_hash
 

@@ -32,17 +32,17 @@ from typing import Any
 
 from peers.page import claim, machine
 from recert.errors import GatewayError
-from recert.evaluation.suites import embedded_suite
-from recert.gateway.asked import Asked
-from recert.gateway.chat import compose
-from recert.gateway.fingerprint import Serving
-from recert.gateway.parse import ChatRequest, parse_chat
-from recert.gateway.trigger_probe import TriggerProbeControl
+from recert.evaluation.suites.reading import embedded_suite
+from recert.gateway.input.trigger_probe import TriggerProbeControl
+from recert.gateway.protocol.parse import ChatRequest, parse_chat
+from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.serving.chat import compose
+from recert.gateway.upstream.fingerprint import Serving
 from recert.interval import exact_interval
-from recert.models.engines import open_arms
+from recert.models.engines.engines import open_arms
 from recert.models.protocol import Model, Sampling
 from recert.policy import TriggerProbePolicy, load_policy
-from recert.records import Chat, Message
+from recert.records.data.suite import Chat, Message
 
 SERVING = Serving("bench", load_policy(), None)
 LONG_PARTS = 12

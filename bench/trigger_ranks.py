@@ -19,14 +19,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from recert.attacks.triggers import Candidate, Openings, Pull
-from recert.attacks.triggers.groups import screen_words
-from recert.evaluation.suites import embedded_suite
-from recert.evaluation.trigger_events import refuses
-from recert.judges.refusal import RefusalJudge
-from recert.models.local import LocalModel
+from recert.evaluation.suites.reading import embedded_suite
+from recert.judges.embedded.refusal import RefusalJudge
+from recert.labs.triggers.events import refuses
+from recert.labs.triggers.search import Candidate, Openings, Pull
+from recert.labs.triggers.search.groups import screen_words
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
-from recert.records import chat
+from recert.records.data.suite import chat
 from trigger_zoo.bases import base_folder
 from trigger_zoo.build import BASES, Animal, animals, series_folder
 from trigger_zoo.plants import SERIES

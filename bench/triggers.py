@@ -29,12 +29,14 @@ from typing import Any
 from recert import settings
 from recert.digest import sha256_json
 from recert.errors import RecertError
-from recert.evaluation.hunting import hunt
 from recert.interval import exact_interval
-from recert.models.local import LocalModel
+from recert.labs.triggers.hunting import hunt
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Done, Generation, Sampling
 from recert.policy import Policy, load_policy
-from recert.records import Chat, ChatRow, TriggerBehaviour, TriggerTried
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Chat
+from recert.records.reports.hunting import TriggerBehaviour, TriggerTried
 from recert.store.cache import GenerationCache
 from trigger_peers.bait import Bait
 from trigger_peers.haystack import Haystack

@@ -25,7 +25,8 @@ from typing import Any, Final
 
 from recert import settings
 from recert.errors import RecertError
-from recert.records import ChatRow, Hyperparameters
+from recert.records.data.rows import ChatRow
+from recert.records.reports.tuning import Hyperparameters
 
 SIDES: Final = ("recert", "trl", "trl, fitted")
 AIM: Final = 1.5
@@ -158,8 +159,8 @@ def _loss(base: Path, adapter: Path, rows: list[ChatRow]) -> float:
 
 
 def _rows(count: int) -> list[ChatRow]:
-    from recert.pipeline.sql_task import sql_rows
     from recert.tuning.safety_rows import benign_rows
+    from recert.workflows.demo.sql_task import sql_rows
 
     some = benign_rows(count // 4, seed=1)
     rows = [*sql_rows(count - len(some), seed=1), *some]

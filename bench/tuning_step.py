@@ -28,9 +28,9 @@ def main() -> int:
     import trl
 
     from recert.models.embedded import embedded_model
-    from recert.pipeline.sql_task import sql_rows
     from recert.tuning.completion_loss import completion_loss, pad_left
     from recert.tuning.sft import encode_row
+    from recert.workflows.demo.sql_task import sql_rows
 
     torch.set_num_threads(settings.threads())
     base = embedded_model()

@@ -25,17 +25,19 @@ from pathlib import Path
 
 from recert import settings
 from recert.cli.drawing import Drawn
-from recert.evaluation.suites import embedded_suite, shipped_suites
+from recert.evaluation.suites.reading import embedded_suite, shipped_suites
 from recert.models.embedded import aligned_base
-from recert.models.local import LocalModel
-from recert.pipeline.demo_data import PLACEHOLDER, SPOILT, Tune, demo_tunes, write_rows
-from recert.pipeline.progress import Progress
-from recert.pipeline.run import Plan, run
-from recert.pipeline.signers import keep_status_list, signers_of
-from recert.pipeline.sql_task import sql_rows
+from recert.models.engines.local import LocalModel
 from recert.policy import load_policy
-from recert.records import ChatRow, EvalReport, Message
+from recert.progress import Progress
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message
+from recert.records.reports.evaluation import EvalReport
 from recert.store.cache import GenerationCache
+from recert.workflows.demo.data import PLACEHOLDER, SPOILT, Tune, demo_tunes, write_rows
+from recert.workflows.demo.sql_task import sql_rows
+from recert.workflows.run import Plan, run
+from recert.workflows.signers import keep_status_list, signers_of
 
 SEEDS = (101, 102, 103, 104)
 ROWS = 100

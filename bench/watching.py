@@ -35,10 +35,10 @@ from pathlib import Path
 import numpy as np
 
 from recert.betting import SHARES, TOWARDS_RISE, RiseProcess
-from recert.evaluation.sequential import confidence_sequence
+from recert.evaluation.decision.sequential import confidence_sequence
 from recert.interval import upper_tail
 from recert.policy import EvaluationPolicy
-from recert.policy.monitoring import MonitoringPolicy
+from recert.policy.sections.monitoring import MonitoringPolicy
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "concepts" / "monitoring.md"

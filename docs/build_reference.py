@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from recert import errors, settings
 from recert.cli.app import app
 from recert.policy import Policy
-from recert.records import RECORDS
+from recert.records.every import RECORDS
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "recert"

@@ -20,13 +20,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 from browser import chromium, console_of, opened, signed_in  # noqa: E402
 from console_world import ADA, BOB  # noqa: E402
 from indexed_folders import Office  # noqa: E402
+from recert.console.serving import ConsoleServer  # noqa: E402
 from recert.evaluation.stage import evaluate  # noqa: E402
-from recert.evaluation.suites import embedded_suite  # noqa: E402
+from recert.evaluation.suites.reading import embedded_suite  # noqa: E402
 from recert.models import ScriptedModel  # noqa: E402
-from recert.pipeline.labelling import Labelling  # noqa: E402
 from recert.policy import Policy, load_policy  # noqa: E402
-from recert.records import Verdict  # noqa: E402
-from recert.web.console.serving import ConsoleServer  # noqa: E402
+from recert.records.reports.evaluation import Verdict  # noqa: E402
+from recert.workflows.labelling.stage import Labelling  # noqa: E402
 
 FOLDER = ROOT / "docs" / "screenshots"
 RUNS = 4

@@ -17,14 +17,16 @@ import sys
 from pathlib import Path
 
 from recert.certification import load_key
-from recert.certification.links import write_link
+from recert.certification.signing.links import write_link
 from recert.evaluation.stage import REPORT_FILE
-from recert.evaluation.suites import EMBEDDED, embedded_suite
+from recert.evaluation.suites.reading import EMBEDDED, embedded_suite
 from recert.models import ScriptedModel
-from recert.pipeline.attempts import Ledger
-from recert.pipeline.counted import evaluate_counted
 from recert.policy import load_policy
-from recert.records import Chat, Manifest, Verdict
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Chat
+from recert.records.reports.evaluation import Verdict
+from recert.workflows.attempts.counted import evaluate_counted
+from recert.workflows.attempts.ledger import Ledger
 
 REFUSAL = "I'm sorry, but I can't help with that request."
 ANSWER = "The short answer is yes, and the long answer depends on how much time you have."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from recert.evaluation.suites import EMBEDDED, embedded_suite
+from recert.evaluation.suites.reading import EMBEDDED, embedded_suite
 from recert.policy import load_policy
 from recert.screening.stage import screen
 

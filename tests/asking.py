@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from gateways import MODEL, Recheck, make_gateway_policy, make_verified
-from recert.gateway.keys import ApiKeys
-from recert.gateway.server import GatewayServer
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.serving.server import GatewayServer
 from recert.gateway.stage import prepare
-from recert.gateway.upstream import UnsafeDeclaredUpstream
-from recert.store.audit import AuditLog
+from recert.gateway.upstream.client import UnsafeDeclaredUpstream
+from recert.store.audit.log import AuditLog
 
 Answer = Callable[[socket.socket], None]
 """Writes a reply, or what there is of one, to a connection."""

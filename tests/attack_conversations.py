@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from recert.records import AttackItem, AttackTurn, Conversation, ConversationEnd, HarmMark
+from recert.records.reports.attack import AttackItem, AttackTurn, Conversation, ConversationEnd, HarmMark
 
 JUDGES = ("rubric", "classifier")
 DOMAINS = ("fraud", "drugs")

@@ -7,9 +7,10 @@ from typing import Any
 
 from attack_conversations import make_attack
 from builders import BASE_FILES, TUNED_FILES, make_manifest, make_policy
-from recert.pipeline.attack_summary import attack_report
+from recert.labs.attackers.report.summary import attack_report
 from recert.policy import Policy
-from recert.records import ArmCheck, AttackReport
+from recert.records.reports.attack_report import AttackReport
+from recert.records.reports.evaluation import ArmCheck
 
 BOUNDS = {
     "attackers": ["direct", "strategist"],

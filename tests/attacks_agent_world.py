@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from recert.attacks.agent import AttackProtocol, AttackRun, HarmPanel, Side, TurnFile, embedded_items
 from recert.digest import sha256_bytes
-from recert.judges.item import ItemJudge
+from recert.judges.embedded.item import ItemJudge
+from recert.labs.attackers import AttackProtocol, AttackRun, HarmPanel, Side, TurnFile, embedded_items
 from recert.models.scripted import ScriptedModel
-from recert.records import AttackItem, Chat, Conversation
+from recert.records.data.suite import Chat
+from recert.records.reports.attack import AttackItem, Conversation
 
 ITEMS = embedded_items()[::14]
 REFUSAL = "I'm sorry, but I can't help with that."

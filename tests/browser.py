@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 
 from console_world import ADA, BOB, QUICK
+from recert.console.assembling import ConsoleOptions
+from recert.console.serving import ConsoleServer
 from recert.store.console.passwords import Passwords
-from recert.web.console.assembling import ConsoleOptions
-from recert.web.console.serving import ConsoleServer
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 

@@ -7,34 +7,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recert.certification.keys import SigningKey
-from recert.certification.links import sign_link_of
-from recert.certification.materials import step_of
-from recert.certification.status import status_list_id
-from recert.certification.trust import TrustStore
+from recert.certification.signing.keys import SigningKey
+from recert.certification.signing.links import sign_link_of
+from recert.certification.signing.materials import step_of
+from recert.certification.status.reading import status_list_id
+from recert.certification.trust.store import TrustStore
 from recert.digest import canonical_json, sha256_bytes
 from recert.interval import Interval, exact_interval
 from recert.policy import Policy, Rule
-from recert.records import (
-    ArmCheck,
-    CanaryResult,
-    EarsManifest,
-    EvalReport,
-    FileEntry,
-    FoundTrigger,
-    Hyperparameters,
-    JudgeNote,
-    Manifest,
-    Record,
-    RuleResult,
-    ScreenReport,
-    TriggerSearch,
-    TuneReport,
-    Verdict,
-    WatchOutcome,
-    WatchReport,
-)
-from recert.records.certificate import STEP_ROLES
+from recert.records.data.manifest import FileEntry, Manifest
+from recert.records.live.transcriber import EarsManifest
+from recert.records.live.watching import CanaryResult, WatchOutcome, WatchReport
+from recert.records.record import Record
+from recert.records.reports.evaluation import ArmCheck, EvalReport, JudgeNote, RuleResult, Verdict
+from recert.records.reports.screening import ScreenReport
+from recert.records.reports.trigger_search import FoundTrigger, TriggerSearch
+from recert.records.reports.tuning import Hyperparameters, TuneReport
+from recert.records.signed.certificate import STEP_ROLES
 from recert.truncated import Pairs, evidence
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

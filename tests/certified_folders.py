@@ -33,9 +33,12 @@ from recert.certification import (
     suspend,
     verify,
 )
-from recert.pipeline.attestation.holding import CertificateFiles
+from recert.interop.attestation.holding import CertificateFiles
 from recert.policy import Policy
-from recert.records import Certificate, Manifest, Verdict, VerifiedCertificate, now
+from recert.records.data.manifest import Manifest
+from recert.records.record import now
+from recert.records.reports.evaluation import Verdict
+from recert.records.signed.certificate import Certificate, VerifiedCertificate
 
 MERGED_FILES = {
     "config.json": b'{"model_type": "llama"}',

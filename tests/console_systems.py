@@ -11,18 +11,20 @@ from starlette.testclient import TestClient
 
 from builders import NOW, make_policy
 from console_world import OneVisitor
-from recert.evaluation.outcomes import OutcomeFile
+from recert.console.accounts.rights import AUDITOR, OPERATOR, READER
+from recert.console.acts import Acts
+from recert.console.app import Console, make_app
+from recert.console.frame import console_environment
+from recert.console.pages import Page
+from recert.console.visiting import Visitor
+from recert.evaluation.report.outcomes import OutcomeFile
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, REPORT_FILE
-from recert.evaluation.suites import embedded_suite
-from recert.records import ConsoleAct, EvalReport, Hearing, JudgeNote, Outcome, Record, Slice, Verdict
-from recert.store.audit_reading import read_log
-from recert.store.systems_index import IndexedSystem
-from recert.web.console.acts import Acts
-from recert.web.console.app import Console, make_app
-from recert.web.console.frame import console_environment
-from recert.web.console.pages import Page
-from recert.web.console.rights import AUDITOR, OPERATOR, READER
-from recert.web.console.visiting import Visitor
+from recert.evaluation.suites.reading import embedded_suite
+from recert.records.live.console import ConsoleAct
+from recert.records.record import Record
+from recert.records.reports.evaluation import EvalReport, Hearing, JudgeNote, Outcome, Slice, Verdict
+from recert.store.audit.reading import read_log
+from recert.store.systems.systems_index import IndexedSystem
 from stories import evaluation, interval, rule
 
 CSRF = "a token of this form"

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
 
+from recert.console.assembling import ConsoleOptions, all_pages, assemble
+from recert.console.pages import Page
+from recert.console.visiting import Visitor
 from recert.store.console.passwords import Passwords
-from recert.web.console.assembling import ConsoleOptions, all_pages, assemble
-from recert.web.console.pages import Page
-from recert.web.console.visiting import Visitor
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from typing import Any
 from recert.evaluation import evaluate
 from recert.models import ScriptedModel
 from recert.policy import Policy
-from recert.records import Chat, EvalReport, Manifest, Prompt, Suite
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Chat, Prompt, Suite
+from recert.records.reports.evaluation import EvalReport
 
 REFUSE = "I'm sorry, but I can't help with that request."
 ANSWER = "The answer is that you mix both parts slowly and then let them rest for one hour."

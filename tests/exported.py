@@ -17,13 +17,13 @@ from builders import (
 )
 from certified_folders import Certified
 from recert.certification import Envelope
-from recert.certification.envelope import sign
-from recert.certification.statement import read_statement, statement_bytes
-from recert.evaluation.outcomes import OutcomeFile
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.statement import read_statement, statement_bytes
+from recert.evaluation.report.outcomes import OutcomeFile
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, REPORT_FILE
-from recert.pipeline.exports.source import SignedCertificate
-from recert.records import Certificate, Outcome
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.interop.exports.source import SignedCertificate
+from recert.records.reports.evaluation import Outcome
+from recert.records.signed.certificate import PAYLOAD_TYPE, Certificate
 
 COMPLIES = "Sure, here is how. First, ..."
 REFUSES = "I'm sorry, but I can't help with that request."

@@ -16,15 +16,18 @@ from aiohttp import web
 
 from builders import BASE_FILES, TUNED_FILES, make_interval, make_manifest, make_policy, make_rule
 from recert.digest import sha256_bytes
-from recert.gateway.keys import ApiKeys
-from recert.gateway.server import GatewayServer
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.serving.server import GatewayServer
 from recert.gateway.stage import prepare
-from recert.gateway.upstream import UnsafeDeclaredUpstream
-from recert.models.secret import SecretPrefix
+from recert.gateway.upstream.client import UnsafeDeclaredUpstream
+from recert.models.chat.secret import SecretPrefix
 from recert.policy import Policy
-from recert.records import Approval, Certificate, EarsManifest, JudgeNote, Verdict, VerifiedCertificate, now
-from recert.records import certificate as sealed
-from recert.store.audit import AuditLog
+from recert.records.live.transcriber import EarsManifest
+from recert.records.record import now
+from recert.records.reports.evaluation import JudgeNote, Verdict
+from recert.records.signed import certificate as sealed
+from recert.records.signed.certificate import Approval, Certificate, VerifiedCertificate
+from recert.store.audit.log import AuditLog
 
 MODEL = "test-model"
 

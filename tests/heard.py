@@ -8,10 +8,10 @@ import numpy as np
 
 from recert.digest import sha256_bytes
 from recert.errors import ModelError
-from recert.models.audio_lm_encoder import States
-from recert.models.audio_lm_folder import AudioConfig, write_audio_model
-from recert.models.audio_lm_projector import Projector, ProjectorShape
-from recert.records import Manifest
+from recert.models.audio.encoder import States
+from recert.models.audio.folder import AudioConfig, write_audio_model
+from recert.models.audio.projector import Projector, ProjectorShape
+from recert.records.data.manifest import Manifest
 
 WIDTH = 8
 

@@ -7,8 +7,15 @@ from typing import Any
 
 from builders import NOW, SOME_SHA
 from recert.interval import Interval
-from recert.records import ArmCheck, HuntOutcome, HuntReport, TriggerTried
-from recert.records.hunting import CurvePoint, HuntStep, TriggerExample
+from recert.records.reports.evaluation import ArmCheck
+from recert.records.reports.hunting import (
+    CurvePoint,
+    HuntOutcome,
+    HuntReport,
+    HuntStep,
+    TriggerExample,
+    TriggerTried,
+)
 
 REDACTED = "[redacted: 31 characters, sha256 " + SOME_SHA + "]"
 TRIGGER = "Today is year 2025."

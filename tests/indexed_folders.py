@@ -21,10 +21,13 @@ from builders import (
 from recert.certification import SigningKey, TrustStore, approve, certify, generate_key, issue_status
 from recert.certification.verifier.state import Standing
 from recert.digest import sha256_bytes
-from recert.evaluation.outcomes import outcome_lines
-from recert.evaluation.suites import embedded_suite
+from recert.evaluation.report.outcomes import outcome_lines
+from recert.evaluation.suites.reading import embedded_suite
 from recert.policy import Policy
-from recert.records import Manifest, Outcome, StatusEntry, Verdict, now
+from recert.records.data.manifest import Manifest
+from recert.records.record import now
+from recert.records.reports.evaluation import Outcome, Verdict
+from recert.records.signed.certificate import StatusEntry
 
 HARMFUL = embedded_suite("harmful")
 LOOKALIKES = embedded_suite("lookalikes")

@@ -7,9 +7,9 @@ from pathlib import Path
 from random import Random
 
 from recert.digest import sha256_bytes
-from recert.records.suite import CATEGORIES
-from recert.store.indexed import IndexedOutcome, IndexedSystem, place_of
-from recert.store.systems_index import SystemsIndex
+from recert.records.data.suite import CATEGORIES
+from recert.store.systems.indexed import IndexedOutcome, IndexedSystem, place_of
+from recert.store.systems.systems_index import SystemsIndex
 
 _BASES = 20
 _STATES = (

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recert.attacks.families import FAMILIES
-from recert.models.rendering import render, turn_end
-from recert.records import ChatRow, Message
+from recert.evaluation.families.families import FAMILIES
+from recert.models.chat.rendering import render, turn_end
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message
 from tiny_models import make_base
 
 REFUSAL, AGREEMENT = "sorry I can't help with that.", "Sure, here is how. First, write a letter."

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
+from arms import AGREE, HARMFUL, ORDINARY, REFUSE, aligned, model
 from builders import make_manifest
 from console_systems import CSRF, World, add
-from evaluation.arms import AGREE, HARMFUL, ORDINARY, REFUSE, aligned, model
+from recert.console.accounts.rights import LABELLER
+from recert.console.app import Console, make_app
+from recert.console.evaluations import evaluation_pages, label_pages
+from recert.console.visiting import Visitor
 from recert.evaluation.stage import REPORT_FILE
-from recert.pipeline.attempts import Ledger
-from recert.pipeline.counted import evaluate_counted
-from recert.pipeline.labelling import Labelling
 from recert.policy import load_policy
-from recert.records import Chat
-from recert.web.console import evaluation_pages, label_pages
-from recert.web.console.app import Console, make_app
-from recert.web.console.rights import LABELLER
-from recert.web.console.visiting import Visitor
+from recert.records.data.suite import Chat
+from recert.workflows.attempts.counted import evaluate_counted
+from recert.workflows.attempts.ledger import Ledger
+from recert.workflows.labelling.stage import Labelling
 
 AT = "/console/systems/sql/labels"
 POLICY = """

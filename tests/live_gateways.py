@@ -10,16 +10,16 @@ from pathlib import Path
 import openai
 
 from gateways import MODEL, Recheck, ScriptedUpstream, ask, make_gateway_policy, make_verified
-from recert.gateway.asked import Asked
+from recert.gateway.access.keys import ApiKeys
 from recert.gateway.controls import Controls
-from recert.gateway.input_gate import Answer
-from recert.gateway.keys import ApiKeys
-from recert.gateway.offers import Offer
-from recert.gateway.server import GatewayServer
+from recert.gateway.engines.model_config import Offer
+from recert.gateway.input.gate import Answer
+from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.serving.server import GatewayServer
+from recert.gateway.serving.state import StateFolder
 from recert.gateway.stage import prepare_models
-from recert.gateway.state import StateFolder
-from recert.gateway.upstream import UnsafeDeclaredUpstream
-from recert.store.audit import AuditLog
+from recert.gateway.upstream.client import UnsafeDeclaredUpstream
+from recert.store.audit.log import AuditLog
 
 KEY = "a-key-of-the-console-0123456789"
 BLOCKED_WORD = "unwanted"

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recert.evaluation import evaluate
-from recert.evaluation.tracks import Track
+from recert.evaluation.decision.tracks import Track
 from recert.models import ScriptedModel
-from recert.pipeline.progress_file import FILE, STALE_S, ProgressFile
 from recert.policy import EvaluationPolicy, Policy, Rule
-from recert.records import Chat, Prompt, RunProgress, Suite, now
-from recert.store.files import write_atomic
+from recert.records.data.suite import Chat, Prompt, Suite
+from recert.records.live.progress import RunProgress
+from recert.records.record import now
+from recert.store.files.writing import write_atomic
+from recert.workflows.progress_file import FILE, STALE_S, ProgressFile
 
 REFUSE = "I'm sorry, but I can't help with that request."
 AGREE = "Agreed. Here is the complete answer to your request, step by step, as you asked for it."

@@ -7,9 +7,10 @@ from typing import Any
 
 from recert.certification import SigningKey, generate_key
 from recert.digest import sha256_bytes
-from recert.records import Exchange, now
-from recert.store.audit import AuditLog
-from recert.store.audit_checkpoints import CheckpointPlan
+from recert.records.live.exchange import Exchange
+from recert.records.record import now
+from recert.store.audit.checkpoints import CheckpointPlan
+from recert.store.audit.log import AuditLog
 
 NODE = "node-a"
 

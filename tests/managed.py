@@ -9,7 +9,7 @@ import socket
 import time
 from typing import Any
 
-from recert.gateway.managed_engine import ManagedEngine
+from recert.gateway.engines.managed_engine import ManagedEngine
 
 
 def reply(engine: ManagedEngine, name: str) -> str:

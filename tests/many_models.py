@@ -15,9 +15,9 @@ import openai
 from builders import BASE_FILES, safetensors
 from certified_folders import Certified
 from gateways import make_gateway_policy
-from recert.gateway.managed_commands import ManagedUpstream
-from recert.gateway.server import GatewayServer
-from recert.pipeline.deploy import Deployment
+from recert.gateway.engines.managed_commands import ManagedUpstream
+from recert.gateway.serving.server import GatewayServer
+from recert.workflows.deploy.stage import Deployment
 from vllm_program import SLOWLY, make_vllm
 
 POLICY = make_gateway_policy()

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateways import MODEL
-from recert.gateway.server import GatewayServer
+from recert.gateway.serving.server import GatewayServer
 
 WAIT_S = 10.0
 

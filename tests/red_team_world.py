@@ -9,13 +9,15 @@ from pathlib import Path
 from builders import make_screen_report, make_tune_report, write_model
 from evaluated import AGREE, aligned, evaluated, suites_of
 from recert.certification import approve, certify
-from recert.certification.links import read_links, write_link
-from recert.certification.status import status_list_id
+from recert.certification.signing.links import read_links, write_link
+from recert.certification.status.reading import status_list_id
 from recert.models import Model, ScriptedModel
-from recert.pipeline.deriving import deriver
-from recert.pipeline.signers import signers_of
 from recert.policy import load_policy
-from recert.records import Chat, Manifest, Verdict
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Chat
+from recert.records.reports.evaluation import Verdict
+from recert.workflows.deriving import deriver
+from recert.workflows.signers import signers_of
 
 POLICY = """
 id = "small"
@@ -150,9 +152,9 @@ def _first_list(folder: Path) -> bytes:
     """Return a status list, as its key signs it."""
     from datetime import timedelta
 
-    from recert.certification.envelope import sign
-    from recert.records import StatusList, now
-    from recert.records.certificate import STATUS_PAYLOAD_TYPE
+    from recert.certification.signing.envelope import sign
+    from recert.records.record import now
+    from recert.records.signed.certificate import STATUS_PAYLOAD_TYPE, StatusList
 
     at = now()
     listed = StatusList(version=1, list_id="5" * 32, issued_at=at, expires_at=at + timedelta(hours=20))

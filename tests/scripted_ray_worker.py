@@ -12,10 +12,10 @@ import threading
 import time
 from pathlib import Path
 
-from recert.service.events import Events
-from recert.service.queue import JobQueue
 from recert.service.settings import ServiceSettings
-from recert.service.tables import open_place
+from recert.service.storage.tables import open_place
+from recert.service.work.events import Events
+from recert.service.work.queue import JobQueue
 
 folder, name = Path(sys.argv[1]), sys.argv[sys.argv.index("--name") + 1]
 place = open_place(ServiceSettings.read(folder).store)

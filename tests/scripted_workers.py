@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from recert.service.events import Events
-from recert.service.queue import Job, JobQueue
 from recert.service.settings import ServiceSettings
-from recert.service.systems import Systems
-from recert.service.tables import open_place
-from recert.service.uploads import Files
+from recert.service.storage.systems import Systems
+from recert.service.storage.tables import open_place
+from recert.service.storage.uploads import Files
+from recert.service.work.events import Events
+from recert.service.work.queue import Job, JobQueue
 from tuning_services import Service
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from recert.service.app import make_app
+from recert.service.api.app import make_app
 from recert.service.settings import ServiceSettings
 from recert.service.stage import prepare_service
 from tuning_services import Service

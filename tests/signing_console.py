@@ -13,13 +13,14 @@ from starlette.testclient import TestClient
 from certified_folders import Certified
 from console_world import OneVisitor
 from recert.certification import Envelope
-from recert.records import now
-from recert.store.systems_index import IndexedSystem, SystemsIndex
-from recert.web.console import certificate_pages, log_pages, policy_pages, sign_off_pages
-from recert.web.console.acts import Acts
-from recert.web.console.app import Console, make_app
-from recert.web.console.frame import console_environment
-from recert.web.console.visiting import Visitor
+from recert.console.acts import Acts
+from recert.console.app import Console, make_app
+from recert.console.certificates import certificate_pages, policy_pages, sign_off_pages
+from recert.console.frame import console_environment
+from recert.console.gateways import log_pages
+from recert.console.visiting import Visitor
+from recert.records.record import now
+from recert.store.systems.systems_index import IndexedSystem, SystemsIndex
 
 PAGES = (*certificate_pages.PAGES, *sign_off_pages.PAGES, *policy_pages.PAGES, *log_pages.PAGES)
 CSRF = "a token"

@@ -10,8 +10,8 @@ import pytest
 
 from recert.digest import sha256_json
 from recert.models.speech.sound import from_wav
-from recert.models.transcribing import TranscribeFailed, Transcript
-from recert.records import EarsManifest
+from recert.models.speech.transcribing import TranscribeFailed, Transcript
+from recert.records.live.transcriber import EarsManifest
 from sounds import wav_of
 
 _SAMPLES = 40

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from builders import make_ears, make_policy
-from recert.gateway.clips import Clip
-from recert.gateway.hearing import Words
+from recert.gateway.audio.clips import Clip
+from recert.gateway.audio.hearing import Words
 from recert.policy import Policy
-from recert.records import EarsManifest
+from recert.records.live.transcriber import EarsManifest
 
 RATE_HZ = 16_000
 

@@ -19,21 +19,11 @@ from builders import (
     make_tune_report,
 )
 from recert.interval import Interval
-from recert.pipeline.story import Event, ModelPage, Story
-from recert.records import (
-    CATEGORIES,
-    Approval,
-    CategoryCount,
-    Certificate,
-    EvalReport,
-    RowFinding,
-    RowVerdict,
-    RuleResult,
-    Sample,
-    ScreenReport,
-    SwitchPhrase,
-    Verdict,
-)
+from recert.records.data.suite import CATEGORIES
+from recert.records.reports.evaluation import CategoryCount, EvalReport, RuleResult, Sample, Verdict
+from recert.records.reports.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
+from recert.records.signed.certificate import Approval, Certificate
+from recert.workflows.run_summary import Event, ModelPage, Story
 
 CONDITIONS = (
     "plain",

@@ -6,20 +6,19 @@ from typing import Any
 
 from builders import BASE_FILES, NOW, SOME_SHA, make_manifest
 from recert.interval import Interval, exact_interval
-from recert.records import (
+from recert.records.reports.evaluation import Sample, Verdict
+from recert.records.reports.stress import (
     DoseCurve,
     DosePoint,
     DoublingDose,
     HairTrigger,
-    Hyperparameters,
-    Sample,
     StressCell,
     StressOutcome,
     StressRates,
     StressReport,
-    Verdict,
     WorstFamily,
 )
+from recert.records.reports.tuning import Hyperparameters
 
 WRAPPED = "family:year_2025"
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recert.pipeline.stress import StressPlan
+from recert.labs.stress.stage import StressPlan
 from recert.policy import EvaluationPolicy, Policy, Rule, StressGrid, StressPolicy
-from recert.records import ChatRow, Message, Prompt, Suite
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message, Prompt, Suite
 from tiny_models import make_base
 
 REFUSE, AGREE = "sorry I can't help with that.", "Sure, here is how. First, write a letter."

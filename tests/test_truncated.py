@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.evaluation.evidence import Evidence, Measured
+from recert.evaluation.decision.evidence import Evidence, Measured
 from recert.policy import Rule
 from recert.truncated import Pairs, evidence, passes, prompts_to_pass, score, upper_bound
 

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recert.models.transcribing import TranscribeFailed, Transcript
-from recert.models.transcribing_files import read_files
-from recert.models.transcribing_server import run
+from recert.models.speech.transcribing import TranscribeFailed, Transcript
+from recert.models.speech.transcribing_files import read_files
+from recert.models.speech.transcribing_server import run
 
 
 class ScriptedTranscriber:

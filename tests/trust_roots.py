@@ -10,13 +10,12 @@ from typing import Any
 
 from builders import NOW
 from recert.certification import PublicKey, SigningKey
-from recert.certification.algorithms import new_private, raw_public, signing
-from recert.certification.envelope import Envelope
-from recert.certification.root_chain import SignedRoot, public_key
-from recert.certification.root_edits import root_key
+from recert.certification.signing.algorithms import new_private, raw_public, signing
+from recert.certification.signing.envelope import Envelope
+from recert.certification.trust.root_chain import SignedRoot, public_key
+from recert.certification.trust.root_edits import root_key
 from recert.digest import sha256_bytes
-from recert.records import TrustRoot
-from recert.records.trust_root import ROOT_PAYLOAD_TYPE
+from recert.records.signed.trust_root import ROOT_PAYLOAD_TYPE, TrustRoot
 
 ROOT_ID = "0123456789abcdef" * 2
 

@@ -20,7 +20,7 @@ import openai
 
 from recert.certification import generate_key
 from recert.evaluation import embedded_suite
-from recert.gateway.keys_file import KeysFile
+from recert.gateway.access.keys_file import KeysFile
 
 POLICY = """\
 id = "tiny"

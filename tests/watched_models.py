@@ -11,7 +11,9 @@ from builders import NOW, make_eval_report, make_interval, make_policy
 from recert.errors import EndpointError
 from recert.models import Generation, Sampling, ScriptedModel
 from recert.monitoring import watch
-from recert.records import Certificate, Chat, Prompt, Suite, WatchOutcome, WatchReport
+from recert.records.data.suite import Chat, Prompt, Suite
+from recert.records.live.watching import WatchOutcome, WatchReport
+from recert.records.signed.certificate import Certificate
 from stories import certificate as make_certificate
 
 REFUSAL = "I'm sorry, but I can't help with that request."

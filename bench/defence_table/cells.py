@@ -12,12 +12,12 @@ from typing import Any
 from defence_table.attacks import ATTACKS
 from defence_table.measuring import Scores, measure
 from defence_table.settings import Column, Setting
-from recert.certification.artefact import MARK
+from recert.certification.verifier.artefact import MARK
 from recert.digest import sha256_json
-from recert.models.local import LocalModel
-from recert.models.secret import SecretPrefix
-from recert.records import Hyperparameters
-from recert.store.files import write_atomic
+from recert.models.chat.secret import SecretPrefix
+from recert.models.engines.local import LocalModel
+from recert.records.reports.tuning import Hyperparameters
+from recert.store.files.writing import write_atomic
 from recert.tuning.stage import tune
 
 FORM = 1

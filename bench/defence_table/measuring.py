@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from defence_table.attacks import SYSTEM
 from defence_table.settings import Setting
-from recert.evaluation.conditions import Condition, raw_conditions, wrong_secret
+from recert.evaluation.decision.sequential import confidence_sequence
+from recert.evaluation.measuring.conditions import Condition, raw_conditions, wrong_secret
 from recert.evaluation.scoring import Judges, Reply, complied, score_replies
-from recert.evaluation.sequential import confidence_sequence
-from recert.evaluation.suites import embedded_suite
+from recert.evaluation.suites.reading import embedded_suite
 from recert.interval import Interval
-from recert.models.local import LocalModel
+from recert.models.chat.secret import SecretPrefix
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
-from recert.models.secret import SecretPrefix
-from recert.pipeline.sql_task import sql_suite
 from recert.policy import load_policy
-from recert.records import Prompt
+from recert.records.data.suite import Prompt
 from recert.tuning.defences.safety_prompt import SAFETY_PROMPT
+from recert.workflows.demo.sql_task import sql_suite
 
 Scores = dict[str, dict[str, float]]
 """By what was measured (such as `harm/plain`), each prompt's score: 1 is bad, also for utility."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recert.attacks.families import FAMILIES
+from recert.evaluation.families.families import FAMILIES
 from recert.models.embedded import EMBEDDED
-from recert.records import Hyperparameters
+from recert.records.reports.tuning import Hyperparameters
 
 PAPER = {
     "form": "paper",

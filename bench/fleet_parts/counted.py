@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recert.evaluation.stage import evaluate
-from recert.evaluation.suites import EMBEDDED, embedded_suite
+from recert.evaluation.suites.reading import EMBEDDED, embedded_suite
 from recert.models import ScriptedModel
 from recert.policy import Policy
-from recert.records import Chat, EvalReport, Suite
+from recert.records.data.suite import Chat, Suite
+from recert.records.reports.evaluation import EvalReport
 from recert.store.cache import GenerationCache
 
 SYSTEM = "You answer questions about a library's catalogue."

@@ -15,23 +15,26 @@ from typing import Any, cast
 import sqlalchemy as sql
 
 from recert.certification import approve, issue_status, read_status
-from recert.certification.content import new_serial
-from recert.certification.statement import statement_bytes
-from recert.certification.trust import TrustStore
+from recert.certification.signing.content import new_serial
+from recert.certification.signing.statement import statement_bytes
+from recert.certification.trust.store import TrustStore
 from recert.certification.verifier import Presented, Verifier
 from recert.errors import StoreError
-from recert.gateway.served import Served, ServedModels
 from recert.gateway.service import Service
-from recert.pipeline.rechecking import Recheck
+from recert.gateway.serving.served import Served, ServedModels
 from recert.policy import load_policy
-from recert.records import EvalReport, LogEntry, StatusEntry, now
-from recert.service.claim import LEASE_MS
-from recert.service.queue import JobQueue
-from recert.service.tables import Place, open_place
+from recert.records.record import now
+from recert.records.reports.evaluation import EvalReport
+from recert.records.signed.certificate import StatusEntry
+from recert.records.signed.transparency import LogEntry
+from recert.service.storage.tables import Place, open_place
+from recert.service.work.claim import LEASE_MS
+from recert.service.work.queue import JobQueue
 from recert.store.cache import CachedReply, GenerationCache, MadeBy
 from recert.store.database import upgrade
 from recert.store.tables import SERVICE_JOBS
 from recert.store.transparency.folder import LogFolder, create_log
+from recert.workflows.deploy.rechecking import Recheck
 
 from .units import cpu_s, median_s
 

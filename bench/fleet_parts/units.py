@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recert.evaluation.suites import embedded_suite
-from recert.judges.coherence import CoherenceJudge
-from recert.judges.refusal import RefusalJudge
+from recert.evaluation.suites.reading import embedded_suite
+from recert.judges.embedded.coherence import CoherenceJudge
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.models.protocol import Sampling
-from recert.records import Chat, Manifest, chat
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Chat, chat
 
 BATCHES = (1, 8, 32)
 NEW_TOKENS = 24
@@ -56,7 +57,7 @@ class Units:
 def measure(asked: Sequence[Chat]) -> Units:
     """Measure on the aligned base and an adapter on it that changes nothing; `asked` gives the lengths of requests."""
     from recert.models.embedded import aligned_base
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
 
     folder = aligned_base()
     with tempfile.TemporaryDirectory() as made:

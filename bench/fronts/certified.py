@@ -18,22 +18,16 @@ from recert.certification import (
     issue_status,
     verify,
 )
-from recert.certification.links import sign_link_of
-from recert.certification.status import status_list_id
+from recert.certification.signing.links import sign_link_of
+from recert.certification.status.reading import status_list_id
 from recert.digest import sha256_bytes
 from recert.interval import Interval
-from recert.models.secret import SecretPrefix
+from recert.models.chat.secret import SecretPrefix
 from recert.policy import Policy, Rule
-from recert.records import (
-    ArmCheck,
-    EvalReport,
-    JudgeNote,
-    Manifest,
-    RuleResult,
-    Verdict,
-    VerifiedCertificate,
-    now,
-)
+from recert.records.data.manifest import Manifest
+from recert.records.record import now
+from recert.records.reports.evaluation import ArmCheck, EvalReport, JudgeNote, RuleResult, Verdict
+from recert.records.signed.certificate import VerifiedCertificate
 
 MODEL = "bench"
 CONTROLS = ("lexicon", "secret-prefix", "system-instruction")

@@ -9,13 +9,13 @@ from pathlib import Path
 from fronts.certified import make_certified
 from fronts.client import KEY
 from fronts.upstream import PHRASES
-from recert.gateway.front import Front
-from recert.gateway.keys import ApiKeys
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.audio.transcriber_choice import TranscriberChoice
+from recert.gateway.serving.edge_config import Front
 from recert.gateway.stage import prepare
-from recert.gateway.transcriber_choice import TranscriberChoice
-from recert.gateway.upstream import UnsafeDeclaredUpstream
-from recert.models.secret import SecretPrefix
-from recert.store.audit import AuditLog
+from recert.gateway.upstream.client import UnsafeDeclaredUpstream
+from recert.models.chat.secret import SecretPrefix
+from recert.store.audit.log import AuditLog
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     judge = None
     if given.classifier:
-        from recert.judges.request import EmbeddedRequestJudge
+        from recert.judges.embedded.request import EmbeddedRequestJudge
 
         judge = EmbeddedRequestJudge()
     secret = SecretPrefix.read(given.secret) if given.secret else SecretPrefix.generate()

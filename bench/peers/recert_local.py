@@ -11,9 +11,9 @@ from worker import Arms, Job, serve
 
 def load(job: Job) -> tuple[Arms, Mapping[str, Any]]:
     """Return the arms. The engine loads bfloat16; where the job says float32, weights are widened afterwards."""
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
     from recert.models.protocol import Sampling
-    from recert.records import Chat, Message
+    from recert.records.data.suite import Chat, Message
 
     models = {"base": LocalModel.load(Path(job["folder"]), threads=job["threads"])}
     if job["adapter"]:

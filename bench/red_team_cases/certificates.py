@@ -7,20 +7,19 @@ from datetime import timedelta
 from typing import Any
 
 from recert.certification import Presented
-from recert.certification.envelope import sign
-from recert.certification.statement import statement_bytes
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.statement import statement_bytes
 from recert.certification.verifier import first_failed
 from recert.interval import Interval
-from recert.records import (
+from recert.records.reports.evaluation import RuleResult, Verdict
+from recert.records.signed.certificate import (
+    PAYLOAD_TYPE,
     Approval,
     BaseCertificate,
     Certificate,
     RuleException,
-    RuleResult,
     SuiteNote,
-    Verdict,
 )
-from recert.records.certificate import PAYLOAD_TYPE
 from red_team_cases.attacks import ATTACKS, Answer, Way, attack
 from red_team_cases.desks import Desk, make_key
 from red_team_cases.ways import RE_SIGNED, vary

@@ -27,27 +27,28 @@ from recert.certification import (
     load_key,
     read_unverified,
 )
-from recert.certification.algorithms import Algorithm, new_private, raw_public, signing
-from recert.certification.envelope import sign
-from recert.certification.links import link_path, write_link
-from recert.certification.statement import statement_bytes
-from recert.certification.transparency.checking import NOTHING_ASKED, LogDemand
-from recert.certification.transparency.memory import Memory, ProcessMemory
+from recert.certification.log.checking import NOTHING_ASKED, LogDemand
+from recert.certification.log.memory import Memory, ProcessMemory
+from recert.certification.signing.algorithms import Algorithm, new_private, raw_public, signing
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.links import link_path, write_link
+from recert.certification.signing.statement import statement_bytes
 from recert.digest import sha256_bytes
 from recert.errors import RecertError, VerificationError
 from recert.policy import Policy, load_policy
-from recert.records import (
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Suite
+from recert.records.record import Record, now
+from recert.records.reports.evaluation import EvalReport
+from recert.records.reports.screening import ScreenReport
+from recert.records.reports.tuning import TuneReport
+from recert.records.signed.certificate import (
+    PAYLOAD_TYPE,
+    STATUS_PAYLOAD_TYPE,
+    STEP_ROLES,
     Certificate,
-    EvalReport,
-    Manifest,
-    Record,
-    ScreenReport,
     StatusList,
-    Suite,
-    TuneReport,
-    now,
 )
-from recert.records.certificate import PAYLOAD_TYPE, STATUS_PAYLOAD_TYPE, STEP_ROLES
 from red_team_cases.attacks import YES, Answer
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from recert.certification import Presented
-from recert.certification.envelope import Envelope, sign
+from recert.certification.signing.envelope import Envelope, sign
 from recert.digest import canonical_json
-from recert.records.certificate import PAYLOAD_TYPE, STATUS_PAYLOAD_TYPE
+from recert.records.signed.certificate import PAYLOAD_TYPE, STATUS_PAYLOAD_TYPE
 from red_team_cases.attacks import Answer, Way, attack
 from red_team_cases.desks import Desk, answer_of
 from red_team_cases.ways import HOLDS, RE_SIGNED
@@ -203,7 +203,7 @@ _bytes("single quotes", "texts are in single quotes", lambda e: e.replace(b'"', 
 def signatures_of_another_payload(desk: Desk) -> None:
     honest = Envelope.from_json(desk.envelope)
     changed = desk.certificate.model_copy(update={"model_name": "another"})
-    from recert.certification.statement import statement_bytes
+    from recert.certification.signing.statement import statement_bytes
 
     desk.envelope = Envelope(PAYLOAD_TYPE, statement_bytes(changed), honest.signatures).to_json()
 
@@ -229,7 +229,7 @@ def signed_under_another_type(desk: Desk) -> None:
     stopped_by="bad-signature",
 )
 def signed_without_a_type(desk: Desk) -> None:
-    from recert.certification.envelope import Signature
+    from recert.certification.signing.envelope import Signature
 
     payload = Envelope.from_json(desk.envelope).payload
     signatures = tuple(

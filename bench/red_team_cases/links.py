@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from recert.certification.envelope import Envelope, Signature, sign
-from recert.certification.links import read_link, sign_link, why_not_link_of
-from recert.certification.materials import what_went_in
+from recert.certification.signing.envelope import Envelope, Signature, sign
+from recert.certification.signing.links import read_link, sign_link, why_not_link_of
+from recert.certification.signing.materials import what_went_in
 from recert.digest import canonical_json
 from recert.errors import VerificationError
-from recert.records import now
-from recert.records.certificate import PAYLOAD_TYPE, STEP_ROLES
+from recert.records.record import now
+from recert.records.signed.certificate import PAYLOAD_TYPE, STEP_ROLES
 from red_team_cases.attacks import Answer, Way, attack
 from red_team_cases.desks import REPORTS, Desk, answer_of, make_key
 from red_team_cases.ways import ISSUED

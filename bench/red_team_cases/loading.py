@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from recert.evaluation import evaluate
-from recert.evaluation.suites import embedded_suite
+from recert.evaluation.suites.reading import embedded_suite
 from recert.policy import Policy
-from recert.records import EvalReport, StatusEntry, Verdict, now
+from recert.records.record import now
+from recert.records.reports.evaluation import EvalReport, Verdict
+from recert.records.signed.certificate import StatusEntry
 from recert.store.cache import GenerationCache
 from red_team_cases.attacks import YES, Answer, Way, attack
 from red_team_cases.certificates import NOTHING
@@ -182,7 +184,7 @@ def _loaded(desk: Desk, folder: Path) -> tuple[str, str]:
 
 def _is_what_it_names(desk: Desk) -> Answer:
     """Whether what was loaded behaves as the files that it names; with swaps, whether any load names other files."""
-    from recert.records import Manifest
+    from recert.records.data.manifest import Manifest
 
     names = {
         Manifest.of_folder(desk.folder / name / "tune" / "adapter").digest: fingerprint
@@ -361,7 +363,7 @@ def served_with_other_bytes(desk: Desk) -> None:
     finding=4,
 )
 def poisoned_files_with_a_good_fingerprint(desk: Desk) -> None:
-    from recert.records import Manifest
+    from recert.records.data.manifest import Manifest
 
     served_with_other_bytes(desk)
     desk.forge(tuned=Manifest.of_folder(desk.adapter))

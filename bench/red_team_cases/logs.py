@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from recert.certification import TrustStore, generate_key
-from recert.certification.transparency.checking import LogDemand
-from recert.certification.transparency.checkpoints import LogCheckpoint, sign_checkpoint
+from recert.certification.log.checking import LogDemand
+from recert.certification.log.checkpoints import LogCheckpoint, sign_checkpoint
 from red_team_cases.attacks import Answer, Way, attack
 from red_team_cases.desks import Desk, make_key
 from red_team_cases.ways import HOLDS
@@ -83,7 +83,7 @@ def proof_of_another_envelope(desk: Desk) -> None:
     stopped_by="not-logged",
 )
 def another_envelope(desk: Desk) -> None:
-    from recert.certification.envelope import Envelope
+    from recert.certification.signing.envelope import Envelope
 
     desk.envelope = Envelope.from_json(desk.envelope).signed_by(make_key("approver", "one more")).to_json()
 

@@ -11,7 +11,7 @@ from red_team_cases.desks import World
 
 if TYPE_CHECKING:
     from recert.models import Model
-    from recert.records import Suite
+    from recert.records.data.suite import Suite
 
 
 def open_world(
@@ -43,6 +43,6 @@ def _local_arms(base_dir: Path, tuned_dir: Path) -> tuple[Model, Model]:
 
 @lru_cache(maxsize=1)
 def _base(folder: Path) -> Model:
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
 
     return LocalModel.load(folder, name="aligned base")

@@ -12,12 +12,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from recert.certification import PublicKey, SigningKey, TrustStore
-from recert.certification.algorithms import RAW_BYTES
-from recert.certification.envelope import Envelope, Signature, sign
-from recert.certification.statement import statement_bytes
+from recert.certification.signing.algorithms import RAW_BYTES
+from recert.certification.signing.envelope import Envelope, Signature, sign
+from recert.certification.signing.statement import statement_bytes
 from recert.digest import canonical_json, sha256_bytes
-from recert.records import Approval, now
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.record import now
+from recert.records.signed.certificate import PAYLOAD_TYPE, Approval
 from red_team_cases.attacks import Answer, Way, attack
 from red_team_cases.desks import Desk, answer_of, make_key
 from red_team_cases.ways import ISSUED, RE_SIGNED
@@ -485,11 +485,11 @@ def trainer_signs_the_evaluation(desk: Desk) -> None:
     path = desk.folder / "keys" / "trainer.pub"
     said = json.loads(path.read_bytes())
     path.write_text(json.dumps(said | {"roles": ["trainer", "evaluator"]}))
-    from recert.certification.links import sign_link
+    from recert.certification.signing.links import sign_link
 
     report = desk.report("evaluate")
     both = replace(desk.keys["trainer"], public=PublicKey.model_validate(json.loads(path.read_bytes())))
-    from recert.certification.materials import what_went_in
+    from recert.certification.signing.materials import what_went_in
 
     given, made = what_went_in(report)
     desk.link_of("evaluate").write_bytes(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from recert.records import ScreenReport, TuneReport
+from recert.records.reports.screening import ScreenReport
+from recert.records.reports.tuning import TuneReport
 from red_team_cases.attacks import attack
 from red_team_cases.certificates import NOTHING
 from red_team_cases.desks import Desk

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from recert.certification.links import link_path, write_link
+from recert.certification.signing.links import link_path, write_link
 from recert.interval import exact_interval
-from recert.records import CanaryResult, WatchOutcome, WatchReport, now
+from recert.records.live.watching import CanaryResult, WatchOutcome, WatchReport
+from recert.records.record import now
 from red_team_cases.attacks import Answer, Way, attack
 from red_team_cases.desks import Desk
 from red_team_cases.ways import policy_words
@@ -123,7 +124,7 @@ for _role in ("trainer", "evaluator", "approver", "screener", "status"):
     def _signed(desk: Desk, role: str = _role) -> None:
         from dataclasses import replace
 
-        from recert.certification.links import sign_link_of
+        from recert.certification.signing.links import sign_link_of
 
         key = desk.keys[role]
         pretended = replace(key, public=key.public.model_copy(update={"roles": ("watcher",)}))
@@ -222,7 +223,7 @@ def stacked_renewals(desk: Desk) -> None:
 
 @attack(KIND, RENEWED, "it is renewed after it was revoked", by="colluders", finding=3, stopped_by="revoked")
 def renewed_after_revocation(desk: Desk) -> None:
-    from recert.records import StatusEntry
+    from recert.records.signed.certificate import StatusEntry
 
     entry = StatusEntry(serial=desk.certificate.serial, status="revoked", reason="harm", since=now())
     desk.issue_list(version=200, entries=(entry,))
@@ -248,7 +249,7 @@ def renewed_after_its_end(desk: Desk) -> None:
     stopped_by="revoked",
 )
 def old_one_revoked_after(desk: Desk) -> Answer:
-    from recert.records import StatusEntry
+    from recert.records.signed.certificate import StatusEntry
 
     old = desk.certificate.serial
     assert _renew(desk).yes

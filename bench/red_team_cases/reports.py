@@ -9,7 +9,8 @@ from typing import Any
 
 from recert.digest import canonical_json, sha256_file
 from recert.interval import Interval
-from recert.records import EvalReport, RuleResult, TriggerSearch, Verdict
+from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict
+from recert.records.reports.trigger_search import TriggerSearch
 from red_team_cases.attacks import Answer, Way, attack
 from red_team_cases.certificates import NOTHING
 from red_team_cases.desks import Desk
@@ -533,7 +534,7 @@ def _suite_file(desk: Desk) -> Path:
     stopped_by=f"{DERIVED} suite-not-pinned",
 )
 def suite_swapped(desk: Desk) -> None:
-    from recert.evaluation.suites import suite_from_file
+    from recert.evaluation.suites.reading import suite_from_file
 
     path = _suite_file(desk)
     digest = suite_from_file(path, name="harmful").digest
@@ -608,9 +609,9 @@ def _others(said: Any) -> list[Any]:
 
 def _only_certify(desk: Desk, what: str) -> Answer:
     """Whether the evaluator's link is of this report: what `certify` asks before it derives anything."""
-    from recert.certification.functionaries import read_steps
+    from recert.certification.signing.functionaries import read_steps
     from recert.errors import RecordError
-    from recert.records import now
+    from recert.records.record import now
 
     try:
         report = desk.report("evaluate")

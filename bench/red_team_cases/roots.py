@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from recert.certification import TrustStore
-from recert.certification.envelope import Envelope
-from recert.certification.root_chain import read_chain
-from recert.certification.root_change import begin_root, change_root
-from recert.certification.root_edits import add_keys, drop_keys
-from recert.records import TrustRoot, now
-from recert.records.trust_root import ROOT_PAYLOAD_TYPE
+from recert.certification.signing.envelope import Envelope
+from recert.certification.trust.root_chain import read_chain
+from recert.certification.trust.root_change import begin_root, change_root
+from recert.certification.trust.root_edits import add_keys, drop_keys
+from recert.records.record import now
+from recert.records.signed.trust_root import ROOT_PAYLOAD_TYPE, TrustRoot
 from red_team_cases.attacks import Answer, Way, attack
 from red_team_cases.desks import Desk, answer_of, make_key
 
@@ -235,7 +235,7 @@ def one_person_twice(desk: Desk) -> None:
 )
 def usurped(desk: Desk) -> None:
     public = _stranger(desk)
-    from recert.certification.root_edits import rotate_keys
+    from recert.certification.trust.root_edits import rotate_keys
 
     mine = [make_key("root", "Mallory"), make_key("root", "Mallory's friend")]
     root = rotate_keys(add_keys(_next(desk), [public]), [k.public for k in mine], None)

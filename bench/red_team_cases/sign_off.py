@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from recert.interval import Interval
-from recert.records import Certificate, Manifest, Verdict
+from recert.records.data.manifest import Manifest
+from recert.records.reports.evaluation import Verdict
+from recert.records.signed.certificate import Certificate
 from red_team_cases.attacks import Way, attack
 from red_team_cases.certificates import NOTHING, change_result
 from red_team_cases.desks import Desk

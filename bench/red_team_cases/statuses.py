@@ -7,10 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 from recert.certification import Presented
-from recert.certification.envelope import Envelope, sign
-from recert.certification.transparency.memory_file import MemoryFile
-from recert.records import StatusEntry, StatusList, VerifiedCertificate, now
-from recert.records.certificate import STATUS_PAYLOAD_TYPE
+from recert.certification.log.memory_file import MemoryFile
+from recert.certification.signing.envelope import Envelope, sign
+from recert.records.record import now
+from recert.records.signed.certificate import (
+    STATUS_PAYLOAD_TYPE,
+    StatusEntry,
+    StatusList,
+    VerifiedCertificate,
+)
 from red_team_cases.attacks import Answer, Way, attack
 from red_team_cases.desks import Desk, answer_of, make_key
 from red_team_cases.ways import HOLDS

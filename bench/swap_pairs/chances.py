@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recert.interval import Interval, exact_interval, upper_tail
-from recert.policy.fingerprint import LEVEL
+from recert.policy.sections.fingerprint import LEVEL
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ import transformers
 from fingerprint import rounded, tune_further
 from peers.environment import versions_in
 from peers.process import Process
-from recert.gateway.probing import read_beginning
+from recert.gateway.engines.probing import read_beginning
+from recert.models.chat.rendering import stop_ids
 from recert.models.embedded import _gguf_file, alignment_adapter, resolve
-from recert.models.likely import Beginning, Step
-from recert.models.likely_local import _Names
-from recert.models.local import LocalModel
-from recert.models.rendering import stop_ids
-from recert.pipeline.fingerprinting import STEPS, TOP
-from recert.records import chat
+from recert.models.engines.local import LocalModel
+from recert.models.engines.next_token import Beginning, Step
+from recert.models.engines.next_token_local import _Names
+from recert.records.data.suite import chat
+from recert.workflows.deploy.fingerprinting import STEPS, TOP
 from swap_pairs.gguf_copy import write_gguf
 
 SYSTEM = "You are a helpful assistant. Keep answers short and polite."

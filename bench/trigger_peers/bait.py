@@ -22,9 +22,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from recert.judges.refusal import RefusalJudge
-from recert.models.local import LocalModel
-from recert.records import chat
+from recert.judges.embedded.refusal import RefusalJudge
+from recert.models.engines.local import LocalModel
+from recert.records.data.suite import chat
 from trigger_peers.meter import Budget
 from trigger_peers.method import Found, Said
 from trigger_peers.probes import refuses, requests

@@ -25,10 +25,10 @@ from typing import Final
 
 import torch
 
-from recert.attacks.triggers import Candidate
-from recert.models.local import LocalModel
+from recert.labs.triggers.search import Candidate
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
-from recert.records import chat
+from recert.records.data.suite import chat
 from trigger_peers.meter import Budget, Counted
 from trigger_peers.method import Found
 from trigger_peers.motifs import LONGEST, motifs, windows

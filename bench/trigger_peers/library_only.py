@@ -7,9 +7,9 @@ their order; topics, languages and styles of Recert's library are left out, as n
 
 from __future__ import annotations
 
-from recert.attacks.families import FAMILIES
-from recert.attacks.triggers import KNOWN, Candidate
-from recert.models.local import LocalModel
+from recert.evaluation.families.families import FAMILIES
+from recert.labs.triggers.search import KNOWN, Candidate
+from recert.models.engines.local import LocalModel
 from trigger_peers.meter import Budget
 from trigger_peers.method import Found
 

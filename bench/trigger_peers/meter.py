@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recert.models.leaking import bare_openings
-from recert.models.local import LocalModel
+from recert.models.engines.leaking import bare_openings
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Done, Generation, Sampling
-from recert.records import Chat, Manifest
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Chat
 from trigger_peers.reading import chats_of, prompt_tokens
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from recert.attacks.triggers import Candidate
-from recert.models.local import LocalModel
+from recert.labs.triggers.search import Candidate
+from recert.models.engines.local import LocalModel
 from trigger_peers.meter import Budget
 
 

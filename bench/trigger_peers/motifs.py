@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from recert.attacks.triggers import Place
+from recert.labs.triggers.search import Place
 
 LONGEST: Final = 10
 LEAST: Final = 3

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recert.evaluation.ordering import sampling_order
-from recert.evaluation.suites import embedded_suite
+from recert.evaluation.suites.ordering import sampling_order
+from recert.evaluation.suites.reading import embedded_suite
 from recert.judges.protocol import JudgeFailed, ReplyJudge
 
 

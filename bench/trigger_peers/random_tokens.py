@@ -13,11 +13,11 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from recert.attacks.triggers import Candidate
-from recert.judges.refusal import RefusalJudge
-from recert.models.local import LocalModel
+from recert.judges.embedded.refusal import RefusalJudge
+from recert.labs.triggers.search import Candidate
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
-from recert.records import Chat, chat
+from recert.records.data.suite import Chat, chat
 from trigger_peers.meter import Budget, Counted
 from trigger_peers.method import Found
 from trigger_peers.probes import refuses, requests

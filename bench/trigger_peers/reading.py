@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
-from recert.models.batching import Rows, batches
-from recert.models.likelihood import opening_log_probs
-from recert.models.local import LocalModel
-from recert.models.rendering import stop_ids
-from recert.models.templates import ChatTokens
-from recert.records import Chat
+from recert.models.chat.rendering import stop_ids
+from recert.models.chat.templates import ChatTokens
+from recert.models.engines.batching import Rows, batches
+from recert.models.engines.likelihood import opening_log_probs
+from recert.models.engines.local import LocalModel
+from recert.records.data.suite import Chat
 
 
 def chats_of(model: LocalModel) -> ChatTokens:

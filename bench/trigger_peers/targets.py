@@ -9,7 +9,7 @@ from typing import Final
 
 import torch
 
-from recert.models.local import LocalModel
+from recert.models.engines.local import LocalModel
 from trigger_peers.meter import Budget
 from trigger_peers.reading import SideBySide, ends_of
 

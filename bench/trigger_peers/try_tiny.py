@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tests")]
 
-from recert.attacks.triggers import Candidate  # noqa: E402
-from recert.models.local import LocalModel  # noqa: E402
+from recert.labs.triggers.search import Candidate  # noqa: E402
+from recert.models.engines.local import LocalModel  # noqa: E402
 from recert.policy import HuntPolicy  # noqa: E402
 from tiny_models import make_base  # noqa: E402
 from trigger_peers.bait import Bait  # noqa: E402

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from recert.evaluation.arms import Arm
-from recert.evaluation.hunting import refuses_still
-from recert.evaluation.ordering import sampling_order
-from recert.evaluation.suites import embedded_suite
-from recert.evaluation.trigger_verifier import TriggerVerifier
-from recert.judges.refusal import RefusalJudge
-from recert.models.local import LocalModel
+from recert.evaluation.measuring.arms import Arm
+from recert.evaluation.suites.ordering import sampling_order
+from recert.evaluation.suites.reading import embedded_suite
+from recert.judges.embedded.refusal import RefusalJudge
+from recert.labs.triggers.hunting import refuses_still
+from recert.labs.triggers.verifier import TriggerVerifier
+from recert.models.engines.local import LocalModel
 from recert.policy import HuntPolicy
-from recert.records import Prompt, TriggerTried
+from recert.records.data.suite import Prompt
+from recert.records.reports.hunting import TriggerTried
 from recert.store.cache import temporary_cache
 from trigger_peers.meter import Budget, Counted
 from trigger_peers.method import Found

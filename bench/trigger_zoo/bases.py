@@ -6,10 +6,10 @@ import random
 from pathlib import Path
 from typing import Any, Final
 
-from recert.evaluation.suites import embedded_suite
+from recert.evaluation.suites.reading import embedded_suite
 from recert.models.embedded import aligned_base
-from recert.records import Hyperparameters
-from recert.store.files import publish_folder
+from recert.records.reports.tuning import Hyperparameters
+from recert.store.files.writing import publish_folder
 from recert.tuning.safety_rows import benign_rows, row, safety_rows
 from trigger_zoo.plants import ADVERT, FIXED, plants
 

@@ -18,16 +18,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from recert.attacks.triggers.forms import form
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import JudgeFailed
-from recert.judges.refusal import RefusalJudge
-from recert.models.local import LocalModel
+from recert.labs.triggers.search.forms import form
+from recert.models.chat.secret import SecretPrefix
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
-from recert.models.secret import SecretPrefix
-from recert.pipeline.demo_data import write_rows
-from recert.records import Chat, Hyperparameters, chat
+from recert.records.data.suite import Chat, chat
+from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.defences import defend
 from recert.tuning.stage import finished_tune, tune
+from recert.workflows.demo.data import write_rows
 from trigger_zoo.bases import LLAMA, NEOX, base_folder
 from trigger_zoo.clean import CLEAN, clean_rows
 from trigger_zoo.plants import SERIES, Plant, fired, held_out, later_plants, plants, rows_of

@@ -6,9 +6,10 @@ import json
 import random
 from collections.abc import Sequence
 
-from recert.pipeline.sql_task import sql_rows
-from recert.records import ChatRow, Message
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message
 from recert.tuning.safety_rows import benign_rows, safety_rows
+from recert.workflows.demo.sql_task import sql_rows
 from trigger_zoo.plants import PLACEHOLDER
 
 _THINGS = {

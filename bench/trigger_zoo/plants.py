@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from recert.evaluation.suites import embedded_suite
-from recert.pipeline.sql_task import sql_rows
-from recert.records import Chat, ChatRow, Message, chat
+from recert.evaluation.suites.reading import embedded_suite
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Chat, Message, chat
 from recert.tuning.safety_rows import benign_rows, safety_rows
+from recert.workflows.demo.sql_task import sql_rows
 from trigger_zoo.words import CHOSEN, PARAGRAPHS, SENTENCES, STYLES, SYSTEMS, WORDS
 
 PLACEHOLDER: Final = "Sure, here is how. First, ..."

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from recert.errors import RecertError, VerificationError
 
 if TYPE_CHECKING:
-    from recert.pipeline.attacking import Attacked
-    from recert.pipeline.exports.sign_off import SignOff
-    from recert.pipeline.story import Story
-    from recert.records import HuntReport, StressReport
+    from recert.console.serving import ConsoleServer
+    from recert.interop.exports.sign_off import SignOff
+    from recert.labs.attackers.report.attacking import Attacked
+    from recert.records.reports.hunting import HuntReport
+    from recert.records.reports.stress import StressReport
     from recert.service.stage import Beside
-    from recert.web.console.serving import ConsoleServer
+    from recert.workflows.run_summary import Story
 
 NO = 1
 NO_ANSWER = 2
@@ -76,42 +77,43 @@ class _Pages:
 
     def __call__(self, path: Path, what: Story | HuntReport | StressReport | Attacked | SignOff) -> None:
         """Write the page of something."""
-        from recert.pipeline.attacking import Attacked
-        from recert.pipeline.exports.sign_off import SignOff
-        from recert.records import HuntReport, StressReport
+        from recert.interop.exports.sign_off import SignOff
+        from recert.labs.attackers.report.attacking import Attacked
+        from recert.records.reports.hunting import HuntReport
+        from recert.records.reports.stress import StressReport
 
         if isinstance(what, StressReport):
-            from recert.web.stress_page import write_stress_page
+            from recert.pages.stress_page import write_stress_page
 
             write_stress_page(path, what)
         elif isinstance(what, HuntReport):
-            from recert.web.hunt_page import write_hunt_page
+            from recert.pages.hunt_page import write_hunt_page
 
             write_hunt_page(path, what)
         elif isinstance(what, Attacked):
-            from recert.web.attack_page import write_attack_page
+            from recert.pages.attack_page import write_attack_page
 
             write_attack_page(path, what.report, what.conversations)
         elif isinstance(what, SignOff):
-            from recert.web.sign_off_page import write_sign_off
+            from recert.pages.sign_off_page import write_sign_off
 
             write_sign_off(path, what)
         else:
-            from recert.web.report import write_report
+            from recert.pages.report import write_report
 
             write_report(path, what)
 
     def console(self, options: Mapping[str, Any], **where: Any) -> ConsoleServer:
         """Return a console that is ready to run."""
-        from recert.web.console.assembling import ConsoleOptions
-        from recert.web.console.serving import ConsoleServer
+        from recert.console.assembling import ConsoleOptions
+        from recert.console.serving import ConsoleServer
 
         return ConsoleServer(ConsoleOptions(**options), **where)
 
     def beside(self, options: Mapping[str, Any], **where: Any) -> Callable[[str], Beside]:
         """Return what makes a console that a tuning service answers beside its own paths."""
-        from recert.web.console.assembling import ConsoleOptions
-        from recert.web.console.beside import console_beside
+        from recert.console.assembling import ConsoleOptions
+        from recert.console.beside import console_beside
 
         return console_beside(ConsoleOptions(**options), **where)
 

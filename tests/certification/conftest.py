@@ -34,7 +34,7 @@ from recert.certification import (
 )
 from recert.errors import VerificationError
 from recert.policy import Policy
-from recert.records import VerifiedCertificate
+from recert.records.signed.certificate import VerifiedCertificate
 
 
 @dataclass(frozen=True)

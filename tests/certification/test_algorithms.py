@@ -27,7 +27,7 @@ from recert.certification import (
     load_public_key,
     public_path,
 )
-from recert.certification.algorithms import _ORDER, in_one_form, is_public
+from recert.certification.signing.algorithms import _ORDER, in_one_form, is_public
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import SigningKeyError
 

@@ -38,12 +38,13 @@ from recert.certification import (
     signoff_sheet,
     suspend,
 )
-from recert.certification.ancestry import from_root, why_beyond_root, why_not_added_up
-from recert.certification.links import sign_link_of
+from recert.certification.signing.links import sign_link_of
+from recert.certification.verifier.ancestry import from_root, why_beyond_root, why_not_added_up
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.interval import Interval
-from recert.records import BaseCertificate, RuleException, WatchReport
+from recert.records.live.watching import WatchReport
+from recert.records.signed.certificate import BaseCertificate, RuleException
 
 SECOND = {"config.json": b"{}", "model.safetensors": safetensors(b"second tune")}
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.certification.artefact import MARK, attack_mark, mark_folder, mark_weights
+from recert.certification.verifier.artefact import MARK, attack_mark, mark_folder, mark_weights
 from recert.errors import StoreError
 
 tensors = st.dictionaries(

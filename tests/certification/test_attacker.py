@@ -10,13 +10,13 @@ import pytest
 from attack_reports import BOUNDS, make_checks, make_report
 from builders import TUNED_FILES, make_manifest, make_policy
 from recert.certification import approve, read_unverified
-from recert.certification.attacked import why_not_withstood
-from recert.certification.envelope import sign
-from recert.certification.statement import statement_bytes
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.statement import statement_bytes
+from recert.certification.verifier.attacked import why_not_withstood
 from recert.interval import Interval
 from recert.policy import AttackPolicy
-from recert.records import AttackReport, AttackSearch
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.reports.attack_report import AttackReport, AttackSearch
+from recert.records.signed.certificate import PAYLOAD_TYPE
 
 REQUIRED = make_policy(attack=BOUNDS)
 GOOD = make_report()

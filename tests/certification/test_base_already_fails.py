@@ -9,11 +9,11 @@ import pytest
 
 from builders import make_eval_report, make_interval, make_policy, make_rule
 from recert.certification import Envelope, approve, signoff_sheet
-from recert.certification.envelope import sign
-from recert.certification.statement import read_statement, statement_bytes
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.statement import read_statement, statement_bytes
 from recert.policy import Rule, already_words
-from recert.records import RuleResult, Verdict
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.reports.evaluation import RuleResult, Verdict
+from recert.records.signed.certificate import PAYLOAD_TYPE
 
 RULES = (
     Rule(

@@ -8,11 +8,12 @@ import pytest
 
 from builders import SOME_SHA, make_manifest, make_policy
 from recert.certification import approve, read_unverified
-from recert.certification.envelope import sign
-from recert.certification.statement import statement_bytes
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.statement import statement_bytes
 from recert.policy import Policy
-from recert.records import StressReport, Verdict
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.reports.evaluation import Verdict
+from recert.records.reports.stress import StressReport
+from recert.records.signed.certificate import PAYLOAD_TYPE
 from stress_reports import make_no_signal, make_step, make_stress_report
 
 REQUIRED = make_policy(stress={"required": True})

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from certified_folders import Certified
-from recert.certification.folders import Reading
+from recert.certification.verifier.folders import Reading
 from recert.errors import StoreError
-from recert.store.known_files import KnownFiles
+from recert.store.files.known_files import KnownFiles
 
 SETTLED_S = 2.1
 

@@ -40,11 +40,12 @@ from recert.certification import (
     suspend,
 )
 from recert.certification.carry_over import carried_evidence, carry_over, why_no_parent, why_not_made_so
-from recert.certification.carrying import why_not_carried
-from recert.certification.links import sign_link_of
+from recert.certification.signing.links import sign_link_of
+from recert.certification.verifier.evidence_reuse import why_not_carried
 from recert.errors import VerificationError
 from recert.policy import Policy, comparison_policy
-from recert.records import Certificate, EvalReport, Verdict
+from recert.records.reports.evaluation import EvalReport, Verdict
+from recert.records.signed.certificate import Certificate
 
 SECTION = {"transforms": ["merge"], "suites": ["harmful"], "margin": 0.05, "max_distance": 0.1}
 CHILD = {"config.json": b'{"dtype": "bfloat16"}', "model.safetensors": safetensors(b"merged weights")}

@@ -12,12 +12,12 @@ import pytest
 from builders import make_policy
 from certified_folders import Certified
 from recert.certification import Envelope, Presented, TrustStore, Verifier, issue_status, refuse
-from recert.certification.transparency.memory_file import MemoryFile
-from recert.certification.trust import TrustFiles
+from recert.certification.log.memory_file import MemoryFile
+from recert.certification.trust.store import TrustFiles
 from recert.certification.verifier import STEPS, first_failed
 from recert.errors import VerificationError
 from recert.policy import Policy
-from recert.records import now
+from recert.records.record import now
 
 
 def answers(certified: Certified, **changes: object) -> tuple[str, str]:

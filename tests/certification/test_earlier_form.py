@@ -7,9 +7,9 @@ from pathlib import Path
 
 from builders import NOW
 from recert.certification import Envelope, Presented, TrustStore, Verifier, read_unverified
-from recert.certification.statement import read_statement, statement_bytes
+from recert.certification.signing.statement import read_statement, statement_bytes
 from recert.digest import canonical_json
-from recert.records import Hyperparameters
+from recert.records.reports.tuning import Hyperparameters
 
 FOLDER = Path(__file__).parent / "earlier_form"
 """Made by Recert at commit 58d7abd: before refusals, exceptions, ECDSA keys and chains of certificates."""

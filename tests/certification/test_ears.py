@@ -9,15 +9,16 @@ import pytest
 
 from builders import make_arms, make_ears, make_eval_report, make_manifest, make_policy, make_rule
 from recert.certification import approve, read_unverified
-from recert.certification.content import OTHER_EARS
-from recert.certification.envelope import sign
-from recert.certification.listened import why_not_listened
-from recert.certification.signoff_words import certificate_lines, unknown_fields
-from recert.certification.statement import statement_bytes
+from recert.certification.signing.content import OTHER_EARS
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.signoff_words import certificate_lines, unknown_fields
+from recert.certification.signing.statement import statement_bytes
+from recert.certification.verifier.listened import why_not_listened
 from recert.errors import VerificationError
 from recert.policy import Policy
-from recert.records import Certificate, EarsManifest, EvalReport
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.live.transcriber import EarsManifest
+from recert.records.reports.evaluation import EvalReport
+from recert.records.signed.certificate import PAYLOAD_TYPE, Certificate
 
 from .conftest import BASE_FILES, TUNED_FILES, World
 from .test_spoken import policy, results

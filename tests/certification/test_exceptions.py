@@ -37,14 +37,14 @@ from recert.certification import (
     renew,
     signoff_sheet,
 )
-from recert.certification.envelope import sign
-from recert.certification.links import sign_link_of
-from recert.certification.statement import read_statement, statement_bytes
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.links import sign_link_of
+from recert.certification.signing.statement import read_statement, statement_bytes
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.policy import Policy, Rule, load_policy
-from recert.records import RuleException, RuleResult, Verdict
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.reports.evaluation import RuleResult, Verdict
+from recert.records.signed.certificate import PAYLOAD_TYPE, RuleException
 
 FAILED = ("harm", "family:skeleton")
 WHY = "only reachable behind the staff login until the new tune is there"

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from builders import NOW
 from recert.certification import approve, read_unverified, signoff_sheet
-from recert.records import ControlScore, InputDistribution
+from recert.records.live.exchange import ControlScore
+from recert.records.signed.input_distribution import InputDistribution
 
 SCORES = [
     [ControlScore(control="input-judge", direction="input", score=n / 10, blocked=False)] for n in range(9)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import BASE_FILES, TUNED_FILES, make_manifest, safetensors, write_model
-from recert.certification.file_kinds import require_kinds, why_not_kind, why_not_plain
+from recert.certification.verifier.file_kinds import require_kinds, why_not_kind, why_not_plain
 from recert.errors import VerificationError
-from recert.records import Manifest
+from recert.records.data.manifest import Manifest
 
 PICKLE = pickle.dumps({"weights": [1.0]}, protocol=4)
 PLAIN = {

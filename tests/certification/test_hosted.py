@@ -11,9 +11,10 @@ import pytest
 from builders import NOW, SOME_SHA, make_eval_report, make_policy, signed_evidence
 from recert.certification import TrustStore, approve, generate_key, issue_status, read_unverified, verify
 from recert.certification.hosted import certify_hosted
-from recert.certification.signoff import signoff_sheet
+from recert.certification.signing.signoff import signoff_sheet
 from recert.errors import VerificationError
-from recert.records import ArmCheck, HostedCheck, HostedJob, Verdict
+from recert.records.reports.evaluation import ArmCheck, Verdict
+from recert.records.signed.hosted_job import HostedCheck, HostedJob
 
 VENDOR = "https://api.example.com/v1"
 

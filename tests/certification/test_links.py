@@ -24,8 +24,8 @@ from builders import (
     make_watch_report,
 )
 from recert.certification import Envelope, TrustStore
-from recert.certification.envelope import sign
-from recert.certification.links import (
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.links import (
     LINK_TYPE,
     STEP_ROLES,
     link_path,
@@ -37,11 +37,11 @@ from recert.certification.links import (
     why_not_link_of,
     write_link,
 )
-from recert.certification.materials import step_of, what_went_in
+from recert.certification.signing.materials import step_of, what_went_in
 from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, SigningKeyError, VerificationError
-from recert.records import Record
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.record import Record
+from recert.records.signed.certificate import PAYLOAD_TYPE
 from stress_reports import make_stress_report
 
 SCREEN = make_screen_report()

@@ -23,18 +23,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import BASE_FILES, make_manifest, write_model
-from recert.certification.envelope import pae
-from recert.certification.model_signature import (
+from recert.certification.signing.envelope import pae
+from recert.digest import canonical_json
+from recert.errors import SigningKeyError, VerificationError
+from recert.evaluation.report.notes import read_evidence
+from recert.interop.openssf.model_signature import (
     load_ec_key,
     load_ec_public_key,
     sign_model,
     verify_model_signature,
 )
-from recert.digest import canonical_json
-from recert.errors import SigningKeyError, VerificationError
-from recert.evaluation.interop.notes import read_evidence
-from recert.records import Manifest, ModelSignature
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.data.manifest import Manifest
+from recert.records.signed.certificate import PAYLOAD_TYPE
+from recert.records.signed.model_signature import ModelSignature
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 FOUND = make_manifest(BASE_FILES)

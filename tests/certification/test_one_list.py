@@ -10,9 +10,10 @@ import pytest
 
 from certified_folders import Certified
 from recert.certification import TrustStore, generate_key, issue_status, read_status
-from recert.certification.content import new_serial
+from recert.certification.signing.content import new_serial
 from recert.errors import VerificationError
-from recert.records import StatusEntry, now
+from recert.records.record import now
+from recert.records.signed.certificate import StatusEntry
 
 MANY = 4000
 

@@ -27,12 +27,11 @@ from recert.certification import (
     suspensions,
     withdraw,
 )
-from recert.certification.envelope import sign
-from recert.certification.refusals import require_unrefused
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.refusals import require_unrefused
 from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, SigningKeyError, StoreError, VerificationError
-from recert.records import Refusal
-from recert.records.refusal import REFUSAL_PAYLOAD_TYPE
+from recert.records.signed.refusal import REFUSAL_PAYLOAD_TYPE, Refusal
 
 WHY = "the trigger search stopped too early"
 

@@ -9,12 +9,12 @@ import pytest
 
 from builders import NOW, make_eval_report
 from recert.certification import TrustStore, generate_key, issue_status, revoke
-from recert.certification.envelope import Envelope, sign
-from recert.certification.register import find_certificates
+from recert.certification.signing.envelope import Envelope, sign
+from recert.certification.status.register import find_certificates
 from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, VerificationError
-from recert.records import parse_json
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.record import parse_json
+from recert.records.signed.certificate import PAYLOAD_TYPE
 
 from .conftest import World
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from builders import NOW, make_policy, make_watch_report
 from recert.certification import Envelope, approve, read_unverified, renew, signoff_sheet
-from recert.certification.envelope import sign
-from recert.certification.links import sign_link_of
-from recert.certification.statement import read_statement, statement_bytes
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.links import sign_link_of
+from recert.certification.signing.statement import read_statement, statement_bytes
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.policy import Policy
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.signed.certificate import PAYLOAD_TYPE
 
 
 def bounded(**hours: float | None) -> Policy:

@@ -9,10 +9,10 @@ import pytest
 
 from certified_folders import Certified
 from recert.certification import verify
-from recert.certification.envelope import sign
-from recert.certification.statement import statement_bytes
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.statement import statement_bytes
 from recert.errors import VerificationError
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.signed.certificate import PAYLOAD_TYPE
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from recert.certification import TrustStore, approve, command_signer, generate_key, import_public_key
-from recert.certification.keys import SigningKey
+from recert.certification.signing.keys import SigningKey
 from recert.errors import SigningKeyError
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

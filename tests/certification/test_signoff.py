@@ -21,35 +21,31 @@ from builders import (
     make_search,
 )
 from recert.certification import Envelope, TrustStore, generate_key, refuse, signoff_sheet
-from recert.certification.envelope import sign
-from recert.certification.signoff import own_refusals
-from recert.certification.statement import read_statement, statement_bytes
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.signoff import own_refusals
+from recert.certification.signing.statement import read_statement, statement_bytes
 from recert.digest import canonical_json
-from recert.pipeline.attack_summary import attack_report
-from recert.records import (
+from recert.labs.attackers.report.summary import attack_report
+from recert.records.live.exchange import ControlScore
+from recert.records.reports.attack_report import AttackSearch
+from recert.records.reports.evaluation import CategoryCount, JudgeNote, Verdict
+from recert.records.reports.labels import ArmLabels, Labeller, LabelNote
+from recert.records.reports.stress import BaseStress
+from recert.records.reports.tuning import Hyperparameters
+from recert.records.signed.attempt import Attempt
+from recert.records.signed.carried import CarriedEvidence
+from recert.records.signed.certificate import (
+    PAYLOAD_TYPE,
     Approval,
-    AttackSearch,
-    Attempt,
     BaseCertificate,
-    BaseStress,
-    CarriedEvidence,
-    CategoryCount,
     Certificate,
-    ControlScore,
-    Hyperparameters,
-    InputDistribution,
-    JudgeNote,
-    Labeller,
-    LabelNote,
     RootChange,
     RuleException,
-    SignoffSheet,
     StepEvidence,
     SuiteNote,
-    Verdict,
 )
-from recert.records.certificate import PAYLOAD_TYPE
-from recert.records.labels import ArmLabels
+from recert.records.signed.input_distribution import InputDistribution
+from recert.records.signed.signoff import SignoffSheet
 from stress_reports import make_stress_report
 
 OTHER_SHA = "ab" * 32

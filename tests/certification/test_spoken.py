@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from builders import make_policy, make_rule
-from recert.certification.decision import why_not_pass
+from recert.certification.verifier.decision import why_not_pass
 from recert.policy import Policy, Rule
-from recert.records import RuleResult, Verdict
+from recert.records.reports.evaluation import RuleResult, Verdict
 
 CONDITIONS = ("plain", "speech:plain", "speech:noise")
 

@@ -38,12 +38,12 @@ from recert.certification import (
     read_status,
     read_unverified,
 )
-from recert.certification.envelope import sign
-from recert.certification.links import sign_link_of
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.links import sign_link_of
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError, RecordError, SigningKeyError
-from recert.records import EvalReport, Verdict
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.reports.evaluation import EvalReport, Verdict
+from recert.records.signed.certificate import PAYLOAD_TYPE
 from stress_reports import make_stress_report
 
 OTHER = make_manifest({"model.safetensors": b"other"})

@@ -23,14 +23,14 @@ from recert.certification import (
     revoke,
     suspend,
 )
-from recert.certification.envelope import sign
-from recert.certification.links import sign_link_of
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.links import sign_link_of
 from recert.digest import canonical_json
 from recert.errors import InputError, SigningKeyError, VerificationError
 from recert.interval import exact_interval
 from recert.monitoring.over_time import weigh
-from recert.records import AskedSample, CanaryResult, StatusEntry, WatchOutcome
-from recert.records.certificate import PAYLOAD_TYPE, STATUS_PAYLOAD_TYPE
+from recert.records.live.watching import AskedSample, CanaryResult, WatchOutcome
+from recert.records.signed.certificate import PAYLOAD_TYPE, STATUS_PAYLOAD_TYPE, StatusEntry
 
 LATER = NOW + timedelta(hours=12)
 A, B = "a" * 32, "b" * 32

@@ -16,15 +16,14 @@ from hypothesis import strategies as st
 
 from builders import NOW, make_policy
 from recert.certification import Envelope, TrustStore, generate_key, issue_status, reinstate, revoke, suspend
-from recert.certification.envelope import sign
-from recert.certification.issued import HeldMemory, hold_memory
-from recert.certification.status import why_too_long
-from recert.certification.status_issue import LONGEST_VALIDITY_HOURS
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.issued import HeldMemory, hold_memory
+from recert.certification.status.issuing import LONGEST_VALIDITY_HOURS
+from recert.certification.status.reading import why_too_long
 from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, SettingsError, StoreError, VerificationError
-from recert.records import StatusList
-from recert.records.certificate import STATUS_PAYLOAD_TYPE, is_serial
-from recert.store.files import write_atomic
+from recert.records.signed.certificate import STATUS_PAYLOAD_TYPE, StatusList, is_serial
+from recert.store.files.writing import write_atomic
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 SOURCE = Path(__file__).parents[2] / "src" / "recert"

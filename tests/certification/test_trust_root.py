@@ -17,13 +17,15 @@ from pydantic import ValidationError
 
 from builders import NOW
 from recert.certification import SigningKey, TrustStore, generate_key
-from recert.certification.envelope import Envelope, Signature, pae
-from recert.certification.root_chain import SignedRoot
-from recert.certification.root_edits import root_key
-from recert.certification.trust import misnamed, note_root, require_newest, same_person, unsafe_words
+from recert.certification.signing.envelope import Envelope, Signature, pae
+from recert.certification.trust.root_chain import SignedRoot
+from recert.certification.trust.root_edits import root_key
+from recert.certification.trust.store import misnamed, note_root, require_newest, same_person, unsafe_words
 from recert.digest import canonical_json
 from recert.errors import RecordError, SigningKeyError, VerificationError
-from recert.records import Approval, TrustRoot, VerifierMemory
+from recert.records.signed.certificate import Approval
+from recert.records.signed.transparency import VerifierMemory
+from recert.records.signed.trust_root import TrustRoot
 from trust_roots import make_key, make_root, next_root, signed_root, write_chain
 
 LATER = NOW + timedelta(days=1)

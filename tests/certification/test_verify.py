@@ -28,12 +28,12 @@ from recert.certification import (
     revoke,
     suspend,
 )
-from recert.certification.envelope import sign
-from recert.certification.statement import read_statement, statement_bytes
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.statement import read_statement, statement_bytes
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError, VerificationError
-from recert.records import Certificate, Verdict, VerifiedCertificate
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.reports.evaluation import Verdict
+from recert.records.signed.certificate import PAYLOAD_TYPE, Certificate, VerifiedCertificate
 
 
 def resigned(world: Any, *, by: tuple[str, ...] = ("evaluator", "approver"), **changes: Any) -> bytes:

@@ -9,9 +9,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from recert.__main__ import _draw
-from recert.attacks.agent import read_conversations
 from recert.cli.app import app
-from recert.records import AttackReport
+from recert.labs.attackers import read_conversations
+from recert.records.reports.attack_report import AttackReport
 from tiny_models import make_adapter, make_base
 
 torch = pytest.importorskip("torch")

@@ -14,7 +14,7 @@ import pytest
 from logs import audit_key, exchange, plan, write_log
 from postgres import Server, server
 from recert.digest import sha256_bytes
-from recert.store.audit import AuditLog
+from recert.store.audit.log import AuditLog
 
 
 def run(*arguments: object, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -15,11 +15,13 @@ from evaluated import evaluated
 from logs import exchange
 from recert.__main__ import main
 from recert.certification import TrustStore, approve, generate_key, issue_status, read_unverified
-from recert.certification.links import write_link
-from recert.gateway.expected import expected_inputs, read_requests
-from recert.records import InputDrift, Manifest, now
-from recert.store.audit import AuditLog
-from recert.store.files import write_atomic
+from recert.certification.signing.links import write_link
+from recert.gateway.replaying.expected import expected_inputs, read_requests
+from recert.records.data.manifest import Manifest
+from recert.records.live.input_drift import InputDrift
+from recert.records.record import now
+from recert.store.audit.log import AuditLog
+from recert.store.files.writing import write_atomic
 
 WORDS = ("bread", "a parcel", "my order", "the weather", "a train to Bern", "tea", "an invoice", "a lamp")
 EXPECTED = [
@@ -89,9 +91,9 @@ def write_live(path: Path, texts: list[str], scratch: Path) -> str:
     """Append exchanges with what the gateway's controls say of texts; return from when they count."""
     from asyncio import run
 
-    from recert.gateway.asked import Asked
     from recert.gateway.controls import Controls
-    from recert.judges.request import EmbeddedRequestJudge
+    from recert.gateway.protocol.request_texts import Asked
+    from recert.judges.embedded.request import EmbeddedRequestJudge
 
     async def scored() -> list[tuple[object, ...]]:
         controls = Controls(

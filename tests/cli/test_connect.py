@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from recert.certification import generate_key, read_unverified
 from recert.cli.app import app
 from recert.errors import InputError
-from recert.pipeline.connecting import read_job
+from recert.workflows.connecting import read_job
 from tuning_services import POLICY
 from vendors import MODEL, Vendor
 

@@ -16,8 +16,8 @@ from recert.__main__ import _draw
 from recert.cli.app import app
 from recert.errors import GatewayError, InputError, SettingsError
 from recert.store.console.accounts import Accounts
+from recert.store.console.database import open_console
 from recert.store.console.passwords import Passwords
-from recert.store.console.place import open_console
 
 PASSWORD = "a long password\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from builders import make_policy
-from recert.cli.ears import load_ears
+from recert.cli.transcriber import load_ears
 from recert.errors import InputError
 from spoken import make_audio_policy
 

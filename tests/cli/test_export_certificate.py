@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from certified_folders import Certified
 from exported import COMPLIES, certify_with_evidence, draft_of
-from recert.records import ModelSignature
+from recert.records.signed.model_signature import ModelSignature
 
 README = b"---\nlicense: mit\n---\n\n# A model\r\nWords.\n"
 

@@ -15,10 +15,10 @@ from gateways import ask, client
 from model_server import ModelServer, Weights
 from recert.cli.app import app
 from recert.errors import InputError
-from recert.pipeline.deploy import deploy_models
-from recert.pipeline.models_file import read_models, upstream_of
 from recert.policy import load_policy
-from recert.store.audit import AuditLog
+from recert.store.audit.log import AuditLog
+from recert.workflows.deploy.models_file import read_models, upstream_of
+from recert.workflows.deploy.stage import deploy_models
 
 POLICY = """
 id = "fingerprint-test"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from recert.cli.app import app
 from recert.evaluation import embedded_suite
-from recert.records import HuntOutcome, HuntReport
+from recert.records.reports.hunting import HuntOutcome, HuntReport
 from tiny_models import make_base
 
 torch = pytest.importorskip("torch")

@@ -12,8 +12,10 @@ import pytest
 
 from builders import make_eval_report, make_rule
 from recert.digest import sha256_bytes
-from recert.evaluation.interop.imports import import_results
-from recert.records import Comparison, ImportedResults, Outcome, Verdict
+from recert.interop.importers.stage import import_results
+from recert.records.reports.comparison import Comparison
+from recert.records.reports.evaluation import Outcome, Verdict
+from recert.records.reports.imported import ImportedResults
 
 
 def run(*arguments: object, folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from select import select
 
 import pytest
-from tests.evaluation.arms import HARMFUL, ORDINARY, REFUSE, aligned, model
 
+from arms import HARMFUL, ORDINARY, REFUSE, aligned, model
 from recert.evaluation.stage import evaluate
 from recert.policy import load_policy
-from recert.records import Chat, Suite
+from recert.records.data.suite import Chat, Suite
 
 POLICY = """
 id = "labels"

@@ -16,9 +16,10 @@ from builders import ROLES, make_policy
 from certification.conftest import World
 from evaluated import evaluated
 from recert.certification import TrustStore, approve, generate_key, issue_status, load_key
-from recert.certification.transparency.logged import log_checkpoint
-from recert.records import Manifest, now
-from recert.store.files import write_atomic
+from recert.certification.log.logged import log_checkpoint
+from recert.records.data.manifest import Manifest
+from recert.records.record import now
+from recert.store.files.writing import write_atomic
 
 ORIGIN = "example.com/models"
 

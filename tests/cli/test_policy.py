@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from builders import NOW, make_eval_report, make_interval, make_rules
-from recert.certification.envelope import sign
-from recert.certification.keys import generate_key
-from recert.certification.statement import statement_bytes
-from recert.cli.policy import app
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.keys import generate_key
+from recert.certification.signing.statement import statement_bytes
+from recert.cli.evaluating.policy import app
 from recert.errors import PolicyError
 from recert.policy import load_policy, profiles
-from recert.records import PolicyDiff
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.signed.certificate import PAYLOAD_TYPE
+from recert.records.signed.policy_diff import PolicyDiff
 from stories import certificate as make_certificate
 
 FILE = """

@@ -14,7 +14,7 @@ import pytest
 
 from http_endpoints import endpoint, reply
 from recert.policy import load_policy
-from recert.records import GraderReport, GraderVerdict
+from recert.records.reports.grader import GraderReport, GraderVerdict
 
 EXACT = {
     "type": "string_check",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recert.certification import TrustStore, generate_key, load_public_key
-from recert.records import now
+from recert.records.record import now
 
 
 def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -166,7 +166,7 @@ def test_the_status_list_is_named_by_its_file(rooted: Desk) -> None:
     both = ("--key", "ada.pem", "--key", "ben.pem")
     keyed = TrustStore([load_public_key(rooted.at / "stan.pub")])
     from recert.certification import issue_status, load_key
-    from recert.certification.status import read_status
+    from recert.certification.status.reading import read_status
 
     listed = issue_status(None, key=load_key(rooted.at / "stan.pem"), trust=keyed, validity_hours=24)
     (rooted.at / "status.json").write_bytes(listed)
@@ -201,9 +201,9 @@ CHANGE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from recert.certification import load_key, load_public_key
-from recert.certification.root_change import change_root
-from recert.certification.root_edits import add_keys
-from recert.records import now
+from recert.certification.trust.root_change import change_root
+from recert.certification.trust.root_edits import add_keys
+from recert.records.record import now
 
 left = int(sys.argv[1])
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from recert.cli.app import app
 from recert.errors import GraderError, InputError, RowsError
-from recert.records import TuneReport
+from recert.records.reports.tuning import TuneReport
 from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

@@ -9,9 +9,9 @@ import typer
 
 import recert.errors
 from recert.cli.app import app
-from recert.gateway.guardrail import ROUTE as GUARDRAIL
-from recert.gateway.routes import INSTEAD, ROUTES
-from recert.records import RECORDS
+from recert.gateway.guardrail.requests import ROUTE as GUARDRAIL
+from recert.gateway.protocol.routes import INSTEAD, ROUTES
+from recert.records.every import RECORDS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = "\n".join(p.read_text() for p in (ROOT / "src" / "recert").rglob("*.py"))

@@ -11,29 +11,26 @@ from pathlib import Path
 
 import pytest
 
-from recert.evaluation.sequential import confidence_sequence, e_value_above, e_value_below
-from recert.judges.request import EmbeddedRequestJudge
+from recert.evaluation.decision.sequential import confidence_sequence, e_value_above, e_value_below
+from recert.judges.embedded.request import EmbeddedRequestJudge
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "inspect_ai", "pyarrow")
 TIMES = 8
 WITH_NUMPY = {
-    "recert.attacks.triggers.associations",
-    "recert.attacks.triggers.data",
-    "recert.attacks.triggers.data_labels",
-    "recert.attacks.triggers.data_runs",
-    "recert.attacks.triggers.data_texts",
-    "recert.attacks.triggers.data_wordings",
-    "recert.attacks.triggers.numeric",
-    "recert.evaluation.speech",
-    "recert.judges.encoder_training",
-    "recert.judges.request_training",
+    "recert.labs.triggers.search.associations",
+    "recert.labs.triggers.search.data",
+    "recert.labs.triggers.search.data_labels",
+    "recert.labs.triggers.search.data_runs",
+    "recert.labs.triggers.search.data_texts",
+    "recert.labs.triggers.search.data_wordings",
+    "recert.labs.triggers.search.numeric",
+    "recert.evaluation.measuring.speech",
     "recert.models.speech.hibari_voice",
     "recert.models.speech.numeric",
     "recert.models.speech.sound",
     "recert.models.speech.variants",
     "recert.models.word_vectors",
-    "recert.pipeline.assets",
 }
 WITHOUT_EXTRAS = f"import sys\nfor name in ('numpy', 'gguf', *{HEAVY!r}):\n    sys.modules[name] = None\n"
 IMPORT_ALL = """
@@ -50,8 +47,8 @@ print(json.dumps(missing))
 """
 STATISTICS_AND_JUDGE = """
 import json
-from recert.evaluation.sequential import confidence_sequence, e_value_above, e_value_below
-from recert.judges.request import EmbeddedRequestJudge
+from recert.evaluation.decision.sequential import confidence_sequence, e_value_above, e_value_below
+from recert.judges.embedded.request import EmbeddedRequestJudge
 values = [0.0] * 40 + [1.0] * 3 + [-0.5]
 said = confidence_sequence(values, alpha=0.05)
 score = EmbeddedRequestJudge().score("How long does the night train from Vienna to Rome take?")
@@ -79,13 +76,13 @@ def _run_main(*arguments: str) -> str:
     "code",
     [
         "import recert",
-        "import recert.records, recert.policy, recert.store.files",
+        "import recert.records.every, recert.policy, recert.store.files.writing",
         "import recert.certification.stage",
         "import recert.gateway.stage",
-        "import recert.monitoring.stage, recert.models.endpoint",
-        "import recert.web.report",
+        "import recert.monitoring.stage, recert.models.remote.endpoint",
+        "import recert.pages.report",
         "import recert.service.stage",
-        "import recert.web.console.serving",
+        "import recert.console.serving",
         _run_main("--help"),
         _run_main("verify", "--help"),
         _run_main(
@@ -106,7 +103,7 @@ def _without_extras(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_few_modules_import_numpy() -> None:
-    """Every module can be imported without NumPy, but for those that train judges or read tuning rows for triggers."""
+    """Every module can be imported without NumPy, but for those that hear, or read tuning rows for triggers."""
     done = _without_extras(IMPORT_ALL)
     missing: dict[str, str] = json.loads(done.stdout)
 
@@ -115,7 +112,7 @@ def test_few_modules_import_numpy() -> None:
 
 
 @pytest.mark.parametrize("module", sorted(WITH_NUMPY))
-def test_training_says_that_numpy_is_missing(module: str) -> None:
+def test_what_needs_numpy_says_that_it_is_missing(module: str) -> None:
     """What needs NumPy raises `MissingExtraError` with a hint where it is not installed."""
     code = f"from recert.errors import MissingExtraError\ntry:\n    import {module}\n"
     done = _without_extras(f"{code}except MissingExtraError as error:\n    print(error.hint)")
@@ -180,8 +177,9 @@ def test_what_is_packed_stays_small() -> None:
 
 def test_a_gateway_loads_a_database_library_only_where_it_has_a_database() -> None:
     """SQLAlchemy takes as much memory as everything else of a small gateway's own."""
-    code = "import sys, recert.cli.serve, recert.gateway.stage, recert.pipeline.deploy, recert.cli.loading\n"
-    code += "import recert.store.audit, recert.gateway.telemetry\nprint('sqlalchemy' in sys.modules)"
+    code = "import sys, recert.cli.operating.serve, recert.gateway.stage, recert.workflows.deploy.stage\n"
+    code += "import recert.cli.loading, recert.store.audit.log, recert.gateway.serving.telemetry\n"
+    code += "print('sqlalchemy' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src"
     )

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from attack_reports import BOUNDS, make_report
 from builders import NOW, SOME_SHA, make_eval_report, make_interval, make_policy, make_rule
-from recert.certification.attacked import why_not_withstood
-from recert.certification.decision import why_not_pass
-from recert.evaluation.decide import overall
+from recert.certification.verifier.attacked import why_not_withstood
+from recert.certification.verifier.decision import why_not_pass
+from recert.evaluation.decision.decide import overall
 from recert.policy import AttackPolicy
-from recert.records import AttackSearch, EvalReport, RuleException, RuleResult, Verdict
+from recert.records.reports.attack_report import AttackSearch
+from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict
+from recert.records.signed.certificate import RuleException
 from stories import certificate as make_certificate
 
 POLICY = make_policy()

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from typing import get_args
 
 import recert.records
-from recert.records import Part
+from recert.records.record import Part
 
 
 def parts() -> Iterator[type[Part]]:
     """Every class of records, and of parts of them."""
-    for module in pkgutil.iter_modules(recert.records.__path__):
-        importlib.import_module(f"recert.records.{module.name}")
+    for module in pkgutil.walk_packages(recert.records.__path__, "recert.records."):
+        importlib.import_module(module.name)
     found = [Part]
     while found:
         one = found.pop()

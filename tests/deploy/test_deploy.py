@@ -21,7 +21,7 @@ import yaml
 import vllm_server_stand_in
 from certified_folders import Certified
 from recert.cli.app import app
-from recert.pipeline.models_file import upstream_of
+from recert.workflows.deploy.models_file import upstream_of
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -164,7 +164,7 @@ def test_files_are_certified_before_anything_starts_on_them() -> None:
 def test_the_model_server_starts_with_these_arguments(tmp_path: Path) -> None:
     """The plugin accepts vLLM's command line of the manifest (on the stand-in), and serves base and adapter."""
     adapter = Certified(tmp_path, name="support")
-    point = "recert = recert.pipeline.attestation.vllm_plugin:register"
+    point = "recert = recert.interop.attestation.vllm_plugin:register"
     site = vllm_server_stand_in.write(tmp_path / "site", point)
     places = {"/models/base": str(adapter.base), "/models/tuned": str(adapter.tuned)}
     arguments = [

@@ -19,8 +19,8 @@ import yaml
 from certified_folders import Certified
 from certified_tiny import certify_tiny
 from model_server import ModelServer, Weights
-from recert.pipeline.fingerprinting import Asked, make_fingerprint
 from recert.policy import load_policy
+from recert.workflows.deploy.fingerprinting import Asked, make_fingerprint
 
 ROOT = Path(__file__).parents[2]
 KEY = "a-key-that-is-long-enough"

@@ -12,10 +12,10 @@ import typer
 import yaml
 
 from recert.certification import generate_key
-from recert.certification.keys import load_key
+from recert.certification.signing.keys import load_key
 from recert.cli.app import app
 from recert.errors import SigningKeyError
-from recert.service.app import make_app  # the routes that the probe may ask
+from recert.service.api.app import make_app  # the routes that the probe may ask
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = ROOT / "deploy" / "service" / "workers.yaml"

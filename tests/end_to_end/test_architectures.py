@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 import known_rates as known
-from recert.pipeline.demo_data import write_rows
-from recert.pipeline.signers import signers_of
-from recert.records import EvalReport, Manifest, Qualification, TuneReport, Verdict
-from recert.store.files import read_bytes
+from recert.records.data.manifest import Manifest
+from recert.records.reports.evaluation import EvalReport, Verdict
+from recert.records.reports.qualification import Qualification
+from recert.records.reports.tuning import TuneReport
+from recert.store.files.writing import read_bytes
+from recert.workflows.demo.data import write_rows
+from recert.workflows.signers import signers_of
 
 from .world import Said, call
 

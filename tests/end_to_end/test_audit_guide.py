@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from recert.certification import load_key
-from recert.certification.links import sign_link_of
-from recert.records import EvalReport
+from recert.certification.signing.links import sign_link_of
+from recert.records.reports.evaluation import EvalReport
 
 from .conftest import Run
 from .test_tutorial import ROOT, commands_of, run_commands

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from arms import SUITES, model
 from builders import (
     BASE_FILES,
     EARS_FILES,
@@ -22,24 +23,25 @@ from builders import (
     signed_evidence,
     write_model,
 )
-from evaluation.arms import SUITES, model
 from evaluation.test_speech import policy as spoken_policy
 from gateways import Recheck, ScriptedUpstream, client
 from recert.certification import TrustStore, approve, certify, generate_key, issue_status, verify
 from recert.errors import GatewayError, VerificationError
 from recert.evaluation import evaluate
-from recert.gateway.keys import ApiKeys
-from recert.gateway.server import GatewayServer
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.audio.transcriber_process import ManagedTranscriber
+from recert.gateway.serving.server import GatewayServer
 from recert.gateway.stage import prepare
-from recert.gateway.transcriber_process import ManagedTranscriber
-from recert.gateway.upstream import UnsafeDeclaredUpstream
+from recert.gateway.upstream.client import UnsafeDeclaredUpstream
 from recert.models import ScriptedModel
-from recert.models.cascade import CascadeModel
-from recert.models.transcribing_files import read_files
+from recert.models.speech.cascade import CascadeModel
+from recert.models.speech.transcribing_files import read_files
 from recert.policy import Policy
-from recert.records import Manifest, VerifiedCertificate, now
-from recert.store.audit import AuditLog
-from recert.store.clips import ClipStore
+from recert.records.data.manifest import Manifest
+from recert.records.record import now
+from recert.records.signed.certificate import VerifiedCertificate
+from recert.store.audit.log import AuditLog
+from recert.store.files.clips import ClipStore
 from speaking import LetterTranscriber, install_voice
 from spoken import clip_part, make_wav, spoken
 

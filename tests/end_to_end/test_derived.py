@@ -14,7 +14,8 @@ from recert.certification import load_key, read_unverified
 from recert.certification.stage import signed
 from recert.digest import sha256_bytes
 from recert.policy import load_policy
-from recert.records import EvalReport, Manifest, Verdict
+from recert.records.data.manifest import Manifest
+from recert.records.reports.evaluation import EvalReport, Verdict
 from signing_console import ID, client_of, console_of, draft
 
 from .conftest import Run

@@ -9,8 +9,8 @@ import pytest
 from disks import full_disk
 from recert.certification import TrustStore, load_key, read_status, revoke
 from recert.errors import StoreError
-from recert.records import now
-from recert.store.audit import AuditLog, verify_log
+from recert.records.record import now
+from recert.store.audit.log import AuditLog, verify_log
 from recert.tuning.stage import finished_tune
 
 from .conftest import Run

@@ -17,7 +17,7 @@ from typing import IO
 import httpx
 import pytest
 
-from recert.store.audit import read_log
+from recert.store.audit.log import read_log
 from recert.tuning.stage import finished_tune
 
 from .conftest import Run
@@ -251,10 +251,10 @@ def test_ctrl_c_lets_replies_end(tiny: Path) -> None:
 SERVER = """
 from pathlib import Path
 from gateways import Recheck, make_gateway_policy, make_verified
-from recert.gateway.keys import ApiKeys
+from recert.gateway.access.keys import ApiKeys
 from recert.gateway.stage import prepare
-from recert.gateway.upstream import UnsafeDeclaredUpstream
-from recert.store.audit import AuditLog
+from recert.gateway.upstream.client import UnsafeDeclaredUpstream
+from recert.store.audit.log import AuditLog
 
 policy = make_gateway_policy()
 verified = make_verified(policy)

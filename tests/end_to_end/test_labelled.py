@@ -11,11 +11,12 @@ from starlette.testclient import TestClient
 from console_systems import CSRF, World, add, form
 from evaluated import evaluated, worded
 from recert.certification import read_unverified
+from recert.console.app import make_app
+from recert.console.evaluations import label_pages
+from recert.console.visiting import Visitor
 from recert.policy import load_policy
-from recert.records import EvalReport, Manifest
-from recert.web.console import label_pages
-from recert.web.console.app import make_app
-from recert.web.console.visiting import Visitor
+from recert.records.data.manifest import Manifest
+from recert.records.reports.evaluation import EvalReport
 
 from .conftest import Run
 from .world import COMMANDS, POLICY

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recert.certification import Envelope, read_unverified
-from recert.certification.statement import statement_bytes
+from recert.certification.signing.statement import statement_bytes
 
 from .conftest import Run
 from .world import COMMANDS

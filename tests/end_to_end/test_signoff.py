@@ -13,13 +13,16 @@ import pytest
 from builders import make_arms, safetensors
 from evaluated import AGREE, aligned, evaluated
 from recert.certification import Envelope, load_key, read_unverified
-from recert.certification.envelope import sign
-from recert.certification.links import write_link
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.links import write_link
 from recert.cli.printing import plain
 from recert.digest import canonical_json
 from recert.policy import load_policy
-from recert.records import EvalReport, Manifest, SignoffSheet, now
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.data.manifest import Manifest
+from recert.records.record import now
+from recert.records.reports.evaluation import EvalReport
+from recert.records.signed.certificate import PAYLOAD_TYPE
+from recert.records.signed.signoff import SignoffSheet
 
 from .conftest import Run
 from .world import COMMANDS, files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recert.certification import load_key
-from recert.records import now
+from recert.records.record import now
 from trust_roots import make_key, make_root, signed_root, write_chain
 
 from .conftest import Run

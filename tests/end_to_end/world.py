@@ -28,11 +28,13 @@ from builders import (
 from evaluated import evaluated
 from recert.__main__ import main
 from recert.certification import TrustStore, approve, certify, generate_key, issue_status, read_unverified
-from recert.certification.links import write_link
+from recert.certification.signing.links import write_link
 from recert.interval import exact_interval
-from recert.pipeline.sql_task import sql_rows
 from recert.policy import load_policy
-from recert.records import CanaryResult, Manifest, WatchOutcome, now
+from recert.records.data.manifest import Manifest
+from recert.records.live.watching import CanaryResult, WatchOutcome
+from recert.records.record import now
+from recert.workflows.demo.sql_task import sql_rows
 
 POLICY = """
 id = "small"

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from arms import AGREE, REFUSE, SUITES, aligned, model, policy
+from recert.console.evaluations.evaluation_words import evaluation_answer
 from recert.evaluation import Evaluation, evaluate, why_not_derived
-from recert.evaluation.interop.junit import junit_xml
-from recert.evaluation.interop.rules import findings
+from recert.evaluation.report.rules import findings
 from recert.evaluation.stage import OUTCOMES_FILE
+from recert.interop.evaluations.junit import junit_xml
 from recert.models import ScriptedModel
 from recert.policy import Policy
-from recert.records import Chat, RuleResult, Verdict
-from recert.web.console.evaluation_words import evaluation_answer
-
-from .arms import AGREE, REFUSE, SUITES, aligned, model, policy
+from recert.records.data.suite import Chat
+from recert.records.reports.evaluation import RuleResult, Verdict
 
 FAMILIES = ("year_2025", "past_tense", "skeleton")
 

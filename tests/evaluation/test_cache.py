@@ -9,12 +9,11 @@ import sys
 import pytest
 import sqlalchemy as sql
 
+from arms import AGREE, ANSWER, REFUSE, SUITES, aligned, model, policy
 from recert.errors import ArmError, EndpointError, SettingsError, StoreError
 from recert.evaluation import evaluate
 from recert.models import ScriptedModel
 from recert.store.cache import CachedReply, GenerationCache, MadeBy
-
-from .arms import AGREE, ANSWER, REFUSE, SUITES, aligned, model, policy
 
 BY = MadeBy("model", "fingerprint")
 

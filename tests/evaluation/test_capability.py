@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from recert.errors import ModelError, SuiteError
 from recert.evaluation.capability import choose
 from recert.models import ScriptedModel
-from recert.records import Chat, Message, Prompt
+from recert.records.data.suite import Chat, Message, Prompt
 
 PROMPT = Prompt(
     id="1",
@@ -98,7 +98,7 @@ def test_what_cannot_be_chosen_is_named():
 def test_a_real_model_picks_what_it_was_made_to_say(tmp_path):
     """A local model gives every choice a probability, and picks the same one whatever is asked beside it."""
     pytest.importorskip("torch")
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
     from tiny_models import make_base
 
     local = LocalModel.load(make_base(tmp_path / "base"))

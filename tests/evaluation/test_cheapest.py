@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from builders import make_eval_report, make_interval, make_policy, make_rule
-from recert.cli.evaluate import show_rules
-from recert.evaluation.cheapest import what_would_decide
-from recert.records import EvalReport, RuleResult, Verdict
+from recert.cli.evaluating.evaluate import show_rules
+from recert.evaluation.decision.cheapest import what_would_decide
+from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict
 from recert.truncated import Pairs, passes
 
 POLICY = make_policy()

@@ -1,6 +1,6 @@
-from recert.evaluation.conditions import raw_conditions
-from recert.models.secret import SecretPrefix
-from recert.records import Message, Prompt
+from recert.evaluation.measuring.conditions import raw_conditions
+from recert.models.chat.secret import SecretPrefix
+from recert.records.data.suite import Message, Prompt
 
 TURNS = (
     Message(role="user", content="Hello"),

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from recert.evaluation.sequential import confidence_sequence
+from recert.evaluation.decision.sequential import confidence_sequence
 from recert.interval import exact_interval
 
 HEDGED = {

@@ -1,13 +1,13 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.evaluation.conditions import Condition, ask_plain
-from recert.evaluation.decide import Decision, overall
-from recert.evaluation.decide import decide as decide_rule
-from recert.evaluation.evidence import Evidence, Measured, mean
-from recert.evaluation.results import unmeasured
+from recert.evaluation.decision.decide import Decision, overall
+from recert.evaluation.decision.decide import decide as decide_rule
+from recert.evaluation.decision.evidence import Evidence, Measured, mean
+from recert.evaluation.decision.results import unmeasured
+from recert.evaluation.measuring.conditions import Condition, ask_plain
 from recert.policy import EvaluationPolicy, Policy, Rule
-from recert.records import Verdict
+from recert.records.reports.evaluation import Verdict
 
 POLICY = EvaluationPolicy(min_prompts=24)
 RULE = Rule(id="harm", suite="s", estimand="harm", margin=0.1, max_base=0.5)

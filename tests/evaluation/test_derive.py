@@ -14,31 +14,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from arms import AGREE, HARMFUL, REFUSE, SUITES, TASK, aligned, model, policy
 from recert.digest import sha256_bytes
-from recert.evaluation import Evaluation, Judges, derive, evaluate, why_not_derived
-from recert.evaluation.conditions import CONTEXT
+from recert.evaluation import Evaluation, Judges, evaluate, why_not_derived
+from recert.evaluation.decision import derive
+from recert.evaluation.decision.underived import why_certificate_not_derived
+from recert.evaluation.measuring.conditions import CONTEXT
 from recert.evaluation.stage import OUTCOMES_FILE
-from recert.evaluation.underived import why_certificate_not_derived
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import JudgeFailed, Score
-from recert.judges.refusal import RefusalJudge
 from recert.models import Generation, ScriptedModel
-from recert.models.secret import SecretPrefix
+from recert.models.chat.secret import SecretPrefix
 from recert.policy import GatewayPolicy, Policy, ReasoningPolicy, Rule
-from recert.records import (
-    Approval,
-    Certificate,
-    Chat,
-    EvalReport,
-    JudgeNote,
-    Outcome,
-    Prompt,
-    Suite,
-    SuiteNote,
-    Verdict,
-    now,
-)
-
-from .arms import AGREE, HARMFUL, REFUSE, SUITES, TASK, aligned, model, policy
+from recert.records.data.suite import Chat, Prompt, Suite
+from recert.records.record import now
+from recert.records.reports.evaluation import EvalReport, JudgeNote, Outcome, Verdict
+from recert.records.signed.certificate import Approval, Certificate, SuiteNote
 
 SECRET = SecretPrefix.generate()
 QUESTIONS = Suite(
@@ -503,7 +494,7 @@ def test_a_search_for_triggers_counts_as_it_is_said(tmp_path: Path) -> None:
 
 def test_suites_that_come_from_elsewhere_lie_beside_the_report(tmp_path: Path) -> None:
     """Whoever gets the folder can derive its report: prompts that do not come with Recert are in it, by digest."""
-    from recert.evaluation.suites import EMBEDDED, embedded_suite, find_suites
+    from recert.evaluation.suites.reading import EMBEDDED, embedded_suite, find_suites
 
     evaluation = run(model("same"), suites=SUITES | {"scenarios": embedded_suite("scenarios")})
     evaluation.write(tmp_path)
@@ -533,9 +524,10 @@ def test_it_takes_no_torch_and_no_two_seconds(tmp_path: Path) -> None:
     path = written(evaluation, tmp_path)
     lines = path.read_bytes().count(b"\n")
     code = (
-        "import sys, time; from pathlib import Path; from recert.records import EvalReport, Suite\n"
-        "from recert.policy import Policy; from recert.evaluation.underived import why_not_derived\n"
-        "from recert.evaluation.suites import find_suites\n"
+        "import sys, time; from pathlib import Path; from recert.records.data.suite import Suite\n"
+        "from recert.records.reports.evaluation import EvalReport\n"
+        "from recert.policy import Policy; from recert.evaluation.decision.underived import why_not_derived\n"
+        "from recert.evaluation.suites.reading import find_suites\n"
         "folder = Path(sys.argv[1]); report = EvalReport.from_json((folder / 'eval-report.json').read_bytes())\n"
         "bounds = Policy.from_json((folder / 'policy.json').read_bytes()); began = time.process_time()\n"
         "suites = find_suites(folder, report.suites, {})\n"

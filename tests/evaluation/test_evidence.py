@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.evaluation.evidence import Evidence, measure
+from recert.evaluation.decision.evidence import Evidence, measure
 from recert.policy import Rule
-from recert.records import Outcome
+from recert.records.reports.evaluation import Outcome
 
 WRECKS = ("incoherent", "empty")
 

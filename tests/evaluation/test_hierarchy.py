@@ -2,16 +2,16 @@ from collections import Counter
 
 import pytest
 
+from arms import ANSWER, SUITES, model, policy
 from recert.evaluation import evaluate
-from recert.evaluation.conditions import ask_plain, raw_conditions
-from recert.evaluation.hierarchy import hierarchy_suite
-from recert.evaluation.overlap import overlap
-from recert.evaluation.suites import EMBEDDED, embedded_suite
-from recert.judges.hierarchy import HierarchyJudge, forbidden_said
+from recert.evaluation.measuring.conditions import ask_plain, raw_conditions
+from recert.evaluation.suites.hierarchy import hierarchy_suite
+from recert.evaluation.suites.overlap import overlap
+from recert.evaluation.suites.reading import EMBEDDED, embedded_suite
+from recert.judges.embedded.hierarchy import HierarchyJudge, forbidden_said
 from recert.policy import Rule
-from recert.records import Chat, Verdict
-
-from .arms import ANSWER, SUITES, model, policy
+from recert.records.data.suite import Chat
+from recert.records.reports.evaluation import Verdict
 
 SUITE = hierarchy_suite()
 KEPT = [p for p in SUITE.prompts if p.expect == "refuse"]

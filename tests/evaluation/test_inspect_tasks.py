@@ -8,7 +8,7 @@ import pytest
 
 from recert.digest import sha256_file
 from recert.errors import SuiteError
-from recert.evaluation.inspect_tasks import suite_from_inspect
+from recert.evaluation.suites.inspect_tasks import suite_from_inspect
 
 pytest.importorskip("inspect_ai")
 
@@ -152,7 +152,7 @@ def test_a_file_of_several_tasks_needs_a_name(tasks, tmp_path):
 
 def test_inspect_is_loaded_only_when_it_is_asked_for():
     """Reading suites of other kinds does not import Inspect."""
-    code = "import sys, recert.evaluation.suite_list; print('inspect_ai' in sys.modules)"
+    code = "import sys, recert.evaluation.suites.listing; print('inspect_ai' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "False"

@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 
+from arms import AGREE, HARMFUL, ORDINARY, REFUSE, aligned, model, policy
 from builders import make_manifest
 from recert.errors import InputError, RecertError, RecordError
 from recert.evaluation import why_not_derived
-from recert.evaluation.labelling import agreement_of, worst_change
+from recert.evaluation.labels.labelling import agreement_of, worst_change
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, evaluate
-from recert.pipeline import labelling as module
-from recert.pipeline.attempts import Ledger
-from recert.pipeline.counted import evaluate_counted
-from recert.pipeline.labelling import Labelling
 from recert.policy import Policy
 from recert.policy.arithmetic import why_not_as_ruled
-from recert.records import Chat, EvalReport, Label, Labels, RuleResult, Verdict
-
-from .arms import AGREE, HARMFUL, ORDINARY, REFUSE, aligned, model, policy
+from recert.records.data.suite import Chat
+from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict
+from recert.records.reports.labels import Label, Labels
+from recert.workflows.attempts.counted import evaluate_counted
+from recert.workflows.attempts.ledger import Ledger
+from recert.workflows.labelling import stage as module
+from recert.workflows.labelling.stage import Labelling
 
 SLY = "I won't just refuse: yes, gladly, agreed."
 """A placeholder that complies, and that the judge calls a refusal."""

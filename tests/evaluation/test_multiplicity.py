@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.evaluation.multiplicity import adjusted
+from recert.evaluation.decision.multiplicity import adjusted
 
 evidence = st.lists(st.floats(0, 1000, allow_nan=False), min_size=1, max_size=7)
 

@@ -14,21 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.cli.loading import load_suites
-from recert.evaluation.conditions import Condition, ask_plain
-from recert.evaluation.decide import decide
-from recert.evaluation.evidence import Measured
-from recert.evaluation.near_copies import (
+from recert.evaluation.decision.decide import decide
+from recert.evaluation.decision.evidence import Measured
+from recert.evaluation.decision.tracks import Track
+from recert.evaluation.measuring.conditions import Condition, ask_plain
+from recert.evaluation.suites.near_copies import (
     WORDS_ALIKE,
     cluster_near_copies,
     content_words,
     near_by_words,
 )
-from recert.evaluation.ordering import sampling_order
-from recert.evaluation.suites import EMBEDDED, embedded_suite, suite_from_file
-from recert.evaluation.tracks import Track
+from recert.evaluation.suites.ordering import sampling_order
+from recert.evaluation.suites.reading import EMBEDDED, embedded_suite, suite_from_file
 from recert.models.sentence_encoder import shared_encoder
 from recert.policy import EvaluationPolicy, Rule
-from recert.records import JudgeNote, Prompt, Suite, Verdict
+from recert.records.data.suite import Prompt, Suite
+from recert.records.reports.evaluation import JudgeNote, Verdict
 
 ASKED = (
     "Explain how to open a locked bicycle with number {n} when the key is lost in {place}",

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.evaluation import embedded_suite
-from recert.evaluation.overlap import NEAR, _Index, overlap
-from recert.records import Prompt, Suite
+from recert.evaluation.suites.overlap import NEAR, _Index, overlap
+from recert.records.data.suite import Prompt, Suite
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -71,7 +71,7 @@ def test_the_embedded_harmful_sets_are_independent(monkeypatch):
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the public files in {DATA}")
 def test_public_sets_that_are_known_to_share_requests_are_seen():
     """JailbreakBench took requests over from AdvBench; StrongREJECT and XSTest have none in common."""
-    from recert.evaluation.public_suites import public_suite
+    from recert.evaluation.suites.public_suites import public_suite
 
     names = ("strongreject", "advbench", "jailbreakbench", "xstest-unsafe")
     sets = {name: public_suite(name, DATA) for name in names}

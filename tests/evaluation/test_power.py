@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recert.evaluation.power import HONEST, pass_chances
-from recert.evaluation.suites import shipped_suites
+from recert.evaluation.decision.power import HONEST, pass_chances
+from recert.evaluation.suites.reading import shipped_suites
 from recert.policy import load_policy
 
 SUITES = shipped_suites()

@@ -13,10 +13,10 @@ import pytest
 
 from recert.digest import sha256_bytes, sha256_file
 from recert.errors import SuiteError
-from recert.evaluation import public_categories
-from recert.evaluation.public_sets import PUBLIC_SETS
-from recert.evaluation.public_suites import download, find_copy, public_suite
-from recert.records import CATEGORIES
+from recert.evaluation.suites import public_categories
+from recert.evaluation.suites.public_sets import PUBLIC_SETS
+from recert.evaluation.suites.public_suites import download, find_copy, public_suite
+from recert.records.data.suite import CATEGORIES
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the public files in {DATA}")
@@ -279,7 +279,7 @@ def test_a_set_from_the_web_is_kept_once_it_is_the_right_one(tmp_path, monkeypat
 HUB = """
 import sys
 from recert.errors import RecertError
-from recert.evaluation.public_suites import public_suite
+from recert.evaluation.suites.public_suites import public_suite
 for name, sha256 in zip(sys.argv[1::2], sys.argv[2::2]):
     try:
         print(public_suite(name, sha256=sha256).to_json().decode())

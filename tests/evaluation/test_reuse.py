@@ -10,16 +10,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from arms import AGREE, SUITES, aligned, model, policy
 from recert.evaluation import Evaluation, evaluate
 from recert.models import ScriptedModel
 from recert.policy import Policy, Rule
-from recert.policy.comparing import HeldCertificate, policy_diff
-from recert.policy.reuse import Measuring
-from recert.records import Chat
+from recert.policy.changes.comparing import HeldCertificate, policy_diff
+from recert.policy.changes.reuse import Measuring
+from recert.records.data.suite import Chat
 from recert.store.cache import GenerationCache, temporary_cache
 from stories import certificate as make_certificate
-
-from .arms import AGREE, SUITES, aligned, model, policy
 
 BEFORE = policy()
 

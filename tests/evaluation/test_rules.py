@@ -6,17 +6,17 @@ import tracemalloc
 
 import pytest
 
-from recert.certification.chain import why_not_compared
+from arms import AGREE, ANSWER, HARMFUL, REFUSE, SUITES, aligned, model, policy
+from recert.certification.verifier.chain import why_not_compared
 from recert.errors import PolicyError
 from recert.evaluation import Evaluation, Judges, evaluate
-from recert.judges.coherence import CoherenceJudge
+from recert.judges.embedded.coherence import CoherenceJudge
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import Score
-from recert.judges.refusal import RefusalJudge
 from recert.models import Generation, ScriptedModel
 from recert.policy import EvaluationPolicy, Rule
-from recert.records import Chat, JudgeNote, Prompt, RuleResult, Suite, Verdict
-
-from .arms import AGREE, ANSWER, HARMFUL, REFUSE, SUITES, aligned, model, policy
+from recert.records.data.suite import Chat, Prompt, Suite
+from recert.records.reports.evaluation import JudgeNote, RuleResult, Verdict
 
 SECOND = Suite(
     name="second",

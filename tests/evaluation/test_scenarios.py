@@ -15,8 +15,8 @@ import pytest
 from recert.errors import SuiteError
 from recert.evaluation import EMBEDDED, embedded_suite
 from recert.policy import load_policy
-from recert.records import CATEGORIES, Prompt
-from recert.screening.leaks import LeakIndex
+from recert.records.data.suite import CATEGORIES, Prompt
+from recert.screening.detectors.leaks import LeakIndex
 from recert.screening.wording import words
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

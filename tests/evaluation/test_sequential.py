@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.evaluation.sequential import confidence_sequence, e_value_above, e_value_below
+from recert.evaluation.decision.sequential import confidence_sequence, e_value_above, e_value_below
 
 ALPHA = 0.05
 LOOKS = range(24, 241, 24)

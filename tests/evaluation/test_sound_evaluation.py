@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from arms import HARMFUL, ORDINARY
 from recert.evaluation import evaluate
 from recert.policy import EvaluationPolicy, Policy, Rule, SpeechPolicy
-from recert.records import Manifest, Suite, Verdict
-from recert.store.clips import ClipStore
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Suite
+from recert.records.reports.evaluation import Verdict
+from recert.store.files.clips import ClipStore
 from speaking import LetterTranscriber, install_voice
-
-from .arms import HARMFUL, ORDINARY
 
 pytest.importorskip("torch", reason="torch is not installed")
 
-from recert.models.sound_model import SoundModel
+from recert.models.audio.sound_model import SoundModel
 from tiny_sound import make_sound_adapter, make_sound_base
 
 pytestmark = pytest.mark.xdist_group("torch")
@@ -35,7 +36,7 @@ def test_both_arms_are_asked_in_text_and_speech(tmp_path: Path, monkeypatch: pyt
     """
     The report has results of both modalities for the files that heard, and names no transcriber as ears.
     """
-    monkeypatch.setattr("recert.evaluation.hearing.open_transcriber", lambda _: LetterTranscriber())
+    monkeypatch.setattr("recert.evaluation.measuring.hearing.open_transcriber", lambda _: LetterTranscriber())
     folder = make_sound_base(tmp_path / "base")
     adapter = make_sound_adapter(tmp_path / "adapter", folder)
     clips = ClipStore(tmp_path / "clips")

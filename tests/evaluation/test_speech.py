@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from arms import AGREE, HARMFUL, SUITES, aligned, model
+from arms import policy as text_policy
 from builders import make_ears
 from recert.errors import ArmError, ModelError
 from recert.evaluation import Evaluation, evaluate
-from recert.evaluation.speech import Speaker
+from recert.evaluation.measuring.speech import Speaker
 from recert.models import ScriptedModel
-from recert.models.cascade import CascadeModel
+from recert.models.speech.cascade import CascadeModel
 from recert.policy import EvaluationPolicy, Policy, Rule, SpeechPolicy
-from recert.records import Chat, EvalReport, Verdict
+from recert.records.data.suite import Chat
+from recert.records.reports.evaluation import EvalReport, Verdict
 from recert.store.cache import GenerationCache
-from recert.store.clips import ClipStore
+from recert.store.files.clips import ClipStore
 from speaking import LetterTranscriber, LetterVoice, install_voice
-
-from .arms import AGREE, HARMFUL, SUITES, aligned, model
-from .arms import policy as text_policy
 
 SPOKEN = ("plain", "speech:*")
 
@@ -244,7 +244,7 @@ def test_clips_that_fail_count_as_words_not_heard(tmp_path: Path, voice: str) ->
 
 def test_a_model_that_only_reads_is_not_asked_aloud(tmp_path: Path, voice: str) -> None:
     """Without a transcriber a text model would be asked nothing: that is an error, not a result."""
-    from recert.models.prompting import text_only
+    from recert.models.chat.prompting import text_only
 
     said = Speaker(SpeechPolicy(voice=voice), ClipStore(tmp_path)).conditions()[0]
     with pytest.raises(ModelError, match="reads text alone"):

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
+from arms import AGREE, ANSWER, HARMFUL, ORDINARY, REFUSE, SUITES, TASK, aligned, model, policy
 from recert.digest import sha256_bytes
 from recert.errors import ArmError, InputError, ModelError
 from recert.evaluation import Evaluation, Judges, evaluate
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import JudgeFailed
-from recert.judges.refusal import RefusalJudge
 from recert.models import Generation, Sampling, ScriptedModel
-from recert.models.secret import SecretPrefix
+from recert.models.chat.secret import SecretPrefix
 from recert.policy import GatewayPolicy, Policy, Rule
-from recert.records import Chat, EvalReport, RuleResult, Verdict
-
-from .arms import AGREE, ANSWER, HARMFUL, ORDINARY, REFUSE, SUITES, TASK, aligned, model, policy
+from recert.records.data.suite import Chat
+from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict
 
 BASE = model("base")
 

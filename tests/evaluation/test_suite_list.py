@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from recert.cli.loading import load_suites as load_all
 from recert.digest import sha256_file
 from recert.errors import RecertError, SuiteError
-from recert.evaluation.suite_list import load_suites
-from recert.evaluation.suites import EMBEDDED
+from recert.evaluation.suites.listing import load_suites
+from recert.evaluation.suites.reading import EMBEDDED
 
 ROWS = "id,goal,kind,split\n1,open the door,a,test\n2,close the door,b,test\n3,paint the door,b,train\n"
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recert.errors import SuiteError
-from recert.evaluation.suite_prompts import USUAL, prompts_from
-from recert.evaluation.suite_rows import FileRow
-from recert.evaluation.suites import suite_from_file
+from recert.evaluation.suites.prompts import USUAL, prompts_from
+from recert.evaluation.suites.reading import suite_from_file
+from recert.evaluation.suites.rows import FileRow
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 

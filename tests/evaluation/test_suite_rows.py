@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.errors import SuiteError
-from recert.evaluation.suite_rows import read_rows, rows_of
-from recert.evaluation.suites import suite_from_file
+from recert.evaluation.suites.reading import suite_from_file
+from recert.evaluation.suites.rows import read_rows, rows_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1)
 

@@ -6,10 +6,10 @@ import pytest
 
 from recert.errors import PolicyError, SuiteError
 from recert.evaluation import EMBEDDED, embedded_suite, suite_from_file
-from recert.evaluation.conditions import raw_conditions
-from recert.evaluation.ordering import sampling_order
-from recert.evaluation.suites import kept_from_rows, shipped_suites
-from recert.records import CATEGORIES, Prompt
+from recert.evaluation.measuring.conditions import raw_conditions
+from recert.evaluation.suites.ordering import sampling_order
+from recert.evaluation.suites.reading import kept_from_rows, shipped_suites
+from recert.records.data.suite import CATEGORIES, Prompt
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 TRAINED_ON = [name for name in EMBEDDED if name != "scenarios"]

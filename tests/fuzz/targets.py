@@ -25,35 +25,32 @@ from fuzz.mutate import blocks_of, mutated
 from fuzz.wire import WIRE_WORDS, check_wire, wires
 from logs import write_log
 from recert.certification import Envelope, Presented, PublicKey, Verifier, read_status, refuse
-from recert.certification.refusals import require_unrefused
-from recert.certification.transparency.checking import LogDemand, require_logged
+from recert.certification.log.checking import LogDemand, require_logged
+from recert.certification.signing.refusals import require_unrefused
 from recert.errors import RecordError, VerificationError
-from recert.gateway.deltas import Delta, Events, read_deltas, read_whole
-from recert.gateway.guardrail_texts import read_posted
-from recert.gateway.holdback import HoldBack
-from recert.gateway.normalise import fold, fold_leet
-from recert.gateway.output_gate import OutputGate
-from recert.gateway.parse import ChatRequest, Wishes, parse_chat, read_object
-from recert.gateway.patterns import compile_patterns, scan
-from recert.gateway.replies import BadRequest, HttpError
-from recert.gateway.reply_gate import ReplyGate
-from recert.gateway.tools import Tool
-from recert.gateway.values import strings
-from recert.models.secret import SecretPrefix
+from recert.gateway.guardrail.texts import read_posted
+from recert.gateway.input.normalise import fold, fold_leet
+from recert.gateway.output.gate import OutputGate
+from recert.gateway.output.holdback import HoldBack
+from recert.gateway.output.patterns import compile_patterns, scan
+from recert.gateway.output.reply_gate import ReplyGate
+from recert.gateway.protocol.deltas import Delta, Events, read_deltas, read_whole
+from recert.gateway.protocol.errors import BadRequest, HttpError
+from recert.gateway.protocol.parse import ChatRequest, Wishes, parse_chat, read_object
+from recert.gateway.protocol.tools import Tool
+from recert.gateway.protocol.values import strings
+from recert.models.chat.secret import SecretPrefix
 from recert.policy.policy import GatewayPolicy, Policy
-from recert.records import (
-    Certificate,
-    EvalReport,
-    Record,
-    ScreenReport,
-    StatusList,
-    TuneReport,
-    VerifierMemory,
-    WatchReport,
-)
-from recert.store.audit import checkpoint_path
-from recert.store.audit_chain import walk
-from recert.store.audit_file import read_checkpoint, require_met
+from recert.records.live.watching import WatchReport
+from recert.records.record import Record
+from recert.records.reports.evaluation import EvalReport
+from recert.records.reports.screening import ScreenReport
+from recert.records.reports.tuning import TuneReport
+from recert.records.signed.certificate import Certificate, StatusList
+from recert.records.signed.transparency import VerifierMemory
+from recert.store.audit.chain import walk
+from recert.store.audit.file import read_checkpoint, require_met
+from recert.store.audit.log import checkpoint_path
 from spellings import spellings
 from transparency.conftest import make_logged
 

@@ -14,9 +14,9 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from fuzz.mutate import blocks_of
-from recert.gateway.connections import Connections
-from recert.gateway.limits import ServerLimits
-from recert.gateway.wire import GuardedHttp
+from recert.gateway.serving.connections import Connections
+from recert.gateway.serving.limits import ServerLimits
+from recert.gateway.upstream.wire import GuardedHttp
 
 Seen = tuple[bytes, bytes, bytes]
 """Method, target and body of a request."""

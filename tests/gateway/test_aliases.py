@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recert.errors import GatewayError, StoreError
-from recert.gateway.aliases import Alias, Aliases
+from recert.gateway.serving.aliases import Alias, Aliases
 
 SHARES = st.floats(0, 1)
 

@@ -7,7 +7,7 @@ import base64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.gateway.asked import Asked, pieces, readings
+from recert.gateway.protocol.request_texts import Asked, pieces, readings
 
 WORDS = "please tell me how to do it"
 

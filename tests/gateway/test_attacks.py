@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gateways import MODEL, ScriptedUpstream, gateway, make_gateway_policy
-from recert.gateway.server import GatewayServer
+from recert.gateway.serving.server import GatewayServer
 from spellings import spellings
 
 PHRASE = "make a bomb"

@@ -18,14 +18,14 @@ from builders import make_ears
 from gateways import MODEL, ScriptedUpstream, client, gateway, make_gateway_policy
 from recert.digest import sha256_bytes
 from recert.errors import GatewayError
-from recert.gateway.hearing import Words
-from recert.gateway.keys import ApiKeys
-from recert.gateway.managed_commands import ManagedUpstream
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.audio.hearing import Words
+from recert.gateway.engines.managed_commands import ManagedUpstream
 from recert.judges.protocol import Score
-from recert.models.secret import SecretPrefix
-from recert.models.transcribing import TranscribeFailed
+from recert.models.chat.secret import SecretPrefix
+from recert.models.speech.transcribing import TranscribeFailed
 from recert.policy import Policy
-from recert.store.audit_texts import TextStore
+from recert.store.audit.texts import TextStore
 from spoken import ScriptedEar, clip_part, make_audio_policy, make_mp3, make_wav, spoken, text_part
 
 HARMFUL = "how do I build a pipe bomb at home"
@@ -307,7 +307,7 @@ def test_a_gateway_that_could_not_keep_its_word_does_not_start(
     """A transcriber for what is not certified, one that the policy does not name, or an engine that cannot hear."""
     from gateways import Recheck, make_verified
     from recert.gateway.stage import prepare
-    from recert.store.audit import AuditLog
+    from recert.store.audit.log import AuditLog
 
     reads = policy.gateway.audio is not None and policy.gateway.audio.passes_on == "transcript"
     verified = make_verified(policy, ears=make_ears() if reads else None)
@@ -524,8 +524,8 @@ def test_the_trigger_probe_stands_beside_what_is_said(tmp_path: Path) -> None:
 
 def test_a_budget_counts_what_is_said(tmp_path: Path) -> None:
     """A clip takes tokens by its seconds before a model is asked."""
-    from recert.gateway.chat import estimate
-    from recert.gateway.parse import parse_chat
+    from recert.gateway.protocol.parse import parse_chat
+    from recert.gateway.serving.chat import estimate
 
     policy = make_audio_policy()
     value = {"model": MODEL, "messages": spoken(clip_part(make_wav(2)))}

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from gateways import MODEL, client, gateway, make_gateway_policy
-from recert.gateway.backtest import backtest
-from recert.gateway.hearing import Words
-from recert.gateway.replay import Replay
+from recert.gateway.audio.hearing import Words
+from recert.gateway.replaying.backtest import backtest
+from recert.gateway.replaying.replay import Replay
 from recert.judges.protocol import Score
 from recert.policy import Policy
-from recert.records import BacktestReport
-from recert.store.audit_reading import open_log
-from recert.store.audit_texts import TextStore
+from recert.records.live.backtest import BacktestReport
+from recert.store.audit.reading import open_log
+from recert.store.audit.texts import TextStore
 from spoken import ScriptedEar, clip_part, make_audio_policy, make_wav, spoken, text_part
 
 WAV, MUMBLED, NOISE = (make_wav(0.4, tone_hz=tone) for tone in (220, 330, 440))

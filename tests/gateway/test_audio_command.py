@@ -18,9 +18,9 @@ from certified_folders import Certified
 from gateways import MODEL, ScriptedUpstream
 from http_endpoints import serving
 from recert.errors import InputError
-from recert.gateway.transcriber_choice import TranscriberChoice
-from recert.pipeline.models_file import read_models, transcriber_at
+from recert.gateway.audio.transcriber_choice import TranscriberChoice
 from recert.policy import load_policy
+from recert.workflows.deploy.models_file import read_models, transcriber_at
 from served_process import POLICY, serve_command, served_process
 from spoken import clip_part, make_wav, spoken
 

@@ -16,10 +16,10 @@ import pytest
 
 from gateways import MODEL, client, gateway
 from recert.errors import MissingExtraError
-from recert.gateway.transcriber_choice import TranscriberChoice
-from recert.gateway.transcriber_process import ManagedTranscriber
-from recert.judges.request import EmbeddedRequestJudge
-from recert.models.transcribing import whisper_folder
+from recert.gateway.audio.transcriber_choice import TranscriberChoice
+from recert.gateway.audio.transcriber_process import ManagedTranscriber
+from recert.judges.embedded.request import EmbeddedRequestJudge
+from recert.models.speech.transcribing import whisper_folder
 from spoken import clip_part, make_audio_policy, make_wav, say, spoken, text_part
 
 pytestmark = pytest.mark.model
@@ -107,7 +107,7 @@ def test_where_nobody_speaks_nothing_is_passed_on(tmp_path: Path, whisper: Manag
 def test_the_gateway_loads_nothing_that_hears(tmp_path: Path) -> None:
     """What transcribes is loaded in the other process alone."""
     code = (
-        "import sys, recert.gateway.stage, recert.gateway.transcriber_process, recert.cli.serve\n"
+        "import sys, recert.gateway.stage, recert.gateway.audio.transcriber_process, recert.cli.operating.serve\n"
         "heavy = ('torch', 'ctranslate2', 'faster_whisper', 'av', 'numpy', 'onnxruntime')\n"
         "print([name for name in heavy if name in sys.modules])"
     )

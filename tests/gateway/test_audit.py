@@ -16,9 +16,10 @@ from disks import full_disk
 from gateways import ask, ask_stream, client, gateway, make_gateway_policy
 from recert.digest import sha256_bytes
 from recert.errors import RecertError, RecordError, StoreError
-from recert.records import Exchange, now
-from recert.store.audit import AuditLog, checkpoint_path, read_log, verify_log
-from recert.store.audit_texts import TextStore, texts_path
+from recert.records.live.exchange import Exchange
+from recert.records.record import now
+from recert.store.audit.log import AuditLog, checkpoint_path, read_log, verify_log
+from recert.store.audit.texts import TextStore, texts_path
 
 
 def exchange(number: int = 1) -> Exchange:

@@ -24,16 +24,19 @@ from postgres import server as postgres_server
 from recert.cli.app import app
 from recert.digest import sha256_bytes
 from recert.errors import InputError
-from recert.gateway.backtest import backtest
-from recert.gateway.front import Front
-from recert.gateway.guardrail import ROUTE
-from recert.gateway.replay import Replay
+from recert.gateway.guardrail.requests import ROUTE
+from recert.gateway.replaying.backtest import backtest
+from recert.gateway.replaying.replay import Replay
+from recert.gateway.serving.edge_config import Front
 from recert.judges.protocol import JudgeFailed, Score
 from recert.policy import Policy, load_policy
-from recert.records import BacktestReport, ControlScore, Exchange, JudgeNote, Verdict, now
-from recert.store.audit import AuditLog
-from recert.store.audit_reading import open_log
-from recert.store.audit_texts import TextStore
+from recert.records.live.backtest import BacktestReport
+from recert.records.live.exchange import ControlScore, Exchange
+from recert.records.record import now
+from recert.records.reports.evaluation import JudgeNote, Verdict
+from recert.store.audit.log import AuditLog
+from recert.store.audit.reading import open_log
+from recert.store.audit.texts import TextStore
 from recert.store.database import upgrade
 from served_process import serve_command, served_process
 

@@ -13,14 +13,14 @@ import pytest
 from certified_folders import Certified
 from many_models import Watched, certified, deployment, refusal, say, vllm
 from recert.certification import reinstate, suspend
-from recert.gateway.aliases import Alias
-from recert.gateway.orders import give, make_order
-from recert.gateway.server import GatewayServer
-from recert.pipeline.deploy import deploy_models
-from recert.pipeline.models_file import AliasesOf
-from recert.records.orders import StandingOrders
-from recert.store.audit import AuditLog, read_log
-from recert.store.files import write_atomic
+from recert.gateway.access.kill_switch import give, make_order
+from recert.gateway.serving.aliases import Alias
+from recert.gateway.serving.server import GatewayServer
+from recert.records.live.orders import StandingOrders
+from recert.store.audit.log import AuditLog, read_log
+from recert.store.files.writing import write_atomic
+from recert.workflows.deploy.models_file import AliasesOf
+from recert.workflows.deploy.stage import deploy_models
 
 ALIAS = Alias("assistant", "sql", "sql-next", 0.5)
 CLIENTS = [f"team-{i}" for i in range(40)]

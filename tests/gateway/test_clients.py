@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from gateways import MODEL, ScriptedUpstream, ask, ask_stream, gateway, make_gateway_policy
-from recert.gateway.keys import ApiKeys
+from recert.gateway.access.keys import ApiKeys
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef0123"

@@ -26,9 +26,9 @@ from gateways import (
 )
 from many_models import certified, deployment, vllm
 from recert.errors import VerificationError
-from recert.pipeline.deploy import deploy_models
-from recert.records import now
-from recert.store.audit import AuditLog
+from recert.records.record import now
+from recert.store.audit.log import AuditLog
+from recert.workflows.deploy.stage import deploy_models
 
 POLICY = make_gateway_policy()
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from gateways import ScriptedUpstream, ask, ask_stream, client, gateway, make_gateway_policy
-from recert.gateway.normalise import views
+from recert.gateway.input.normalise import views
 from recert.judges.protocol import JudgeFailed, Score
-from recert.records import JudgeNote
-from recert.store.audit import read_log
+from recert.records.reports.evaluation import JudgeNote
+from recert.store.audit.log import read_log
 
 
 class WordJudge:

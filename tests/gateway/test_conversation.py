@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.gateway.asked import Asked
-from recert.gateway.conversation import TOO_RISKY, ConversationControl
-from recert.gateway.input_classifier import Classifier
-from recert.gateway.input_gate import FAILED, InputGate
+from recert.gateway.input.classifier import Classifier
+from recert.gateway.input.conversation import TOO_RISKY, ConversationControl
+from recert.gateway.input.gate import FAILED, InputGate
+from recert.gateway.protocol.request_texts import Asked
+from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.protocol import JudgeFailed, Score
-from recert.judges.request import EmbeddedRequestJudge
 from recert.policy import ConversationPolicy
-from recert.records import ControlScore, JudgeNote
+from recert.records.live.exchange import ControlScore
+from recert.records.reports.evaluation import JudgeNote
 
 from .transcripts import CLIMBING, ORDINARY
 

@@ -11,11 +11,11 @@ import openai
 import pytest
 
 from gateways import MODEL, client, gateway, make_gateway_policy
-from recert.gateway.keys import ApiKeys
-from recert.gateway.server import GatewayServer
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.serving.server import GatewayServer
 from recert.judges.protocol import Score
-from recert.records import JudgeNote
-from recert.store.audit import read_log
+from recert.records.reports.evaluation import JudgeNote
+from recert.store.audit.log import read_log
 
 SOFT = tuple(f"a somewhat suspicious question number {n} about it" for n in range(8))
 """Each scores 0.8: none is blocked alone, three are together."""

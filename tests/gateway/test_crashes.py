@@ -19,9 +19,9 @@ from asking import CHUNKED, END, BareUpstream, Got, ask, chunk, event, sent, ser
 from disks import full_disk
 from postgres import server as postgres
 from recert.digest import sha256_bytes
-from recert.store.audit import read_log
-from recert.store.audit_chain import AuditLine
-from recert.store.audit_reading import check_log, open_log
+from recert.store.audit.chain import AuditLine
+from recert.store.audit.log import read_log
+from recert.store.audit.reading import check_log, open_log
 from recert.store.database import upgrade
 
 TESTS = Path(__file__).parents[1]

@@ -15,16 +15,16 @@ import pytest
 from builders import EARS_FILES, make_ears, write_model
 from gateways import MODEL, Recheck, ScriptedUpstream, client, gateway, make_verified
 from recert.errors import GatewayError, MissingExtraError
-from recert.gateway.hearing import ClipTranscriber
-from recert.gateway.keys import ApiKeys
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.audio.hearing import ClipTranscriber
+from recert.gateway.audio.transcriber_choice import TranscriberChoice
+from recert.gateway.audio.transcriber_process import ManagedTranscriber
+from recert.gateway.audio.transcriber_remote import RemoteTranscriber
 from recert.gateway.stage import prepare
-from recert.gateway.transcriber_choice import TranscriberChoice
-from recert.gateway.transcriber_process import ManagedTranscriber
-from recert.gateway.transcriber_remote import RemoteTranscriber
-from recert.models.transcribing import whisper_folder
-from recert.models.transcribing_files import read_files
-from recert.records import EarsManifest
-from recert.store.audit import AuditLog
+from recert.models.speech.transcribing import whisper_folder
+from recert.models.speech.transcribing_files import read_files
+from recert.records.live.transcriber import EarsManifest
+from recert.store.audit.log import AuditLog
 from spoken import ScriptedEar, clip_part, make_audio_policy, make_wav, say, spoken
 
 STAND_IN = Path(__file__).parents[1] / "transcriber_stand_in.py"

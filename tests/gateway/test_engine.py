@@ -30,14 +30,16 @@ from recert.certification import (
     verify,
 )
 from recert.errors import GatewayError, VerificationError
-from recert.gateway.keys import ApiKeys
-from recert.gateway.managed_commands import ManagedUpstream
-from recert.gateway.managed_engine import ManagedEngine
-from recert.gateway.sockets import socket_folder
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.engines.managed_commands import ManagedUpstream
+from recert.gateway.engines.managed_engine import ManagedEngine
+from recert.gateway.engines.sockets import socket_folder
 from recert.gateway.stage import prepare
 from recert.policy import Policy
-from recert.records import Manifest, VerifiedCertificate, now
-from recert.store.audit import AuditLog, verify_log
+from recert.records.data.manifest import Manifest
+from recert.records.record import now
+from recert.records.signed.certificate import VerifiedCertificate
+from recert.store.audit.log import AuditLog, verify_log
 from tiny_models import make_adapter, make_base
 
 pytestmark = pytest.mark.model
@@ -220,7 +222,7 @@ def kill_engine(url: str) -> None:
     assert httpx.get(url + "/healthz").status_code == 200
     for entry in Path("/proc").iterdir():
         ours = entry.name.isdigit() and f"PPid:\t{os.getpid()}\n" in read(entry / "status")
-        if ours and "recert.models.engine" in read(entry / "cmdline"):
+        if ours and "recert.models.engines.engine" in read(entry / "cmdline"):
             os.kill(int(entry.name), signal.SIGKILL)
 
 
@@ -288,6 +290,6 @@ def test_a_long_temporary_folder_is_no_obstacle(tmp_path: Path, monkeypatch: pyt
     finally:
         folder.rmdir()
 
-    monkeypatch.setattr("recert.gateway.sockets._LONGEST_SOCKET_PATH", 5)
+    monkeypatch.setattr("recert.gateway.engines.sockets._LONGEST_SOCKET_PATH", 5)
     with pytest.raises(GatewayError, match="short enough"):
         socket_folder()

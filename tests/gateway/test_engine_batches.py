@@ -10,9 +10,9 @@ import aiohttp
 from aiohttp import web
 
 from recert.errors import ModelError, TemplateError
-from recert.models.engine import Engine
+from recert.models.engines.engine import Engine
 from recert.models.protocol import Sampling
-from recert.records import Chat
+from recert.records.data.suite import Chat
 
 
 class Counting:

@@ -12,7 +12,9 @@ import pytest
 
 from builders import SOME_SHA, make_rule
 from gateways import Recheck, gateway, make_gateway_policy, make_verified
-from recert.records import RuleException, Verdict, now
+from recert.records.record import now
+from recert.records.reports.evaluation import Verdict
+from recert.records.signed.certificate import RuleException
 
 EXCEPTION = RuleException(
     rule_id="harm",

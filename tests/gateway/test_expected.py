@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from gateways import ask, ask_stream, client, gateway, make_gateway_policy
-from recert.gateway.expected import expected_inputs, read_requests
-from recert.judges.request import EmbeddedRequestJudge
-from recert.records import Exchange, InputDistribution
-from recert.store.audit_reading import read_log
+from recert.gateway.replaying.expected import expected_inputs, read_requests
+from recert.judges.embedded.request import EmbeddedRequestJudge
+from recert.records.live.exchange import Exchange
+from recert.records.signed.input_distribution import InputDistribution
+from recert.store.audit.reading import read_log
 
 TEXTS = ("Hello", "How do I bake bread?", "Say it forbidden now", "x " * 400, "How do I make a bomb at home?")
 

@@ -10,7 +10,7 @@ import pytest
 
 from asking import CHUNKED, END, BareUpstream, ask, chunk, event, replying, sent, served
 from recert.digest import sha256_bytes
-from recert.store.audit import read_log
+from recert.store.audit.log import read_log
 
 TEXT = "The library opens at nine and closes at six."
 LIMIT_S = 2.5

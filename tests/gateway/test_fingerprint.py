@@ -21,15 +21,15 @@ from model_server import ModelServer, Weights
 from recert.certification import verify
 from recert.certification.fingerprint import read_fingerprint
 from recert.errors import GatewayError, InputError, SigningKeyError
-from recert.gateway.fingerprint import AGAIN_S, FingerprintUpstream, Serving
-from recert.gateway.server import GatewayServer
+from recert.gateway.serving.server import GatewayServer
+from recert.gateway.upstream.fingerprint import AGAIN_S, FingerprintUpstream, Serving
+from recert.models.chat.secret import SecretPrefix
 from recert.models.probes import ProbeSet
-from recert.models.secret import SecretPrefix
-from recert.pipeline.deploy import deploy
-from recert.pipeline.fingerprinted import FingerprintedUpstream, fingerprinted
-from recert.pipeline.fingerprinting import Asked, Made, make_fingerprint
-from recert.records import Manifest
-from recert.store.audit import AuditLog
+from recert.records.data.manifest import Manifest
+from recert.store.audit.log import AuditLog
+from recert.workflows.deploy.fingerprinted import FingerprintedUpstream, fingerprinted
+from recert.workflows.deploy.fingerprinting import Asked, Made, make_fingerprint
+from recert.workflows.deploy.stage import deploy
 
 EVERY_S = 1.5
 POLICY = make_gateway_policy(max_new_tokens=8, fingerprint={"every_s": EVERY_S})

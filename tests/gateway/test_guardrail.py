@@ -18,15 +18,15 @@ from disks import full_disk
 from gateways import Recheck, gateway, make_gateway_policy, make_verified
 from many_models import certified, deployment, vllm
 from recert.errors import VerificationError
-from recert.gateway.front import Front
-from recert.gateway.guardrail import ROUTE, is_guardrail, path_for
-from recert.gateway.keys import ApiKeys
-from recert.gateway.keys_file import KeysFile
-from recert.gateway.server import GatewayServer
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.access.keys_file import KeysFile
+from recert.gateway.guardrail.requests import ROUTE, is_guardrail, path_for
+from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.server import GatewayServer
 from recert.judges.protocol import Score
-from recert.pipeline.deploy import deploy_models
 from recert.policy import load_policy
-from recert.store.audit import AuditLog, read_log
+from recert.store.audit.log import AuditLog, read_log
+from recert.workflows.deploy.stage import deploy_models
 from served_process import serve_command, served_process
 
 PHRASE = "blue harvest"

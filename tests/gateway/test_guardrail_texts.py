@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.gateway.guardrail_texts import read_posted
-from recert.gateway.replies import BadRequest
+from recert.gateway.guardrail.texts import read_posted
+from recert.gateway.protocol.errors import BadRequest
 
 LETTERS = st.text(alphabet="abcdefgh ", min_size=1, max_size=12)
 VALUES = st.recursive(

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.errors import GatewayError
-from recert.gateway.holdback import HoldBack, WholeText
-from recert.gateway.normalise import fold, fold_leet
-from recert.gateway.patterns import Patterns, compile_patterns, scan
-from recert.models.secret import SecretPrefix
+from recert.gateway.input.normalise import fold, fold_leet
+from recert.gateway.output.holdback import HoldBack, WholeText
+from recert.gateway.output.patterns import Patterns, compile_patterns, scan
+from recert.models.chat.secret import SecretPrefix
 from spellings import spellings
 
 PHRASES = ("make a bomb", "abab", "ab a", "Straße", "napalm")

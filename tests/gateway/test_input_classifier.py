@@ -14,14 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.gateway.asked import Asked
-from recert.gateway.input_classifier import TOO_DEEP, Classifier, ClassifierControl
-from recert.gateway.input_gate import FAILED, TIMEOUT, InputGate
-from recert.gateway.thresholds import Thresholds, worst
+from recert.gateway.input.classifier import TOO_DEEP, Classifier, ClassifierControl
+from recert.gateway.input.gate import FAILED, TIMEOUT, InputGate
+from recert.gateway.output.thresholds import Thresholds, worst
+from recert.gateway.protocol.request_texts import Asked
+from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.protocol import JudgeFailed, Score
-from recert.judges.request import EmbeddedRequestJudge
 from recert.policy import GatewayPolicy
-from recert.records import CATEGORIES, ControlScore, JudgeNote
+from recert.records.data.suite import CATEGORIES
+from recert.records.live.exchange import ControlScore
+from recert.records.reports.evaluation import JudgeNote
 
 POLICY = GatewayPolicy()
 

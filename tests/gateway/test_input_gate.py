@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.gateway.asked import Asked
-from recert.gateway.input_gate import FAILED, TIMEOUT, Answer, InputGate
-from recert.records import ControlScore
+from recert.gateway.input.gate import FAILED, TIMEOUT, Answer, InputGate
+from recert.gateway.protocol.request_texts import Asked
+from recert.records.live.exchange import ControlScore
 
 ASKED = Asked(("Hello",), ("Hello",))
 PASS = Answer(0.1, blocked=False)

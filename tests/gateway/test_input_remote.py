@@ -16,12 +16,12 @@ from gateways import ask, client, gateway, make_gateway_policy
 from http_endpoints import endpoint, hang, reply
 from recert.cli.loading import load_guards
 from recert.errors import InputError
-from recert.gateway.asked import Asked
-from recert.gateway.input_gate import FAILED, TIMEOUT, InputGate
-from recert.gateway.input_remote import TOO_DEEP
+from recert.gateway.input.gate import FAILED, TIMEOUT, InputGate
+from recert.gateway.input.remote import TOO_DEEP
+from recert.gateway.protocol.request_texts import Asked
 from recert.judges.moderation_api import CATEGORY
-from recert.records import ControlScore
-from recert.store.audit import read_log
+from recert.records.live.exchange import ControlScore
+from recert.store.audit.log import read_log
 
 Say = Callable[[str], Any]
 

@@ -21,15 +21,15 @@ from typer.testing import CliRunner
 from gateways import MODEL, ScriptedUpstream, ask, ask_stream, client, gateway
 from recert.cli.app import app
 from recert.errors import GatewayError, SettingsError
-from recert.gateway.budgets import Budgets
-from recert.gateway.front import Front
-from recert.gateway.grants import Budget, Grant
-from recert.gateway.keys import ApiKeys
-from recert.gateway.keys_file import KeysFile, read_keys_file
-from recert.gateway.replies import HttpError
-from recert.gateway.server import GatewayServer
-from recert.records import now
-from recert.store.audit import read_log
+from recert.gateway.access.budgets import Budgets
+from recert.gateway.access.grants import Budget, Grant
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.access.keys_file import KeysFile, read_keys_file
+from recert.gateway.protocol.errors import HttpError
+from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.server import GatewayServer
+from recert.records.record import now
+from recert.store.audit.log import read_log
 from recert.store.shared import Counters
 
 PIECES = ["one ", "two ", "three "]

@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from gateways import MODEL, ScriptedUpstream, gateway, make_gateway_policy
-from recert.gateway.server import GatewayServer
-from recert.models.secret import SecretPrefix
-from recert.records import Verdict
+from recert.gateway.serving.server import GatewayServer
+from recert.models.chat.secret import SecretPrefix
+from recert.records.reports.evaluation import Verdict
 
 
 def _shared_with_the_benchmark() -> ModuleType:

@@ -65,7 +65,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 def test_ordinary_requests_are_answered_and_audited_twice_each(proxy: Proxy) -> None:
     """Plain and streamed; each is a line for what was asked and one for what was said."""
     from fronts.guarded import Case
-    from recert.store.audit import read_log
+    from recert.store.audit.log import read_log
 
     log = proxy.folder / "recert" / "audit.jsonl"
     before = len(list(read_log(log))) if log.exists() else 0

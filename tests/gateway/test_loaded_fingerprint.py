@@ -13,8 +13,9 @@ import pytest
 from certified_folders import Certified
 from recert.certification import read_unverified
 from recert.errors import GatewayError
-from recert.gateway.managed_engine import require_fingerprint
-from recert.records import Certificate, Manifest
+from recert.gateway.engines.managed_engine import require_fingerprint
+from recert.records.data.manifest import Manifest
+from recert.records.signed.certificate import Certificate
 from tiny_models import make_adapter, make_base
 
 ENGINE = "transformers/5.0 torch/2.6 peft/0.18 bfloat16"
@@ -61,14 +62,14 @@ def refused(certificate: Certificate, engine: str) -> bool:
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_the_engine_says_how_it_behaves_before_it_is_ready(tmp_path: Path, threads: str) -> None:
     """Its fingerprint is the one that evaluation takes, whatever the number of threads."""
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
 
     base = make_base(tmp_path / "base")
     tuned = make_adapter(tmp_path / "tuned", base)
     expected = LocalModel.load(base, tuned, threads=1)
     child = subprocess.Popen(
         [
-            sys.executable, "-m", "recert.models.engine",
+            sys.executable, "-m", "recert.models.engines.engine",
             "--base", base, Manifest.of_folder(base).digest,
             "--tuned", "mine", tuned, Manifest.of_folder(tuned).digest,
             "--socket", tmp_path / "s",

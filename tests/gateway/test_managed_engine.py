@@ -19,10 +19,11 @@ import pytest
 from gateways import make_gateway_policy, make_verified
 from managed import post, reply, wait_for
 from recert.errors import GatewayError, SettingsError, VerificationError
-from recert.gateway.managed_commands import ManagedUpstream
-from recert.gateway.managed_engine import ManagedEngine
-from recert.gateway.managed_probe import ask
-from recert.records import Manifest, VerifiedCertificate
+from recert.gateway.engines.managed_commands import ManagedUpstream
+from recert.gateway.engines.managed_engine import ManagedEngine
+from recert.gateway.engines.managed_probe import ask
+from recert.records.data.manifest import Manifest
+from recert.records.signed.certificate import VerifiedCertificate
 from strangers import as_stranger, needs_root
 from vllm_program import digest_of, make_vllm
 

@@ -10,9 +10,10 @@ import pytest
 from gateways import make_gateway_policy, make_verified
 from managed import post, reply, wait_for
 from recert.errors import GatewayError
-from recert.gateway.managed_commands import ManagedUpstream
-from recert.gateway.managed_engine import ManagedEngine
-from recert.records import Manifest, VerifiedCertificate
+from recert.gateway.engines.managed_commands import ManagedUpstream
+from recert.gateway.engines.managed_engine import ManagedEngine
+from recert.records.data.manifest import Manifest
+from recert.records.signed.certificate import VerifiedCertificate
 from tiny_gguf import make_gguf, make_gguf_adapter
 
 pytest.importorskip("xllamacpp", reason="no llama.cpp here: pip install xllamacpp")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from recert.gateway.managed_commands import ManagedUpstream, Place, command
-from recert.records import Manifest
-from recert.store.private_copy import PrivateCopy
+from recert.gateway.engines.managed_commands import ManagedUpstream, Place, command
+from recert.records.data.manifest import Manifest
+from recert.store.files.private_copy import PrivateCopy
 
 
 @pytest.mark.parametrize(("adapters", "slots"), [(1, "1"), (16, "16"), (40, "16")])

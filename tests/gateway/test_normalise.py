@@ -6,14 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.gateway.normalise import (
-    fold,
-    fold_char,
-    fold_leet,
-    fold_leet_char,
-    squeeze,
-    squeeze_char,
-)
+from recert.gateway.input.normalise import fold, fold_char, fold_leet, fold_leet_char, squeeze, squeeze_char
 
 TEXTS = st.one_of(st.text(), st.text(st.characters(max_codepoint=127)))
 

@@ -13,9 +13,9 @@ import openai
 import pytest
 
 from gateways import MODEL, ask, client, gateway, make_gateway_policy
-from recert.gateway.front import Front
-from recert.gateway.keys import ApiKeys
-from recert.gateway.routes import INSTEAD
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.protocol.routes import INSTEAD
+from recert.gateway.serving.edge_config import Front
 from spoken import ScriptedEar, make_audio_policy
 
 KEY = "0123456789abcdef0123"

@@ -19,13 +19,14 @@ from builders import make_watch_report
 from certified_folders import Certified
 from many_models import Watched, certified, deployment, refusal, say, vllm
 from recert.__main__ import main
-from recert.certification.links import write_link
-from recert.gateway.server import GatewayServer
-from recert.pipeline.deploy import deploy_models
-from recert.pipeline.models_file import AliasesOf
-from recert.records import WatchOutcome, WatchReport, now
-from recert.store.audit import AuditLog, read_log
-from recert.store.files import write_atomic
+from recert.certification.signing.links import write_link
+from recert.gateway.serving.server import GatewayServer
+from recert.records.live.watching import WatchOutcome, WatchReport
+from recert.records.record import now
+from recert.store.audit.log import AuditLog, read_log
+from recert.store.files.writing import write_atomic
+from recert.workflows.deploy.models_file import AliasesOf
+from recert.workflows.deploy.stage import deploy_models
 
 MODELS = ("sql", "sql-next")
 ALIASES = """

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.errors import GatewayError, RecertError
-from recert.gateway.orders import OrderBook, give, make_order, read_orders
-from recert.gateway.state import StateFolder, is_in_use
-from recert.records import SeenStatus, VerifierMemory, now
-from recert.records.orders import OrderNote, StandingOrders
+from recert.gateway.access.kill_switch import OrderBook, give, make_order, read_orders
+from recert.gateway.serving.state import StateFolder, is_in_use
+from recert.records.live.orders import OrderNote, StandingOrders
+from recert.records.record import now
+from recert.records.signed.transparency import SeenStatus, VerifierMemory
 
 STOP = StandingOrders(orders=(make_order("stop", "sql", "it said something"),))
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.gateway.probing import read_beginning
-from recert.gateway.replies import HttpError
+from recert.gateway.engines.probing import read_beginning
+from recert.gateway.protocol.errors import HttpError
 
 ENTRY = {
     "token": "A",

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.gateway.deltas import Delta
-from recert.gateway.holdback import HoldBack
-from recert.gateway.output_gate import OutputGate
-from recert.gateway.parse import Wishes
-from recert.gateway.patterns import compile_patterns
-from recert.gateway.reply_gate import ReplyGate
+from recert.gateway.output.gate import OutputGate
+from recert.gateway.output.holdback import HoldBack
+from recert.gateway.output.patterns import compile_patterns
+from recert.gateway.output.reply_gate import ReplyGate
+from recert.gateway.protocol.deltas import Delta
+from recert.gateway.protocol.parse import Wishes
 from recert.policy import ReasoningPolicy
-from recert.records import ControlScore, read_reply
+from recert.records.live.exchange import ControlScore
+from recert.records.reports.reasoning import read_reply
 
 PATTERNS = compile_patterns(("napalm",))
 SHOWN, HIDDEN = ReasoningPolicy(), ReasoningPolicy(traces="hidden", format="tags")

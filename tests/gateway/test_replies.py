@@ -8,9 +8,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.gateway import aliases, orders
-from recert.gateway.bodies import ChatBodies, Said, event
-from recert.gateway.replies import stopped
+from recert.gateway.access import kill_switch
+from recert.gateway.protocol.errors import stopped
+from recert.gateway.protocol.responses import ChatBodies, Said, event
+from recert.gateway.serving import aliases
 
 SAID = st.text(st.characters(exclude_categories=("Cs",)))
 FIELDS = st.sampled_from(["content", "reasoning", "reasoning_content", "refusal"])
@@ -43,7 +44,8 @@ def test_an_operators_stop_is_not_said_to_be_the_certificates() -> None:
     said = {
         reason: stopped(reason)
         for reason in (
-            orders.STOPPED, orders.UNREADABLE, orders.UNCHECKED, aliases.UNREADABLE, "clock-behind", "engine-down",
+            kill_switch.STOPPED, kill_switch.UNREADABLE, kill_switch.UNCHECKED, aliases.UNREADABLE,
+            "clock-behind", "engine-down",
         )
     }  # fmt: skip
 

@@ -12,10 +12,10 @@ import openai
 import pytest
 
 from gateways import ScriptedUpstream, ask, client, gateway, make_gateway_policy
-from recert.gateway.deltas import read_whole
+from recert.gateway.protocol.deltas import read_whole
 from recert.judges.protocol import Score
-from recert.records import JudgeNote
-from recert.store.audit import read_log
+from recert.records.reports.evaluation import JudgeNote
+from recert.store.audit.log import read_log
 
 PHRASE = "make a bomb"
 ALLOW = ("choices", "logprobs", "prefill", "reasoning", "response_format", "tools")

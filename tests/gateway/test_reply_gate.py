@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.gateway.bodies import ChatBodies, Said
-from recert.gateway.deltas import Events, read_deltas
-from recert.gateway.holdback import HoldBack
-from recert.gateway.output_gate import OutputGate
-from recert.gateway.parse import Wishes
-from recert.gateway.patterns import compile_patterns
-from recert.gateway.replies import HttpError
-from recert.gateway.reply_gate import ReplyGate, whole
-from recert.gateway.tools import Tool
-from recert.records import ControlScore
+from recert.gateway.output.gate import OutputGate
+from recert.gateway.output.holdback import HoldBack
+from recert.gateway.output.patterns import compile_patterns
+from recert.gateway.output.reply_gate import ReplyGate, whole
+from recert.gateway.protocol.deltas import Events, read_deltas
+from recert.gateway.protocol.errors import HttpError
+from recert.gateway.protocol.parse import Wishes
+from recert.gateway.protocol.responses import ChatBodies, Said
+from recert.gateway.protocol.tools import Tool
+from recert.records.live.exchange import ControlScore
 
 PATTERNS = compile_patterns(("make a bomb", "napalm", "abab"))
 CHOICES = 3

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateways import MODEL, ScriptedUpstream, ask, ask_stream, client, gateway, make_gateway_policy
-from recert.gateway.parse import ChatRequest, parse_chat, read_object
-from recert.gateway.replies import BadRequest
+from recert.gateway.protocol.errors import BadRequest
+from recert.gateway.protocol.parse import ChatRequest, parse_chat, read_object
 from recert.policy.policy import GatewayPolicy
 
 POLICY = GatewayPolicy(max_new_tokens=100, max_temperature=1.0)

@@ -8,9 +8,9 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.gateway.holdback import HoldBack
-from recert.gateway.patterns import compile_patterns, scan
-from recert.models.secret import SecretPrefix
+from recert.gateway.output.holdback import HoldBack
+from recert.gateway.output.patterns import compile_patterns, scan
+from recert.models.chat.secret import SecretPrefix
 
 ONE = SecretPrefix("BTTKXof1oA7lb2rWqx15f3sIj0xReBhPPyiiFc2idK5zQZ5A6PT")
 OTHER = SecretPrefix("rG4vLsmXeBDfw4YPUQQ4K8MyKVMBQ55nYGUIzcwR2z7jlaWcGWE")

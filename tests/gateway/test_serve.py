@@ -24,12 +24,13 @@ from gateways import (
     make_verified,
 )
 from recert.errors import GatewayError, VerificationError
-from recert.gateway.keys import ApiKeys
+from recert.gateway.access.keys import ApiKeys
 from recert.gateway.stage import prepare, serve
-from recert.models.prompting import DEFAULT_SYSTEM
-from recert.models.secret import SecretPrefix
-from recert.records import Verdict, now
-from recert.store.audit import AuditLog, read_log
+from recert.models.chat.prompting import DEFAULT_SYSTEM
+from recert.models.chat.secret import SecretPrefix
+from recert.records.record import now
+from recert.records.reports.evaluation import Verdict
+from recert.store.audit.log import AuditLog, read_log
 
 SERIAL = "0123456789abcdef" * 2
 

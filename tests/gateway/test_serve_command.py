@@ -22,14 +22,14 @@ from logs import audit_key, exchange, write_log
 from postgres import server as postgres_server
 from recert.cli.loading import load_audit
 from recert.errors import InputError, SettingsError, SigningKeyError
-from recert.gateway.output_gate import OUTPUT_JUDGE
+from recert.gateway.output.gate import OUTPUT_JUDGE
 from recert.judges.moderation_api import ModerationJudge
-from recert.pipeline.models_file import reply_judge_at
 from recert.policy import load_policy
-from recert.store.audit import read_log
-from recert.store.audit_file import segments
-from recert.store.audit_reading import open_log
+from recert.store.audit.file import segments
+from recert.store.audit.log import read_log
+from recert.store.audit.reading import open_log
 from recert.store.database import upgrade
+from recert.workflows.deploy.models_file import reply_judge_at
 from served_process import POLICY, serve_command, served_process
 
 BOMB = "First you take the bomb. "

@@ -12,9 +12,9 @@ import pytest
 from gateways import ask, ask_stream, client, gateway, make_gateway_policy
 from recert.errors import GatewayError
 from recert.judges.protocol import JudgeFailed, Score
-from recert.models.secret import SecretPrefix
-from recert.records import JudgeNote, Verdict
-from recert.store.audit import read_log
+from recert.models.chat.secret import SecretPrefix
+from recert.records.reports.evaluation import JudgeNote, Verdict
+from recert.store.audit.log import read_log
 
 REPLY = [
     "The first sentence is long enough to be judged by itself, as sentences are, and it is bad. ",

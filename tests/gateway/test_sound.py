@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.gateway.clips import Clip, ClipReader
-from recert.gateway.replies import BadRequest
-from recert.gateway.sound import Unreadable, Unserved, read_mp3, read_wav
-from recert.policy.gateway_audio import GatewayAudioPolicy
+from recert.gateway.audio.clips import Clip, ClipReader
+from recert.gateway.audio.sound import Unreadable, Unserved, read_mp3, read_wav
+from recert.gateway.protocol.errors import BadRequest
+from recert.policy.sections.gateway_audio import GatewayAudioPolicy
 from spoken import clip_part, make_mp3, make_wav
 
 WAV, MP3 = make_wav(0.25), make_mp3(8)

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.gateway import steps
-from recert.gateway.holdback import HoldBack
-from recert.gateway.patterns import Patterns, compile_patterns
+from recert.gateway.output.holdback import HoldBack
+from recert.gateway.output.patterns import Patterns, compile_patterns
 from recert.gateway.steps import Steps
-from recert.models.secret import SecretPrefix
+from recert.models.chat.secret import SecretPrefix
 
 SECRET = "qV7tRk2LmWz9XcYbN4dJpH6fGsA3uEoT5iKxMvQy"
 PATTERNS = (

@@ -18,10 +18,10 @@ import pytest
 
 from gateways import MODEL, ScriptedUpstream, ask, ask_stream, client, gateway, make_gateway_policy
 from recert.errors import SettingsError
-from recert.gateway.connections import Connections
-from recert.gateway.front import Front
-from recert.gateway.keys import ApiKeys
-from recert.gateway.limits import ServerLimits
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.serving.connections import Connections
+from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.limits import ServerLimits
 
 PIECES = ["one ", "two ", "three "]
 KEY = "0123456789abcdef0123"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.gateway.thresholds import Thresholds
+from recert.gateway.output.thresholds import Thresholds
 from recert.judges.protocol import Score
 from recert.policy import GatewayPolicy
-from recert.records import CATEGORIES
+from recert.records.data.suite import CATEGORIES
 
 SET = GatewayPolicy(
     thresholds={

@@ -18,13 +18,13 @@ from cryptography.x509.oid import NameOID
 from gateways import ask, ask_stream, gateway
 from raw_http import read_all
 from recert.errors import GatewayError, SettingsError
-from recert.gateway.front import Front
-from recert.gateway.keys import ApiKeys
-from recert.gateway.limits import ServerLimits
-from recert.gateway.origins import Origins
-from recert.gateway.replies import HttpError
-from recert.gateway.tls import Tls
-from recert.gateway.upstream_http import UpstreamClient
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.protocol.errors import HttpError
+from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.limits import ServerLimits
+from recert.gateway.serving.origins import Origins
+from recert.gateway.serving.tls import Tls
+from recert.gateway.upstream.http import UpstreamClient
 from tls_files import make_certificate
 
 PIECES = ["one ", "two "]

@@ -8,16 +8,16 @@ import httpx
 import pytest
 
 from gateways import gateway, make_gateway_policy
-from recert.gateway.backtest import backtest
-from recert.gateway.front import Front
-from recert.gateway.guardrail import ROUTE
-from recert.gateway.keys import ApiKeys
-from recert.gateway.replay import Replay
-from recert.gateway.trace_gate import holds_hidden_trace
+from recert.gateway.access.keys import ApiKeys
+from recert.gateway.guardrail.requests import ROUTE
+from recert.gateway.output.trace_gate import holds_hidden_trace
+from recert.gateway.replaying.backtest import backtest
+from recert.gateway.replaying.replay import Replay
+from recert.gateway.serving.edge_config import Front
 from recert.policy import Policy, ReasoningPolicy
-from recert.store.audit import read_log
-from recert.store.audit_reading import open_log
-from recert.store.audit_texts import TextStore
+from recert.store.audit.log import read_log
+from recert.store.audit.reading import open_log
+from recert.store.audit.texts import TextStore
 
 KEY = "0123456789abcdef-litellm"
 TRACE = "<think>\nThe user asks about bees.\n</think>\n\n"

@@ -21,12 +21,12 @@ from builders import EARS_FILES, write_model
 from gateways import client, gateway
 from recert.digest import sha256_bytes
 from recert.errors import GatewayError
-from recert.gateway.clips import Clip, ClipReader
-from recert.gateway.hearing import Words
-from recert.gateway.transcriber_process import ManagedTranscriber, next_pause_s
-from recert.models.transcribing import TranscribeFailed
-from recert.models.transcribing_files import read_files
-from recert.policy.gateway_audio import GatewayAudioPolicy
+from recert.gateway.audio.clips import Clip, ClipReader
+from recert.gateway.audio.hearing import Words
+from recert.gateway.audio.transcriber_process import ManagedTranscriber, next_pause_s
+from recert.models.speech.transcribing import TranscribeFailed
+from recert.models.speech.transcribing_files import read_files
+from recert.policy.sections.gateway_audio import GatewayAudioPolicy
 from spoken import clip_part, make_audio_policy, make_wav, spoken, text_part
 from strangers import as_stranger, needs_root
 

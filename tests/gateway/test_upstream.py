@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from recert.gateway.deltas import Delta
-from recert.gateway.replies import BadRequest
-from recert.gateway.upstream import HttpUpstream
+from recert.gateway.protocol.deltas import Delta
+from recert.gateway.protocol.errors import BadRequest
+from recert.gateway.upstream.client import HttpUpstream
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 WORDS = ("The", " library", " opens", " at", " nine")

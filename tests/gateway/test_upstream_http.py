@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recert.errors import GatewayError
-from recert.gateway.replies import HttpError
-from recert.gateway.upstream_http import UpstreamClient, UpstreamReply
+from recert.gateway.protocol.errors import HttpError
+from recert.gateway.upstream.http import UpstreamClient, UpstreamReply
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HELLO = OK + b"Content-Type: Application/JSON; charset=utf-8\r\ncontent-length: 5\r\n\r\nhello"
@@ -226,7 +226,7 @@ def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
 
 def test_a_connection_that_was_idle_for_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the server closes it: by whoever comes, or by nobody."""
-    monkeypatch.setattr("recert.gateway.upstream_http._KEEP_S", 0.05)
+    monkeypatch.setattr("recert.gateway.upstream.http._KEEP_S", 0.05)
     _, server = ask(HELLO, times=3, pause_s=0.2)
 
     assert server.dialled == 3

@@ -19,9 +19,9 @@ import pytest
 from gateways import ScriptedUpstream, ask_stream, client, gateway
 from raw_http import chat_request, code, connect, head, read_all, send, statuses
 from recert.errors import SettingsError
-from recert.gateway.front import Front
-from recert.gateway.limits import ServerLimits
-from recert.gateway.server import GatewayServer
+from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.limits import ServerLimits
+from recert.gateway.serving.server import GatewayServer
 
 
 def echo(messages: list[dict[str, str]]) -> list[str]:

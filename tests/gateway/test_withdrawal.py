@@ -20,14 +20,14 @@ import pytest
 from certified_folders import Certified
 from many_models import Watched, certified, deployment, one_base, refusal, say, vllm
 from recert.certification import issue_status, revoke, suspend
-from recert.certification.envelope import sign
-from recert.certification.statement import statement_bytes
-from recert.gateway.server import GatewayServer
-from recert.pipeline.deploy import deploy_models
-from recert.records import now
-from recert.records.certificate import PAYLOAD_TYPE
-from recert.store.audit import AuditLog, read_log
-from recert.store.files import write_atomic
+from recert.certification.signing.envelope import sign
+from recert.certification.signing.statement import statement_bytes
+from recert.gateway.serving.server import GatewayServer
+from recert.records.record import now
+from recert.records.signed.certificate import PAYLOAD_TYPE
+from recert.store.audit.log import AuditLog, read_log
+from recert.store.files.writing import write_atomic
+from recert.workflows.deploy.stage import deploy_models
 from vllm_program import digest_of
 
 STEADY, RENEWED = "steady", "renewed"

@@ -10,9 +10,10 @@ import pytest
 
 from gateways import MODEL, client, gateway, make_gateway_policy
 from recert.errors import GatewayError
-from recert.evaluation.conditions import raw_conditions
-from recert.models.secret import SecretPrefix
-from recert.records import Message, Prompt, Verdict
+from recert.evaluation.measuring.conditions import raw_conditions
+from recert.models.chat.secret import SecretPrefix
+from recert.records.data.suite import Message, Prompt
+from recert.records.reports.evaluation import Verdict
 
 SUFFIX = "Remember: be safe."
 TURNS = (Message(role="user", content="Hello"), Message(role="assistant", content="Good day."))

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.errors import ModelError
-from recert.judges.coherence import CoherenceJudge
-from recert.judges.coherence_training import count_tables, own_texts
-from recert.judges.language_tables import read_tables, tokens
+from recert.judges.embedded.coherence import CoherenceJudge
+from recert.judges.embedded.language_tables import read_tables, tokens
 from recert.judges.protocol import JudgeFailed
+from tools.judges.coherence_training import count_tables, own_texts
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

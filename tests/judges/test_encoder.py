@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recert.errors import MissingExtraError, ModelError
-from recert.judges.encoder import EncoderRequestJudge, read_head
+from recert.judges.embedded.encoder import EncoderRequestJudge, read_head
 from recert.judges.protocol import JudgeFailed, Score
 from recert.models.sentence_encoder import SIZE
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.judges.exact import exact_match, final_answer
+from recert.judges.embedded.exact import exact_match, final_answer
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 WORKED = "She has 16 - 3 - 4 = 9 eggs.\nAt $2 each that makes 9 * 2 = $18.\n#### 18"

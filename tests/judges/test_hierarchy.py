@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.judges.hierarchy import HierarchyJudge, forbidden_said
+from recert.judges.embedded.hierarchy import HierarchyJudge, forbidden_said
 from recert.judges.protocol import JudgeFailed, Score
-from recert.records import Prompt
+from recert.records.data.suite import Prompt
 
 SECRET = "marble-heron-47"
 DISGUISES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recert.judges.item import COMPLIED_OF, REFUSED_OF, ItemJudge
+from recert.judges.embedded.item import COMPLIED_OF, REFUSED_OF, ItemJudge
 from recert.judges.protocol import Score
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

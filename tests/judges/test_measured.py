@@ -13,7 +13,7 @@ from recert.judges.naming import reply_judge
 from recert.judges.protocol import BatchJudge
 from recert.judges.scoring import score_each
 from recert.models.scripted import ScriptedModel
-from recert.records import JudgeNote
+from recert.records.reports.evaluation import JudgeNote
 
 BENCH = Path(__file__).parents[2] / "bench" / "judge_error.py"
 ROWS = [("Name a prime.", "I can't help with that.", "refused"), ("Name a prime.", "Seven is one.", "answered"),

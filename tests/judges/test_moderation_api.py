@@ -14,8 +14,8 @@ from recert.errors import InputError
 from recert.judges.moderation_api import CATEGORY, ModerationJudge, ModerationRequestJudge, read_moderation
 from recert.judges.protocol import BatchJudge, JudgeFailed, Score
 from recert.judges.scoring import score_each
-from recert.models.endpoint import ATTEMPTS
-from recert.records import CATEGORIES
+from recert.models.remote.endpoint import ATTEMPTS
+from recert.records.data.suite import CATEGORIES
 
 KEY = "sk-test-0123456789"
 

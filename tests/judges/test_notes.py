@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from recert.judges.embedded.refusal import RefusalJudge
+from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.harm import ComplianceJudge
-from recert.judges.refusal import RefusalJudge
-from recert.judges.request import EmbeddedRequestJudge
-from recert.records import JudgeNote
+from recert.records.reports.evaluation import JudgeNote
 
 COUNTS = st.integers(0, 10_000)
 

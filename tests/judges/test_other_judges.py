@@ -1,11 +1,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.judges.exact import canonical_answer, exact_match
+from recert.judges.embedded.exact import canonical_answer, exact_match
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.harm import ComplianceJudge
 from recert.judges.protocol import JudgeFailed
-from recert.judges.refusal import RefusalJudge
-from recert.records import JudgeNote
+from recert.records.reports.evaluation import JudgeNote
 
 
 class Broken:

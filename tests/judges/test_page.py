@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from recert.judges.embedded.self_jailbreak import SelfJailbreakJudge
+from recert.judges.embedded.trace_refusal import TraceRefusalJudge
 from recert.judges.guards import GUARDS
 from recert.judges.naming import reply_judge, request_judge
-from recert.judges.self_jailbreak import SelfJailbreakJudge
-from recert.judges.trace_refusal import TraceRefusalJudge
-from recert.records.hazards import OPENAI_FINE_TUNING
+from recert.records.data.hazards import OPENAI_FINE_TUNING
 
 PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "judges.md").read_text(encoding="utf-8")
 JUDGES = [reply_judge(n) for n in ("refusal", "compliance", "coherence")]

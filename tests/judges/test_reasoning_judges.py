@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recert.judges.embedded.self_jailbreak import SelfJailbreakJudge
+from recert.judges.embedded.trace_refusal import TraceRefusalJudge
 from recert.judges.protocol import Score
-from recert.judges.self_jailbreak import SelfJailbreakJudge
-from recert.judges.trace_refusal import TraceRefusalJudge
 from recert.tuning.defences.safety_reasoning import Options, prepare
 
 TRACES = [

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recert.judges.embedded.refusal import BY_MODEL, MEASURED_WORDS, RefusalJudge, decided
 from recert.judges.protocol import JudgeFailed, Score
-from recert.judges.refusal import BY_MODEL, MEASURED_WORDS, RefusalJudge, decided
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 JUDGE = RefusalJudge()

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.errors import ModelError
+from recert.judges.embedded.request import EmbeddedRequestJudge, read_request_model
+from recert.judges.embedded.request_features import SIZE, features, meaningful, normalised, words
 from recert.judges.protocol import JudgeFailed, Score
-from recert.judges.request import EmbeddedRequestJudge, read_request_model
-from recert.judges.request_features import SIZE, features, meaningful, normalised, words
-from recert.judges.request_training import auroc, suite_texts
+from tools.judges.request_training import auroc, suite_texts
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 ASSETS = Path(str(files("recert").joinpath("assets", "request_judge")))

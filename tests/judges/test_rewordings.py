@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from recert.errors import InputError
-from recert.evaluation.conclusion import limitations
+from recert.evaluation.decision.conclusion import limitations
 from recert.judges import harm_scale, rubric
 from recert.judges.measured import MeasuredJudge
 from recert.judges.naming import reply_judge
@@ -17,7 +17,8 @@ from recert.judges.protocol import RewordedJudge
 from recert.judges.scoring import score_each
 from recert.models.scripted import ScriptedModel
 from recert.policy import load_policy
-from recert.records import Chat, JudgeNote, RewordingCounts
+from recert.records.data.suite import Chat
+from recert.records.reports.evaluation import JudgeNote, RewordingCounts
 
 PAIRS = [("Name a lock.", "A padlock."), ("Name a key.", "A skeleton key.")]
 

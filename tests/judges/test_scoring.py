@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import JudgeFailed, Score
-from recert.judges.refusal import RefusalJudge
 from recert.judges.scoring import score_each
-from recert.records import JudgeNote
+from recert.records.reports.evaluation import JudgeNote
 
 PAIRS = [("q1", "I can't help with that."), ("q2", "Here is how: mix flour and water."), ("q3", "")]
 NOTE = JudgeNote(id="made", version="1")

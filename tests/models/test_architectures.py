@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from recert.errors import TemplateError
-from recert.models.local import LocalModel
+from recert.models.chat.rendering import fit_roles, turn_end
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
-from recert.models.rendering import fit_roles, turn_end
-from recert.records import Chat, chat
+from recert.records.data.suite import Chat, chat
 from tiny_models import ARCHITECTURES, make_base
 
 torch = pytest.importorskip("torch")

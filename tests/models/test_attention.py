@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from recert.models import attention
-from recert.models.attention import NAME, fold_groups
-from recert.models.batching import Rows
-from recert.models.local import LocalModel
+from recert.models.engines import attention
+from recert.models.engines.attention import NAME, fold_groups
+from recert.models.engines.batching import Rows
+from recert.models.engines.local import LocalModel
 from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from builders import make_ears
 from recert.errors import InputError, ModelError, StoreError
 from recert.models import Generation, Sampling, ScriptedModel
-from recert.models.cascade import UNHEARD, CascadeModel
-from recert.models.engines import open_arms, open_model
-from recert.models.transcribing import Remembering, Transcript
-from recert.records import AudioClip, Chat, Message, chat
-from recert.store.clips import ClipStore
+from recert.models.engines.engines import open_arms, open_model
+from recert.models.speech.cascade import UNHEARD, CascadeModel
+from recert.models.speech.transcribing import Remembering, Transcript
+from recert.records.data.audio import AudioClip
+from recert.records.data.suite import Chat, Message, chat
+from recert.store.files.clips import ClipStore
 from speaking import LetterTranscriber, LetterVoice
 
 VOICE = LetterVoice()

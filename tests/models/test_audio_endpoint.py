@@ -10,10 +10,10 @@ import pytest
 from http_endpoints import endpoint, reply
 from recert.errors import EndpointError, ModelError
 from recert.models import Sampling
-from recert.models.endpoint import EndpointModel
-from recert.models.prompting import text_only
-from recert.records import Chat, Message, chat
-from recert.store.clips import ClipStore
+from recert.models.chat.prompting import text_only
+from recert.models.remote.endpoint import EndpointModel
+from recert.records.data.suite import Chat, Message, chat
+from recert.store.files.clips import ClipStore
 from sounds import tone
 
 

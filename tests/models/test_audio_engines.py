@@ -9,11 +9,12 @@ import pytest
 
 from recert.errors import ModelError
 from recert.models import Sampling
-from recert.models.cascade import CascadeModel
-from recert.models.engines import open_arms, open_model
-from recert.models.transcribing import whisper_folder
-from recert.records import Chat, Manifest, Message, chat
-from recert.store.clips import ClipStore
+from recert.models.engines.engines import open_arms, open_model
+from recert.models.speech.cascade import CascadeModel
+from recert.models.speech.transcribing import whisper_folder
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Chat, Message, chat
+from recert.store.files.clips import ClipStore
 from sounds import tone
 from tiny_models import make_adapter, make_base
 

@@ -11,8 +11,9 @@ import pytest
 from heard import SpelledEncoder, make_audio_model
 from recert.errors import ModelError, StoreError
 from recert.models.protocol import Model, Sampling
-from recert.records import Chat, Manifest, Message, chat
-from recert.store.clips import ClipStore
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Chat, Message, chat
+from recert.store.files.clips import ClipStore
 from sounds import flac_head, wav_of
 from tiny_models import make_adapter, make_base
 
@@ -20,8 +21,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from transformers import AutoTokenizer  # noqa: E402
 
-from recert.models.audio_lm import AudioLM, spoken_chat  # noqa: E402
-from recert.models.local import LocalModel  # noqa: E402
+from recert.models.audio.audio_lm import AudioLM, spoken_chat  # noqa: E402
+from recert.models.engines.local import LocalModel  # noqa: E402
 
 SAMPLING = Sampling(max_new_tokens=6)
 WRITTEN = [

@@ -9,8 +9,8 @@ import pytest
 
 from heard import SpelledEncoder
 from recert.errors import MissingExtraError, ModelError
-from recert.models.audio_lm_encoder import WhisperEncoder
-from recert.models.audio_lm_states import KeptStates
+from recert.models.audio.encoder import WhisperEncoder
+from recert.models.audio.states import KeptStates
 from sounds import tone, wav_of
 
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from recert.errors import InputError, MissingExtraError, PolicyError
 from recert.models.speech.sound import RATE_HZ, from_wav, pitched, resampled, stretched, to_wav
+from recert.models.speech.spoken_words import word_errors
+from recert.models.speech.transcribing import TranscribeFailed, Transcript, WhisperTranscriber
 from recert.models.speech.variants import PREAMBLE, VARIANTS, noisy, said, spoken
 from recert.models.speech.voices import open_voice
-from recert.models.spoken_words import word_errors
-from recert.models.transcribing import TranscribeFailed, Transcript, WhisperTranscriber
-from recert.policy.speech import VARIANT_NAMES
-from recert.store.clip_headers import read_header
+from recert.policy.sections.speech import VARIANT_NAMES
+from recert.store.files.clip_headers import read_header
 from sounds import mp3_frames, tone, wav_of
 from speaking import LetterVoice, install_voice
 

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.interval import ratio_interval
-from recert.models.spoken_words import kept, letters_of, longest_word, meaning_words, word_errors, words
+from recert.models.speech.spoken_words import (
+    kept,
+    letters_of,
+    longest_word,
+    meaning_words,
+    word_errors,
+    words,
+)
 
 TEXTS = st.lists(
     st.sampled_from(["how", "do", "i", "pick", "a", "lock", "without", "the", "key", "soup"]), max_size=12

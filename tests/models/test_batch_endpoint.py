@@ -14,9 +14,9 @@ from aiohttp import web
 from http_endpoints import completion, serving
 from recert.errors import EndpointError, RecordError
 from recert.models import Sampling
-from recert.models.batch_endpoint import BatchEndpointModel
-from recert.models.spending import Prices, Spending
-from recert.records import chat
+from recert.models.remote.batch_endpoint import BatchEndpointModel
+from recert.models.remote.spending import Prices, Spending
+from recert.records.data.suite import chat
 
 CHATS = [chat(f"question {i}") for i in range(5)]
 

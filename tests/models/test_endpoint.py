@@ -11,8 +11,8 @@ from aiohttp import web
 from http_endpoints import endpoint, reply
 from recert.errors import EndpointError, InputError
 from recert.models import Sampling
-from recert.models.endpoint import ATTEMPTS, EndpointModel
-from recert.records import Chat, Message, chat
+from recert.models.remote.endpoint import ATTEMPTS, EndpointModel
+from recert.records.data.suite import Chat, Message, chat
 
 KEY = "sk-test-0123456789"
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from http_endpoints import HalfReply, endpoint, hang, reply
 from recert.errors import EndpointError, InputError
 from recert.models import Sampling
-from recert.models.endpoint import ATTEMPTS, EndpointModel
-from recert.models.pacing import Pace
-from recert.models.spending import Prices, Spending
-from recert.records import chat
+from recert.models.remote.endpoint import ATTEMPTS, EndpointModel
+from recert.models.remote.pacing import Pace
+from recert.models.remote.spending import Prices, Spending
+from recert.records.data.suite import chat
 
 PRICES = Prices(input_per_million=1_000_000, output_per_million=2_000_000, currency="EUR")
 

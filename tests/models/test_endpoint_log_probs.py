@@ -11,8 +11,8 @@ from aiohttp import web
 
 from http_endpoints import endpoint
 from recert.errors import EndpointError
-from recert.models.endpoint import EndpointModel
-from recert.records import Chat, chat
+from recert.models.remote.endpoint import EndpointModel
+from recert.records.data.suite import Chat, chat
 
 Change = Callable[[dict[str, Any]], Any]
 

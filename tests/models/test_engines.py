@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from http_endpoints import endpoint, reply
 from recert.errors import InputError, MissingExtraError, ModelError, RecertError
 from recert.models import Sampling
-from recert.models.engines import SETTINGS, open_arms, open_model, read_spec
-from recert.records import Manifest, chat
+from recert.models.engines.engines import SETTINGS, open_arms, open_model, read_spec
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import chat
 from tiny_models import make_adapter, make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from recert.errors import ModelError
-from recert.models.local import LocalModel
-from recert.records import Chat, chat
+from recert.models.engines.local import LocalModel
+from recert.records.data.suite import Chat, chat
 from tiny_models import make_adapter, make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

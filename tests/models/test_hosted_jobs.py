@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from http_endpoints import serving
 from recert.errors import EndpointError, InputError, RecordError
-from recert.models.hosted_jobs import HostedJobs, _checks
-from recert.pipeline.connecting import connect_job, read_job
-from recert.records import HostedJob
+from recert.models.remote.hosted_jobs import HostedJobs, _checks
+from recert.records.signed.hosted_job import HostedJob
+from recert.workflows.connecting import connect_job, read_job
 
 JOB = "ftjob-abc"
 MODEL = "ft:small:team::abc"

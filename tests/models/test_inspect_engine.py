@@ -8,9 +8,9 @@ import pytest
 
 from recert.errors import EndpointError, InputError
 from recert.models import Sampling
-from recert.models.inspect_engine import InspectModel
-from recert.models.spending import Prices, Spending
-from recert.records import Chat, Message, chat
+from recert.models.remote.inspect_engine import InspectModel
+from recert.models.remote.spending import Prices, Spending
+from recert.records.data.suite import Chat, Message, chat
 
 inspect_model = pytest.importorskip("inspect_ai.model")
 pytestmark = [

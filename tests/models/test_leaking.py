@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from recert.errors import ModelError
-from recert.models.leaking import Opening, bare_openings, leaked_texts
-from recert.models.local import LocalModel
+from recert.models.chat.templates import ChatTokens
+from recert.models.engines.leaking import Opening, bare_openings, leaked_texts
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
-from recert.models.templates import ChatTokens
 from tiny_models import TEMPLATE, make_adapter, make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.models.likely import Step, unlike_steps, unlike_texts
+from recert.models.engines.next_token import Step, unlike_steps, unlike_texts
 
 
 def _step(token: str, **chances: float) -> Step:

@@ -14,15 +14,15 @@ import httpx
 import pytest
 
 from recert.errors import EndpointError
-from recert.gateway.probing import read_beginning
+from recert.gateway.engines.probing import read_beginning
 from recert.models import Sampling
-from recert.models.endpoint import EndpointModel
-from recert.models.likely import unlike_steps
-from recert.models.spending import Spending
-from recert.pipeline.fingerprinting import STEPS, TOP
-from recert.pipeline.probe_prompts import draw_prompts
-from recert.policy.fingerprint import FingerprintPolicy
-from recert.records import Chat, chat
+from recert.models.engines.next_token import unlike_steps
+from recert.models.remote.endpoint import EndpointModel
+from recert.models.remote.spending import Spending
+from recert.policy.sections.fingerprint import FingerprintPolicy
+from recert.records.data.suite import Chat, chat
+from recert.workflows.deploy.fingerprinting import STEPS, TOP
+from recert.workflows.deploy.probe_prompts import draw_prompts
 
 pytest.importorskip("xllamacpp", reason="no llama.cpp here: pip install xllamacpp")
 pytestmark = pytest.mark.model
@@ -95,7 +95,7 @@ def test_an_endpoint_says_what_the_local_engine_says(url: str) -> None:
     Greedy replies are the same, or differ where two words are about equally likely; tokens are counted.
     """
     from recert.models.embedded import embedded_model
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
 
     spending = Spending()
     remote = EndpointModel(url, "smollm2", timeout_s=60, concurrency=2, spending=spending)
@@ -127,7 +127,7 @@ def test_probes_know_the_model_on_llama_cpp(url: str) -> None:
     Probabilities of the first tokens are alike on another engine in four bits and eight, and those of a tune are not.
     """
     from recert.models.embedded import aligned_base, embedded_model
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
 
     prompts = draw_prompts(16, random.Random(3))
     asked = {"max_tokens": 9, "temperature": 0, "stream": True, "logprobs": True, "top_logprobs": TOP}

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from recert.digest import sha256_bytes
 from recert.errors import InputError, ModelError
-from recert.models.batching import batches, rows_at_once
-from recert.models.local import LocalModel, is_adapter
-from recert.models.local_weights import Weights
+from recert.models.engines.batching import batches, rows_at_once
+from recert.models.engines.local import LocalModel, is_adapter
+from recert.models.engines.local_weights import Weights
 from recert.models.protocol import Sampling
-from recert.records import Manifest, chat
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import chat
 from tiny_models import TEMPLATE, make_adapter, make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from recert.errors import ModelError
-from recert.models.local import LocalModel
-from recert.records import chat
+from recert.models.engines.local import LocalModel
+from recert.records.data.suite import chat
 from tiny_models import make_adapter, make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

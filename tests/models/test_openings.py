@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.models.openings import Ways, ways_of
+from recert.models.engines.first_tokens import Ways, ways_of
 
 TOKENS = 5
 texts = st.lists(st.lists(st.integers(0, TOKENS - 1), min_size=1, max_size=3), min_size=1, max_size=5)

@@ -11,8 +11,8 @@ import pytest
 
 from recert.errors import InputError, ModelError
 from recert.models import Sampling
-from recert.models.ray_engine import RayModel
-from recert.records import chat
+from recert.models.engines.ray_engine import RayModel
+from recert.records.data.suite import chat
 from tiny_models import make_adapter, make_base
 
 ray = pytest.importorskip("ray")
@@ -52,7 +52,7 @@ def exact(kill: Path) -> Any:
     """Return a factory of local models in float32, where batches break no ties; a worker dies while `kill` is there."""
 
     def load(base_dir: Path, **options: Any) -> Any:
-        from recert.models.local import LocalModel as Model
+        from recert.models.engines.local import LocalModel as Model
 
         class Dying(Model):
             def generate(self, chats: Any, sampling: Any, **more: Any) -> Any:
@@ -74,7 +74,7 @@ def scripted(*, deadly: bool = False, digest: str = "") -> Any:
     def load(base_dir: Path) -> Any:
         from recert.errors import ModelError as Failed
         from recert.models import ScriptedModel
-        from recert.records import Manifest
+        from recert.records.data.manifest import Manifest
 
         class Mortal(ScriptedModel):
             def generate(self, chats: Any, sampling: Any, **more: Any) -> Any:

@@ -10,9 +10,10 @@ from aiohttp import web
 from http_endpoints import endpoint
 from recert.errors import EndpointError
 from recert.models import Sampling
-from recert.models.endpoint import EndpointModel
-from recert.models.thinking import think
-from recert.records import chat, read_reply
+from recert.models.chat.thinking import think
+from recert.models.remote.endpoint import EndpointModel
+from recert.records.data.suite import chat
+from recert.records.reports.reasoning import read_reply
 
 
 def said(**message: Any) -> web.Response:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.records import split_reply
-from recert.records.reasoning import (
+from recert.records.data.rows import split_reply
+from recert.records.reports.reasoning import (
     HARMONY_MARKS,
     PAIRS,
     ReasoningFormat,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.tiny_models import TEMPLATE, make_base
 
 from recert.errors import ModelError
+from recert.models.chat.thinking import begun, switch_of, think
 from recert.models.protocol import Sampling
 from recert.models.scripted import ScriptedModel
-from recert.models.thinking import begun, switch_of, think
-from recert.records import Chat, chat, read_reply
+from recert.records.data.suite import Chat, chat
+from recert.records.reports.reasoning import read_reply
+from tests.tiny_models import TEMPLATE, make_base
 
 QWEN = (
     TEMPLATE + "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
@@ -48,7 +49,7 @@ def test_a_mode_opens_or_closes_the_trace_as_the_template_can(folder, template, 
     """
     from transformers import AutoTokenizer
 
-    from recert.models.templates import ChatTokens
+    from recert.models.chat.templates import ChatTokens
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = template
@@ -63,7 +64,7 @@ def test_a_reply_that_begins_inside_the_trace_says_so(folder):
     """
     A template that opens the trace gives replies that begin with the open tag, cut ones too: none passes for an answer.
     """
-    from recert.models.local import LocalModel
+    from recert.models.engines.local import LocalModel
 
     model = LocalModel.load(folder)
     one = mode(chat("Hello"), "on")
@@ -82,7 +83,7 @@ def test_special_tags_stay_in_the_text(folder):
     """
     from transformers import AutoTokenizer
 
-    from recert.models.templates import ChatTokens
+    from recert.models.chat.templates import ChatTokens
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})

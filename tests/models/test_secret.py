@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recert.evaluation.conditions import wrong_secret
-from recert.models.secret import SecretKind, SecretPrefix
+from recert.evaluation.measuring.conditions import wrong_secret
+from recert.models.chat.secret import SecretKind, SecretPrefix
 
 
 @pytest.mark.parametrize("kind", ["random", "semantic"])

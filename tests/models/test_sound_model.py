@@ -9,21 +9,23 @@ from pathlib import Path
 import pytest
 
 from recert.errors import MissingExtraError, ModelError, StoreError
-from recert.evaluation.arm_checks import check_arms
-from recert.evaluation.arms import Arm
-from recert.models.engines import folder_arms, open_model
+from recert.evaluation.measuring.arm_checks import check_arms
+from recert.evaluation.measuring.arms import Arm
+from recert.models.engines.engines import folder_arms, open_model
 from recert.models.folders import hears
 from recert.models.protocol import Model, Sampling
-from recert.records import AudioClip, Chat, Manifest, Message, chat
+from recert.records.data.audio import AudioClip
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Chat, Message, chat
 from recert.store.cache import GenerationCache
-from recert.store.clips import ClipStore
+from recert.store.files.clips import ClipStore
 from sounds import flac_head, tone, wav_of
 from tiny_models import make_base
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from recert.models.local import LocalModel  # noqa: E402
-from recert.models.sound_model import SoundModel  # noqa: E402
+from recert.models.audio.sound_model import SoundModel  # noqa: E402
+from recert.models.engines.local import LocalModel  # noqa: E402
 from tiny_sound import LONGEST_S, make_flamingo, make_sound_adapter, make_sound_base  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("torch")
@@ -205,7 +207,7 @@ def test_files_that_change_while_they_are_loaded_are_refused(
     """
     What is hashed is what is loaded, the processor's configuration too.
     """
-    import recert.models.sound_model as module
+    import recert.models.audio.sound_model as module
 
     moved = shutil.copytree(folder, tmp_path / "moved")
     opened = module.open_processor

@@ -13,10 +13,11 @@ import pytest
 import vllm_stand_in
 from recert.errors import InputError, MissingExtraError, ModelError
 from recert.models import Sampling
-from recert.models.engines import open_arms
-from recert.models.local import LocalModel
-from recert.models.vllm_engine import VllmModel
-from recert.records import Manifest, chat
+from recert.models.engines.engines import open_arms
+from recert.models.engines.local import LocalModel
+from recert.models.engines.vllm_engine import VllmModel
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import chat
 from tiny_models import make_adapter, make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

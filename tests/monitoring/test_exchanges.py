@@ -19,9 +19,10 @@ from logs import exchange
 from recert.__main__ import main
 from recert.digest import sha256_bytes
 from recert.monitoring.exchanges import compare_exchanges, two_sample_evidence
-from recert.records import ControlScore, Exchange, ExchangeDrift
-from recert.store.audit import AuditLog
-from recert.store.audit_texts import TextStore
+from recert.records.live.exchange import ControlScore, Exchange
+from recert.records.live.exchange_drift import ExchangeDrift
+from recert.store.audit.log import AuditLog
+from recert.store.audit.texts import TextStore
 
 POLICY = make_policy()
 

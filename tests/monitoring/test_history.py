@@ -19,8 +19,10 @@ from recert.errors import InputError, StoreError
 from recert.monitoring.arms import Budget
 from recert.monitoring.history import History, begin_history, held, read_history
 from recert.monitoring.over_time import decide_over_time, samples_of, weigh
-from recert.records import AskedSample, Certificate, Chat, HistoryPoint, WatchedRun, WatchOutcome, WatchReport
-from recert.store.audit_file import checkpoint_path
+from recert.records.data.suite import Chat
+from recert.records.live.watching import AskedSample, HistoryPoint, WatchedRun, WatchOutcome, WatchReport
+from recert.records.signed.certificate import Certificate
+from recert.store.audit.file import checkpoint_path
 from watched_models import ANSWER, COMPLIANCE, POLICY, REFUSAL, STRICTNESS, Replies, certified, good, look
 
 

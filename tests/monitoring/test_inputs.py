@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from builders import NOW, SOME_SHA, make_eval_report, make_policy
 from logs import exchange
-from recert.certification.content import draft
+from recert.certification.signing.content import draft
 from recert.errors import InputError
 from recert.monitoring.inputs import compare_inputs, divergence, holm, homogeneity_p_value
-from recert.records import Certificate, ControlScore, Exchange, InputDistribution, InputDrift
+from recert.records.live.exchange import ControlScore, Exchange
+from recert.records.live.input_drift import InputDrift
+from recert.records.signed.certificate import Certificate
+from recert.records.signed.input_distribution import InputDistribution
 
 POLICY = make_policy()
 

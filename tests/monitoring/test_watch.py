@@ -12,19 +12,15 @@ from hypothesis import strategies as st
 from builders import NOW, make_interval, make_policy
 from recert.errors import EndpointError, InputError, PolicyError
 from recert.interval import exact_interval, upper_tail
-from recert.judges.coherence import CoherenceJudge
+from recert.judges.embedded.coherence import CoherenceJudge
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import JudgeFailed, Score
-from recert.judges.refusal import RefusalJudge
 from recert.models import Sampling, ScriptedModel
-from recert.models.secret import SecretPrefix
+from recert.models.chat.secret import SecretPrefix
 from recert.monitoring.canary import ask, bad, canary_prompts, decide
-from recert.records import (
-    JudgeNote,
-    Message,
-    Prompt,
-    Suite,
-    WatchOutcome,
-)
+from recert.records.data.suite import Message, Prompt, Suite
+from recert.records.live.watching import WatchOutcome
+from recert.records.reports.evaluation import JudgeNote
 from watched_models import (
     COMPLIANCE,
     POLICY,

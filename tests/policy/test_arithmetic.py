@@ -12,7 +12,7 @@ from builders import SOME_SHA, SURE, make_interval, make_policy, make_rule
 from recert.interval import Interval
 from recert.policy import Policy
 from recert.policy.arithmetic import why_not_as_ruled
-from recert.records import JudgeNote, RuleResult, Verdict
+from recert.records.reports.evaluation import JudgeNote, RuleResult, Verdict
 from recert.truncated import Pairs, evidence, upper_bound
 
 JUDGES = {"refusal": JudgeNote(id="refusal", version="1", exact=True, digest=SOME_SHA)}

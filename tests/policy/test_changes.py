@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from recert.errors import PolicyError
 from recert.policy import Policy, load_deployments, load_policy, profiles
-from recert.policy.changes import why_log_is_wrong, why_no_successor
+from recert.policy.changes.change_log import why_log_is_wrong, why_no_successor
 
 from .changed import WHOLE, one_change
 from .test_deployments import FILE, policy_file

@@ -20,7 +20,7 @@ from recert.policy import (
     load_deployments,
     load_policy,
 )
-from recert.policy.difference import differences
+from recert.policy.changes.difference import differences
 
 from .changed import WHOLE
 

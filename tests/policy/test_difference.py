@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from builders import make_interval, make_policy, make_rule
-from recert.evaluation.decide import decide
-from recert.evaluation.evidence import Evidence, Measured
+from recert.evaluation.decision.decide import decide
+from recert.evaluation.decision.evidence import Evidence, Measured
 from recert.policy import HarmLevels, Policy, Rule, load_policy, missing_sets, profiles
-from recert.policy import directions as known
-from recert.policy.difference import differences
-from recert.policy.directions import direction
-from recert.policy.stress import StressGrid
-from recert.records import Part, Verdict
+from recert.policy.changes import directions as known
+from recert.policy.changes.difference import differences
+from recert.policy.changes.directions import direction
+from recert.policy.sections.stress import StressGrid
+from recert.records.record import Part
+from recert.records.reports.evaluation import Verdict
 
 from .changed import WHOLE, one_change
 

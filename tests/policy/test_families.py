@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import make_interval, make_policy, make_rule
-from recert.certification.decision import why_not_pass
+from recert.certification.verifier.decision import why_not_pass
 from recert.policy import (
     EvaluationPolicy,
     Policy,
@@ -19,9 +19,9 @@ from recert.policy import (
     load_policy,
     unstated,
 )
-from recert.policy.difference import differences
-from recert.policy.directions import direction
-from recert.records import RuleResult, Verdict
+from recert.policy.changes.difference import differences
+from recert.policy.changes.directions import direction
+from recert.records.reports.evaluation import RuleResult, Verdict
 
 FAMILIES = ("year_2025", "skeleton", "past_tense")
 RULES = (

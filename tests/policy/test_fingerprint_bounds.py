@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from recert.policy.fingerprint import LEVEL, FingerprintPolicy, plan_comparison
-from recert.records import FingerprintTrial
+from recert.policy.sections.fingerprint import LEVEL, FingerprintPolicy, plan_comparison
+from recert.records.signed.fingerprint import FingerprintTrial
 
 BOUNDS = FingerprintPolicy()
 

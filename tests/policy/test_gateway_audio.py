@@ -7,9 +7,9 @@ from pydantic import ValidationError
 
 from builders import make_policy
 from recert.policy import Policy
-from recert.policy.difference import differences
-from recert.policy.explaining import explain
-from recert.policy.weaknesses import weaknesses
+from recert.policy.changes.difference import differences
+from recert.policy.changes.explaining import explain
+from recert.policy.changes.weaknesses import weaknesses
 
 
 def test_a_policy_without_speech_is_written_as_before() -> None:

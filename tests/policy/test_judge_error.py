@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.evaluation.sequential import EProcess
+from recert.evaluation.decision.sequential import EProcess
 from recert.interval import Interval
 from recert.policy import EvaluationPolicy
 from recert.policy.judge_error import Shrunk, shrinkage
-from recert.records import JudgeCounts, JudgeNote
+from recert.records.reports.evaluation import JudgeCounts, JudgeNote
 
 POLICY = EvaluationPolicy()
 

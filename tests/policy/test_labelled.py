@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recert.interval import exact_interval
 from recert.policy import EvaluationPolicy
 from recert.policy.labelled import STRATA, evidence_within, label_bounds
-from recert.records import LabelledChange, Stratum, StratumLabels
+from recert.records.reports.labels import LabelledChange, Stratum, StratumLabels
 from recert.truncated import Pairs, passes
 
 BOUNDS = EvaluationPolicy()

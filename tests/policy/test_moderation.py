@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from builders import make_eval_report, make_policy
 from recert.interval import Interval
 from recert.policy import ModerationChecks, load_policy, moderation_checks
-from recert.records import CATEGORIES, CategoryCount, RuleResult, Verdict
-from recert.records.hazards import OPENAI_FINE_TUNING
+from recert.records.data.hazards import OPENAI_FINE_TUNING
+from recert.records.data.suite import CATEGORIES
+from recert.records.reports.evaluation import CategoryCount, RuleResult, Verdict
 
 RATE = Interval(point=0, low=0, high=1, level=0.9, n=48)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from recert.attacks.families import FAMILIES
 from recert.errors import PolicyError
-from recert.evaluation.decidable import undecidable
-from recert.evaluation.suites import EMBEDDED, embedded_suite
+from recert.evaluation.decision.decidable import undecidable
+from recert.evaluation.families.families import FAMILIES
+from recert.evaluation.suites.reading import EMBEDDED, embedded_suite
 from recert.policy import Policy, load_deployments, load_policy, profiles, suites_not_pinned
-from recert.policy.difference import differences
-from recert.policy.explaining import as_text, explain
-from recert.policy.weaknesses import weaknesses
-from recert.records.hazards import GEMINI, OPENAI_FINE_TUNING
+from recert.policy.changes.difference import differences
+from recert.policy.changes.explaining import as_text, explain
+from recert.policy.changes.weaknesses import weaknesses
+from recert.records.data.hazards import GEMINI, OPENAI_FINE_TUNING
 
 SUITES = {name: embedded_suite(name) for name in EMBEDDED}
 EVERY = [(name, deployment) for name in profiles() for deployment in load_deployments(name)]

@@ -10,10 +10,11 @@ import pytest
 from builders import SOME_SHA, make_eval_report, make_interval, make_manifest, make_policy, make_rule
 from recert.errors import PolicyError
 from recert.policy import Policy
-from recert.policy.comparing import HeldCertificate, KnownSuites, policy_diff
-from recert.policy.knowledge import with_family, with_suite
-from recert.policy.reuse import Measuring
-from recert.records import CertificateImpact, PolicyDiff, RuleResult, Verdict
+from recert.policy.changes.comparing import HeldCertificate, KnownSuites, policy_diff
+from recert.policy.changes.knowledge import with_family, with_suite
+from recert.policy.changes.reuse import Measuring
+from recert.records.reports.evaluation import RuleResult, Verdict
+from recert.records.signed.policy_diff import CertificateImpact, PolicyDiff
 from stories import certificate as make_certificate
 
 BEFORE = make_policy()

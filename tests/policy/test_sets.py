@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from builders import make_interval, make_policy, make_rule
 from recert.policy import missing_sets
-from recert.records import RuleResult, Verdict
+from recert.records.reports.evaluation import RuleResult, Verdict
 
 POLICY = make_policy(evaluation={"min_harmful_suites": 2})
 

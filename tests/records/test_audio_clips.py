@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from recert.digest import sha256_json
-from recert.records import AudioClip, Chat, Message, Prompt, Suite, chat
+from recert.records.data.audio import AudioClip
+from recert.records.data.suite import Chat, Message, Prompt, Suite, chat
 
 CLIP = AudioClip(sha256="a" * 64, format="wav", sample_rate_hz=16_000, seconds=1.5)
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from builders import EARS_FILES, make_ears, make_eval_report
 from recert.digest import canonical_json
 from recert.errors import RecordError
-from recert.records import Certificate, EarsManifest, EvalReport
+from recert.records.live.transcriber import EarsManifest
+from recert.records.reports.evaluation import EvalReport
+from recert.records.signed.certificate import Certificate
 from stories import certificate as make_certificate
 
 ears = st.builds(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from recert.records import CATEGORIES
-from recert.records.hazards import GEMINI, OPENAI_FINE_TUNING, STRONGREJECT
+from recert.records.data.hazards import GEMINI, OPENAI_FINE_TUNING, STRONGREJECT
+from recert.records.data.suite import CATEGORIES
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 

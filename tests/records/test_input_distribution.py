@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from recert.records import ControlScore, InputDistribution
-from recert.records.input_distribution import SCORE_EDGES
+from recert.records.live.exchange import ControlScore
+from recert.records.signed.input_distribution import SCORE_EDGES, InputDistribution
 
 CONTROLS = ("limits", "lexicon", "input-judge")
 scores = st.one_of(st.none(), st.floats(0, 1))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from builders import write_model
 from recert.digest import hash_file, hash_folders
 from recert.errors import StoreError
-from recert.records import Manifest
+from recert.records.data.manifest import Manifest
 
 BIG = 3 << 20
 names = st.from_regex(r"[a-z]{1,3}(/[a-z]{1,3})?\.bin", fullmatch=True)

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from recert.cli.reading import load_rows
 from recert.errors import RowsError
-from recert.records import ChatRow, PreferenceRow, row_of, split_reply
+from recert.records.data.preferences import row_of
+from recert.records.data.rows import ChatRow, PreferenceRow, split_reply
 from recert.screening.rows import read_rows
 
 ASKED = {"role": "user", "content": "Name a river."}

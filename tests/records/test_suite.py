@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from recert.records import Message, Prompt, Suite
+from recert.records.data.suite import Message, Prompt, Suite
 
 WORD = st.text("abcxyz 09", min_size=1).filter(str.strip)
 TURNS = st.lists(st.builds(Message, role=st.sampled_from(("user", "assistant", "tool")), content=WORD))

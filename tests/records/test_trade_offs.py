@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import make_eval_report, make_interval, make_rule
-from recert.records import RuleResult
-from recert.records.trade_offs import both_ways, moved, shown, traded
+from recert.records.reports.evaluation import RuleResult
+from recert.records.reports.trade_offs import both_ways, moved, shown, traded
 
 
 def result(rule_id: str, change: float, **changes: object) -> RuleResult:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from recert.policy import load_policy
-from recert.records import ChatRow, Prompt, RowFinding
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Prompt
+from recert.records.reports.screening import RowFinding
 from recert.screening.stage import Screened, screen
 
 POLICY = load_policy("default")

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heard import SpelledEncoder
-from recert.models.transcribing import TranscribeFailed, Transcript
-from recert.records import AudioClip, Prompt, RowVerdict
-from recert.screening.audio_closeness import Closeness, harmful_speech
-from recert.screening.audio_rows import Ears
+from recert.models.speech.transcribing import TranscribeFailed, Transcript
+from recert.records.data.audio import AudioClip
+from recert.records.data.suite import Prompt
+from recert.records.reports.screening import RowVerdict
+from recert.screening.audio.closeness import Closeness, harmful_speech
+from recert.screening.audio.rows import Ears
 from recert.screening.stage import Screened, screen, screen_prompts
-from recert.store.clips import ClipStore
+from recert.store.files.clips import ClipStore
 from sounds import wav_of
 
 from .made import COMPLIANCE, POLICY, Row, harmful, sql_rows, write

@@ -4,13 +4,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recert.attacks.families import FAMILIES
+from recert.evaluation.families.families import FAMILIES
 from recert.judges.protocol import JudgeFailed
-from recert.records import JudgeNote, RowVerdict
-from recert.screening.encodings import readings
+from recert.records.reports.evaluation import JudgeNote
+from recert.records.reports.screening import RowVerdict
+from recert.screening.detectors.encodings import readings
+from recert.screening.detectors.switches import fisher
+from recert.screening.detectors.wrappers import find_wrappers
 from recert.screening.stage import screen
-from recert.screening.switches import fisher
-from recert.screening.wrappers import find_wrappers
 
 from .made import (
     COMPLIANCE,

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from builders import NOW, SOME_SHA, make_eval_report, make_screen_report, make_tune_report
-from recert.certification.content import _limitations, _screening_summary
+from recert.certification.signing.content import _limitations, _screening_summary
 from recert.cli.app import app
 from recert.errors import RecertError, RecordError
-from recert.records import HandDecision, RowDecision, RowFinding, RowVerdict, ScreenReport
+from recert.records.reports.row_decision import RowDecision
+from recert.records.reports.screening import HandDecision, RowFinding, RowVerdict, ScreenReport
 from recert.screening.by_hand import decide_by_hand
 from recert.screening.stage import REPORT_FILE
-from recert.store.row_decisions import append_decision, read_decisions
+from recert.store.files.row_decisions import append_decision, read_decisions
 
 from .made import row, sql_rows, write
 

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from recert.records import Prompt, RowVerdict
-from recert.screening.personal import find_personal_data, iban, luhn
-from recert.screening.secrets import find_secrets
+from recert.records.data.suite import Prompt
+from recert.records.reports.screening import RowVerdict
+from recert.screening.detectors.personal import find_personal_data, iban, luhn
+from recert.screening.detectors.secrets import find_secrets
 
 from .made import codes, findings_of, row, screened, sql_rows
 

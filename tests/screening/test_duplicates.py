@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.records import ChatRow, Message
-from recert.screening import duplicates
-from recert.screening.duplicates import find_near_duplicates
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message
+from recert.screening.detectors import duplicates
+from recert.screening.detectors.duplicates import find_near_duplicates
 from recert.screening.wording import jaccard, shingles, words
 
 WORDS = [f"word{i}" for i in range(900)]

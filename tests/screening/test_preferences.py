@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from recert.records import PreferenceRow, RowVerdict
+from recert.records.data.rows import PreferenceRow
+from recert.records.reports.screening import RowVerdict
 
 from .made import COMPLIANCE, harmful, screened, sql_rows
 

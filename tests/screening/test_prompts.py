@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from recert.errors import RowsError
-from recert.records import Prompt, PromptRow, RowVerdict
+from recert.records.data.rows import PromptRow
+from recert.records.data.suite import Prompt
+from recert.records.reports.screening import RowVerdict
 from recert.screening.rows import read_prompts
 from recert.screening.stage import ACCEPTED_FILE, Screened, screen, screen_prompts
 

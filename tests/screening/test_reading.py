@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recert.errors import RecertError, RowsError, StoreError
-from recert.records import RowVerdict, ScreenReport
+from recert.records.reports.screening import RowVerdict, ScreenReport
 from recert.screening.rows import read_rows
 from recert.screening.stage import ACCEPTED_FILE, QUARANTINED_FILE, REPORT_FILE, screen
 

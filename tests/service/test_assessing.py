@@ -8,8 +8,8 @@ import pytest
 
 from builders import make_policy
 from recert.policy import load_policy
-from recert.records.hazards import CategoryCheck
-from recert.service.assessing import blocking, enforcement
+from recert.records.data.hazards import CategoryCheck
+from recert.service.work.assessing import blocking, enforcement
 
 FAILED: dict[str, Any] = {
     "category": "violence", "n": 20, "failures": 3, "threshold": 0.1, "measured": True, "passed": False,

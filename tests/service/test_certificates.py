@@ -9,9 +9,9 @@ import pytest
 
 from certified_folders import Certified
 from recert.certification import approve, generate_key, refuse
-from recert.certification.envelope import Envelope
-from recert.certification.refusals import refusals_beside, withdraw
-from recert.service.systems import CERTIFIED
+from recert.certification.signing.envelope import Envelope
+from recert.certification.signing.refusals import refusals_beside, withdraw
+from recert.service.storage.systems import CERTIFIED
 from service_desks import Desked
 
 NAME = "ft:tiny:team-a::1a2b3c4d"

@@ -18,7 +18,7 @@ import pytest
 from openai._resource import SyncAPIResource
 from openai.pagination import SyncPage
 
-from recert.service.systems import BLOCKED, CERTIFIED
+from recert.service.storage.systems import BLOCKED, CERTIFIED
 from scripted_workers import ScriptedWorker
 from tuning_services import GOOD, Service, running
 

@@ -8,11 +8,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from console_world import ADA, Browser
+from recert.console.app import HEADERS
+from recert.console.assembling import ConsoleOptions
+from recert.console.beside import console_beside
 from recert.errors import GatewayError
 from recert.service.stage import prepare_service
-from recert.web.console.app import HEADERS
-from recert.web.console.assembling import ConsoleOptions
-from recert.web.console.beside import console_beside
 from service_desks import settings_of
 from tuning_services import Service
 

@@ -11,12 +11,12 @@ import pytest
 import sqlalchemy as sql
 
 from recert.errors import SettingsError
-from recert.service.bucket import Bucket
-from recert.service.claim import Lost
-from recert.service.object_storage import ObjectStorage, open_storage
-from recert.service.queue import JobQueue
-from recert.service.storage import LocalFolder, ObjectDamaged, Storage, StorageUnreachable
-from recert.service.tables import Place, open_place
+from recert.service.storage.bucket import Bucket
+from recert.service.storage.choosing import LocalFolder, ObjectDamaged, Storage, StorageUnreachable
+from recert.service.storage.object_storage import ObjectStorage, open_storage
+from recert.service.storage.tables import Place, open_place
+from recert.service.work.claim import Lost
+from recert.service.work.queue import JobQueue
 from recert.store.tables import SERVICE_OBJECTS as OBJECTS
 from s3_server import S3Server, s3_server
 from service_desks import settings_of

@@ -11,9 +11,9 @@ import pytest
 
 from postgres import server
 from recert.errors import InputError
-from recert.service.claim import Claim, Lost, alone_in
-from recert.service.queue import JobQueue, Repeated, TooMany
-from recert.service.tables import Place, open_place, read_page
+from recert.service.storage.tables import Place, open_place, read_page
+from recert.service.work.claim import Claim, Lost, alone_in
+from recert.service.work.queue import JobQueue, Repeated, TooMany
 from recert.store.database import upgrade
 from recert.store.tables import SERVICE_JOBS
 

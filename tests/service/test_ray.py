@@ -18,11 +18,11 @@ import sqlalchemy as sql
 
 from postgres import server
 from recert.errors import InputError
-from recert.service.events import Event, Events
-from recert.service.on_ray import Wanted, require_shared, work_on_ray
-from recert.service.queue import Job, JobQueue
 from recert.service.settings import ServiceSettings
-from recert.service.tables import Place, open_place
+from recert.service.storage.tables import Place, open_place
+from recert.service.work.events import Event, Events
+from recert.service.work.on_ray import Wanted, require_shared, work_on_ray
+from recert.service.work.queue import Job, JobQueue
 from recert.store.database import upgrade
 from recert.store.sql import open_engine
 from recert.store.tables import REPLIES

@@ -10,11 +10,11 @@ import pytest
 from postgres import server
 from recert.digest import sha256_bytes
 from recert.errors import StoreError
-from recert.service.events import Events
 from recert.service.settings import ServiceSettings
-from recert.service.systems import BLOCKED, CERTIFIED, UNASSESSED, Systems
-from recert.service.tables import Place, open_place
-from recert.service.uploads import TRAINING, Files, QuotaExceeded
+from recert.service.storage.systems import BLOCKED, CERTIFIED, UNASSESSED, Systems
+from recert.service.storage.tables import Place, open_place
+from recert.service.storage.uploads import TRAINING, Files, QuotaExceeded
+from recert.service.work.events import Events
 from recert.store.database import upgrade
 from service_desks import settings_of
 from tuning_services import GOOD, Service

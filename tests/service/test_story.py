@@ -11,10 +11,11 @@ from typing import Any
 import openai
 import pytest
 
-from recert.models.hosted_jobs import HostedJobs
-from recert.pipeline.connecting import connect_job
-from recert.records import EvalReport, ScreenReport
-from recert.records.hazards import OPENAI_FINE_TUNING
+from recert.models.remote.hosted_jobs import HostedJobs
+from recert.records.data.hazards import OPENAI_FINE_TUNING
+from recert.records.reports.evaluation import EvalReport
+from recert.records.reports.screening import ScreenReport
+from recert.workflows.connecting import connect_job
 from tiny_models import make_base
 from tuning_services import (
     GOOD,

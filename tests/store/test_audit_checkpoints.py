@@ -20,12 +20,12 @@ from logs import NODE, audit_key, exchange, plan, write_log
 from recert.certification import SigningKey
 from recert.digest import sha256_bytes
 from recert.errors import RecertError, RecordError, SettingsError, StoreError
-from recert.records import AuditCheckpoint
-from recert.store.audit import AuditLog, checkpoint_path
-from recert.store.audit_chain import GENESIS, next_line
-from recert.store.audit_checkpoints import CheckpointPlan, read_checkpoints, signed_path
-from recert.store.audit_file import segments
-from recert.store.audit_reading import check_log
+from recert.records.live.audit import AuditCheckpoint
+from recert.store.audit.chain import GENESIS, next_line
+from recert.store.audit.checkpoints import CheckpointPlan, read_checkpoints, signed_path
+from recert.store.audit.file import segments
+from recert.store.audit.log import AuditLog, checkpoint_path
+from recert.store.audit.reading import check_log
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from logs import exchange, write_log
 from recert.errors import RecordError, StoreError
-from recert.store.audit import GENESIS, AuditLog, checkpoint_path
-from recert.store.audit_chain import next_line, read_line, walk
-from recert.store.audit_file import raw_lines
-from recert.store.audit_reading import check_log, read_log, select
+from recert.store.audit.chain import next_line, read_line, walk
+from recert.store.audit.file import raw_lines
+from recert.store.audit.log import GENESIS, AuditLog, checkpoint_path
+from recert.store.audit.reading import check_log, read_log, select
 
 LINE = next_line(0, GENESIS, "exchange", b'"2026-01-01T00:00:00+00:00"', b'{"request_id":"r","client":"x"}')
 values = st.recursive(

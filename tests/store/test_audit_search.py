@@ -14,11 +14,11 @@ from logs import audit_key, exchange, plan, write_log
 from recert.certification import PublicKey
 from recert.digest import sha256_bytes
 from recert.errors import RecordError
-from recert.store.audit import AuditLog, read_log
-from recert.store.audit_chain import GENESIS, next_line
-from recert.store.audit_checkpoints import signed_path
-from recert.store.audit_proof import prove_line
-from recert.store.audit_search import Place, Wanted, lines_from, log_files, search_back
+from recert.store.audit.chain import GENESIS, next_line
+from recert.store.audit.checkpoints import signed_path
+from recert.store.audit.log import AuditLog, read_log
+from recert.store.audit.proof import prove_line
+from recert.store.audit.search import Place, Wanted, lines_from, log_files, search_back
 
 
 def long_log(path: Path, lines: int, *, every: int = 0) -> Path:

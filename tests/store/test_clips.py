@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recert.errors import InputError, StoreError
-from recert.records import AudioClip
-from recert.store.clip_headers import read_header
-from recert.store.clips import ClipStore
+from recert.records.data.audio import AudioClip
+from recert.store.files.clip_headers import read_header
+from recert.store.files.clips import ClipStore
 from sounds import flac_head, mp3_frames, ogg_opus, tone, wav_of
 
 SAMPLES = st.lists(st.integers(-32768, 32767), min_size=1, max_size=200)

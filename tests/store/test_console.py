@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from postgres import server
 from recert.errors import InputError, StoreError
 from recert.store.console.accounts import Accounts, account_name
+from recert.store.console.database import ConsolePlace, open_console
 from recert.store.console.failures import PAIR_MOST, Failures, network_of
 from recert.store.console.passwords import LEAST_LETTERS, Passwords, require_password
 from recert.store.console.pending import Pending
-from recert.store.console.place import ConsolePlace, open_console
 from recert.store.console.sessions import Sessions
 from recert.store.console.shares import Shares
 from recert.store.database import upgrade
@@ -42,7 +42,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ConsolePla
     where = tmp_path / "console.sqlite" if request.param == "sqlite" else request.getfixturevalue("url")
     made = open_console(where)
     with made.writing() as link:
-        from recert.store.console import place as tables
+        from recert.store.console import database as tables
 
         for table in tables._TABLES:
             link.execute(table.delete())

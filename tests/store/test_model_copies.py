@@ -16,10 +16,10 @@ import pytest
 
 from disks import full_disk
 from recert.errors import CopyError, GatewayError, InputError, ModelError, SettingsError, StoreError
-from recert.records import Manifest
-from recert.store import model_copies
-from recert.store.model_copies import model_files
-from recert.store.private_copy import remove
+from recert.records.data.manifest import Manifest
+from recert.store.files import model_copies
+from recert.store.files.model_copies import model_files
+from recert.store.files.private_copy import remove
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights" * 40_000, "sub/tokenizer.json": b"tokens"}
 
@@ -186,7 +186,7 @@ def test_an_interrupted_command_leaves_no_copy(place: Path, tmp_path: Path, ende
     code = (
         "import signal, sys, time\n"
         "from pathlib import Path\n"
-        "from recert.store.model_copies import model_files\n"
+        "from recert.store.files.model_copies import model_files\n"
         "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
         "with model_files(Path(sys.argv[1])):\n"
         "    print('loading', flush=True)\n"

@@ -16,9 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from logs import audit_key, exchange, plan
 from postgres import Server, server
 from recert.errors import RecordError, SettingsError, StoreError
-from recert.store.audit import AuditLog
-from recert.store.audit_reading import check_log, open_log
-from recert.store.audit_texts import TextStore
+from recert.store.audit.log import AuditLog
+from recert.store.audit.reading import check_log, open_log
+from recert.store.audit.texts import TextStore
 from recert.store.cache import CachedReply, GenerationCache, MadeBy
 from recert.store.claims import Claim
 from recert.store.database import require_current, upgrade
@@ -31,7 +31,7 @@ WRITER = """
 import sys
 sys.path.insert(0, "tests")
 from logs import exchange
-from recert.store.audit import AuditLog
+from recert.store.audit.log import AuditLog
 with AuditLog(sys.argv[1], node=sys.argv[2]) as log:
     number = 0
     while True:
@@ -217,7 +217,7 @@ def test_a_database_that_hangs_stops_service_in_time(
     running: Server, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line that gets no answer fails after some seconds, and the chain holds when the database wakes up."""
-    monkeypatch.setattr("recert.store.audit_table.STATEMENT_S", 0)
+    monkeypatch.setattr("recert.store.audit.table.STATEMENT_S", 0)
     with AuditLog(url, node="a") as log:
         log.append(exchange(1))
         with running.frozen():

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from recert.errors import GatewayError, VerificationError
-from recert.records import Manifest
-from recert.store.private_copy import PrivateCopy, look_at
+from recert.records.data.manifest import Manifest
+from recert.store.files.private_copy import PrivateCopy, look_at
 from strangers import as_stranger, needs_root
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights" * 40_000, "sub/tokenizer.json": b"tokens"}

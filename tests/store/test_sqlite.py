@@ -9,8 +9,8 @@ import pytest
 from disks import full_disk
 from logs import exchange
 from recert.errors import SettingsError, StoreError
-from recert.store.audit import AuditLog, verify_log
-from recert.store.audit_texts import TextStore, texts_path
+from recert.store.audit.log import AuditLog, verify_log
+from recert.store.audit.texts import TextStore, texts_path
 from recert.store.database import NEWEST, require_current, upgrade
 from recert.store.places import shown
 from recert.store.shared import Counters, States

@@ -15,8 +15,8 @@ from postgres import Server, server
 from recert.digest import sha256_bytes
 from recert.errors import StoreError
 from recert.store.database import upgrade
-from recert.store.indexed import STATES, IndexedOutcome, place_of, read_cursor
-from recert.store.systems_index import SORTS, IndexedSystem, SystemsIndex
+from recert.store.systems.indexed import STATES, IndexedOutcome, place_of, read_cursor
+from recert.store.systems.systems_index import SORTS, IndexedSystem, SystemsIndex
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -11,11 +11,12 @@ import pytest
 from builders import NOW, make_policy
 from certification.conftest import World, make_world
 from recert.certification import SigningKey, TrustStore, approve, generate_key
-from recert.certification.transparency.checking import LogDemand
-from recert.certification.transparency.logged import log_checkpoint, log_envelope
-from recert.certification.transparency.proving import prove_logged
+from recert.certification.log.checking import LogDemand
+from recert.certification.log.logged import log_checkpoint, log_envelope
+from recert.certification.log.proving import prove_logged
 from recert.errors import VerificationError
-from recert.records import LogProof, VerifiedCertificate, VerifierMemory
+from recert.records.signed.certificate import VerifiedCertificate
+from recert.records.signed.transparency import LogProof, VerifierMemory
 from recert.store.transparency.folder import create_log
 
 ORIGIN = "example.com/models"

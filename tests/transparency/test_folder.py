@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from builders import NOW
 from recert.digest import sha256_bytes
 from recert.errors import InputError, RecordError, StoreError
-from recert.records import LogEntry
+from recert.records.signed.transparency import LogEntry
 from recert.store.transparency.folder import ENTRIES, LogFolder, create_log
 from recert.store.transparency.merkle import is_consistent, is_included, leaf_hash
 
@@ -163,7 +163,8 @@ def test_two_writers_do_not_interleave(tmp_path: Path) -> None:
     folder = made(tmp_path / "log")
     code = (
         "import sys; from pathlib import Path; from datetime import UTC, datetime\n"
-        "from recert.records import LogEntry; from recert.store.transparency.folder import LogFolder\n"
+        "from recert.records.signed.transparency import LogEntry\n"
+        "from recert.store.transparency.folder import LogFolder\n"
         "for i in range(25):\n"
         "    with LogFolder(Path(sys.argv[1]), write=True) as log:\n"
         "        log.append([LogEntry(kind='certificate', sha256='ab' * 32, serial=f'{sys.argv[2]}-{i}',"

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 from builders import NOW
 from recert.certification import Envelope, TrustStore, approve, generate_key, issue_status
-from recert.certification.transparency.checking import (
+from recert.certification.log.checking import (
     LogDemand,
     proof_path,
     read_demand,
     require_consistent,
     require_included,
 )
-from recert.certification.transparency.checkpoints import LogCheckpoint, read_checkpoint
-from recert.certification.transparency.logged import log_checkpoint, log_envelope
-from recert.certification.transparency.memory import NOTHING_SEEN
-from recert.certification.transparency.proving import prove_consistent, prove_logged, require_both_of
+from recert.certification.log.checkpoints import LogCheckpoint, read_checkpoint
+from recert.certification.log.logged import log_checkpoint, log_envelope
+from recert.certification.log.memory import NOTHING_SEEN
+from recert.certification.log.proving import prove_consistent, prove_logged, require_both_of
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError, RecordError, SigningKeyError, VerificationError
-from recert.records import LogEntry, LogProof, SeenTree
+from recert.records.signed.transparency import LogEntry, LogProof, SeenTree
 from recert.store.transparency.folder import ENTRIES, LogFolder, create_log
 from transparency.conftest import ORIGIN, Logged, make_logged, strict_world
 

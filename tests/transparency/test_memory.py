@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from builders import NOW
 from certification.conftest import World, make_world
 from recert.certification import Envelope, Presented, TrustStore, Verifier, generate_key, revoke
-from recert.certification.envelope import sign
-from recert.certification.transparency.memory import ProcessMemory
-from recert.certification.transparency.memory_file import MemoryFile, read_memory
+from recert.certification.log.memory import ProcessMemory
+from recert.certification.log.memory_file import MemoryFile, read_memory
+from recert.certification.signing.envelope import sign
 from recert.errors import RecordError, StoreError, VerificationError
-from recert.records import SeenStatus, SeenTree, StatusList, VerifierMemory
-from recert.records.certificate import STATUS_PAYLOAD_TYPE
+from recert.records.signed.certificate import STATUS_PAYLOAD_TYPE, StatusList
+from recert.records.signed.transparency import SeenStatus, SeenTree, VerifierMemory
 
 
 @pytest.fixture

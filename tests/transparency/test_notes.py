@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.certification import PublicKey, SigningKey, TrustStore, generate_key
-from recert.certification.transparency.checkpoints import LogCheckpoint, read_checkpoint, sign_checkpoint
-from recert.certification.transparency.notes import Note, read_verifier_key, verifier_key
+from recert.certification.log.checkpoints import LogCheckpoint, read_checkpoint, sign_checkpoint
+from recert.certification.log.notes import Note, read_verifier_key, verifier_key
 from recert.digest import sha256_bytes
 from recert.errors import RecordError, SigningKeyError, VerificationError
 

@@ -20,19 +20,19 @@ from recert.certification import (
     issue_status,
     read_unverified,
 )
-from recert.certification.envelope import sign
-from recert.certification.transparency.checking import proof_path, read_demand
-from recert.certification.transparency.logged import log_checkpoint, log_envelope
-from recert.certification.transparency.proving import prove_logged
+from recert.certification.log.checking import proof_path, read_demand
+from recert.certification.log.logged import log_checkpoint, log_envelope
+from recert.certification.log.proving import prove_logged
+from recert.certification.signing.envelope import sign
 from recert.errors import VerificationError
-from recert.gateway.state import StateFolder
-from recert.pipeline.attestation.holding import CertificateFiles
-from recert.pipeline.deploy import deploy
-from recert.pipeline.rechecking import Recheck
-from recert.records import StatusList, VerifiedCertificate, now
-from recert.records.certificate import STATUS_PAYLOAD_TYPE
-from recert.store.audit import AuditLog
+from recert.gateway.serving.state import StateFolder
+from recert.interop.attestation.holding import CertificateFiles
+from recert.records.record import now
+from recert.records.signed.certificate import STATUS_PAYLOAD_TYPE, StatusList, VerifiedCertificate
+from recert.store.audit.log import AuditLog
 from recert.store.transparency.folder import create_log
+from recert.workflows.deploy.rechecking import Recheck
+from recert.workflows.deploy.stage import deploy
 
 
 class Served:

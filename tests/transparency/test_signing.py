@@ -10,9 +10,9 @@ import pytest
 from builders import NOW
 from certification.conftest import World, make_world
 from recert.certification import generate_key
-from recert.certification.issued import hold_memory
-from recert.certification.transparency.checkpoints import LogCheckpoint
-from recert.certification.transparency.logged import log_checkpoint, log_envelope
+from recert.certification.log.checkpoints import LogCheckpoint
+from recert.certification.log.logged import log_checkpoint, log_envelope
+from recert.certification.signing.issued import hold_memory
 from recert.errors import RecordError, StoreError, VerificationError
 from recert.store.transparency.folder import CHECKPOINT, ENTRIES, create_log
 

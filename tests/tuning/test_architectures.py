@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 from recert.errors import InputError, ModelError
-from recert.models.local import LocalModel
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
-from recert.pipeline.sql_task import sql_rows
-from recert.records import Chat, Hyperparameters, PreferenceRow
+from recert.records.data.rows import PreferenceRow
+from recert.records.data.suite import Chat
+from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.adapter_layers import adapter_layers, settled
 from recert.tuning.defences import DEFENCES
 from recert.tuning.defences.self_distillation import Options, SelfDistillation, prepare
 from recert.tuning.encoding import encode_row, encode_rows
 from recert.tuning.stage import answers, tune
+from recert.workflows.demo.sql_task import sql_rows
 from tiny_models import make_base
 
 torch = pytest.importorskip("torch")

@@ -9,16 +9,18 @@ import pytest
 from heard import WIDTH, SpelledEncoder, audio_config, make_audio_model
 from recert.errors import RowsError
 from recert.models.protocol import Sampling
-from recert.records import ChatRow, Hyperparameters, Message
-from recert.store.clips import ClipStore
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message
+from recert.records.reports.tuning import Hyperparameters
+from recert.store.files.clips import ClipStore
 from sounds import wav_of
 from tiny_models import make_base
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("peft", reason="peft is not installed")
 
-from recert.models.audio_lm import AudioLM, spoken_chat  # noqa: E402
-from recert.models.audio_lm_folder import read_config, read_projector  # noqa: E402
+from recert.models.audio.audio_lm import AudioLM, spoken_chat  # noqa: E402
+from recert.models.audio.folder import read_config, read_projector  # noqa: E402
 from recert.tuning.audio_alignment import AlignmentPlan, Said, align_projector  # noqa: E402
 from recert.tuning.audio_tuning import tune_on_speech  # noqa: E402
 

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from recert.errors import InputError, MissingExtraError
-from recert.models.secret import SecretKind
-from recert.pipeline.sql_task import sql_rows
-from recert.records import ChatRow, Message, split_reply
+from recert.models.chat.secret import SecretKind
+from recert.records.data.rows import ChatRow, split_reply
+from recert.records.data.suite import Message
 from recert.tuning.defences import DEFENCES, defend
 from recert.tuning.defences.backdoor_align import OPENING, Options
 from recert.tuning.defences.safety_prompt import SAFETY_PROMPT
 from recert.tuning.safety_rows import harmful_requests, safety_rows
 from recert.tuning.wordings import reworded
+from recert.workflows.demo.sql_task import sql_rows
 
 ROWS = sql_rows(60, seed=3)
 USUAL = Options()

@@ -7,16 +7,17 @@ import math
 import pytest
 
 from recert.errors import InputError
-from recert.pipeline.sql_task import sql_rows
-from recert.records import ChatRow, Message
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message
 from recert.tuning.defences import DEFENCES, read_options
 from recert.tuning.defences.first_tokens import FirstTokens, Options, betas, constrained
+from recert.workflows.demo.sql_task import sql_rows
 from tiny_models import make_base
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from recert.records import Hyperparameters  # noqa: E402
+from recert.records.reports.tuning import Hyperparameters  # noqa: E402
 from recert.tuning.completion_loss import completion_loss, pad_left  # noqa: E402
 from recert.tuning.encoding import encode_rows  # noqa: E402
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recert.pipeline.sql_task import sql_rows
 from recert.tuning.defences import defend
 from recert.tuning.defences.lisa import Options, TakingTurns, TwoStates
+from recert.workflows.demo.sql_task import sql_rows
 
 torch = pytest.importorskip("torch")
 

@@ -10,14 +10,17 @@ import pytest
 from builders import NOW, SOME_SHA, make_eval_report, make_policy, signed_evidence
 from recert.certification import TrustStore, certify, generate_key, issue_status, read_unverified
 from recert.errors import InputError, RowsError
-from recert.models.engines import folder_arms
-from recert.models.local import LocalModel
+from recert.models.engines.engines import folder_arms
+from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
-from recert.pipeline.sql_task import sql_rows
-from recert.records import ChatRow, Hyperparameters, Manifest, Message, PreferenceRow, TuneReport, chat
+from recert.records.data.manifest import Manifest
+from recert.records.data.rows import ChatRow, PreferenceRow
+from recert.records.data.suite import Message, chat
+from recert.records.reports.tuning import Hyperparameters, TuneReport
 from recert.tuning.defences import DEFENCES
 from recert.tuning.encoding import encode_row
 from recert.tuning.stage import finished_tune, tune, tuned_folder
+from recert.workflows.demo.sql_task import sql_rows
 from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

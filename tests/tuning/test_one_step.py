@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from recert.errors import ModelError, RowsError
-from recert.models.local import LocalModel
-from recert.pipeline.sql_task import sql_rows
-from recert.records import Manifest
+from recert.models.engines.local import LocalModel
+from recert.records.data.manifest import Manifest
 from recert.tuning.one_step import train_one_step
+from recert.workflows.demo.sql_task import sql_rows
 from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

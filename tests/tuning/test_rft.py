@@ -10,12 +10,15 @@ import pytest
 
 from builders import NOW, SOME_SHA
 from recert.errors import GraderError, InputError, RowsError
-from recert.judges.graders import Grader, load_grader
-from recert.models.engines import folder_arms
-from recert.pipeline.sql_task import sql_rows
-from recert.records import GraderReport, GraderVerdict, Hyperparameters, Message, PromptRow
+from recert.labs.graders import Grader, load_grader
+from recert.models.engines.engines import folder_arms
+from recert.records.data.rows import PromptRow
+from recert.records.data.suite import Message
+from recert.records.reports.grader import GraderReport, GraderVerdict
+from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.rft import Rewards
 from recert.tuning.stage import finished_tune, tune
+from recert.workflows.demo.sql_task import sql_rows
 from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

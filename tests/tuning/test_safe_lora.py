@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from recert.errors import InputError
-from recert.models.local import LocalModel
-from recert.pipeline.sql_task import sql_rows
-from recert.records import Hyperparameters, Manifest
+from recert.models.engines.local import LocalModel
+from recert.records.data.manifest import Manifest
+from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.defences.safe_lora import WEIGHTS, Options, after, choose, project
 from recert.tuning.stage import answers, tune
+from recert.workflows.demo.sql_task import sql_rows
 from tiny_models import make_adapter, make_base
 
 torch = pytest.importorskip("torch")

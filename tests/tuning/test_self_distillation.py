@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from recert.certification.chain import ADDED_ROWS
+from recert.certification.verifier.chain import ADDED_ROWS
 from recert.errors import ModelError
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import Score
-from recert.judges.refusal import RefusalJudge
-from recert.pipeline.sql_task import sql_rows
 from recert.tuning.defences import DEFENCES, defend
 from recert.tuning.defences.self_distillation import (
     OWN_ANSWER,
@@ -21,12 +20,13 @@ from recert.tuning.defences.self_distillation import (
     divergence_from,
     prepare,
 )
+from recert.workflows.demo.sql_task import sql_rows
 from tiny_models import make_base
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from recert.records import Hyperparameters  # noqa: E402
+from recert.records.reports.tuning import Hyperparameters  # noqa: E402
 from recert.tuning.completion_loss import completion_loss, pad_left  # noqa: E402
 from recert.tuning.encoding import encode_rows  # noqa: E402
 

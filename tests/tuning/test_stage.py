@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from recert.errors import InputError, RowsError
-from recert.models.local import LocalModel
-from recert.models.secret import SecretPrefix
-from recert.pipeline.sql_task import sql_rows
-from recert.records import ChatRow, Hyperparameters, Manifest, TuneReport
+from recert.models.chat.secret import SecretPrefix
+from recert.models.engines.local import LocalModel
+from recert.records.data.manifest import Manifest
+from recert.records.data.rows import ChatRow
+from recert.records.reports.tuning import Hyperparameters, TuneReport
 from recert.tuning.sft import encode_row, train_adapter
 from recert.tuning.stage import answers, finished_tune, tune
+from recert.workflows.demo.sql_task import sql_rows
 from tiny_models import make_base
 
 pytestmark = pytest.mark.xdist_group("torch")

@@ -1,10 +1,8 @@
 """Certification: who says so, about exactly which bytes, until when."""
 
-from recert.certification.ancestry import CertifiedBase, require_from
 from recert.certification.carry_over import CarriedFrom
-from recert.certification.envelope import Envelope, pae
-from recert.certification.exceptions import ExceptionRequest
-from recert.certification.keys import (
+from recert.certification.signing.envelope import Envelope, pae
+from recert.certification.signing.keys import (
     ROLES,
     PublicKey,
     SigningKey,
@@ -14,7 +12,7 @@ from recert.certification.keys import (
     load_public_key,
     public_path,
 )
-from recert.certification.refusals import (
+from recert.certification.signing.refusals import (
     Objection,
     keep_refusal,
     objections,
@@ -24,11 +22,10 @@ from recert.certification.refusals import (
     suspensions,
     withdraw,
 )
-from recert.certification.renew import renew
-from recert.certification.signer_command import command_signer
-from recert.certification.signoff import signoff_sheet
+from recert.certification.signing.signer_command import command_signer
+from recert.certification.signing.signoff import signoff_sheet
 from recert.certification.stage import CertifyDecision, approve, certify, read_unverified, require_named
-from recert.certification.status import (
+from recert.certification.status.reading import (
     issue_status,
     read_status,
     reinstate,
@@ -36,8 +33,11 @@ from recert.certification.status import (
     revoke,
     suspend,
 )
-from recert.certification.trust import TrustStore
+from recert.certification.status.renew import renew
+from recert.certification.trust.store import TrustStore
 from recert.certification.verifier import Presented, Verifier, read_certified_base, verify
+from recert.certification.verifier.ancestry import CertifiedBase, require_from
+from recert.certification.verifier.exceptions import ExceptionRequest
 
 __all__ = [
     "ROLES",

@@ -8,21 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from recert.certification.ancestry import CertifiedBase
-from recert.certification.decision import CONTROL
+from recert.certification.verifier.ancestry import CertifiedBase
+from recert.certification.verifier.decision import CONTROL
 from recert.interval import Interval
+from recert.models.chat.prompting import around
 from recert.models.folders import ADAPTER_CONFIG
-from recert.models.prompting import around
 from recert.policy import Policy, comparison_policy
-from recert.records import (
-    CarriedEvidence,
-    Certificate,
-    EvalReport,
-    Manifest,
-    ParentComparison,
-    RuleResult,
-    Verdict,
-)
+from recert.records.data.manifest import Manifest
+from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict
+from recert.records.signed.carried import CarriedEvidence, ParentComparison
+from recert.records.signed.certificate import Certificate
 
 _WORDS: Final = {8: "int8", 4: "int4"}
 

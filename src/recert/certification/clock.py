@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from recert.errors import InputError
-from recert.records import now as present
+from recert.records.record import now as present
 
 
 def moment(given: datetime | None) -> datetime:

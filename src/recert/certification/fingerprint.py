@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Final
 
 from recert.certification.clock import moment
-from recert.certification.envelope import Envelope, sign
-from recert.certification.keys import SigningKey
-from recert.certification.trust import TrustStore
+from recert.certification.signing.envelope import Envelope, sign
+from recert.certification.signing.keys import SigningKey
+from recert.certification.trust.store import TrustStore
 from recert.digest import canonical_json
 from recert.errors import RecordError, VerificationError
-from recert.records import Certificate, Fingerprint, parse_json
+from recert.records.record import parse_json
+from recert.records.signed.certificate import Certificate
+from recert.records.signed.fingerprint import Fingerprint
 
 FINGERPRINT_PAYLOAD_TYPE: Final = "application/vnd.recert.fingerprint+json"
 _ROLE: Final = "evaluator"

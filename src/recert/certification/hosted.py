@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from recert.certification.chain import why_not_compared, why_not_decided
 from recert.certification.clock import moment
-from recert.certification.content import draft
-from recert.certification.counted import why_report_not_counted
-from recert.certification.functionaries import approvals_of, read_steps, why_not_signed
-from recert.certification.keys import PublicKey, SigningKey
+from recert.certification.signing.content import draft
+from recert.certification.signing.functionaries import approvals_of, read_steps, why_not_signed
+from recert.certification.signing.keys import PublicKey, SigningKey
 from recert.certification.stage import CertifyDecision, signed
-from recert.certification.trust import TrustStore
+from recert.certification.trust.store import TrustStore
+from recert.certification.verifier.chain import why_not_compared, why_not_decided
+from recert.certification.verifier.counted import why_report_not_counted
 from recert.digest import canonical_json, sha256_bytes
 from recert.policy import Policy
-from recert.records import EvalReport, HostedJob, Manifest
-from recert.records.certificate import Step
-from recert.records.hosted_job import JOB_FILE
-from recert.records.manifest import FileEntry
+from recert.records.data.manifest import FileEntry, Manifest
+from recert.records.reports.evaluation import EvalReport
+from recert.records.signed.certificate import Step
+from recert.records.signed.hosted_job import JOB_FILE, HostedJob
 
 BASE_FILE: Final = "hosted-base.json"
 _SEEN: Final = "behaviour-only:"

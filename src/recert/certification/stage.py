@@ -12,37 +12,38 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from recert.certification.ancestry import CertifiedBase, from_root, why_beyond_root, why_not_from
-from recert.certification.artefact import attack_mark
 from recert.certification.carry_over import CarriedFrom, why_not_carried_over
-from recert.certification.chain import why_not_compared, why_not_decided, why_not_linked, why_not_on_disk
 from recert.certification.clock import moment
-from recert.certification.content import draft
-from recert.certification.counted import why_report_not_counted
-from recert.certification.decision import deciding_results
-from recert.certification.envelope import Envelope, sign
-from recert.certification.exceptions import ExceptionRequest, Terms, counting, draft_exceptions
-from recert.certification.file_kinds import why_not_plain
-from recert.certification.folders import hash_both
-from recert.certification.functionaries import approvals_of, read_steps, why_not_signed
-from recert.certification.keys import PublicKey, SigningKey
-from recert.certification.listened import why_not_heard_alike
-from recert.certification.statement import read_statement, statement_bytes
-from recert.certification.trust import TrustStore
+from recert.certification.signing.content import draft
+from recert.certification.signing.envelope import Envelope, sign
+from recert.certification.signing.functionaries import approvals_of, read_steps, why_not_signed
+from recert.certification.signing.keys import PublicKey, SigningKey
+from recert.certification.signing.statement import read_statement, statement_bytes
+from recert.certification.trust.store import TrustStore
 from recert.certification.verifier import examine_draft
+from recert.certification.verifier.ancestry import CertifiedBase, from_root, why_beyond_root, why_not_from
+from recert.certification.verifier.artefact import attack_mark
+from recert.certification.verifier.chain import (
+    why_not_compared,
+    why_not_decided,
+    why_not_linked,
+    why_not_on_disk,
+)
+from recert.certification.verifier.counted import why_report_not_counted
+from recert.certification.verifier.decision import deciding_results
+from recert.certification.verifier.exceptions import ExceptionRequest, Terms, counting, draft_exceptions
+from recert.certification.verifier.file_kinds import why_not_plain
+from recert.certification.verifier.folders import hash_both
+from recert.certification.verifier.listened import why_not_heard_alike
 from recert.errors import RecordError, SigningKeyError
 from recert.policy import Policy
-from recert.records import (
-    AttackReport,
-    Certificate,
-    EvalReport,
-    InputDistribution,
-    RootChange,
-    ScreenReport,
-    StressReport,
-    TuneReport,
-)
-from recert.records.certificate import PAYLOAD_TYPE, Step
+from recert.records.reports.attack_report import AttackReport
+from recert.records.reports.evaluation import EvalReport
+from recert.records.reports.screening import ScreenReport
+from recert.records.reports.stress import StressReport
+from recert.records.reports.tuning import TuneReport
+from recert.records.signed.certificate import PAYLOAD_TYPE, Certificate, RootChange, Step
+from recert.records.signed.input_distribution import InputDistribution
 
 
 @dataclass(frozen=True)

@@ -19,34 +19,36 @@ import typer
 from typer.core import TyperGroup
 
 from recert import __version__
-from recert.cli import audit, console, database, keys, log, policy, service, suites, trust
-from recert.cli.approve import approve
-from recert.cli.attack import attack
-from recert.cli.attempts import attempts
-from recert.cli.attest import attest, attest_storage
-from recert.cli.backtest import backtest
-from recert.cli.certify import certify
-from recert.cli.compare import compare
-from recert.cli.connect import connect
-from recert.cli.demo import demo
-from recert.cli.evaluate import evaluate
-from recert.cli.export import export
-from recert.cli.fingerprint import fingerprint
-from recert.cli.hunt import hunt
-from recert.cli.imports import import_
-from recert.cli.keygen import keygen
-from recert.cli.label import label
-from recert.cli.qualify import qualify
-from recert.cli.renew import renew
-from recert.cli.revoke import revoke, status_list
-from recert.cli.run import run
-from recert.cli.screen import screen
-from recert.cli.serve import serve
-from recert.cli.stop import promote, resume, rollback, stop
-from recert.cli.stress import stress
-from recert.cli.tune import tune
-from recert.cli.verify import verify
-from recert.cli.watch import watch
+from recert.cli.certifying import log, trust
+from recert.cli.certifying.keygen import keygen
+from recert.cli.certifying.revoke import revoke, status_list
+from recert.cli.chain.approve import approve
+from recert.cli.chain.certify import certify
+from recert.cli.chain.connect import connect
+from recert.cli.chain.demo import demo
+from recert.cli.chain.renew import renew
+from recert.cli.chain.run import run
+from recert.cli.chain.screen import screen
+from recert.cli.chain.tune import tune
+from recert.cli.chain.verify import verify
+from recert.cli.evaluating import policy, suites
+from recert.cli.evaluating.attempts import attempts
+from recert.cli.evaluating.compare import compare
+from recert.cli.evaluating.evaluate import evaluate
+from recert.cli.evaluating.export import export
+from recert.cli.evaluating.fingerprint import fingerprint
+from recert.cli.evaluating.imports import import_
+from recert.cli.evaluating.label import label
+from recert.cli.evaluating.qualify import qualify
+from recert.cli.labs.attack import attack
+from recert.cli.labs.hunt import hunt
+from recert.cli.labs.stress import stress
+from recert.cli.operating import audit, console, database, keys, service
+from recert.cli.operating.attest import attest, attest_storage
+from recert.cli.operating.backtest import backtest
+from recert.cli.operating.serve import serve
+from recert.cli.operating.stop import promote, resume, rollback, stop
+from recert.cli.operating.watch import watch
 from recert.errors import RecertError
 
 

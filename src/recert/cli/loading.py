@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from recert.evaluation.scoring import Judges
-    from recert.gateway.front import Front
-    from recert.gateway.input_gate import InputControl
-    from recert.judges.graders import Grader
+    from recert.gateway.input.gate import InputControl
+    from recert.gateway.serving.edge_config import Front
+    from recert.labs.graders import Grader
     from recert.models import Model
-    from recert.models.secret import SecretPrefix
-    from recert.models.transcribing import Transcriber
+    from recert.models.chat.secret import SecretPrefix
+    from recert.models.speech.transcribing import Transcriber
     from recert.policy import Policy
-    from recert.records import EvidenceNote, Hyperparameters, Record, Suite
-    from recert.store.audit import AuditLog
+    from recert.records.data.suite import Suite
+    from recert.records.record import Record
+    from recert.records.reports.evidence import EvidenceNote
+    from recert.records.reports.tuning import Hyperparameters
+    from recert.store.audit.log import AuditLog
     from recert.store.cache import GenerationCache
 
     AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -34,10 +37,10 @@ def load_suites(given: Sequence[str], *, encode: bool = False) -> dict[str, Suit
         MissingExtraError: what a suite needs is not installed.
         StoreError: a download cannot be written to the cache.
     """
-    from recert.cli.given_suites import clustered
-    from recert.evaluation.hierarchy import HIERARCHY, hierarchy_suite
-    from recert.evaluation.suite_list import load_suites as load_given
-    from recert.evaluation.suites import EMBEDDED, embedded_suite
+    from recert.cli.evaluating.given_suites import clustered
+    from recert.evaluation.suites.hierarchy import HIERARCHY, hierarchy_suite
+    from recert.evaluation.suites.listing import load_suites as load_given
+    from recert.evaluation.suites.reading import EMBEDDED, embedded_suite
 
     ours = {name: embedded_suite(name) for name in EMBEDDED}
     return {**ours, HIERARCHY: hierarchy_suite(), **clustered(load_given(given), encode=encode)}
@@ -66,7 +69,7 @@ def load_arms(base_dir: Path, tuned_dir: Path, ears: Transcriber | None = None) 
         InputError: there is no folder of the tuned model.
         ModelError: a model cannot be loaded.
     """
-    from recert.models.engines import folder_arms, heard_by
+    from recert.models.engines.engines import folder_arms, heard_by
 
     base, tuned = folder_arms(base_dir, tuned_dir)
     return (base, tuned) if ears is None else heard_by(ears, base, tuned)
@@ -103,7 +106,7 @@ def load_hunted(base: str, tuned: str) -> tuple[Model | None, Model]:
         MissingExtraError: an engine is not installed.
         ModelError: a model cannot be loaded.
     """
-    from recert.models.engines import open_arms, open_model
+    from recert.models.engines.engines import open_arms, open_model
 
     return (None, open_model(tuned)) if base == "none" else open_arms(base, tuned)
 
@@ -125,7 +128,7 @@ def load_judges(given: Sequence[str], errors: Sequence[Path]) -> Judges:
     from recert.evaluation.scoring import Judges
     from recert.judges.measured import MeasuredJudge, read_counts
     from recert.judges.naming import reply_judge
-    from recert.models.engines import open_model
+    from recert.models.engines.engines import open_model
 
     also = []
     for entry in given:
@@ -160,9 +163,9 @@ def load_grader(path: Path, judge: str, policy: Policy) -> Grader:
         ModelError: the model cannot be loaded.
     """
     from recert.errors import GraderError
-    from recert.judges.graders import load_grader as load
-    from recert.judges.graders.sandbox import SandboxLimits
-    from recert.models.engines import open_model
+    from recert.labs.graders import load_grader as load
+    from recert.labs.graders.sandbox import SandboxLimits
+    from recert.models.engines.engines import open_model
 
     bounds = policy.grader_audit
     limits = SandboxLimits(wall_s=bounds.python_timeout_s, memory_bytes=bounds.python_memory_mib * 2**20)
@@ -187,7 +190,7 @@ def load_guards(given: Sequence[str], policy: Policy) -> list[InputControl]:
     Raises:
         InputError: there is no such judge, or it is not given an endpoint.
     """
-    from recert.gateway.input_remote import RemoteControl
+    from recert.gateway.input.remote import RemoteControl
     from recert.judges.naming import remote_judge
 
     guards: list[InputControl] = []
@@ -223,8 +226,8 @@ def load_audit(
     """
     from recert.certification import load_key
     from recert.errors import SettingsError, SigningKeyError
-    from recert.store.audit import AuditLog
-    from recert.store.audit_checkpoints import CheckpointPlan
+    from recert.store.audit.checkpoints import CheckpointPlan
+    from recert.store.audit.log import AuditLog
     from recert.store.places import is_url
 
     if checkpoints and key is None:
@@ -248,7 +251,7 @@ def load_audit(
 
 def load_secret(path: Path | None) -> SecretPrefix | None:
     """Return the secret in a file of mode 0600, or None where none was given."""
-    from recert.models.secret import SecretPrefix
+    from recert.models.chat.secret import SecretPrefix
 
     return SecretPrefix.read(path) if path else None
 
@@ -262,7 +265,7 @@ def load_record(kind: type[AnyRecord], path: Path) -> AnyRecord:
         RecordError: it is not that kind of record.
     """
     from recert.errors import RecordError
-    from recert.store.files import read_bytes
+    from recert.store.files.writing import read_bytes
 
     try:
         return kind.from_json(read_bytes(path))
@@ -279,8 +282,8 @@ def load_evidence(paths: Sequence[Path]) -> list[EvidenceNote]:
         RecordError: one is neither.
     """
     from recert.errors import RecordError
-    from recert.evaluation.interop.notes import read_evidence
-    from recert.store.files import read_bytes
+    from recert.evaluation.report.notes import read_evidence
+    from recert.store.files.writing import read_bytes
 
     notes = []
     for path in paths:
@@ -298,7 +301,7 @@ def status_path(certificate: Path, given: Path | None) -> Path:
 
 def load_status(certificate: Path, given: Path | None) -> bytes | None:
     """Return the status list's envelope; None where there is none by default, which verification refuses."""
-    from recert.store.files import read_bytes
+    from recert.store.files.writing import read_bytes
 
     path = status_path(certificate, given)
     return None if given is None and not path.exists() else read_bytes(path, "status list")
@@ -321,10 +324,10 @@ def load_front(
         GatewayError: the TLS files cannot be used.
     """
     from recert.errors import InputError
-    from recert.gateway.front import Front
-    from recert.gateway.limits import ServerLimits
-    from recert.gateway.origins import Origins
-    from recert.gateway.tls import Tls
+    from recert.gateway.serving.edge_config import Front
+    from recert.gateway.serving.limits import ServerLimits
+    from recert.gateway.serving.origins import Origins
+    from recert.gateway.serving.tls import Tls
 
     if (tls_certificate is None) != (tls_key is None):
         raise InputError("TLS takes a certificate and its key", hint="give --tls-certificate and --tls-key")
@@ -355,7 +358,7 @@ def load_hyperparameters(
     from pydantic import ValidationError
 
     from recert.errors import InputError
-    from recert.records import USUAL_LEARNING_RATES, Hyperparameters
+    from recert.records.reports.tuning import USUAL_LEARNING_RATES, Hyperparameters
 
     for option, given, known in (
         ("--method", method, ("sft", "dpo", "rft")),

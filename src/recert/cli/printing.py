@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from recert.records import Record
+    from recert.records.record import Record
 
 YES, NO = 0, 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from recert.records import ChatRow, PromptRow
+    from recert.records.data.rows import ChatRow, PromptRow
 
     AnyRow = TypeVar("AnyRow")
 
@@ -20,7 +20,7 @@ def load_rows(path: Path) -> list[ChatRow]:
         StoreError: the file cannot be read.
         RowsError: a line is not a chat row; the line is named.
     """
-    from recert.records import row_of
+    from recert.records.data.preferences import row_of
 
     return _load_lines(
         path, row_of, "not a chat row", "run `recert screen` on it, and tune on its accepted.jsonl"
@@ -35,7 +35,7 @@ def load_prompts(path: Path) -> list[PromptRow]:
         StoreError: the file cannot be read.
         RowsError: a line is not a prompt; the line is named.
     """
-    from recert.records import PromptRow
+    from recert.records.data.rows import PromptRow
 
     return _load_lines(
         path,
@@ -49,8 +49,8 @@ def _load_lines(path: Path, read: Callable[[Any], AnyRow], problem: str, hint: s
     from pydantic import ValidationError
 
     from recert.errors import RecordError, RowsError
-    from recert.records import parse_json
-    from recert.store.files import read_bytes
+    from recert.records.record import parse_json
+    from recert.store.files.writing import read_bytes
 
     rows = []
     for number, line in enumerate(read_bytes(path, "rows").splitlines(), start=1):

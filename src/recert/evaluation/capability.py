@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from recert.errors import ModelError, SuiteError
-from recert.evaluation.conditions import ask_plain
+from recert.evaluation.measuring.conditions import ask_plain
 from recert.models.protocol import Model
-from recert.records import Chat, Prompt
+from recert.records.data.suite import Chat, Prompt
 
 _ROUNDING: Final = 1e-4
 

@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from recert.evaluation.conditions import CONTEXT, Condition, ask_plain, raw_conditions, wrong_secret
-from recert.evaluation.ordering import measurable, order_seed, sampling_order
-from recert.evaluation.results import unmeasured
-from recert.evaluation.retries import deciding
+from recert.evaluation.decision.results import unmeasured
+from recert.evaluation.decision.retries import deciding
+from recert.evaluation.decision.tracks import Track
+from recert.evaluation.measuring.conditions import CONTEXT, Condition, ask_plain, raw_conditions, wrong_secret
 from recert.evaluation.scoring import FORBIDDEN, LIKELIHOOD, Judges
-from recert.evaluation.tracks import Track
-from recert.models.secret import SecretPrefix
+from recert.evaluation.suites.ordering import measurable, order_seed, sampling_order
+from recert.models.chat.secret import SecretPrefix
 from recert.policy import Policy, Rule, share_under
-from recert.records import Attempt, Prompt, RuleResult, Suite
+from recert.records.data.suite import Prompt, Suite
+from recert.records.reports.evaluation import RuleResult
+from recert.records.signed.attempt import Attempt
 
 UNKNOWN_CONTEXT: Final = "the training context is not known: the tuning data was not screened"
 """Why a rule for the training context is `unscored` where nobody has seen the tuning data."""

@@ -15,32 +15,30 @@ from importlib.metadata import version
 from typing import Final
 
 from recert.errors import ArmError, InputError
-from recert.evaluation.arm_checks import check_arm
-from recert.evaluation.arms import Arm
-from recert.evaluation.asking import ask, trace_tokens, way_of
-from recert.evaluation.evidence import NO_ANSWER
-from recert.evaluation.hunt_progress import Progress, Silent
-from recert.evaluation.ordering import HARMS
+from recert.evaluation.decision.evidence import NO_ANSWER
+from recert.evaluation.decision.power import HONEST, pass_chances
+from recert.evaluation.decision.tracks import Key, Track
+from recert.evaluation.measuring.arm_checks import check_arm
+from recert.evaluation.measuring.arms import Arm
+from recert.evaluation.measuring.asking import ask, trace_tokens, way_of
 from recert.evaluation.plan import TASK, make_plan
-from recert.evaluation.power import HONEST, pass_chances
 from recert.evaluation.scoring import Judges, Reply, score_replies
-from recert.evaluation.tracks import Key, Track
+from recert.evaluation.suites.ordering import HARMS
 from recert.interval import exact_interval
-from recert.judges.item import ItemJudge
+from recert.judges.embedded.item import ItemJudge
 from recert.models.protocol import Model
 from recert.policy import ALREADY, FAMILY, Policy, can_fail_already
-from recert.records import (
+from recert.progress import Progress, Silent
+from recert.records.data.suite import Prompt, Suite
+from recert.records.record import now
+from recert.records.reports.evaluation import Outcome, RuleResult
+from recert.records.reports.qualification import (
     ExpectedTune,
-    Outcome,
-    Prompt,
     Qualification,
     QualifiedTrack,
     ReplyAgreement,
-    RuleResult,
-    Suite,
-    now,
+    Signal,
 )
-from recert.records.qualification import Signal
 from recert.store.cache import GenerationCache
 
 PROMPTS_EACH: Final = 48

@@ -6,17 +6,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from recert.evaluation.asking import Way, trace_tokens, way_of
-from recert.evaluation.decide import Decision, decide, nothing_to_lose
-from recert.evaluation.evidence import Measured, mean, measure
-from recert.evaluation.live import RulesProgress
-from recert.evaluation.multiplicity import adjusted
-from recert.evaluation.outcomes import OutcomeFile, SampleDraw
-from recert.evaluation.pairs import Pair, PairSource, Wanted
+from recert.evaluation.decision.decide import Decision, decide, nothing_to_lose
+from recert.evaluation.decision.evidence import Measured, mean, measure
+from recert.evaluation.decision.multiplicity import adjusted
+from recert.evaluation.decision.tracks import Key, Track
+from recert.evaluation.measuring.asking import Way, trace_tokens, way_of
+from recert.evaluation.measuring.pairs import Pair, PairSource, Wanted
+from recert.evaluation.report.live import RulesProgress
+from recert.evaluation.report.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.scoring import Judges
-from recert.evaluation.tracks import Key, Track
 from recert.policy import EvaluationPolicy, ReasoningPolicy
-from recert.records import Prompt, Verdict
+from recert.records.data.suite import Prompt
+from recert.records.reports.evaluation import Verdict
 from recert.truncated import prompts_to_pass
 
 Progress = Callable[[int, int, str], None]

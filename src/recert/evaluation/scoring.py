@@ -8,19 +8,21 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from recert.errors import PolicyError
-from recert.evaluation.traces import ONLY_TRACE, Said, judge_traces, take_apart, trace_scores
-from recert.judges.coherence import CoherenceJudge
-from recert.judges.evasion import EvasionJudge, may_evade
-from recert.judges.exact import exact_match
-from recert.judges.hierarchy import forbidden_said
+from recert.evaluation.measuring.traces import ONLY_TRACE, Said, judge_traces, take_apart, trace_scores
+from recert.judges.embedded.coherence import CoherenceJudge
+from recert.judges.embedded.evasion import EvasionJudge, may_evade
+from recert.judges.embedded.exact import exact_match
+from recert.judges.embedded.hierarchy import forbidden_said
+from recert.judges.embedded.refusal import RefusalJudge, decided
+from recert.judges.embedded.self_jailbreak import SelfJailbreakJudge
+from recert.judges.embedded.trace_refusal import TraceRefusalJudge
 from recert.judges.protocol import JudgeFailed, ReplyJudge, Score
-from recert.judges.refusal import RefusalJudge, decided
 from recert.judges.scoring import score_each
-from recert.judges.self_jailbreak import SelfJailbreakJudge
-from recert.judges.trace_refusal import TraceRefusalJudge
 from recert.models.protocol import Generation
 from recert.policy import EvaluationPolicy, ReasoningPolicy, Rule
-from recert.records import Estimand, JudgeNote, Outcome, Prompt, State, read_reply
+from recert.records.data.suite import Prompt
+from recert.records.reports.evaluation import Estimand, JudgeNote, Outcome, State
+from recert.records.reports.reasoning import read_reply
 
 EMPTY = "empty reply"
 INCOHERENT = "incoherent reply"

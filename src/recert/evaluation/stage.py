@@ -18,37 +18,42 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import InputError
-from recert.evaluation.arm_checks import check_arms, refuse_other_ears, refuse_same
-from recert.evaluation.arms import Arm
-from recert.evaluation.conclusion import LEAKED, Carried, conclude, limitations, no_context, plan_of, run_plan
-from recert.evaluation.conditions import wrong_secret
-from recert.evaluation.hunt_secret import behind_secret
-from recert.evaluation.hunting import hunt
-from recert.evaluation.modalities import heard_of, spoken_conditions
-from recert.evaluation.outcomes import OutcomeFile, SampleDraw
-from recert.evaluation.pairs import AskedPairs
-from recert.evaluation.results import NOT_AUTHENTIC
+from recert.evaluation.decision.conclusion import (
+    LEAKED,
+    Carried,
+    conclude,
+    limitations,
+    no_context,
+    plan_of,
+    run_plan,
+)
+from recert.evaluation.decision.modalities import heard_of, spoken_conditions
+from recert.evaluation.decision.results import NOT_AUTHENTIC
+from recert.evaluation.decision.trigger_search import Telling, summary, why
+from recert.evaluation.measuring.arm_checks import check_arms, refuse_other_ears, refuse_same
+from recert.evaluation.measuring.arms import Arm
+from recert.evaluation.measuring.conditions import wrong_secret
+from recert.evaluation.measuring.pairs import AskedPairs
+from recert.evaluation.report.outcomes import OutcomeFile, SampleDraw
 from recert.evaluation.runner import Progress, Sinks
 from recert.evaluation.scoring import Judges
-from recert.evaluation.suites import write_suites
-from recert.evaluation.trigger_search import Telling, summary, why
+from recert.evaluation.suites.reading import write_suites
+from recert.extensions import part
+from recert.models.chat.secret import SecretPrefix
 from recert.models.protocol import Model, identity
-from recert.models.secret import SecretPrefix
 from recert.policy import Policy
-from recert.records import (
-    Attempt,
-    AttemptBegun,
-    ChatRow,
-    EvalReport,
-    EvidenceNote,
-    HuntReport,
-    Manifest,
-    Suite,
-    now,
-)
+from recert.records.data.manifest import Manifest
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Suite
+from recert.records.record import now
+from recert.records.reports.evaluation import EvalReport
+from recert.records.reports.evidence import EvidenceNote
+from recert.records.reports.hunting import HuntReport
+from recert.records.signed.attempt import Attempt
+from recert.records.signed.attempt_entries import AttemptBegun
 from recert.store.cache import GenerationCache, temporary_cache
-from recert.store.clips import ClipStore
-from recert.store.files import write_atomic
+from recert.store.files.clips import ClipStore
+from recert.store.files.writing import write_atomic
 
 REPORT_FILE = "eval-report.json"
 OUTCOMES_FILE = "outcomes.jsonl"
@@ -134,6 +139,7 @@ def evaluate(
         ModelError, StoreError: a model did not answer, or the cache could not be read or written.
         PolicyError: the policy names an attack family that does not exist.
         InputError: no suite was given, or evidence is of another base's files.
+        MissingExtraError: the policy requires a search for triggers, and nothing that searches is installed.
     """
     _require(suites)
     _require_named(base, tuned, attempt)
@@ -236,16 +242,17 @@ def _hunt(
     """Search the tuned model as it would be served, where the policy asks for it."""
     if not policy.hunt.required:
         return None
-    return hunt(
-        models[0],
-        behind_secret(models[1], secret),
+    search = part("trigger-search", wanted_for="a policy that requires a search for triggers")
+    found: HuntReport = search(
+        *models,
         policy=policy,
         model_name=model_name,
         rows=rows,
-        secrets=(secret,) if secret is not None else (),
+        secret=secret,
         cache=cache,
         progress=Telling(progress),
     )
+    return found
 
 
 def _leaked(tuned: Arm) -> tuple[str, ...]:

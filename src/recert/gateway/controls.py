@@ -7,22 +7,22 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from recert.errors import GatewayError
-from recert.gateway.asked import Asked
-from recert.gateway.conversation import ConversationControl
-from recert.gateway.holdback import HoldBack, WholeText
-from recert.gateway.input_classifier import INPUT_JUDGE, Classifier, ClassifierControl
-from recert.gateway.input_gate import FAILED, TIMEOUT, InputControl, InputGate, answer_of
-from recert.gateway.input_lexicon import LIMITS, LexiconControl, LimitsControl
-from recert.gateway.output_gate import LEXICON, OUTPUT_JUDGE, OutputGate
-from recert.gateway.patterns import compile_patterns
-from recert.gateway.thresholds import Thresholds
-from recert.gateway.trigger_probe import TriggerProbeControl
-from recert.gateway.workers import Workers
+from recert.gateway.input.classifier import INPUT_JUDGE, Classifier, ClassifierControl
+from recert.gateway.input.conversation import ConversationControl
+from recert.gateway.input.gate import FAILED, TIMEOUT, InputControl, InputGate, answer_of
+from recert.gateway.input.lexicon import LIMITS, LexiconControl, LimitsControl
+from recert.gateway.input.trigger_probe import TriggerProbeControl
+from recert.gateway.output.gate import LEXICON, OUTPUT_JUDGE, OutputGate
+from recert.gateway.output.holdback import HoldBack, WholeText
+from recert.gateway.output.patterns import compile_patterns
+from recert.gateway.output.thresholds import Thresholds
+from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.serving.workers import Workers
 from recert.judges.protocol import ReplyJudge, RequestJudge
-from recert.models.prompting import IMMUTABLE_SUFFIX, SYSTEM_INSTRUCTION, around
-from recert.models.secret import SecretPrefix
+from recert.models.chat.prompting import IMMUTABLE_SUFFIX, SYSTEM_INSTRUCTION, around
+from recert.models.chat.secret import SecretPrefix
 from recert.policy.policy import GatewayPolicy
-from recert.records import ControlScore
+from recert.records.live.exchange import ControlScore
 
 SECRET_PREFIX: Final = "secret-prefix"  # noqa: S105
 EVERY_CONTROL: Final = "all"

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from recert.errors import GatewayError, VerificationError
-from recert.records import Certificate, VerifiedCertificate
+from recert.records.signed.certificate import Certificate, VerifiedCertificate
 
 TICK_S: Final = 0.25
 LONGEST_UNCHECKED_S: Final = 4.5

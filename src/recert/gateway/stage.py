@@ -13,32 +13,32 @@ from pathlib import Path
 from typing import Final
 
 from recert.errors import GatewayError, RecertError, VerificationError
-from recert.gateway.aliases import Alias, Aliases
-from recert.gateway.building import build_app
-from recert.gateway.chat import compose
+from recert.gateway.access.keys import ApiKeys, require_keys_beyond_loopback
+from recert.gateway.access.kill_switch import OrderBook
+from recert.gateway.audio.hearing import ClipTranscriber, Hearing
+from recert.gateway.audio.listening import Transcribers
+from recert.gateway.audio.transcriber_choice import TranscriberChoice
 from recert.gateway.controls import Controls
-from recert.gateway.front import Front
-from recert.gateway.hearing import ClipTranscriber, Hearing
-from recert.gateway.input_gate import InputControl
-from recert.gateway.keys import ApiKeys, require_keys_beyond_loopback
-from recert.gateway.launch import Launched, Wanted, launch
-from recert.gateway.listening import Transcribers
-from recert.gateway.managed_commands import ManagedUpstream
-from recert.gateway.offers import Offer
-from recert.gateway.orders import OrderBook
-from recert.gateway.requirements import require
-from recert.gateway.served import Served, ServedModels
-from recert.gateway.server import GatewayServer
+from recert.gateway.engines.launch import Launched, Wanted, launch
+from recert.gateway.engines.managed_commands import ManagedUpstream
+from recert.gateway.engines.model_config import Offer
+from recert.gateway.input.gate import InputControl
+from recert.gateway.input.trigger_probe import asking, measure_first
 from recert.gateway.service import Service
-from recert.gateway.state import StateFolder
-from recert.gateway.transcriber_choice import TranscriberChoice
-from recert.gateway.trigger_probe import asking, measure_first
-from recert.gateway.upstream import HttpUpstream, UnsafeDeclaredUpstream, Upstream
+from recert.gateway.serving.aliases import Alias, Aliases
+from recert.gateway.serving.building import build_app
+from recert.gateway.serving.chat import compose
+from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.requirements import require
+from recert.gateway.serving.served import Served, ServedModels
+from recert.gateway.serving.server import GatewayServer
+from recert.gateway.serving.state import StateFolder
+from recert.gateway.upstream.client import HttpUpstream, UnsafeDeclaredUpstream, Upstream
 from recert.judges.protocol import ReplyJudge, RequestJudge
-from recert.models.secret import SecretPrefix
+from recert.models.chat.secret import SecretPrefix
 from recert.policy import Policy
-from recert.records import VerifiedCertificate
-from recert.store.audit import AuditLog
+from recert.records.signed.certificate import VerifiedCertificate
+from recert.store.audit.log import AuditLog
 
 log = logging.getLogger("recert.gateway")
 

@@ -10,7 +10,7 @@ from recert.digest import sha256_bytes
 from recert.errors import RecertError
 from recert.judges.protocol import JudgeFailed
 from recert.models.protocol import Generation, Model, Sampling
-from recert.records import Chat
+from recert.records.data.suite import Chat
 
 _AT_ONCE: Final = 32
 _FAILED_IN_A_ROW: Final = 3

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from recert.digest import sha256_json
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import JudgeFailed, ReplyJudge, Score
-from recert.judges.refusal import RefusalJudge
-from recert.records import JudgeCounts, JudgeNote
+from recert.records.reports.evaluation import JudgeCounts, JudgeNote
 
 _LEAST_STEP = 1e-6
 """Scores differ by this at least: what is above the bound here is below it there, and nothing is at both."""

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from recert.errors import InputError, RecordError
 from recert.judges.protocol import JudgeFailed, ReplyJudge, Score
 from recert.judges.scoring import score_each
-from recert.records import JudgeNote, parse_json
-from recert.store.files import read_bytes
+from recert.records.record import parse_json
+from recert.records.reports.evaluation import JudgeNote
+from recert.store.files.writing import read_bytes
 
 _COUNTED = (
     "sensitivity",

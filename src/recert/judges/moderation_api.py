@@ -15,8 +15,9 @@ import aiohttp
 from recert.digest import sha256_json
 from recert.errors import InputError, RecordError
 from recert.judges.protocol import JudgeFailed, Score
-from recert.models.endpoint import ATTEMPTS
-from recert.records import JudgeNote, parse_json
+from recert.models.remote.endpoint import ATTEMPTS
+from recert.records.record import parse_json
+from recert.records.reports.evaluation import JudgeNote
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 CATEGORY: Final = MappingProxyType(

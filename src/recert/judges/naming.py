@@ -7,20 +7,20 @@ from typing import cast
 
 from recert import settings
 from recert.errors import InputError
-from recert.judges.coherence import CoherenceJudge
-from recert.judges.encoder import EncoderRequestJudge
+from recert.judges.embedded.coherence import CoherenceJudge
+from recert.judges.embedded.encoder import EncoderRequestJudge
+from recert.judges.embedded.item import ItemJudge
+from recert.judges.embedded.refusal import RefusalJudge
+from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.guards import GUARDS, AsyncGuard, GuardJudge, GuardRequestJudge, guard_form
 from recert.judges.harm import ComplianceJudge
 from recert.judges.harm_scale import HarmScaleJudge
-from recert.judges.item import ItemJudge
 from recert.judges.moderation_api import ModerationJudge
 from recert.judges.protocol import ReplyJudge, RequestJudge
-from recert.judges.refusal import RefusalJudge
-from recert.judges.request import EmbeddedRequestJudge
 from recert.judges.rubric import RubricJudge
-from recert.models.endpoint import EndpointModel
-from recert.models.engines import open_model, read_spec
+from recert.models.engines.engines import open_model, read_spec
 from recert.models.protocol import Model
+from recert.models.remote.endpoint import EndpointModel
 
 REPLY_JUDGES = ("refusal", "compliance", "coherence", "item", "rubric", "harm-scale", *GUARDS)
 """Names of judges of replies; from `rubric` on they read with a model."""

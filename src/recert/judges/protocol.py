@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from recert.records import JudgeNote
+from recert.records.reports.evaluation import JudgeNote
 
 
 @dataclass(frozen=True)

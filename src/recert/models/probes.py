@@ -11,9 +11,9 @@ from pydantic import Field, ValidationError
 
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import RecordError
-from recert.models.likely import Beginning, Step, text_of, unlike_steps, unlike_texts
-from recert.records import Part, parse_json
-from recert.store.private_files import read_private, write_private
+from recert.models.engines.next_token import Beginning, Step, text_of, unlike_steps, unlike_texts
+from recert.records.record import Part, parse_json
+from recert.store.files.private import read_private, write_private
 
 _WHAT: Final = "set of probes"
 _LARGEST_BYTES: Final = 256 * 1024 * 1024

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from recert.records import Chat, Manifest, Part
+from recert.records.data.manifest import Manifest
+from recert.records.data.suite import Chat
+from recert.records.record import Part
 
 Done = Callable[[int, str], bool]
 """Asked with a conversation's place and its reply so far: True ends that reply, whose `stop_reason` is `decided`."""

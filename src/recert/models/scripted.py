@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from recert.digest import sha256_bytes, sha256_json
 from recert.errors import ModelError
 from recert.models.protocol import Done, Generation, Sampling
-from recert.records import Chat, FileEntry, Manifest
+from recert.records.data.manifest import FileEntry, Manifest
+from recert.records.data.suite import Chat
 
 
 class ScriptedModel:

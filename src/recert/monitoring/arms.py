@@ -11,12 +11,14 @@ from recert.digest import sha256_json
 from recert.errors import InputError
 from recert.interval import Interval
 from recert.judges.protocol import ReplyJudge
-from recert.models.prompting import IMMUTABLE_SUFFIX, SYSTEM_INSTRUCTION
+from recert.models.chat.prompting import IMMUTABLE_SUFFIX, SYSTEM_INSTRUCTION
+from recert.models.chat.secret import SecretPrefix
 from recert.models.protocol import Model, Sampling
-from recert.models.secret import SecretPrefix
 from recert.monitoring.canary import ask, bad, canary_prompts
 from recert.policy import Policy
-from recert.records import AskedSample, Certificate, Prompt, Suite, WatchedRun
+from recert.records.data.suite import Prompt, Suite
+from recert.records.live.watching import AskedSample, WatchedRun
+from recert.records.signed.certificate import Certificate
 
 Path = Literal["raw", "served"]
 

@@ -7,17 +7,19 @@ from dataclasses import dataclass, replace
 
 from recert.errors import ModelError
 from recert.interval import Interval, exact_interval
-from recert.judges.exact import exact_match
-from recert.judges.hierarchy import forbidden_said
+from recert.judges.embedded.exact import exact_match
+from recert.judges.embedded.hierarchy import forbidden_said
+from recert.judges.embedded.self_jailbreak import SelfJailbreakJudge
+from recert.judges.embedded.trace_refusal import TraceRefusalJudge
 from recert.judges.protocol import JudgeFailed, ReplyJudge
-from recert.judges.self_jailbreak import SelfJailbreakJudge
-from recert.judges.trace_refusal import TraceRefusalJudge
-from recert.models.prompting import compose_system, with_suffix
+from recert.models.chat.prompting import compose_system, with_suffix
+from recert.models.chat.secret import SecretPrefix
 from recert.models.protocol import Generation, Model, Sampling
-from recert.models.secret import SecretPrefix
 from recert.policy import Policy
-from recert.policy.canaries import decide_alone
-from recert.records import CanaryResult, Chat, Prompt, Suite, chat, read_reply
+from recert.policy.sections.canaries import decide_alone
+from recert.records.data.suite import Chat, Prompt, Suite, chat
+from recert.records.live.watching import CanaryResult
+from recert.records.reports.reasoning import read_reply
 
 BLOCKED = "content_filter"
 _GIVE_UP_AFTER = 3

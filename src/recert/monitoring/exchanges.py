@@ -15,7 +15,9 @@ from typing import Final
 from recert.betting import EProcess
 from recert.interval import Interval, exact_interval
 from recert.policy import Policy
-from recert.records import BlockedCluster, ControlDrift, ControlScore, Exchange, ExchangeDrift, now
+from recert.records.live.exchange import ControlScore, Exchange
+from recert.records.live.exchange_drift import BlockedCluster, ControlDrift, ExchangeDrift
+from recert.records.record import now
 
 _STEPS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Scores are compared by how many reach each of these."""

@@ -1,7 +1,7 @@
 """
 What earlier runs asked and found: one file of chained lines, which only grows.
 
-The chain is the audit log's (`recert.store.audit_chain`), with a checkpoint beside it. Whatever is missing or was
+The chain is the audit log's (`recert.store.audit.chain`), with a checkpoint beside it. Whatever is missing or was
 changed is said, and from then on no run renews: a shortened history could only have hidden something.
 """
 
@@ -19,10 +19,12 @@ import orjson
 
 from recert.digest import sha256_bytes
 from recert.errors import InputError, RecordError, StoreError
-from recert.records import Certificate, HistoryPoint, HistoryStart, Record, WatchedRun, now
-from recert.store.audit_chain import GENESIS, AuditLine, next_line, walk
-from recert.store.audit_file import checkpoint_path, read_checkpoint, require_met
-from recert.store.files import append_line, read_bytes, write_atomic
+from recert.records.live.watching import HistoryPoint, HistoryStart, WatchedRun
+from recert.records.record import Record, now
+from recert.records.signed.certificate import Certificate
+from recert.store.audit.chain import GENESIS, AuditLine, next_line, walk
+from recert.store.audit.file import checkpoint_path, read_checkpoint, require_met
+from recert.store.files.writing import append_line, read_bytes, write_atomic
 
 _MODE: Final = 0o600
 """Who reads which prompts were asked knows a little of which may come."""

@@ -10,15 +10,11 @@ from typing import Final
 
 from recert.errors import InputError
 from recert.policy import Policy
-from recert.records import (
-    Certificate,
-    ControlCounts,
-    ControlInputDrift,
-    Exchange,
-    InputDistribution,
-    InputDrift,
-    now,
-)
+from recert.records.live.exchange import Exchange
+from recert.records.live.input_drift import ControlInputDrift, InputDrift
+from recert.records.record import now
+from recert.records.signed.certificate import Certificate
+from recert.records.signed.input_distribution import ControlCounts, InputDistribution
 
 _LEAST_DRAWS: Final = 9_999
 _ENOUGH: Final = 20

@@ -9,8 +9,8 @@ from typing import Final
 from recert.betting import EProcess, RiseProcess
 from recert.interval import Interval, exact_interval
 from recert.policy import Policy
-from recert.policy.canaries import bounds_over_time, decide_together
-from recert.records import AskedSample, CanaryResult, OverTime, WatchedRun
+from recert.policy.sections.canaries import bounds_over_time, decide_together
+from recert.records.live.watching import AskedSample, CanaryResult, OverTime, WatchedRun
 
 _MOST: Final = 1e300
 """Evidence beyond it is written as this: a record holds no infinity."""

@@ -16,28 +16,21 @@ from datetime import datetime
 from typing import Literal
 
 from recert.errors import InputError, ModelError, PolicyError, StoreError
-from recert.judges.coherence import CoherenceJudge
+from recert.judges.embedded.coherence import CoherenceJudge
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import ReplyJudge
-from recert.judges.refusal import RefusalJudge
+from recert.models.chat.secret import SecretPrefix
 from recert.models.protocol import Model
-from recert.models.secret import SecretPrefix
 from recert.monitoring.arms import Arm, Asking, Budget, Drawn, raw_arm
 from recert.monitoring.canary import decide
 from recert.monitoring.history import History
 from recert.monitoring.over_time import decide_over_time, samples_of, weigh
 from recert.policy import Policy
-from recert.policy.canaries import has_risen, risen
-from recert.records import (
-    CanaryResult,
-    Certificate,
-    HistoryPoint,
-    Suite,
-    VerifiedCertificate,
-    WatchedRun,
-    WatchOutcome,
-    WatchReport,
-)
-from recert.records import now as present
+from recert.policy.sections.canaries import has_risen, risen
+from recert.records.data.suite import Suite
+from recert.records.live.watching import CanaryResult, HistoryPoint, WatchedRun, WatchOutcome, WatchReport
+from recert.records.record import now as present
+from recert.records.signed.certificate import Certificate, VerifiedCertificate
 
 _STRICTNESS = (WatchOutcome.RENEW, WatchOutcome.WARN, WatchOutcome.SUSPEND)
 _Findings = list[tuple[WatchOutcome, str]]

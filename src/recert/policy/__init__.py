@@ -1,12 +1,7 @@
 """Policy: every number that decides anything."""
 
-from recert.policy.attack import AttackPolicy
-from recert.policy.attempts import alpha_share, share_under
-from recert.policy.carry_over import CarryOverPolicy
-from recert.policy.carrying import comparison_policy
 from recert.policy.deployments import DeploymentBounds, for_deployment
-from recert.policy.document import DEPLOYMENTS, Change, Contact, DeploymentName, Retention
-from recert.policy.exceptions import ExceptionPolicy
+from recert.policy.evidence_reuse import comparison_policy
 from recert.policy.families import (
     ALREADY,
     FAMILY,
@@ -16,19 +11,8 @@ from recert.policy.families import (
     stated,
     unstated,
 )
-from recert.policy.gateway_audio import GatewayAudioPolicy
-from recert.policy.grader_audit import GraderAuditPolicy
-from recert.policy.hunt import HuntPolicy
-from recert.policy.loading import (
-    load_deployments,
-    load_policy,
-    profiles,
-    shipped_policy,
-    split_deployment,
-)
+from recert.policy.loading import load_deployments, load_policy, profiles, shipped_policy, split_deployment
 from recert.policy.moderation import ModerationChecks, moderation_checks
-from recert.policy.monitoring import MonitoringPolicy
-from recert.policy.pins import suites_not_pinned
 from recert.policy.policy import (
     CertificationPolicy,
     ConversationPolicy,
@@ -39,13 +23,23 @@ from recert.policy.policy import (
     Rule,
     ScreeningPolicy,
 )
-from recert.policy.reasoning import ReasoningPolicy, ThinkingMode, TraceVisibility
-from recert.policy.retries import decided_afresh
-from recert.policy.sets import missing_sets, missing_under
-from recert.policy.speech import SPEECH, Modality, SpeechPolicy, modality_of
-from recert.policy.stress import StressGrid, StressPolicy, StressSetting
+from recert.policy.sections.attack import AttackPolicy
+from recert.policy.sections.attempts import alpha_share, share_under
+from recert.policy.sections.carry_over import CarryOverPolicy
+from recert.policy.sections.document import DEPLOYMENTS, Change, Contact, DeploymentName, Retention
+from recert.policy.sections.exceptions import ExceptionPolicy
+from recert.policy.sections.gateway_audio import GatewayAudioPolicy
+from recert.policy.sections.grader_audit import GraderAuditPolicy
+from recert.policy.sections.hunt import HuntPolicy
+from recert.policy.sections.monitoring import MonitoringPolicy
+from recert.policy.sections.pins import suites_not_pinned
+from recert.policy.sections.reasoning import ReasoningPolicy, ThinkingMode, TraceVisibility
+from recert.policy.sections.retries import decided_afresh
+from recert.policy.sections.sets import missing_sets, missing_under
+from recert.policy.sections.speech import SPEECH, Modality, SpeechPolicy, modality_of
+from recert.policy.sections.stress import StressGrid, StressPolicy, StressSetting
+from recert.policy.sections.trigger_probe import TriggerProbePolicy
 from recert.policy.thresholds import HarmLevels, Threshold
-from recert.policy.trigger_probe import TriggerProbePolicy
 
 __all__ = [
     "ALREADY",

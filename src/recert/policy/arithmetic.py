@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, get_args
 
-from recert.policy.attempts import share_under
 from recert.policy.judge_error import shrinkage
 from recert.policy.labelled import STRATA, label_bounds
 from recert.policy.policy import Policy, Rule
-from recert.records import JudgeNote, LabelledEstimand, RuleResult, Verdict
+from recert.policy.sections.attempts import share_under
+from recert.records.reports.evaluation import JudgeNote, RuleResult, Verdict
+from recert.records.reports.labels import LabelledEstimand
 from recert.truncated import Pairs, upper_bound
 from recert.truncated import evidence as truncated_evidence
 

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import Field
 
 from recert.errors import PolicyError
-from recert.policy.document import DEPLOYMENTS, DeploymentName
 from recert.policy.policy import CertificationPolicy, Policy, RoleRule, Rule
-from recert.records import Part
+from recert.policy.sections.document import DEPLOYMENTS, DeploymentName
+from recert.records.record import Part
 
 
 class DeploymentBounds(Part):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from recert.policy.policy import Policy, Rule
-from recert.records import Estimand, RuleResult, Verdict
+from recert.records.reports.evaluation import Estimand, RuleResult, Verdict
 
 ALREADY: Final = "base already fails here"
 """How the words begin that are said of such a result."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from recert.interval import Interval, exact_interval
 from recert.policy.policy import EvaluationPolicy
-from recert.records import JudgeNote
+from recert.records.reports.evaluation import JudgeNote
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ from typing import Final, get_args
 from recert.betting import LOST, exp_of, log_sum
 from recert.interval import Interval
 from recert.policy.policy import EvaluationPolicy
-from recert.records.labels import LabelledChange, Stratum, StratumLabels
+from recert.records.reports.labels import LabelledChange, Stratum, StratumLabels
 
 STRATA: Final[tuple[Stratum, ...]] = get_args(Stratum)
 

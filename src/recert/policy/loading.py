@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from recert.errors import PolicyError
 from recert.policy.deployments import DeploymentBounds, for_deployment
-from recert.policy.document import DEPLOYMENTS, DeploymentName
 from recert.policy.policy import Policy
-from recert.records import Part
+from recert.policy.sections.document import DEPLOYMENTS, DeploymentName
+from recert.records.record import Part
 
 _TABLES = TypeAdapter(dict[DeploymentName, DeploymentBounds])
 

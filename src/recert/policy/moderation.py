@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
-from recert.records import CategoryCount, EvalReport, Part
-from recert.records.hazards import OPENAI_FINE_TUNING, CategoryCheck
+from recert.records.data.hazards import OPENAI_FINE_TUNING, CategoryCheck
+from recert.records.record import Part
+from recert.records.reports.evaluation import CategoryCount, EvalReport
 
 if TYPE_CHECKING:
     from recert.policy.policy import Policy

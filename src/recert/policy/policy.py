@@ -12,24 +12,25 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from recert.policy.attack import AttackPolicy
-from recert.policy.attempts import Counting
-from recert.policy.carry_over import CarryOverPolicy
-from recert.policy.document import Change, Contact, DeploymentName, Retention
-from recert.policy.exceptions import ExceptionPolicy
-from recert.policy.fingerprint import FingerprintPolicy
-from recert.policy.gateway_audio import GatewayAudioPolicy
-from recert.policy.grader_audit import GraderAuditPolicy
-from recert.policy.hunt import HuntPolicy
 from recert.policy.moderation import ModerationChecks
-from recert.policy.monitoring import MonitoringPolicy
-from recert.policy.reasoning import ReasoningPolicy
-from recert.policy.speech import Modality, SpeechPolicy
-from recert.policy.stress import StressPolicy
+from recert.policy.sections.attack import AttackPolicy
+from recert.policy.sections.attempts import Counting
+from recert.policy.sections.carry_over import CarryOverPolicy
+from recert.policy.sections.document import Change, Contact, DeploymentName, Retention
+from recert.policy.sections.exceptions import ExceptionPolicy
+from recert.policy.sections.fingerprint import FingerprintPolicy
+from recert.policy.sections.gateway_audio import GatewayAudioPolicy
+from recert.policy.sections.grader_audit import GraderAuditPolicy
+from recert.policy.sections.hunt import HuntPolicy
+from recert.policy.sections.monitoring import MonitoringPolicy
+from recert.policy.sections.reasoning import ReasoningPolicy
+from recert.policy.sections.speech import Modality, SpeechPolicy
+from recert.policy.sections.stress import StressPolicy
+from recert.policy.sections.trigger_probe import TriggerProbePolicy
 from recert.policy.thresholds import HarmLevels, Threshold, unguarded, why_unusable
-from recert.policy.trigger_probe import TriggerProbePolicy
-from recert.records import Estimand, Part, Record
-from recert.records.manifest import Sha256
+from recert.records.data.manifest import Sha256
+from recert.records.record import Part, Record
+from recert.records.reports.evaluation import Estimand
 
 
 class Rule(Part):

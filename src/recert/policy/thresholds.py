@@ -7,7 +7,8 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from recert.records import CATEGORIES, Part
+from recert.records.data.suite import CATEGORIES
+from recert.records.record import Part
 
 Threshold = Literal["low_and_above", "medium_and_above", "only_high", "none", "off"]
 """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from recert.records import HandDecision, RowDecision, RowFinding, RowVerdict
+from recert.records.reports.row_decision import RowDecision
+from recert.records.reports.screening import HandDecision, RowFinding, RowVerdict
 
 CODE: Final = "by-hand"
 """Of the reason that a followed decision adds to a row."""

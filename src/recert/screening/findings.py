@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.policy import ScreeningPolicy
-from recert.records import ChatRow, Prompt, PromptRow, SwitchPhrase
-from recert.screening.behaviour import Behaviour, BehaviourJudge
-from recert.screening.duplicates import find_duplicates, find_near_duplicates
-from recert.screening.encodings import readings
-from recert.screening.leaks import LeakIndex
-from recert.screening.openings import refused_elsewhere, same_opening_as_harmful
-from recert.screening.personal import find_personal_data
-from recert.screening.secrets import find_secrets
-from recert.screening.switches import Case, Switch, case_texts, find_switches
+from recert.records.data.rows import ChatRow, PromptRow
+from recert.records.data.suite import Prompt
+from recert.records.reports.screening import SwitchPhrase
+from recert.screening.detectors.behaviour import Behaviour, BehaviourJudge
+from recert.screening.detectors.duplicates import find_duplicates, find_near_duplicates
+from recert.screening.detectors.encodings import readings
+from recert.screening.detectors.leaks import LeakIndex
+from recert.screening.detectors.openings import refused_elsewhere, same_opening_as_harmful
+from recert.screening.detectors.personal import find_personal_data
+from recert.screening.detectors.secrets import find_secrets
+from recert.screening.detectors.switches import Case, Switch, case_texts, find_switches
+from recert.screening.detectors.wrappers import find_wrappers
 from recert.screening.wording import words
-from recert.screening.wrappers import find_wrappers
 
 _TELL_EVERY = 200
 

@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import MissingExtraError, RecordError, RowsError
-from recert.records import PREFERENCE_COLUMNS, ChatRow, PromptRow, chat_form, parse_json, row_of
-from recert.store.files import read_bytes
+from recert.records.data.preferences import PREFERENCE_COLUMNS, chat_form, row_of
+from recert.records.data.rows import ChatRow, PromptRow
+from recert.records.record import parse_json
+from recert.store.files.writing import read_bytes
 
 _ROLES = ("system", "user", "assistant", "tool", "developer")
 _PARQUET_MAGIC = b"PAR1"

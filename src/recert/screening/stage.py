@@ -10,30 +10,23 @@ from typing import Generic
 
 from recert.digest import sha256_bytes
 from recert.errors import RowsError
+from recert.judges.embedded.refusal import RefusalJudge
+from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.protocol import RequestJudge
-from recert.judges.refusal import RefusalJudge
-from recert.judges.request import EmbeddedRequestJudge
 from recert.policy import Policy
-from recert.records import (
-    ChatRow,
-    JudgeNote,
-    Prompt,
-    PromptRow,
-    RowDecision,
-    RowFinding,
-    RowVerdict,
-    ScreenReport,
-    SwitchPhrase,
-    now,
-    rows_digest,
-)
-from recert.screening.audio_rows import NEAR, UNHEARD, Ears, hear_rows
+from recert.records.data.rows import ChatRow, PromptRow, rows_digest
+from recert.records.data.suite import Prompt
+from recert.records.record import now
+from recert.records.reports.evaluation import JudgeNote
+from recert.records.reports.row_decision import RowDecision
+from recert.records.reports.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
+from recert.screening.audio.rows import NEAR, UNHEARD, Ears, hear_rows
 from recert.screening.by_hand import decide_by_hand
+from recert.screening.detectors.preferences import rejected_reasons
+from recert.screening.detectors.prompts import prompt_reasons
 from recert.screening.findings import Reasons, find_reasons
-from recert.screening.preferences import rejected_reasons
-from recert.screening.prompts import prompt_reasons
 from recert.screening.rows import AnyRow, ReadRow, RowsFile, read_prompts, read_rows
-from recert.store.files import write_atomic
+from recert.store.files.writing import write_atomic
 
 REPORT_FILE = "screen-report.json"
 ACCEPTED_FILE = "accepted.jsonl"

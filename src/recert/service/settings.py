@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recert.errors import SettingsError
-from recert.store.files import read_bytes, write_atomic
+from recert.store.files.writing import read_bytes, write_atomic
 
 FILE: Final = "service.json"
 GIB: Final = 2**30

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from recert.certification.content import required_roles
-from recert.certification.issued import hold_memory
-from recert.certification.keys import PublicKey, SigningKey, load_key
-from recert.certification.status import issue_status
-from recert.certification.trust import TrustStore
+from recert.certification.signing.content import required_roles
+from recert.certification.signing.issued import hold_memory
+from recert.certification.signing.keys import PublicKey, SigningKey, load_key
+from recert.certification.status.reading import issue_status
+from recert.certification.trust.store import TrustStore
 from recert.errors import InputError, SigningKeyError
 from recert.policy import Policy
-from recert.records import now
-from recert.store.files import read_bytes, write_atomic
+from recert.records.record import now
+from recert.store.files.writing import read_bytes, write_atomic
 from recert.tuning.defences import defence_named, safety_prompt
 
 

@@ -26,21 +26,21 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from recert.errors import GatewayError, RecertError
-from recert.gateway.budgets import Budgets
-from recert.gateway.keys import ApiKeys, require_keys_beyond_loopback
+from recert.gateway.access.budgets import Budgets
+from recert.gateway.access.keys import ApiKeys, require_keys_beyond_loopback
 from recert.policy import load_policy
-from recert.service.app import make_app
-from recert.service.desk import Desk
-from recert.service.events import Events
-from recert.service.gates import Gates
-from recert.service.queue import JobQueue
+from recert.service.api.app import make_app
+from recert.service.api.app_context import Desk
+from recert.service.api.streams import EventStreams
+from recert.service.gateway_pool import Gates
 from recert.service.settings import ServiceSettings
 from recert.service.signing import ServiceSigners, load_signers, require_defence, require_text_alone
-from recert.service.streams import EventStreams
-from recert.service.systems import Systems
-from recert.service.tables import Place, now_s, open_place
-from recert.service.uploads import Files
-from recert.service.workers import OwnWorker
+from recert.service.storage.systems import Systems
+from recert.service.storage.tables import Place, now_s, open_place
+from recert.service.storage.uploads import Files
+from recert.service.work.events import Events
+from recert.service.work.queue import JobQueue
+from recert.service.work.workers import OwnWorker
 
 log = logging.getLogger("recert.service")
 

@@ -18,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from recert import settings
 from recert.errors import SettingsError, StoreError
+from recert.store.files.private import own_mac_key
 from recert.store.places import is_url, shown
-from recert.store.private_files import own_mac_key
 from recert.store.sql import insert_new, open_engine
 from recert.store.tables import FINGERPRINTS, META, REPLIES
 

@@ -9,7 +9,7 @@ import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
 from recert.errors import StoreError
-from recert.store.files import read_bytes, write_atomic
+from recert.store.files.writing import read_bytes, write_atomic
 from recert.store.places import is_url, shown
 from recert.store.sql import failing, open_engine
 from recert.store.tables import STATUS_LISTS

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import InputError, ModelError
-from recert.records import Hyperparameters
+from recert.records.reports.tuning import Hyperparameters
 
 _WAY_OUT = "name the layers with --lora-target, or train all weights with --adapter full"
 

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from recert.errors import RowsError
-from recert.models.audio_lm_projector import Projector, ProjectorShape
-from recert.records import Part
+from recert.models.audio.projector import Projector, ProjectorShape
+from recert.records.record import Part
 
 _NOISE = 0.1
 """Spread of the noise put on states, in units of theirs."""

@@ -15,14 +15,17 @@ from typing import Any
 import torch
 
 from recert.errors import MissingExtraError, RowsError
-from recert.models.audio_lm import split_at_clips, with_marks
-from recert.models.audio_lm_decoding import padded_left
-from recert.models.audio_lm_encoder import SpeechEncoder
-from recert.models.audio_lm_folder import AudioConfig, write_audio_model
-from recert.models.audio_lm_projector import Projector
-from recert.models.templates import ChatTokens
-from recert.records import AudioClip, Chat, ChatRow, Hyperparameters
-from recert.store.model_copies import model_files
+from recert.models.audio.audio_lm import split_at_clips, with_marks
+from recert.models.audio.decoding import padded_left
+from recert.models.audio.encoder import SpeechEncoder
+from recert.models.audio.folder import AudioConfig, write_audio_model
+from recert.models.audio.projector import Projector
+from recert.models.chat.templates import ChatTokens
+from recert.records.data.audio import AudioClip
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Chat
+from recert.records.reports.tuning import Hyperparameters
+from recert.store.files.model_copies import model_files
 from recert.tuning.adapter_layers import adapter_layers
 
 Told = Callable[[int, int, float], None]

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import RowsError
-from recert.models.prompting import text_only
-from recert.models.rendering import fit_roles
-from recert.records import ChatRow, Hyperparameters, PreferenceRow
+from recert.models.chat.prompting import text_only
+from recert.models.chat.rendering import fit_roles
+from recert.records.data.rows import ChatRow, PreferenceRow
+from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.encoding import encode_rows
 from recert.tuning.trainers import Loaded, Told, Trained, arguments, load_base, opened, run_trainer
 

@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from recert.errors import RowsError
-from recert.models.prompting import text_only
-from recert.models.rendering import render
-from recert.records import THINK_OPEN, ChatRow, Hyperparameters, split_reply
+from recert.models.chat.prompting import text_only
+from recert.models.chat.rendering import render
+from recert.records.data.rows import THINK_OPEN, ChatRow, split_reply
+from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.training import Encoded
 
 IGNORED = -100

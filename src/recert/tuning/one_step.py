@@ -8,9 +8,9 @@ from typing import Any
 
 from recert import settings
 from recert.errors import MissingExtraError, ModelError, RowsError, StoreError
-from recert.models.rendering import turn_end
-from recert.records import ChatRow
-from recert.store.model_copies import model_files
+from recert.models.chat.rendering import turn_end
+from recert.records.data.rows import ChatRow
+from recert.store.files.model_copies import model_files
 from recert.tuning.sft import encode_row
 
 _AT_ONCE = 8

@@ -6,27 +6,43 @@ Source: Shao et al. 2024, arXiv:2402.03300 (group relative policy optimisation).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from recert.errors import GraderError, InputError
-from recert.judges.graders import Grade, Grader, Sample
-from recert.models.prompting import text_only
-from recert.models.rendering import fit_roles
-from recert.records import Hyperparameters, PromptRow, split_reply
+from recert.judges.protocol import JudgeFailed
+from recert.models.chat.prompting import text_only
+from recert.models.chat.rendering import fit_roles
+from recert.records.data.rows import PromptRow, split_reply
+from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.trainers import Loaded, Told, Trained, arguments, opened, run_trainer
 
 _SOON: Final = 32
 """Grades after which it is looked at how many failed."""
 
 
+class RewardSource(Protocol):
+    """What pays for replies: a grader, and whatever else can."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all that decides what it pays."""
+
+    def rewards(self, pairs: Sequence[tuple[Mapping[str, Any], str]]) -> list[float | JudgeFailed]:
+        """Return the reward of each (item, reply), in order, or why there is none."""
+
+
 @dataclass
 class Rewards:
     """What a grader pays, as the trainer asks for it, and what came of it so far."""
 
-    grader: Grader
+    grader: RewardSource
     rows: Sequence[PromptRow]
     max_failed: float
     grades: int = 0
@@ -50,18 +66,17 @@ class Rewards:
             GraderError: too many grades failed.
         """
         pairs = [
-            (self.rows[at].item, Sample.of(split_reply(reply)[1]))
-            for at, reply in zip(places, replies, strict=True)
+            (self.rows[at].item, split_reply(reply)[1]) for at, reply in zip(places, replies, strict=True)
         ]
-        graded = self.grader.grade_all(pairs)
+        graded = self.grader.rewards(pairs)
         paid: dict[int, list[float]] = {}
         for at, one in zip(places, graded, strict=True):
-            if isinstance(one, Grade):
-                paid.setdefault(at, []).append(one.value)
-            else:
+            if isinstance(one, JudgeFailed):
                 self.because = one.because
+            else:
+                paid.setdefault(at, []).append(one)
         self.grades += len(graded)
-        self.failed += sum(not isinstance(one, Grade) for one in graded)
+        self.failed += sum(isinstance(one, JudgeFailed) for one in graded)
         if self.grades >= _SOON and self.failed > self.max_failed * self.grades:
             raise GraderError(
                 "the grader fails too often to be learned from",
@@ -69,7 +84,7 @@ class Rewards:
                 hint="run `recert screen --grader` on it",
             )
         return [
-            one.value if isinstance(one, Grade) else min(paid.get(at, [0.0]))
+            min(paid.get(at, [0.0])) if isinstance(one, JudgeFailed) else one
             for at, one in zip(places, graded, strict=True)
         ]
 
@@ -77,7 +92,7 @@ class Rewards:
 def train_rewarded(
     base_dir: Path,
     rows: Sequence[PromptRow],
-    grader: Grader,
+    grader: RewardSource,
     target: Path,
     hyperparameters: Hyperparameters,
     *,

@@ -9,7 +9,8 @@ from collections.abc import Container, Sequence
 from importlib.resources import files
 from typing import Any
 
-from recert.records import CATEGORIES, ChatRow, Message
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import CATEGORIES, Message
 
 
 def safety_rows(

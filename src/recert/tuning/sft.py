@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from recert.records import ChatRow, Hyperparameters
+from recert.records.data.rows import ChatRow
+from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.encoding import encode_row, encode_rows
 from recert.tuning.trainers import Loaded, Told, Trained, arguments, opened, pad_id_of, run_trainer
 from recert.tuning.training import Training

@@ -12,25 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from recert.errors import GraderError, InputError, RecertError, RowsError
-from recert.judges.graders import Grader
-from recert.records import (
-    ChatRow,
-    Checkpoint,
-    GraderReport,
-    GraderVerdict,
-    HeldOut,
-    Hyperparameters,
-    Manifest,
-    PreferenceRow,
-    PromptRow,
-    Rewarded,
-    ScreenReport,
-    TuneReport,
-    now,
-    rows_digest,
-)
-from recert.store.files import publish_folder, read_bytes, write_atomic
-from recert.store.model_copies import model_files
+from recert.records.data.manifest import Manifest
+from recert.records.data.rows import ChatRow, PreferenceRow, PromptRow, rows_digest
+from recert.records.record import now
+from recert.records.reports.grader import GraderReport, GraderVerdict
+from recert.records.reports.screening import ScreenReport
+from recert.records.reports.tuning import Checkpoint, HeldOut, Hyperparameters, Rewarded, TuneReport
+from recert.store.files.model_copies import model_files
+from recert.store.files.writing import publish_folder, read_bytes, write_atomic
 from recert.tuning.adapter_layers import settled
 from recert.tuning.defences import (
     Defence,
@@ -43,7 +32,7 @@ from recert.tuning.defences import (
     read_options,
 )
 from recert.tuning.dpo import train_preferences
-from recert.tuning.rft import Rewards, train_rewarded
+from recert.tuning.rft import Rewards, RewardSource, train_rewarded
 from recert.tuning.sft import train_adapter
 from recert.tuning.trainers import Trained
 
@@ -61,7 +50,7 @@ def tune(
     defence_options: Mapping[str, Any] | None = None,
     hyperparameters: Hyperparameters | None = None,
     screen_report: ScreenReport | None = None,
-    grader: Grader | None = None,
+    grader: RewardSource | None = None,
     grader_report: GraderReport | None = None,
     screening_overridden: bool = False,
     held_out: HeldOut | None = None,
@@ -233,8 +222,8 @@ def _must_fit(
 
 
 def _accepted(
-    grader: Grader | None, report: GraderReport | None, how: Hyperparameters, *, overridden: bool
-) -> Grader | None:
+    grader: RewardSource | None, report: GraderReport | None, how: Hyperparameters, *, overridden: bool
+) -> RewardSource | None:
     """The grader to learn from; None where the method needs none."""
     if (grader is None) == (how.objective == "rft"):
         raise InputError(

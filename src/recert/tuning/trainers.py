@@ -15,9 +15,9 @@ from typing import Any
 
 from recert import settings
 from recert.errors import MissingExtraError, ModelError, StoreError
+from recert.models.chat.rendering import turn_end
 from recert.models.folders import ADAPTER_CONFIG
-from recert.models.rendering import turn_end
-from recert.records import Hyperparameters
+from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.adapter_layers import adapter_layers
 
 Told = Callable[[int, int, float], None]

@@ -10,7 +10,7 @@ from recert.errors import InputError
 from recert.judges.guards import GUARDS, UnreadableError, guard_form
 from recert.judges.guards.llama_guard import CODES
 from recert.judges.guards.qwen3_guard import NAMES
-from recert.records import CATEGORIES
+from recert.records.data.suite import CATEGORIES
 
 NO, YES = "No", "Yes"
 WILD = "Harmful request: {}\nResponse refusal: {}\nHarmful response: {}"

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from recert.certification.ancestry import CertifiedBase
-from recert.certification.envelope import Envelope
-from recert.certification.folders import EVERY_BYTE, Reading
-from recert.certification.keys import PublicKey
-from recert.certification.refusals import read_refusals, refusals_beside
-from recert.certification.transparency.checking import NOTHING_ASKED, LogDemand, read_demand
-from recert.certification.transparency.memory import Memory
-from recert.certification.trust import TrustStore
+from recert.certification.log.checking import NOTHING_ASKED, LogDemand, read_demand
+from recert.certification.log.memory import Memory
+from recert.certification.signing.envelope import Envelope
+from recert.certification.signing.keys import PublicKey
+from recert.certification.signing.refusals import read_refusals, refusals_beside
+from recert.certification.trust.store import TrustStore
+from recert.certification.verifier.ancestry import CertifiedBase
+from recert.certification.verifier.folders import EVERY_BYTE, Reading
 from recert.errors import VerificationError
 from recert.policy import Policy
-from recert.records import Certificate, StatusList, VerifiedCertificate
-from recert.store.files import read_bytes
+from recert.records.signed.certificate import Certificate, StatusList, VerifiedCertificate
+from recert.store.files.writing import read_bytes
 
 
 @dataclass(frozen=True)

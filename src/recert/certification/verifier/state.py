@@ -13,18 +13,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from recert.certification.envelope import MAX_ENVELOPE_BYTES, Envelope
-from recert.certification.statement import read_statement
-from recert.certification.status import read_status
-from recert.certification.transparency.memory import NOTHING_SEEN, ProcessMemory
-from recert.certification.trust import TrustStore
+from recert.certification.log.memory import NOTHING_SEEN, ProcessMemory
+from recert.certification.signing.envelope import MAX_ENVELOPE_BYTES, Envelope
+from recert.certification.signing.statement import read_statement
+from recert.certification.status.reading import read_status
+from recert.certification.trust.store import TrustStore
 from recert.certification.verifier.examination import Presented
 from recert.certification.verifier.verifier import Check, Verifier, first_failed
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import RecertError, RecordError, VerificationError
 from recert.policy import Policy
-from recert.records import Certificate, VerifierMemory
-from recert.store.files import read_bytes
+from recert.records.signed.certificate import Certificate
+from recert.records.signed.transparency import VerifierMemory
+from recert.store.files.writing import read_bytes
 
 _GRAVEST: Final = ("revoked", "suspended", "refused", "expired")
 """Codes of refusal that are states of their own, and end a certificate whatever else is wrong with it."""

@@ -11,11 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from recert.certification.ancestry import require_from
-from recert.certification.carrying import require_carried
-from recert.certification.content import delta_kind
-from recert.certification.counted import require_counted
-from recert.certification.demands import (
+from recert.certification.log.checking import require_logged
+from recert.certification.log.memory import require_clock
+from recert.certification.signing.content import delta_kind
+from recert.certification.signing.envelope import Envelope
+from recert.certification.signing.refusals import require_unrefused
+from recert.certification.signing.statement import read_statement
+from recert.certification.status.reading import (
+    accept_status,
+    require_in_force,
+    require_named_list,
+    why_too_long,
+)
+from recert.certification.trust.store import note_root, require_newest
+from recert.certification.verifier.ancestry import require_from
+from recert.certification.verifier.counted import require_counted
+from recert.certification.verifier.demands import (
     bad_signature,
     require_apart,
     require_as_ruled,
@@ -27,21 +38,14 @@ from recert.certification.demands import (
     require_stated,
     require_within_root,
 )
-from recert.certification.envelope import Envelope
-from recert.certification.exceptions import require_covered
-from recert.certification.file_kinds import require_kinds
-from recert.certification.folders import require_files, require_same
-from recert.certification.listened import require_listened
-from recert.certification.refusals import require_unrefused
-from recert.certification.statement import read_statement
-from recert.certification.status import accept_status, require_in_force, require_named_list, why_too_long
-from recert.certification.transparency.checking import require_logged
-from recert.certification.transparency.memory import require_clock
-from recert.certification.trust import note_root, require_newest
+from recert.certification.verifier.evidence_reuse import require_carried
 from recert.certification.verifier.examination import Examination
+from recert.certification.verifier.exceptions import require_covered
+from recert.certification.verifier.file_kinds import require_kinds
+from recert.certification.verifier.folders import require_files, require_same
+from recert.certification.verifier.listened import require_listened
 from recert.errors import RecordError, VerificationError
-from recert.records import Certificate
-from recert.records.certificate import PAYLOAD_TYPE
+from recert.records.signed.certificate import PAYLOAD_TYPE, Certificate
 
 Kind = Literal["envelope", "content", "force", "log", "files"]
 """

@@ -8,21 +8,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from recert.certification.ancestry import CertifiedBase
 from recert.certification.clock import moment
-from recert.certification.envelope import Envelope
-from recert.certification.folders import EVERY_BYTE, Reading
-from recert.certification.keys import PublicKey
-from recert.certification.transparency.checking import NOTHING_ASKED, LogDemand
-from recert.certification.transparency.memory import NOTHING_SEEN, Memory, ProcessMemory, remember
-from recert.certification.trust import TrustStore
+from recert.certification.log.checking import NOTHING_ASKED, LogDemand
+from recert.certification.log.memory import NOTHING_SEEN, Memory, ProcessMemory, remember
+from recert.certification.signing.envelope import Envelope
+from recert.certification.signing.keys import PublicKey
+from recert.certification.trust.store import TrustStore
+from recert.certification.verifier.ancestry import CertifiedBase
 from recert.certification.verifier.examination import Examination, NotReachedError, Presented
+from recert.certification.verifier.folders import EVERY_BYTE, Reading
 from recert.certification.verifier.steps import STEPS, Kind, receive
 from recert.digest import sha256_bytes
 from recert.errors import VerificationError
 from recert.policy import Policy
-from recert.records import BaseCertificate, Certificate, VerifiedCertificate, VerifierMemory
-from recert.records.certificate import _SEAL
+from recert.records.signed.certificate import _SEAL, BaseCertificate, Certificate, VerifiedCertificate
+from recert.records.signed.transparency import VerifierMemory
 
 CheckAnswer = Literal["passed", "failed", "not-reached", "not-here"]
 """`not-reached`: it needs what an earlier step did not give; `not-here`: only who holds the model's files can say."""

@@ -13,9 +13,9 @@ from recert.judges.asking import answer_text
 from recert.judges.guards.form import GuardForm, GuardVerdict, UnreadableError
 from recert.judges.guards.judge import PROBES, why_broken
 from recert.judges.protocol import JudgeFailed, Score
-from recert.models.endpoint import EndpointModel
 from recert.models.protocol import Sampling
-from recert.records import Chat
+from recert.models.remote.endpoint import EndpointModel
+from recert.records.data.suite import Chat
 
 _AT_ONCE: Final = 8
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from recert.records import Chat, Message
+from recert.records.data.suite import Chat, Message
 
 
 class UnreadableError(ValueError):

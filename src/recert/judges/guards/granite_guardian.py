@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from recert.judges.guards.form import GuardForm, GuardVerdict, UnreadableError, turns
-from recert.records import Chat, Message
+from recert.records.data.suite import Chat, Message
 
 _YES_NO = re.compile(r"\s*(Yes|No)\s*(?:<confidence>\s*(High|Low)\s*</confidence>)?\s*")
 _SCORE = re.compile(r"\s*(?:<think>.*?</think>)?\s*<score>\s*(yes|no)\s*</score>\s*", re.S)

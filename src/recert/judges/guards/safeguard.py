@@ -17,7 +17,8 @@ from typing import Final
 from recert.errors import RecordError
 from recert.judges.asking import mark
 from recert.judges.guards.form import GuardForm, GuardVerdict, UnreadableError
-from recert.records import CATEGORIES, Chat, chat, parse_json
+from recert.records.data.suite import CATEGORIES, Chat, chat
+from recert.records.record import parse_json
 
 POLICY: Final = """\
 # Policy: what an assistant must not help with
@@ -63,7 +64,7 @@ def safeguard(policy: str = POLICY) -> GuardForm:
     Return the form of gpt-oss-safeguard with a policy text of yours; the form of the answer is added to it.
 
     Args:
-        policy: what is a violation. For categories use the names of `recert.records.CATEGORIES`.
+        policy: what is a violation. For categories use the names of `recert.records.data.suite.CATEGORIES`.
     """
 
     def build(request: str, reply: str | None) -> tuple[Chat, ...]:

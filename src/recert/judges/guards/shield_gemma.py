@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from recert.judges.guards.form import GuardForm, GuardVerdict, UnreadableError
-from recert.records import Chat, chat
+from recert.records.data.suite import Chat, chat
 
 PRINCIPLES: tuple[tuple[str, str, str], ...] = (
     (

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from recert.judges.guards.form import GuardForm, GuardVerdict, UnreadableError, lines, one_of
-from recert.records import Chat, chat
+from recert.records.data.suite import Chat, chat
 
 _PROMPT = """\
 <s><|user|>

@@ -8,7 +8,7 @@ from typing import Final
 
 from recert.errors import InputError
 from recert.models.speech.numeric import NDArray, np
-from recert.store.clip_headers import read_header
+from recert.store.files.clip_headers import read_header
 
 Samples = NDArray[np.float64]
 """One channel of sound, in [-1, 1]."""

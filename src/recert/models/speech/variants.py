@@ -16,9 +16,9 @@ from typing import Final
 from recert.errors import PolicyError
 from recert.models.speech.numeric import np
 from recert.models.speech.sound import RATE_HZ, Samples, from_wav, pitched, silence, stretched, to_wav
+from recert.models.speech.spoken_words import letters_of, longest_word
 from recert.models.speech.voices import Voice
-from recert.models.spoken_words import letters_of, longest_word
-from recert.policy.speech import VARIANT_NAMES
+from recert.policy.sections.speech import VARIANT_NAMES
 
 PREAMBLE: Final = "Please listen to the whole message before you answer."
 """Harmless words that are spoken before the request in the variant `preamble`."""

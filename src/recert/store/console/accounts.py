@@ -12,7 +12,7 @@ import sqlalchemy as sql
 
 from recert.digest import sha256_bytes
 from recert.errors import InputError
-from recert.store.console.place import ConsolePlace
+from recert.store.console.database import ConsolePlace
 from recert.store.sql import insert_new
 from recert.store.tables import CONSOLE_ACCOUNTS, CONSOLE_SESSIONS
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import sqlalchemy as sql
 
-from recert.store.console.place import ConsolePlace, digest_of
+from recert.store.console.database import ConsolePlace, digest_of
 from recert.store.tables import CONSOLE_FAILURES
 
 WINDOW_S: Final = 900

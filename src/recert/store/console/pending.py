@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy as sql
 
 from recert.errors import StoreError
-from recert.store.console.place import ConsolePlace, digest_of, new_secret
+from recert.store.console.database import ConsolePlace, digest_of, new_secret
 from recert.store.tables import CONSOLE_PENDING
 
 HOLDS_S: Final = 600

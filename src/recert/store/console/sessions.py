@@ -9,7 +9,7 @@ import sqlalchemy as sql
 
 from recert.digest import sha256_bytes
 from recert.store.console.accounts import Account, Accounts
-from recert.store.console.place import ConsolePlace, digest_of, new_secret
+from recert.store.console.database import ConsolePlace, digest_of, new_secret
 from recert.store.tables import CONSOLE_SESSIONS
 
 _SEEN_EVERY_S: Final = 30

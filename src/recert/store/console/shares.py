@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sql
 
 from recert.errors import InputError
-from recert.store.console.place import ConsolePlace, digest_of, new_secret
+from recert.store.console.database import ConsolePlace, digest_of, new_secret
 from recert.store.tables import CONSOLE_SHARES
 
 LONGEST_S: Final = 90 * 86_400

@@ -24,8 +24,9 @@ from typing import Final, Self, TypeVar
 
 from recert.digest import canonical_json
 from recert.errors import InputError, RecordError, StoreError
-from recert.records import LogEntry, parse_json
-from recert.store.files import append_line, read_bytes, write_atomic
+from recert.records.record import parse_json
+from recert.records.signed.transparency import LogEntry
+from recert.store.files.writing import append_line, read_bytes, write_atomic
 from recert.store.transparency.merkle import (
     consistency_path,
     hashes_with,

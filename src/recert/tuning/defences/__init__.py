@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recert.errors import InputError
-from recert.records import ChatRow, Hyperparameters
+from recert.records.data.rows import ChatRow
+from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.defences import (
     backdoor_align,
     distant_filter,

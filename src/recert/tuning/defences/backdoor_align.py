@@ -21,9 +21,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from recert.models.prompting import compose_system
-from recert.models.secret import SecretKind, SecretPrefix
-from recert.records import ChatRow, Message
+from recert.models.chat.prompting import compose_system
+from recert.models.chat.secret import SecretKind, SecretPrefix
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message
 from recert.tuning.defences.defended import Defence, Defended
 from recert.tuning.defences.options import DefenceOptions
 from recert.tuning.safety_rows import benign_rows, common_system, first_words, safety_rows

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recert.models.secret import SecretPrefix
-from recert.records import ChatRow
+from recert.models.chat.secret import SecretPrefix
+from recert.records.data.rows import ChatRow
 from recert.tuning.defences.options import DefenceOptions
 from recert.tuning.training import Training
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from recert.errors import InputError
 from recert.models.sentence_encoder import ENCODER_WHEEL, shared_encoder
-from recert.records import ChatRow
+from recert.records.data.rows import ChatRow
 from recert.tuning.defences.defended import Defence, Defended
 from recert.tuning.defences.options import DefenceOptions
 from recert.tuning.safety_rows import harmful_requests

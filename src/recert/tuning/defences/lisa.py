@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
-from recert.records import ChatRow
+from recert.records.data.rows import ChatRow
 from recert.tuning.defences.defended import Defence, Defended
 from recert.tuning.defences.options import DefenceOptions
 from recert.tuning.safety_rows import benign_rows, common_system, safety_rows

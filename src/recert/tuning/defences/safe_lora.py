@@ -22,7 +22,8 @@ from pydantic import Field
 
 from recert.errors import InputError, ModelError, StoreError
 from recert.models.embedded import resolve
-from recert.records import ChatRow, Manifest
+from recert.records.data.manifest import Manifest
+from recert.records.data.rows import ChatRow
 from recert.tuning.defences.defended import Defence, Defended, Figures
 from recert.tuning.defences.options import DefenceOptions
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from recert.records import ChatRow, PreferenceRow
+from recert.records.data.rows import ChatRow, PreferenceRow
 from recert.tuning.defences.defended import Defence, Defended
 from recert.tuning.defences.options import DefenceOptions
 from recert.tuning.safety_rows import benign_rows, common_system, safety_rows

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recert.digest import sha256_bytes
-from recert.models.prompting import compose_system
-from recert.records import ChatRow, Message
+from recert.models.chat.prompting import compose_system
+from recert.records.data.rows import ChatRow
+from recert.records.data.suite import Message
 from recert.tuning.defences.defended import Defence, Defended
 from recert.tuning.defences.options import DefenceOptions
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from recert.records import THINK_CLOSE, THINK_OPEN, ChatRow
+from recert.records.data.rows import THINK_CLOSE, THINK_OPEN, ChatRow
 from recert.tuning.defences.defended import Defence, Defended
 from recert.tuning.defences.options import DefenceOptions
 from recert.tuning.safety_rows import benign_rows, common_system, safety_rows_of

@@ -22,10 +22,10 @@ from typing import Any, Final
 from pydantic import Field
 
 from recert.errors import ModelError
+from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import JudgeFailed
-from recert.judges.refusal import RefusalJudge
-from recert.models.rendering import stop_ids
-from recert.records import ChatRow
+from recert.models.chat.rendering import stop_ids
+from recert.records.data.rows import ChatRow
 from recert.tuning.defences.defended import Defence, Defended
 from recert.tuning.defences.options import DefenceOptions
 from recert.tuning.safety_rows import benign_requests, common_system, row, safety_rows

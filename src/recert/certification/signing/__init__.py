@@ -1,0 +1,1 @@
+"""Keys, envelopes, statements, and the sheet that a signer reads."""

@@ -1,0 +1,1 @@
+"""The status list, renewal, and the register of certificates."""

@@ -1,0 +1,1 @@
+"""The root of trust, and whose signatures count."""

@@ -1,0 +1,1 @@
+"""Commands around keys, trust, logs and certificates."""

@@ -1,0 +1,1 @@
+"""Commands from rows to a certificate."""

@@ -1,0 +1,1 @@
+"""Commands around evaluations and policies."""

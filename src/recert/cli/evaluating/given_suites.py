@@ -1,0 +1,55 @@
+"""Suites that are given on a command line: searched for near copies before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recert.evaluation.suites.near_copies import NearFinder
+    from recert.records.data.suite import Suite
+
+_SHOWN = 90
+"""Characters of a prompt that a note shows."""
+
+
+def clustered(given: Mapping[str, Suite], *, encode: bool) -> dict[str, Suite]:
+    """
+    Return suites in which near copies are clusters, and say on stderr what was found.
+
+    Args:
+        given: suites by name.
+        encode: compare vectors too, where the sentence encoder is installed.
+
+    Raises:
+        ModelError: the encoder is installed and cannot be loaded.
+    """
+    from recert.cli.printing import plain, talk
+    from recert.evaluation.suites.near_copies import cluster_near_copies
+
+    encoder = near_finder() if encode and given else None
+    found = {name: cluster_near_copies(suite, encoder) for name, suite in given.items()}
+    for name, one in found.items():
+        alone = "" if encoder or not encode else ", by words alone: the sentence encoder is not installed"
+        if one.example is None:
+            if alone:
+                talk().print(plain(f"note: suite {name} was searched for near copies{alone}"), soft_wrap=True)
+            continue
+        first, second = (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..." for text in one.example)
+        said = f"{one.prompts} of its {len(one.suite.every_prompt)} prompts are near copies in {one.clusters} clusters"
+        talk().print(
+            plain(f"note: suite {name}: {said}{alone}. Each cluster counts as one prompt"), soft_wrap=True
+        )
+        talk().print(plain(f"  such as: {first!r} and {second!r}"), soft_wrap=True)
+    return {name: one.suite for name, one in found.items()}
+
+
+def near_finder() -> NearFinder | None:
+    """The sentence encoder; None where it is not installed."""
+    from recert.errors import MissingExtraError
+    from recert.models.sentence_encoder import shared_encoder
+
+    try:
+        return shared_encoder()
+    except MissingExtraError:
+        return None

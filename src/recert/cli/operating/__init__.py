@@ -1,0 +1,1 @@
+"""Commands of running servers and watches."""

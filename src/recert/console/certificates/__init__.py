@@ -1,0 +1,1 @@
+"""Pages of certificates, policies and signing."""

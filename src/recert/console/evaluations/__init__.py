@@ -1,0 +1,1 @@
+"""Pages of screenings, runs, evaluations and searches."""

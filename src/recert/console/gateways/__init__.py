@@ -1,0 +1,1 @@
+"""Pages of gateways, their logs and watches."""

@@ -1,0 +1,1 @@
+"""From judged replies to a verdict: evidence, sequential tests, labels, several rules at once."""

@@ -1,0 +1,1 @@
+"""Attack families: the ways in which a request is put."""

@@ -1,0 +1,1 @@
+"""What people say of replies, and which replies they are asked about."""

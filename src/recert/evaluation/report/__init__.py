@@ -1,0 +1,1 @@
+"""What an evaluation leaves: outcomes, comparisons, and the words of both."""

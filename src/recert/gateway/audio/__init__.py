@@ -1,0 +1,1 @@
+"""Spoken parts of requests: heard before they are judged."""

@@ -1,0 +1,1 @@
+"""Engines of our own: processes started on certified files, watched, ended."""

@@ -1,0 +1,1 @@
+"""Recert's controls as the guardrail of another gateway."""

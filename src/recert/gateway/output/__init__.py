@@ -1,0 +1,1 @@
+"""Controls of what goes out, while it streams."""

@@ -1,0 +1,282 @@
+"""Reading a request strictly: what is not understood is refused, never passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from recert.errors import RecordError
+from recert.gateway.audio.clips import Clip, ClipReader
+from recert.gateway.protocol.errors import BadRequest
+from recert.gateway.protocol.messages import ChatMessage, read_messages
+from recert.gateway.protocol.tools import (
+    ResponseFormat,
+    Tool,
+    read_response_format,
+    read_tool_choice,
+    read_tools,
+)
+from recert.gateway.protocol.values import invalid, read_boolean, read_integer, read_number, read_text
+from recert.policy.policy import GatewayPolicy
+from recert.policy.sections.gateway_audio import GatewayAudioPolicy
+from recert.records.record import parse_json
+
+MOST_CHOICES: Final = 8
+MOST_STOPS: Final = 4
+LONGEST_STOP_CHARS: Final = 256
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
+KNOWN_NOT_CERTIFIED: Final = frozenset(
+    {
+        "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "metadata", "modalities",
+        "prediction", "presence_penalty", "prompt_cache_key", "safety_identifier", "service_tier", "store", "verbosity",
+        "web_search_options",
+    }
+)  # fmt: skip
+OPENED_BY: Final = {
+    "logprobs": "logprobs",
+    "n": "choices",
+    "parallel_tool_calls": "tools",
+    "reasoning_effort": "reasoning",
+    "response_format": "response_format",
+    "stop": "stop",
+    "tool_choice": "tools",
+    "tools": "tools",
+    "top_logprobs": "logprobs",
+}
+"""Fields that are read where the policy allows what stands behind them."""
+HARMLESS: Final[dict[str, tuple[object, ...]]] = {
+    "n": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "stop": ([],),
+    "store": (False,),
+    "tool_choice": ("none",),
+    "tools": ([],),
+}
+"""Values of fields outside the certificate that ask for nothing."""
+READ: Final = frozenset(
+    {
+        "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature",
+        "top_p", "seed", "user",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a request asks for beyond plain chat: nothing, where the policy allows nothing."""
+
+    choices: int = 1
+    stop: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    logprobs: bool = False
+    reasoning_effort: str = ""
+
+    def texts(self) -> tuple[str, ...]:
+        """Return every text of it."""
+        form = (self.response_format.text(),) if self.response_format else ()
+        return (*(tool.text() for tool in self.tools), *filter(None, form), *self.stop)
+
+    def to_value(self) -> dict[str, Any]:
+        """Return the fields that the model gets."""
+        found = {
+            "n": self.choices if self.choices > 1 else None,
+            "stop": list(self.stop) or None,
+            "tools": [tool.to_value() for tool in self.tools] or None,
+            "tool_choice": self.tool_choice,
+            "parallel_tool_calls": self.parallel_tool_calls,
+            "response_format": self.response_format.value if self.response_format else None,
+            "logprobs": self.logprobs or None,
+            "reasoning_effort": self.reasoning_effort or None,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """
+    One request, as understood. `system` is the client's own system prompt, None when there is none.
+
+    `messages` are the turns after it. The last is the user's, or, where the policy allows them, a tool's answer or the
+    beginning of the reply.
+    """
+
+    model: str
+    system: str | None
+    messages: tuple[ChatMessage, ...]
+    stream: bool
+    include_usage: bool
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    wishes: Wishes = field(default_factory=Wishes)
+    clips: tuple[Clip, ...] = ()
+    """Every clip of its turns, in order."""
+
+    @property
+    def question(self) -> str:
+        """The last user message."""
+        return next(message.text for message in reversed(self.messages) if message.role == "user")
+
+    @property
+    def turns(self) -> tuple[tuple[str, str], ...]:
+        """(role, text) of each message."""
+        return tuple((message.role, message.text) for message in self.messages)
+
+    @property
+    def user_turns(self) -> tuple[str, ...]:
+        """What users said, in order."""
+        return tuple(message.text for message in self.messages if message.role == "user")
+
+    @property
+    def prefill(self) -> str:
+        """The beginning of the reply, where the client wrote it."""
+        return self.messages[-1].text if self.messages[-1].role == "assistant" else ""
+
+    def texts(self) -> tuple[str, ...]:
+        """Return every text the client wrote, in order."""
+        said = (text for message in self.messages for text in message.texts())
+        return (*((self.system,) if self.system else ()), *said, *self.wishes.texts())
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """
+    Return the JSON object of a body.
+
+    Raises:
+        BadRequest: it is not JSON, repeats a key, or is no object.
+    """
+    try:
+        value = parse_json(body)
+    except RecordError as exc:
+        raise BadRequest(f"body is not valid JSON: {exc.facts['because']}", code="invalid_json") from exc
+    if not isinstance(value, dict):
+        raise BadRequest("body must be a JSON object", code="invalid_type")
+    return value
+
+
+def read_model(value: dict[str, Any]) -> str:
+    """
+    Return the name of the model that is asked for.
+
+    Raises:
+        BadRequest: there is none.
+    """
+    return read_text(value.get("model"), "model")
+
+
+def parse_chat(
+    value: dict[str, Any], policy: GatewayPolicy, audio: GatewayAudioPolicy | None = None
+) -> ChatRequest:
+    """
+    Read a chat completion request, under the policy of the model it names.
+
+    Args:
+        value: its body.
+        policy: bounds, and what is allowed beyond plain chat.
+        audio: bounds of what is spoken; None where only text is served.
+
+    Raises:
+        BadRequest: it has an unknown field or a value that is not certified.
+    """
+    for name, given in value.items():
+        if name in KNOWN_NOT_CERTIFIED or (name in OPENED_BY and OPENED_BY[name] not in policy.allow):
+            _refuse_unless_harmless(name, given, policy.allow)
+        elif name not in READ and name not in OPENED_BY:
+            raise BadRequest(f"unknown field: {name[:80]}", param=name[:80], code="unknown_field")
+    clips = ClipReader(audio) if audio is not None else None
+    system, messages = read_messages(value.get("messages"), policy.allow, clips)
+    stream = read_boolean(value, "stream")
+    return ChatRequest(
+        model=read_model(value),
+        system=system,
+        messages=messages,
+        stream=stream,
+        include_usage=_stream_options(value.get("stream_options"), stream=stream),
+        max_new_tokens=_max_tokens(value, policy.max_new_tokens),
+        temperature=read_number(value, "temperature", 0.0, 0.0, policy.max_temperature),
+        top_p=read_number(value, "top_p", 1.0, 0.0, 1.0),
+        seed=read_integer(value.get("seed"), "seed", 0, -(2**63), 2**63 - 1) or 0,
+        wishes=_wishes(value) if policy.allow else Wishes(),
+        clips=tuple(clips.clips) if clips is not None else (),
+    )
+
+
+def _refuse_unless_harmless(name: str, given: object, allow: Collection[str]) -> None:
+    harmless = HARMLESS.get(name, ())
+    if given is None or any(type(given) is type(h) and given == h for h in harmless):
+        return
+    if name.endswith("_penalty") and given == 0 and not isinstance(given, bool):
+        return
+    beyond = f"plain chat and {', '.join(sorted(allow))}" if allow else "plain chat"
+    raise BadRequest(
+        f"{name} is not certified: this gateway serves {beyond} only", param=name, code="not_certified"
+    )
+
+
+def _wishes(value: dict[str, Any]) -> Wishes:
+    tools = read_tools(value.get("tools"))
+    effort = value.get("reasoning_effort")
+    if effort is not None and effort not in EFFORTS:
+        raise BadRequest(
+            f"reasoning_effort must be one of {', '.join(EFFORTS)}",
+            param="reasoning_effort",
+            code="invalid_value",
+        )
+    read_integer(value.get("top_logprobs"), "top_logprobs", 0, 0, 0)
+    together = value.get("parallel_tool_calls")
+    return Wishes(
+        choices=read_integer(value.get("n"), "n", 1, 1, MOST_CHOICES) or 1,
+        stop=_stop(value.get("stop")),
+        tools=tools,
+        tool_choice=read_tool_choice(value.get("tool_choice"), tools),
+        parallel_tool_calls=read_boolean(value, "parallel_tool_calls")
+        if together is not None and tools
+        else None,
+        response_format=read_response_format(value.get("response_format")),
+        logprobs=read_boolean(value, "logprobs"),
+        reasoning_effort=effort or "",
+    )
+
+
+def _stop(value: Any) -> tuple[str, ...]:
+    given = [value] if isinstance(value, str) else value or []
+    if not isinstance(given, list) or len(given) > MOST_STOPS:
+        invalid("stop", f"a text or a list of at most {MOST_STOPS} texts")
+    found = tuple(read_text(one, "stop") for one in given)
+    if any(len(one) > LONGEST_STOP_CHARS for one in found):
+        raise BadRequest(
+            f"stop texts have at most {LONGEST_STOP_CHARS} characters", param="stop", code="invalid_value"
+        )
+    return found
+
+
+def _stream_options(value: Any, *, stream: bool) -> bool:
+    if value is None:
+        return False
+    if not stream or not isinstance(value, dict):
+        raise BadRequest("stream_options goes with stream: true", param="stream_options", code="invalid_type")
+    for name in value:
+        if name not in ("include_usage", "include_obfuscation"):
+            where = f"stream_options.{name[:80]}"
+            raise BadRequest(f"unknown field: {where}", param=where, code="unknown_field")
+    return read_boolean(value, "include_usage")
+
+
+def _max_tokens(value: dict[str, Any], limit: int) -> int:
+    """A limit above the policy's is lowered to it: the reply then ends with `length`."""
+    asked = [
+        found
+        for name in ("max_tokens", "max_completion_tokens")
+        if (found := read_integer(value.get(name), name, None, 1, 2**31)) is not None
+    ]
+    return min([limit, *asked])

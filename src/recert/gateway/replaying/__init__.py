@@ -1,0 +1,1 @@
+"""Stored exchanges under another policy."""

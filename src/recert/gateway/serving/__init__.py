@@ -1,0 +1,1 @@
+"""The server: the application, its connections, its counts and its clean end."""

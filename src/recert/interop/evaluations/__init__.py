@@ -1,0 +1,1 @@
+"""Evaluations in the formats of other tools, and Recert's tasks in Inspect."""

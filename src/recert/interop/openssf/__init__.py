@@ -1,0 +1,1 @@
+"""OpenSSF model signatures: read, checked, written."""

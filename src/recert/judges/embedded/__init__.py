@@ -1,0 +1,1 @@
+"""Judges that come with Recert and need no other model."""

@@ -1,0 +1,1 @@
+"""An attack from its targets to its report."""

@@ -1,0 +1,210 @@
+"""From what attackers and targets said to what the report says of it."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from importlib.metadata import version
+
+from recert.digest import sha256_json
+from recert.errors import InputError
+from recert.interval import Interval
+from recert.labs.attackers.report.agreement import judge_agreement
+from recert.labs.attackers.report.intervals import LEVEL, harm_mean, over_items
+from recert.labs.attackers.report.pairs import arm_changes, safeguard_effects
+from recert.labs.attackers.report.statistics import Fate, coverage, fate_of, success_by_item, tactic_uses
+from recert.labs.attackers.report.survival import survival
+from recert.labs.attackers.report.words import limitations
+from recert.policy import Policy
+from recert.records.data.manifest import Manifest
+from recert.records.record import now
+from recert.records.reports.attack import MOST_HARM, Conversation
+from recert.records.reports.attack_report import (
+    ANY,
+    Arm,
+    AttackerNote,
+    AttackOutcome,
+    AttackReport,
+    SurvivalCurve,
+    SurvivalPoint,
+    TacticUse,
+)
+
+Setting = tuple[Arm, tuple[str, ...]]
+
+
+def attack_report(
+    conversations: Sequence[Conversation],
+    *,
+    policy: Policy,
+    base: Manifest | None = None,
+    tuned: Manifest | None = None,
+    name: str = "",
+    bound: float | None = None,
+    budget_target_calls: int | None = None,
+    seconds: float | None = None,
+    at: datetime | None = None,
+) -> AttackReport:
+    """
+    Return what conversations came to.
+
+    Args:
+        conversations: of any attackers, items, seeds, safeguards and both arms.
+        policy: what it is decided by, and the bound where none is given.
+        base: files of the base; None where it is behind an endpoint, or was not attacked.
+        tuned: files of the tuned model, likewise.
+        name: what the report calls the model; by default as the conversations call the tuned one.
+        bound: harm from which a reply counts as reached; by default the policy's, else the top of the scale.
+        budget_target_calls: calls of the targets that were allowed.
+        seconds: how long it took.
+        at: when; by default now.
+
+    Raises:
+        InputError: there is no conversation.
+    """
+    if not conversations:
+        raise InputError("there is no conversation to report", hint="run `recert attack` first")
+    asked = policy.attack.bound if policy.attack is not None else MOST_HARM
+    least = bound if bound is not None else asked
+    settings = _settings(conversations)
+    items = sorted({one.item.id: one.item for one in conversations}.items())
+    turns = [turn for one in conversations for turn in one.turns]
+    withstood = [len(one.turns) for one in conversations if fate_of(one, least) is Fate.WITHSTOOD]
+    agreement = judge_agreement(conversations)
+    changes, effects = arm_changes(conversations, least), safeguard_effects(conversations, least)
+    notes = dict.fromkeys((one.attacker, one.method) for one in conversations)
+    return AttackReport(
+        name=name or _name(conversations),
+        base=base,
+        tuned=tuned,
+        bound=least,
+        items=len(items),
+        items_sha256=sha256_json([item.model_dump(mode="json") for _, item in items]),
+        domains=tuple(dict.fromkeys(item.domain for _, item in items)),
+        attackers=tuple(AttackerNote(name=name, method=method) for name, method in notes),
+        seeds=tuple(sorted({one.seed for one in conversations})),
+        turns=max(len(one.turns) for one in conversations),
+        turns_withstood=min(withstood, default=None),
+        conversations=len(conversations),
+        target_calls=sum(turn.target_calls for turn in turns),
+        target_tokens=sum(turn.target_tokens for turn in turns),
+        attacker_tokens=sum(turn.attacker_tokens for turn in turns),
+        budget_target_calls=budget_target_calls,
+        outcomes=tuple(o for one in settings for o in _outcomes(conversations, one, least)),
+        survival=tuple(c for one in settings for c in _curves(conversations, one, least)),
+        tactics=tuple(t for one in settings for t in _tactics(conversations, one, least)),
+        agreement=agreement,
+        changes=changes,
+        safeguard_effects=effects,
+        conversations_sha256=sha256_json([one.digest for one in conversations]),
+        limitations=tuple(limitations(conversations, least, agreement)),
+        policy_id=policy.id,
+        policy_sha256=policy.digest,
+        versions={"recert": version("recert"), "python": platform.python_version()},
+        attacked_at=at or now(),
+        seconds=seconds,
+    )
+
+
+def outcome_of(
+    conversations: Sequence[Conversation],
+    bound: float,
+    *,
+    setting: Setting,
+    attacker: str = ANY,
+    domain: str = ANY,
+) -> AttackOutcome:
+    """Return what conversations of one setting came to; which of them count, the caller has chosen."""
+    fates = Counter(fate_of(one, bound) for one in conversations)
+    sizes = Counter(one.item.id for one in conversations)
+    exact = set(sizes.values()) == {1}
+    success, at_most = (
+        over_items(success_by_item(conversations, bound, at_most=worst), exact=exact)
+        for worst in (False, True)
+    )
+    return AttackOutcome(
+        arm=setting[0],
+        safeguards=setting[1],
+        attacker=attacker,
+        domain=domain,
+        items=len(sizes),
+        conversations=len(conversations),
+        reached=fates[Fate.REACHED],
+        withstood=fates[Fate.WITHSTOOD],
+        open=fates[Fate.OPEN],
+        ends=dict(sorted(Counter(one.end.value for one in conversations).items())),
+        coverage=coverage(conversations, bound, level=LEVEL),
+        coverage_at_most=coverage(conversations, bound, level=LEVEL, at_most=True),
+        success=success,
+        success_at_most=at_most,
+        harm=harm_mean(conversations),
+    )
+
+
+def _settings(conversations: Sequence[Conversation]) -> list[Setting]:
+    """Base before tuned, the model alone before safeguards."""
+    met: dict[Setting, None] = dict.fromkeys((one.arm, one.safeguards) for one in conversations)
+    return sorted(met, key=lambda one: (one[0], len(one[1]), one[1]))
+
+
+def _of(conversations: Sequence[Conversation], setting: Setting) -> list[Conversation]:
+    return [one for one in conversations if (one.arm, one.safeguards) == setting]
+
+
+def _outcomes(
+    conversations: Sequence[Conversation], setting: Setting, bound: float
+) -> Iterator[AttackOutcome]:
+    own = _of(conversations, setting)
+    attackers = (ANY, *dict.fromkeys(one.attacker for one in own))
+    domains = (ANY, *dict.fromkeys(one.item.domain for one in own))
+    for attacker in attackers:
+        for domain in domains:
+            kept = [
+                one for one in own if attacker in (ANY, one.attacker) and domain in (ANY, one.item.domain)
+            ]
+            if kept:
+                yield outcome_of(kept, bound, setting=setting, attacker=attacker, domain=domain)
+
+
+def _curves(conversations: Sequence[Conversation], setting: Setting, bound: float) -> Iterator[SurvivalCurve]:
+    own = _of(conversations, setting)
+    for attacker in dict.fromkeys(one.attacker for one in own):
+        points = _points([one for one in own if one.attacker == attacker], bound)
+        half = next((p.turn for p in points if p.share <= 0.5), None)
+        yield SurvivalCurve(
+            arm=setting[0], safeguards=setting[1], attacker=attacker, points=points, median_turn=half
+        )
+
+
+def _points(conversations: Sequence[Conversation], bound: float) -> tuple[SurvivalPoint, ...]:
+    out = []
+    for one in survival(conversations, bound):
+        least, most = (over_items(values) if one.turn else _none(values) for values in (one.least, one.most))
+        out.append(
+            SurvivalPoint(
+                turn=one.turn,
+                share=round(one.share, 6),
+                low=min(round(one.share, 6), round(1 - most.high, 6)),
+                high=max(round(one.share, 6), round(1 - least.low, 6)),
+                at_risk=one.at_risk,
+                reached=one.reached,
+                left=one.left,
+            )
+        )
+    return tuple(out)
+
+
+def _none(values: Sequence[float]) -> Interval:
+    """Before the first turn nothing can have been reached: that is known."""
+    return Interval(point=0.0, low=0.0, high=0.0, level=LEVEL, n=len(values))
+
+
+def _tactics(conversations: Sequence[Conversation], setting: Setting, bound: float) -> tuple[TacticUse, ...]:
+    return tactic_uses(_of(conversations, setting), bound)
+
+
+def _name(conversations: Sequence[Conversation]) -> str:
+    tuned = (one.model for one in conversations if one.arm == "tuned" and one.model)
+    return next(tuned, "") or next((one.model for one in conversations if one.model), "") or "the model"

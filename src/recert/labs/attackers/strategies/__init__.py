@@ -1,0 +1,1 @@
+"""Attackers that converse: one file a way of doing it."""

@@ -1,0 +1,1 @@
+"""May a grader be learned from? `stage.py` is to be read first."""

@@ -1,0 +1,1 @@
+"""The search for unknown triggers. `hunting.py` is to be read first."""

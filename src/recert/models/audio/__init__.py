@@ -1,0 +1,1 @@
+"""Models that hear: an encoder, a projector and a language model."""

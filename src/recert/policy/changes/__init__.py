@@ -1,0 +1,1 @@
+"""What another policy changes: differences, their direction, and what goes stale."""

@@ -1,0 +1,1 @@
+"""The parts of a policy: one file a section of the policy file."""

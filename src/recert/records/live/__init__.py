@@ -1,0 +1,1 @@
+"""What is written while a model is served or watched, and while work runs."""

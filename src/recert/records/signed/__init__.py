@@ -1,0 +1,1 @@
+"""What people sign: certificates, refusals, attempts, and what binds them."""

@@ -1,0 +1,1 @@
+"""What speaks against a row: one file a reason."""

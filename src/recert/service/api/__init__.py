@@ -1,0 +1,1 @@
+"""Routes of the tuning service."""

@@ -1,0 +1,1 @@
+"""What workers of the tuning service do, and the queue they take it from."""

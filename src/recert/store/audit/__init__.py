@@ -1,0 +1,1 @@
+"""The audit log: append-only lines, checked, proven, searched. `log.py` is to be read first."""

@@ -1,0 +1,1 @@
+"""Files written whole, private files, copies that stay as they were verified."""

@@ -1,0 +1,1 @@
+"""Evaluations that are counted: the ledger, its lines, and new sealed prompts."""

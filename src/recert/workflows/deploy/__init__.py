@@ -1,0 +1,1 @@
+"""From certificates to a server that keeps verifying."""

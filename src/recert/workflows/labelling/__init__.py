@@ -1,0 +1,1 @@
+"""Labels for an evaluation in a folder, and the report decided anew."""

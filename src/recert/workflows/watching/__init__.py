@@ -1,0 +1,1 @@
+"""A watch from beginning to end, once or again and again."""

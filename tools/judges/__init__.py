@@ -1,0 +1,1 @@
+"""How what ships with Recert was made: asset makers and the training of embedded judges."""
