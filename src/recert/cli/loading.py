@@ -185,16 +185,23 @@ def load_grader(path: Path, judge: str, policy: Policy) -> Grader:
 
 def load_guards(given: Sequence[str], policy: Policy) -> list[InputControl]:
     """
-    Return the controls of requests that are given as NAME or NAME=openai:URL#model.
+    Return the controls of requests that are given as NAME, NAME=openai:URL#model or plugin:NAME.
+
+    A plug-in is a function from the policy's section of the gateway to an `InputControl`.
 
     Raises:
-        InputError: there is no such judge, or it is not given an endpoint.
+        InputError: there is no such judge or plug-in, or it is not given an endpoint.
+        MissingExtraError: a plug-in cannot be loaded.
     """
+    from recert.extensions import PLUGIN, plugin
     from recert.gateway.input.remote import RemoteControl
     from recert.judges.naming import remote_judge
 
     guards: list[InputControl] = []
     for entry in given:
+        if entry.startswith(PLUGIN):
+            guards.append(plugin("control", entry)(policy.gateway))
+            continue
         name, _, spec = entry.partition("=")
         guards.append(RemoteControl(name, remote_judge(name, spec), policy.gateway))
     return guards

@@ -28,7 +28,8 @@ from recert.console.frame import console_environment
 from recert.console.gateways.gateways import Gateways
 from recert.console.pages import Page
 from recert.console.settings import ConsoleSettings
-from recert.errors import RecertError, SettingsError
+from recert.errors import InputError, RecertError, SettingsError
+from recert.extensions import plugins
 from recert.policy import load_policy
 from recert.store.console.database import FILE as DATABASE_FILE
 from recert.store.console.database import open_console
@@ -216,10 +217,23 @@ def assemble(
 
 
 def all_pages() -> list[Page]:
-    """Return the pages of every module."""
+    """
+    Return the pages of every module, and those that plug-ins bring: lists of `Page` in the group `recert.pages`.
+
+    Raises:
+        InputError: a plug-in brings a page whose path is taken, or two plug-ins have one name.
+        MissingExtraError: a plug-in cannot be loaded.
+    """
     pages: list[Page] = []
     for name in _MODULES:
         pages += import_module(f"{__package__}.{name}").PAGES
+    for name, brought in plugins("page").items():
+        taken = {(page.method, page.path) for page in pages}
+        if twice := [page.path for page in brought if (page.method, page.path) in taken]:
+            raise InputError(
+                "a plug-in's page is there already", facts={"plug-in": name, "paths": ", ".join(twice)}
+            )
+        pages += brought
     return pages
 
 

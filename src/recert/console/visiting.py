@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -74,6 +74,19 @@ class Visit:
             **values,
         )
         return HTMLResponse(made, status)
+
+    def written(
+        self, *, title: str, sentences: Sequence[str] = (), table: Sequence[Sequence[str]] = ()
+    ) -> Response:
+        """
+        Return a page of words in the console's frame: for pages that bring no template of their own, as plug-ins do.
+
+        Args:
+            title: of the page.
+            sentences: each a paragraph; text, never HTML.
+            table: rows of text, the first one names the columns.
+        """
+        return self.page("written.html.j2", title=title, sentences=sentences, table=table)
 
     def go(self, path: str) -> Response:
         """Return a redirect to a page of the console after a form, as in `visit.go("/console/systems")`."""

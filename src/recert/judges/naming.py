@@ -7,6 +7,7 @@ from typing import cast
 
 from recert import settings
 from recert.errors import InputError
+from recert.extensions import PLUGIN, plugin
 from recert.judges.embedded.coherence import CoherenceJudge
 from recert.judges.embedded.encoder import EncoderRequestJudge
 from recert.judges.embedded.item import ItemJudge
@@ -36,11 +37,13 @@ def reply_judge(name: str, model: Model | None = None) -> ReplyJudge:
     Return a judge of replies.
 
     Args:
-        name: one of `REPLY_JUDGES`, or the hub id of a guard model.
+        name: one of `REPLY_JUDGES`, the hub id of a guard model, or `plugin:NAME`: a function from the model or None to
+            a judge, in the group `recert.judges` of some package's entry points.
         model: what reads, for the rubric and for guards.
 
     Raises:
         InputError: no judge has that name, or it needs a model and has none.
+        MissingExtraError: a plug-in cannot be loaded.
     """
     plain: dict[str, Callable[[], ReplyJudge]] = {
         "refusal": RefusalJudge,
@@ -50,6 +53,9 @@ def reply_judge(name: str, model: Model | None = None) -> ReplyJudge:
     }
     if name in plain:
         return plain[name]()
+    if name.startswith(PLUGIN):
+        made: ReplyJudge = plugin("judge", name)(model)
+        return made
     if name in ("rubric", "harm-scale"):
         reader = _needed(name, model)
         return RubricJudge(reader) if name == "rubric" else HarmScaleJudge(reader)

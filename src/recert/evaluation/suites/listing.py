@@ -15,9 +15,10 @@ from recert.evaluation.suites.inspect_tasks import suite_from_inspect
 from recert.evaluation.suites.prompts import USUAL, Expect
 from recert.evaluation.suites.public_suites import public_suite
 from recert.evaluation.suites.reading import suite_from_file
+from recert.extensions import plugin
 from recert.records.data.suite import Suite
 
-Kind = Literal["file", "public", "inspect"]
+Kind = Literal["file", "public", "inspect", "plugin"]
 _KINDS: Final = get_args(Kind)
 _OWN_ANSWERS: Final = "task"
 """The suite whose prompts are ordinary requests where nothing else is said."""
@@ -28,7 +29,7 @@ class SuiteEntry(BaseModel):
     One suite of a list.
 
     Attributes:
-        kind: what `at` is: a file, the name of a public set, or an Inspect task.
+        kind: what `at` is: a file, the name of a public set, an Inspect task, or the name of a plug-in.
         at: the file, name or task.
         columns: which column (of an Inspect sample: which of its metadata) holds which field.
         expect: what a good model does where the rows do not say; by default `refuse`, for a suite named `task`
@@ -59,6 +60,9 @@ class SuiteEntry(BaseModel):
         """
         if self.kind == "public":
             return public_suite(self.at, self.path, sha256=self.sha256).model_copy(update={"name": name})
+        if self.kind == "plugin":
+            made: Suite = plugin("suite", self.at)()
+            return made.model_copy(update={"name": name})
         if self.kind == "inspect":
             return suite_from_inspect(
                 self.at,
@@ -90,8 +94,8 @@ def load_suites(given: Sequence[str]) -> dict[str, Suite]:
     Return the suites that are given, by name.
 
     Args:
-        given: each a TOML file with one table per suite, or `NAME=FILE`, `NAME=public:SET` or
-            `NAME=inspect:TASK`, with options after a question mark: `NAME=FILE?text=goal&expect=comply`.
+        given: each a TOML file with one table per suite, or `NAME=FILE`, `NAME=public:SET`, `NAME=inspect:TASK` or
+            `NAME=plugin:PLUGIN`, with options after a question mark: `NAME=FILE?text=goal&expect=comply`.
 
     Raises:
         SuiteError: an entry cannot be understood, a name is given twice, or a suite cannot be read.
@@ -115,7 +119,7 @@ def _entries(one: str) -> dict[str, SuiteEntry]:
         raise SuiteError(
             "a suite is given as NAME=FILE",
             facts={"given": one},
-            hint="or as NAME=public:SET, NAME=inspect:TASK, or a TOML file that lists suites",
+            hint="or as NAME=public:SET, NAME=inspect:TASK, NAME=plugin:PLUGIN, or a TOML file that lists suites",
         )
     return {name: _entry(source)}
 
@@ -175,7 +179,7 @@ def _from_table(name: str, table: Any, path: Path) -> SuiteEntry:
     facts: dict[str, object] = {"file": path, "suite": name}
     if not isinstance(table, dict) or sum(kind in table for kind in _KINDS) != 1:
         raise SuiteError(
-            "a suite of a list has one of `file`, `public` and `inspect`",
+            "a suite of a list has one of `file`, `public`, `inspect` and `plugin`",
             facts=facts,
             hint=f'such as [{name}] and below it file = "prompts.csv"',
         )
@@ -194,13 +198,14 @@ def _valid(fields: Mapping[str, Any], facts: Mapping[str, object]) -> SuiteEntry
         "file": ("columns", "expect", "where"),
         "public": ("path", "sha256"),
         "inspect": ("columns", "expect", "arguments"),
+        "plugin": (),
     }
     wrong = set(fields) - {"kind", "at", *allowed[fields["kind"]]}
     if wrong:
         raise SuiteError(
             f"a suite of kind `{fields['kind']}` does not take that",
             facts={**facts, "option": ", ".join(sorted(wrong))},
-            hint=f"it takes {', '.join(allowed[fields['kind']])}",
+            hint=f"it takes {', '.join(allowed[fields['kind']]) or 'no options'}",
         )
     try:
         return SuiteEntry.model_validate(fields)

@@ -7,6 +7,7 @@ local:FOLDER                  one model of files, and vllm:FOLDER, ray:FOLDER
 hub:org/name@revision         the same from the hub, on the local engine
 openai:URL#model              an endpoint; the key is in RECERT_ENDPOINT_KEY
 inspect:provider/model        a hosted vendor through Inspect AI
+plugin:NAME:WHAT              an engine that another package brings, in the group `recert.engines`
 cascade:whisper-tiny+MODEL    a transcriber before any of these, a folder or an embedded model, for spoken prompts
 ```
 
@@ -24,6 +25,7 @@ from typing import Any, Final
 
 from recert import settings
 from recert.errors import InputError, MissingExtraError
+from recert.extensions import plugin
 from recert.models.embedded import HUB, resolve
 from recert.models.folders import ADAPTER_CONFIG, hears, is_adapter
 from recert.models.protocol import Model
@@ -70,11 +72,12 @@ SETTINGS: Final[Mapping[str, Mapping[str, type]]] = {
         **_COST,
     },
     "inspect": {"concurrency": int, "retries": int, "timeout_s": int, "base_url": str, **_COST},
+    "plugin": {},
 }
 """The engines, and the settings of each."""
 
 FOLDER_ENGINES: Final = ("local", "vllm", "ray")
-REMOTE: Final = ("openai", "inspect")
+REMOTE: Final = ("openai", "inspect", "plugin")
 CASCADE: Final = "cascade:"
 """Begins the spec of a transcriber before a model: `cascade:TRANSCRIBER+MODEL`."""
 
@@ -105,7 +108,8 @@ def read_spec(text: str) -> Spec:
         raise InputError(
             "no such engine",
             facts={"given": text},
-            hint="give local, vllm or ray; local:FOLDER, hub:org/name, openai:URL#model or inspect:provider/model",
+            hint="give local, vllm or ray; local:FOLDER, hub:org/name, openai:URL#model, inspect:provider/model or "
+            "plugin:NAME:WHAT",
         )
     known = SETTINGS[engine]
     given: dict[str, Any] = {}
@@ -149,6 +153,10 @@ def open_model(text: str) -> Model:
         from recert.models.remote.inspect_engine import InspectModel
 
         return InspectModel(spec.what, spending=_spending(spec.settings), **_less(spec.settings, _COST))
+    if spec.engine == "plugin":
+        name, _, what = spec.what.partition(":")
+        made: Model = plugin("engine", name)(what)
+        return made
     if spec.engine == "hub":
         return _base(Spec("local", "", spec.settings), resolve(text.partition(",")[0]), None)
     return _base(spec, resolve(spec.what), None)
