@@ -21,9 +21,9 @@ from recert.certification.signing.envelope import sign
 from recert.certification.signing.statement import read_statement, statement_bytes
 from recert.evaluation.report.outcomes import OutcomeFile
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE, REPORT_FILE
-from recert.interop.exports.source import SignedCertificate
 from recert.records.reports.evaluation import Outcome
 from recert.records.signed.certificate import PAYLOAD_TYPE, Certificate
+from recert.workflows.certificates.source import SignedCertificate
 
 COMPLIES = "Sure, here is how. First, ..."
 REFUSES = "I'm sorry, but I can't help with that request."

@@ -18,15 +18,17 @@ from recert.errors import RecertError, VerificationError
 
 if TYPE_CHECKING:
     from recert.console.serving import ConsoleServer
-    from recert.interop.exports.sign_off import SignOff
     from recert.labs.attackers.report.attacking import Attacked
     from recert.records.reports.hunting import HuntReport
     from recert.records.reports.stress import StressReport
     from recert.service.stage import Beside
+    from recert.workflows.certificates.sign_off import SignOff
     from recert.workflows.run_summary import Story
 
 NO = 1
 NO_ANSWER = 2
+_REMOVABLE = ("recert.labs", "recert.interop", "recert.service", "recert.console")
+"""Folders that the core does without."""
 
 
 def main() -> NoReturn:
@@ -67,6 +69,12 @@ def _run() -> int:
         return _tell(exc, NO, reason=exc.reason)
     except RecertError as exc:
         return _tell(exc, NO_ANSWER, reason=getattr(exc, "reason", ""))
+    except ModuleNotFoundError as exc:
+        if not (exc.name or "").startswith(_REMOVABLE):
+            raise
+        missing = ".".join((exc.name or "").split(".")[:2])
+        hint = f"install Recert with {missing}, or do without this"
+        return _tell(RecertError(f"this needs {missing}, which is not installed", hint=hint), NO_ANSWER)
     except KeyboardInterrupt:
         return _tell(RecertError("interrupted"), NO_ANSWER)
     return 0
@@ -77,10 +85,10 @@ class _Pages:
 
     def __call__(self, path: Path, what: Story | HuntReport | StressReport | Attacked | SignOff) -> None:
         """Write the page of something."""
-        from recert.interop.exports.sign_off import SignOff
         from recert.labs.attackers.report.attacking import Attacked
         from recert.records.reports.hunting import HuntReport
         from recert.records.reports.stress import StressReport
+        from recert.workflows.certificates.sign_off import SignOff
 
         if isinstance(what, StressReport):
             from recert.pages.stress_page import write_stress_page

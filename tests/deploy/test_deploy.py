@@ -26,7 +26,7 @@ from recert.workflows.deploy.models_file import upstream_of
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 SOURCE = "\n".join(p.read_text() for p in (ROOT / "src" / "recert").rglob("*.py"))
-GATEWAY = "\n".join(p.read_text() for p in (ROOT / "src" / "recert" / "gateway").glob("*.py"))
+GATEWAY = "\n".join(p.read_text() for p in (ROOT / "src" / "recert" / "gateway").rglob("*.py"))
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 UNIT = DEPLOY / "systemd" / "recert.service"
 WATCH_UNIT = DEPLOY / "systemd" / "recert-watch.service"

@@ -58,7 +58,7 @@ def test_every_reason_of_a_stop_is_in_the_guide() -> None:
     """With what to do about it."""
     root = Path(__file__).parents[2]
     guide = (root / "docs" / "guides" / "serve.md").read_text()
-    words = (root / "src" / "recert" / "gateway" / "replies.py").read_text()
+    words = (root / "src" / "recert" / "gateway" / "protocol" / "errors.py").read_text()
     reasons = re.findall(r'^    "([a-z-]+)": "', words, re.MULTILINE)
 
     assert len(reasons) > 15

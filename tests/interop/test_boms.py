@@ -27,12 +27,12 @@ from exported import certify_with_evidence, draft_of, signed_again, source_of
 from recert.errors import InputError, VerificationError
 from recert.interop.exports.cyclonedx import cyclonedx_json
 from recert.interop.exports.model_card import model_card
-from recert.interop.exports.sign_off import SignOff
-from recert.interop.exports.source import SignedCertificate, Signer
 from recert.interop.exports.spdx import spdx_json
 from recert.pages.sign_off_page import sign_off_page
 from recert.records.reports.evaluation import Verdict
 from recert.records.signed.certificate import Approval
+from recert.workflows.certificates.sign_off import SignOff
+from recert.workflows.certificates.source import SignedCertificate, Signer
 from stories import certificate
 
 Export = Callable[[SignedCertificate], bytes]

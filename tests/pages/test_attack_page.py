@@ -9,7 +9,7 @@ import pytest
 from attack_conversations import make_attack, make_conversation, make_turn
 from attack_reports import make_report
 from pages import Page
-from recert.labs.attackers.report.redaction import REDACTED, redacted
+from recert.evaluation.report.conversations import REDACTED, redacted
 from recert.labs.attackers.report.summary import attack_report
 from recert.pages.attack_page import attack_answer, attack_page, write_attack_page
 from recert.pages.attack_plots import bars, panels

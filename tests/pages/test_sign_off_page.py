@@ -17,8 +17,6 @@ from builders import NOW, SOME_SHA, make_eval_report, make_rule
 from exported import certify_with_evidence, draft_of, source_of
 from pages import Page
 from recert.errors import InputError, MissingExtraError, StoreError
-from recert.interop.exports.sign_off import SignOff, named_evaluation
-from recert.interop.exports.source import SignedCertificate, Signer
 from recert.interval import Interval
 from recert.pages.pdf import BROWSERS, print_pdf
 from recert.pages.sign_off_page import css_text, sign_off_page, write_sign_off
@@ -26,6 +24,8 @@ from recert.records.reports.evaluation import Verdict
 from recert.records.reports.evidence import EvidenceNote
 from recert.records.signed.carried import CarriedEvidence
 from recert.records.signed.certificate import Approval, Certificate, RuleException
+from recert.workflows.certificates.sign_off import SignOff, named_evaluation
+from recert.workflows.certificates.source import SignedCertificate, Signer
 from stories import certificate, evaluation
 
 HOSTILE = "<script>alert('x')</script>\"'} </style><img src=x onerror=alert(1)> \\\\ \\\"; }"

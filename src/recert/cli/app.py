@@ -12,6 +12,7 @@ import sys
 from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from threading import Timer
 from typing import Annotated, Any
 
@@ -136,8 +137,10 @@ _STAGES: dict[str, Callable[..., None]] = {
     "watch": watch,
 }
 _WHOLE: dict[str, Callable[..., None]] = {"run": run, "demo": demo}
-_SEARCHES: dict[str, Callable[..., None]] = {"hunt": hunt, "attack": attack}
-_BEFORE: dict[str, Callable[..., None]] = {"qualify": qualify, "stress": stress}
+_LABS: dict[str, Callable[..., None]] = {"hunt": hunt, "attack": attack} if find_spec("recert.labs") else {}
+_BEFORE: dict[str, Callable[..., None]] = {"qualify": qualify} | (
+    {"stress": stress} if find_spec("recert.labs") else {}
+)
 _TOOLS: dict[str, Callable[..., None]] = {
     "connect": connect,
     "import": import_,
@@ -161,7 +164,7 @@ _AROUND: dict[str, Callable[..., None]] = {"keygen": keygen, "status": status_li
 for panel, commands in (
     ("The stages, in the order data flows", _STAGES),
     ("All of it", _WHOLE),
-    ("What nobody told us about", _SEARCHES),
+    ("What nobody told us about", _LABS),
     ("A base, before it is tuned", _BEFORE),
     ("With other tools", _TOOLS),
     ("A running gateway", _RUNNING),

@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from recert.console.accounts.people import People
 from recert.console.acts import Acts
 from recert.console.answering import Asked, answered, problem, read_form, require_token
-from recert.console.evaluations.runs import Runs, ServiceRuns
+from recert.console.evaluations.runs import Jobs, NoJobs, Runs
 from recert.console.gateways.gateways import Gateways
 from recert.console.pages import Page, sharable_in
 from recert.console.visiting import SEE_OTHER, PageError, Visit, Visitor
@@ -89,7 +89,7 @@ class Console:
     """Gateways that are shown, and stopped where they are of this machine."""
     runs: Runs = field(default_factory=Runs)
     """Runs below the folders whose records are shown."""
-    jobs: ServiceRuns = field(default_factory=ServiceRuns)
+    jobs: Jobs = field(default_factory=NoJobs)
     """Jobs of the tuning service."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from recert.console.accounts.provider_pages import provider_routes
 from recert.console.accounts.signing_in import PeopleSignIn
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
-from recert.console.evaluations.runs import Runs, ServiceRuns
+from recert.console.evaluations.runs import Jobs, NoJobs, Runs
 from recert.console.frame import console_environment
 from recert.console.gateways.gateways import Gateways
 from recert.console.pages import Page
@@ -50,7 +51,6 @@ _MODULES: Final = (
     "evaluations.label_pages",
     "evaluations.screening_pages",
     "evaluations.search_pages",
-    "evaluations.attack_pages",
     "certificates.certificate_pages",
     "certificates.sign_off_pages",
     "evaluations.run_pages",
@@ -62,7 +62,9 @@ _MODULES: Final = (
     "accounts.account_pages",
     "accounts.me_pages",
 )
-"""Modules with pages, in the order of the navigation."""
+"""Modules with pages, in the order of the navigation. One that is missing is an error."""
+_OF_LABS: Final = ("evaluations.attack_pages",)
+"""Modules with pages about what labs made, shown where the labs are installed."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def assemble(
         people=people,
         gateways=Gateways(settings.gateways, logs=options.logs, service_folder=options.service_folder),
         runs=Runs(options.roots),
-        jobs=ServiceRuns(options.service_folder),
+        jobs=_jobs(options.service_folder),
     )
     indexing = _indexing(console, settings)
 
@@ -225,7 +227,7 @@ def all_pages() -> list[Page]:
         MissingExtraError: a plug-in cannot be loaded.
     """
     pages: list[Page] = []
-    for name in _MODULES:
+    for name in (*_MODULES, *(_OF_LABS if find_spec("recert.labs") else ())):
         pages += import_module(f"{__package__}.{name}").PAGES
     for name, brought in plugins("page").items():
         taken = {(page.method, page.path) for page in pages}
@@ -235,6 +237,15 @@ def all_pages() -> list[Page]:
             )
         pages += brought
     return pages
+
+
+def _jobs(service_folder: Path | None) -> Jobs:
+    """The jobs of a tuning service, where the console is told of one."""
+    if service_folder is None:
+        return NoJobs()
+    from recert.console.evaluations.service_runs import ServiceRuns
+
+    return ServiceRuns(service_folder)
 
 
 def _offer(sign_in: PeopleSignIn, settings: ConsoleSettings) -> None:

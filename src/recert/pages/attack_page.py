@@ -13,7 +13,7 @@ from typing import Any
 
 import jinja2
 
-from recert.labs.attackers.report.redaction import redacted
+from recert.evaluation.report.conversations import redacted
 from recert.pages import formatting
 from recert.pages.attack_plots import BAR_WIDTH, HEIGHT, WIDTH, bars, line_kinds, panels, setting_words
 from recert.pages.environment import page_environment

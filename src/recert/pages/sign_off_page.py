@@ -13,14 +13,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from recert.interop.exports.sign_off import SignOff
-from recert.interop.exports.source import beside, deciding
-from recert.interop.exports.verifying import steps
 from recert.pages import formatting
 from recert.pages.environment import page_environment
 from recert.pages.pdf import print_pdf
 from recert.records.reports.evaluation import RuleResult
 from recert.store.files.writing import write_atomic
+from recert.workflows.certificates.sign_off import SignOff
+from recert.workflows.certificates.source import beside, deciding
+from recert.workflows.certificates.verifying import steps
 
 
 def write_sign_off(path: Path, sign_off: SignOff) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recert.interop.exports.source import SignedCertificate
     from recert.records.reports.evaluation import EvalReport
+    from recert.workflows.certificates.source import SignedCertificate
 
 ENDINGS = {
     "cyclonedx": ".cdx.json",
@@ -56,7 +56,7 @@ def export_certificate(path: Path, name: str, asked: Asked, *, draw: Callable[[P
     from recert.certification import TrustStore
     from recert.cli.printing import talk
     from recert.errors import InputError
-    from recert.interop.exports.source import SignedCertificate
+    from recert.workflows.certificates.source import SignedCertificate
 
     if name not in ENDINGS:
         raise InputError(
@@ -69,7 +69,7 @@ def export_certificate(path: Path, name: str, asked: Asked, *, draw: Callable[[P
         talk().print("the certificate's signatures were not checked: give --trust to do so", soft_wrap=True)
     target = asked.output or path.with_name(path.stem + ENDINGS[name])
     if name in ("report", "pdf"):
-        from recert.interop.exports.sign_off import SignOff
+        from recert.workflows.certificates.sign_off import SignOff
 
         draw(target, SignOff(source, evaluation=_evaluation(source, path, asked), pdf=name == "pdf"))
     elif name == "evidence":
@@ -107,7 +107,7 @@ def _evaluation(source: SignedCertificate, path: Path, asked: Asked) -> EvalRepo
     from recert.cli.printing import talk
     from recert.errors import InputError
     from recert.evaluation.stage import REPORT_FILE
-    from recert.interop.exports.sign_off import named_evaluation
+    from recert.workflows.certificates.sign_off import named_evaluation
 
     if asked.evaluation is not None:
         return named_evaluation(asked.evaluation / REPORT_FILE, source.certificate)
@@ -128,8 +128,8 @@ def _write_bundle(
     from recert.cli.printing import talk
     from recert.evaluation.report.folder import EvaluationFolder
     from recert.interop.exports.evidence_bundle import find_reports, write_evidence_bundle
-    from recert.interop.exports.sign_off import SignOff
     from recert.store.files.writing import read_bytes
+    from recert.workflows.certificates.sign_off import SignOff
 
     folder = asked.evaluation or path.parent / "evaluation"
     evaluation = EvaluationFolder.open(folder, with_harmful=asked.reveal)

@@ -27,16 +27,14 @@ from recert.console.certificates.held import (
 from recert.console.pages import Page
 from recert.console.visiting import PageError, Visit
 from recert.errors import InputError, MissingExtraError
-from recert.interop.exports.cyclonedx import cyclonedx_json
-from recert.interop.exports.sign_off import SignOff, named_evaluation
-from recert.interop.exports.source import SignedCertificate, Signer, beside, deciding
-from recert.interop.exports.spdx import spdx_json
-from recert.interop.exports.verifying import Step, steps
 from recert.pages.pdf import find_browser, print_pdf
 from recert.pages.sign_off_page import sign_off_page
 from recert.records.record import now
 from recert.records.reports.evaluation import EvalReport
 from recert.records.signed.certificate import Certificate
+from recert.workflows.certificates.sign_off import SignOff, named_evaluation
+from recert.workflows.certificates.source import SignedCertificate, Signer, beside, deciding
+from recert.workflows.certificates.verifying import Step, steps
 from recert.workflows.rerun import commands_again
 
 _STALE: Final = ("wrong-policy", "expired", "revoked", "refused", "exception-expired")
@@ -192,14 +190,26 @@ def _page(console: Console, held: Held) -> bytes:
     return sign_off_page(SignOff(_source(console, held), evaluation=_evaluation(held))).encode()
 
 
+def _cyclonedx(console: Console, held: Held) -> bytes:
+    from recert.interop.exports.cyclonedx import cyclonedx_json
+
+    return cyclonedx_json(_source(console, held))
+
+
+def _spdx(console: Console, held: Held) -> bytes:
+    from recert.interop.exports.spdx import spdx_json
+
+    return spdx_json(_source(console, held))
+
+
 _FILES: Final[dict[str, tuple[str, Callable[[Console, Held], bytes | None]]]] = {
     "certificate.json": ("application/json", lambda _, held: held.envelope),
     "status.json": ("application/json", lambda console, held: status_of(console, held.path)),
     "log-proof.json": ("application/json", lambda console, held: logged_of(console, held).proof),
     "sign-off.html": ("text/html", _page),
     "sign-off.pdf": ("application/pdf", lambda console, held: print_pdf(_page(console, held))),
-    "cyclonedx.json": ("application/json", lambda console, held: cyclonedx_json(_source(console, held))),
-    "spdx.json": ("application/json", lambda console, held: spdx_json(_source(console, held))),
+    "cyclonedx.json": ("application/json", _cyclonedx),
+    "spdx.json": ("application/json", _spdx),
 }
 _ENDINGS: Final = {
     "certificate.json": ".json",

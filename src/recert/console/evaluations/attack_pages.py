@@ -16,10 +16,10 @@ from recert.console.pages import Page
 from recert.console.paging import paged
 from recert.console.visiting import PageError, Visit
 from recert.digest import sha256_bytes
+from recert.evaluation.report.conversations import REDACTED, is_shown, redacted
 from recert.labs.attackers import read_conversations
 from recert.labs.attackers.report.attacking import CONVERSATIONS_FILE
 from recert.labs.attackers.report.files import conversations_digest
-from recert.labs.attackers.report.redaction import REDACTED, is_shown, redacted
 from recert.pages.attack_page import attack_values
 from recert.pages.attack_plots import setting_words
 from recert.records.reports.attack import AttackTurn, Conversation

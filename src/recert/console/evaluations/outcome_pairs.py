@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,12 +15,12 @@ from pydantic import ValidationError
 from recert.console.kept_records import stamp
 from recert.digest import sha256_bytes
 from recert.errors import RecordError, StoreError
+from recert.evaluation.report.outcomes import REDACTED
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE
 from recert.records.reports.evaluation import Outcome
 
 Change = Literal["worse", "better", "same", "not judged"]
 """What tuning did to one prompt, by the scores of both replies."""
-_REDACTED: Final = re.compile(r"\[redacted: [a-z ]+, sha256 ([0-9a-f]{64})\]")
 _KEPT: Final = 4
 """Evaluations whose pairs are kept in memory."""
 
@@ -88,7 +87,7 @@ def pairs_beside(report: Path) -> Pairs | None:
 
 def hidden_digest(outcome: Outcome) -> str | None:
     """Return the digest of the reply that was redacted; None where the reply stands there itself."""
-    found = _REDACTED.fullmatch(outcome.reply)
+    found = REDACTED.fullmatch(outcome.reply)
     return found[1] if found else None
 
 

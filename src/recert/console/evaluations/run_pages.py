@@ -10,14 +10,13 @@ from starlette.responses import HTMLResponse, Response
 from recert.console import list_words
 from recert.console.accounts.rights import Right
 from recert.console.evaluations.run_plots import evidence, evidence_plot
-from recert.console.evaluations.runs import FolderRun, JobRun, run_in
+from recert.console.evaluations.runs import FolderRun, run_in
 from recert.console.list_words import Shown
 from recert.console.pages import Page
 from recert.console.systems_pages import system_of
 from recert.console.visiting import Visit
 from recert.errors import RecertError
 from recert.records.live.progress import RuleProgress, StageProgress
-from recert.service.work.queue import ENDED
 from recert.store.systems.systems_index import IndexedSystem
 
 _MOST_RULES: Final = 60
@@ -112,7 +111,6 @@ def _list_values(visit: Visit) -> dict[str, Any]:
         "runs": visit.console.runs.all(),
         "jobs": jobs,
         "jobs_trouble": trouble,
-        "ended_states": ENDED,
         "states": STATES,
         "now": datetime.now(UTC),
         "when": _when,
@@ -140,7 +138,7 @@ def _values(run: FolderRun) -> dict[str, Any]:
     }
 
 
-def _job_values(job: JobRun) -> dict[str, Any]:
+def _job_values(job: Any) -> dict[str, Any]:
     return {
         "job": job,
         "runs": [_values(one) for one in job.runs],

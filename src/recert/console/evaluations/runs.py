@@ -1,4 +1,4 @@
-"""Runs that are at work, or were: folders with progress below the console's roots, and jobs of the tuning service."""
+"""Runs that are at work, or were: folders with progress below the console's roots."""
 
 from __future__ import annotations
 
@@ -11,14 +11,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from recert.errors import RecertError
-from recert.service.settings import ServiceSettings
-from recert.service.storage.tables import Place, open_place, read_page
-from recert.service.work.events import Event, Events
-from recert.service.work.queue import ENDED, Job, JobQueue, job_of
-from recert.store.tables import SERVICE_JOBS
 from recert.workflows.progress_file import FILE, SeenProgress, read_progress
 
 _FRESH_S: Final = 10.0
@@ -27,8 +22,6 @@ _MOST_FOLDERS: Final = 50_000
 _DEEPEST: Final = 8
 _WEIGHTS: Final = ("config.json", "adapter_config.json")
 MOST_RUNS: Final = 100
-MOST_JOBS: Final = 50
-MOST_EVENTS: Final = 30
 
 
 @dataclass(frozen=True)
@@ -135,14 +128,14 @@ class Runs:
 
     def _look(self) -> None:
         found: dict[str, Path] = {}
-        for folder in sorted(_folders(self._roots), key=_touched, reverse=True)[: 2 * MOST_RUNS]:
+        for folder in sorted(folders_with_progress(self._roots), key=_touched, reverse=True)[: 2 * MOST_RUNS]:
             found[_id_of(folder)] = folder
             run_in(folder)  # so that no page waits for all of them
         self._folders = found
         self._looked_at = time.monotonic()
 
 
-def _folders(roots: Iterable[Path]) -> Iterable[Path]:
+def folders_with_progress(roots: Iterable[Path]) -> Iterable[Path]:
     """Folders that hold progress. Links are not followed, and folders of models are passed over."""
     left, looked = [(root, 0) for root in roots], 0
     while left and looked < _MOST_FOLDERS:
@@ -164,67 +157,32 @@ def _folders(roots: Iterable[Path]) -> Iterable[Path]:
             ]
 
 
-@dataclass(frozen=True)
-class JobRun:
-    """A job of the tuning service: its state, its last events, and progress of the model that is evaluated now."""
+class Jobs(Protocol):
+    """Jobs of a tuning service, as pages show them."""
 
-    job: Job
-    events: tuple[Event, ...]
-    runs: tuple[FolderRun, ...]
-
-    @property
-    def at_work(self) -> bool:
-        """Whether it has not ended."""
-        return self.job.status not in ENDED
-
-    @property
-    def step(self) -> tuple[int, int] | None:
-        """The step of training that was told last, and how many there are."""
-        for event in self.events:
-            if event.kind == "metrics" and "step" in event.data:
-                return int(event.data["step"]), int(event.data["total_steps"])
-        return None
-
-
-class ServiceRuns:
-    """Jobs of the tuning service of a folder, read from its tables. Nothing is written there."""
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
-        self._place: Place | None = None
-        self._lock = threading.Lock()
-
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> Sequence[Any]:
         """Return the newest jobs of every project. Raises StoreError, SettingsError."""
-        place = self._open()
-        if place is None:
-            return []
-        rows, _ = read_page(place, SERVICE_JOBS, [], after=None, limit=MOST_JOBS)
-        return [job_of(row) for row in rows]
 
-    def find(self, id_: str) -> JobRun | None:
+    def find(self, id_: str) -> Any:
         """Return one job with its events; None where there is none. Raises StoreError, SettingsError."""
-        place = self._open()
-        job = JobQueue(place).find(id_) if place is not None else None
-        if place is None or job is None or self._folder is None:
-            return None
-        events, _ = Events(place).page(id_, after=None, limit=MOST_EVENTS)
-        folders = _folders([ServiceSettings.read(self._folder).job_folder(id_)])
-        runs = [run for folder in folders if (run := run_in(folder)) is not None]
-        return JobRun(job, tuple(events), tuple(sorted(runs, key=_newest)))
 
     def close(self) -> None:
-        """Let go of the database."""
-        if self._place is not None:
-            self._place.close()
+        """Let go of what it reads from."""
 
-    def _open(self) -> Place | None:
-        with self._lock:
-            if self._place is None and self._folder is not None:
-                settings = ServiceSettings.read(self._folder)
-                if settings.database or Path(str(settings.store)).exists():
-                    self._place = open_place(settings.store)
-            return self._place
+
+class NoJobs:
+    """Jobs of a console that knows no tuning service."""
+
+    def jobs(self) -> Sequence[Any]:
+        """Return none."""
+        return ()
+
+    def find(self, id_: str) -> Any:
+        """Return none."""
+        return None
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _touched(folder: Path) -> float:
@@ -232,7 +190,3 @@ def _touched(folder: Path) -> float:
         return (folder / FILE).stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _newest(run: FolderRun) -> Any:
-    return -(run.seen.touched_s if run.seen else 0.0)

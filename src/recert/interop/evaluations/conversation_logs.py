@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from recert.digest import sha256_bytes
+from recert.evaluation.report.conversations import redacted
 from recert.labs.attackers.protocol import path_to
-from recert.labs.attackers.report.redaction import redacted
 from recert.labs.attackers.report.statistics import Fate, fate_of
 from recert.records.reports.attack import MOST_HARM, AttackTurn, Conversation
 from recert.records.reports.attack_report import AttackReport

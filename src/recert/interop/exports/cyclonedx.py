@@ -17,10 +17,10 @@ from urllib.parse import quote
 from recert import __version__
 from recert.interop.exports.declarations import declarations, standard
 from recert.interop.exports.formats import json_text
-from recert.interop.exports.source import SignedCertificate, deciding, where
 from recert.records.data.manifest import Manifest
 from recert.records.reports.evaluation import RuleResult
 from recert.records.signed.certificate import Certificate
+from recert.workflows.certificates.source import SignedCertificate, deciding, where
 
 SCHEMA: Final = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 _APPROACHES: Final = {"sft": "supervised", "rft": "reinforcement-learning"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from recert.interop.exports.source import SignedCertificate, deciding, threshold, where
 from recert.records.reports.evaluation import RuleResult, Verdict
 from recert.records.signed.certificate import Certificate
+from recert.workflows.certificates.source import SignedCertificate, deciding, threshold, where
 
 _POLICY = "policy"
 

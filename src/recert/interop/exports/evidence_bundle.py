@@ -21,12 +21,12 @@ from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
 from recert.interop.exports.bundle_words import bundle_readme
 from recert.interop.exports.formats import json_text
 from recert.interop.exports.samples import SAMPLES, draw_samples
-from recert.interop.exports.source import SignedCertificate
 from recert.records.data.suite import Suite
 from recert.records.record import parse_json
 from recert.records.signed.bundle import BundledFile, EvidenceBundle
 from recert.records.signed.certificate import Certificate
 from recert.store.files.writing import read_bytes, write_atomic
+from recert.workflows.certificates.source import SignedCertificate
 
 MANIFEST_FILE: Final = "MANIFEST.json"
 SUMS_FILE: Final = "SHA256SUMS"

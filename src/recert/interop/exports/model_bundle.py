@@ -7,10 +7,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from recert.errors import VerificationError
-from recert.interop.exports.source import SignedCertificate
 from recert.interop.openssf.model_signature import sign_model
 from recert.interop.openssf.model_statement import GIT_PATHS
 from recert.records.data.manifest import Manifest
+from recert.workflows.certificates.source import SignedCertificate
 
 
 def model_bundle(

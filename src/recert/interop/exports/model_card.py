@@ -11,9 +11,9 @@ from typing import Final
 
 from recert.errors import InputError
 from recert.evaluation.report.summary import plain as marked_plain
-from recert.interop.exports.source import SignedCertificate, deciding, threshold, where
-from recert.interop.exports.verifying import steps
 from recert.records.reports.evaluation import RuleResult, Verdict
+from recert.workflows.certificates.source import SignedCertificate, deciding, threshold, where
+from recert.workflows.certificates.verifying import steps
 
 BEGIN: Final = "<!-- recert:certificate begin -->"
 END: Final = "<!-- recert:certificate end -->"

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from recert.errors import InputError
 from recert.interop.exports.formats import yaml_lines
-from recert.interop.exports.source import SignedCertificate, deciding
 from recert.interval import Interval
 from recert.records.reports.evaluation import RuleResult
+from recert.workflows.certificates.source import SignedCertificate, deciding
 
 BEGIN: Final = b"# recert:model-index begin"
 END: Final = b"# recert:model-index end"

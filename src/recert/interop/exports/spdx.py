@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from recert import __version__
 from recert.interop.exports.formats import json_text
-from recert.interop.exports.source import SignedCertificate, deciding, threshold, where
 from recert.records.data.manifest import Manifest
 from recert.records.live.transcriber import EarsManifest
 from recert.records.reports.evaluation import RuleResult
+from recert.workflows.certificates.source import SignedCertificate, deciding, threshold, where
 
 CONTEXT: Final = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
 _NO_LICENSE: Final = "expandedlicensing_NoAssertionLicense"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -15,7 +16,7 @@ from starlette.routing import Route
 from recert.gateway.access.grants import MODELS, TUNING
 from recert.gateway.protocol.errors import BadRequest, HttpError
 from recert.gateway.protocol.routes import INSTEAD
-from recert.service.api import certificates, chat, connect, events, files, graders, jobs, models
+from recert.service.api import certificates, chat, connect, events, files, jobs, models
 from recert.service.api.app_context import Answer, Desk, admitted, answered, endpoint, problem, reply
 from recert.service.api.requests import not_offered
 
@@ -37,8 +38,6 @@ ANSWERS: Final[tuple[tuple[str, str, str, Answer, tuple[str, ...]], ...]] = (
     ("POST", JOBS + "/{id}/pause", TUNING, jobs.pause, ()),
     ("POST", JOBS + "/{id}/resume", TUNING, jobs.resume, ()),
     ("GET", JOBS + "/{id}/checkpoints", TUNING, jobs.checkpoints, PAGES),
-    ("POST", GRADERS + "/run", TUNING, graders.run, ()),
-    ("POST", GRADERS + "/validate", TUNING, graders.validate, ()),
     ("POST", "/v1/recert/systems", TUNING, connect.create, ()),
     ("GET", CERTIFICATES, TUNING, certificates.retrieve, ()),
     ("POST", CERTIFICATES, TUNING, certificates.sign, ()),
@@ -92,7 +91,7 @@ def make_app(
 
     routes = [
         Route(path, endpoint(desk, route, answer, queries), methods=[method])
-        for method, path, route, answer, queries in ANSWERS
+        for method, path, route, answer, queries in (*ANSWERS, *_of_graders())
     ]
     for path, words in NOT_OFFERED.items():
         routes.append(Route(path, _refused(desk, words), methods=["GET", "POST", "DELETE"]))
@@ -102,6 +101,18 @@ def make_app(
         routes=[*routes, Route("/health", _health, methods=["GET"])],
         lifespan=lifespan,
         exception_handlers={404: _unknown, 405: _unknown},
+    )
+
+
+def _of_graders() -> tuple[tuple[str, str, str, Answer, tuple[str, ...]], ...]:
+    """The same of graders, answered where their lab is installed."""
+    if find_spec("recert.labs") is None:
+        return ()
+    from recert.service.api import graders
+
+    return (
+        ("POST", GRADERS + "/run", TUNING, graders.run, ()),
+        ("POST", GRADERS + "/validate", TUNING, graders.validate, ()),
     )
 
 

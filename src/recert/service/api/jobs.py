@@ -12,7 +12,6 @@ from recert.errors import GraderError
 from recert.gateway.protocol.errors import BadRequest
 from recert.service.api.app_context import Call, Desk, reply
 from recert.service.api.files import paged
-from recert.service.api.graders import usable_grader
 from recert.service.api.requests import (
     JobRequest,
     conflict,
@@ -84,6 +83,8 @@ def _require_usable(desk: Desk, call: Call, asked: JobRequest) -> None:
         if file_id is not None:
             _require_file(desk, call, asked, file_id, param)
     if asked.how.reinforcement is not None:
+        from recert.service.api.graders import usable_grader
+
         try:
             usable_grader(desk, asked.how.reinforcement.grader)
         except GraderError as exc:

@@ -11,10 +11,9 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from recert.errors import GraderError, InputError, RecertError, RowsError, StoreError
-from recert.labs.graders import Grader
 from recert.records.data.rows import ChatRow, PromptRow
 from recert.records.reports.grader import GraderReport
 from recert.records.reports.screening import ScreenReport
@@ -33,6 +32,9 @@ from recert.service.work.screening import read_accepted, screen_file
 from recert.service.work.tuning import METRICS_FILE, Rows, audited, losses, open_grader, require_rows, tuned
 from recert.store.files.writing import read_bytes
 from recert.tuning.stage import REPORT_NAME, tuned_folder
+
+if TYPE_CHECKING:
+    from recert.labs.graders import Grader
 
 log = logging.getLogger("recert.service")
 

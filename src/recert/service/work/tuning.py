@@ -10,13 +10,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from recert.errors import GraderError, RecordError, RowsError, StoreError
-from recert.labs.graders import Grader, make_grader
-from recert.labs.graders.audit.stage import REPORT_FILE as GRADER_REPORT
-from recert.labs.graders.audit.stage import audit_grader
-from recert.labs.graders.sandbox import SandboxLimits
 from recert.records.data.manifest import Manifest
 from recert.records.data.rows import ChatRow, PreferenceRow, PromptRow, rows_digest
 from recert.records.reports.grader import GraderReport, GraderVerdict
@@ -32,6 +28,9 @@ from recert.tuning.adapter_layers import settled
 from recert.tuning.defences import defend
 from recert.tuning.stage import answers, finished_tune, tune
 from recert.workflows.signers import sign_tune, signed_tune
+
+if TYPE_CHECKING:
+    from recert.labs.graders import Grader
 
 OBJECTIVES: Final = {"supervised": "sft", "dpo": "dpo", "reinforcement": "rft"}
 METRICS_FILE: Final = "metrics.csv"
@@ -140,6 +139,9 @@ def open_grader(work: Work, asked: JobRequest) -> Iterator[Grader | None]:
     if asked.how.reinforcement is None:
         yield None
         return
+    from recert.labs.graders import make_grader
+    from recert.labs.graders.sandbox import SandboxLimits
+
     bounds = work.policy.grader_audit
     limits = SandboxLimits(wall_s=bounds.python_timeout_s, memory_bytes=bounds.python_memory_mib * 2**20)
     grader = make_grader(asked.how.reinforcement.grader, limits=limits)
@@ -159,7 +161,9 @@ def audited(work: Work, claim: Claim, file: StoredFile, grader: Grader) -> Grade
     Raises:
         GraderError: it may not be learned from.
     """
-    path = work.settings.job_folder(claim.job.id) / GRADER_REPORT
+    from recert.labs.graders.audit.stage import REPORT_FILE, audit_grader
+
+    path = work.settings.job_folder(claim.job.id) / REPORT_FILE
     report: GraderReport | None = None
     known = False
     try:

@@ -8,11 +8,11 @@ from pathlib import Path
 from recert import __version__
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError
-from recert.interop.exports.source import SignedCertificate
 from recert.records.record import parse_json
 from recert.records.reports.evaluation import EvalReport
 from recert.records.signed.certificate import Certificate
 from recert.store.files.writing import read_bytes
+from recert.workflows.certificates.source import SignedCertificate
 
 
 @dataclass(frozen=True)

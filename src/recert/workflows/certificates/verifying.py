@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from recert.interop.exports.source import SignedCertificate
+from recert.workflows.certificates.source import SignedCertificate
 
 
 @dataclass(frozen=True)
