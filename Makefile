@@ -54,11 +54,13 @@ check: $(INSTALLED)  ## Lint, formatting, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(INSTALLED)  ## Write docs/reference and spec/schema anew from the code
+docs: $(INSTALLED)  ## Write docs/reference, spec/schema and the picture of the packages anew from the code
 	$(BIN)/python docs/build_reference.py
+	$(BIN)/python docs/build_architecture.py
 
 docs-check: $(INSTALLED)  ## Fail when docs/reference or spec/schema is not what the code says
 	$(BIN)/python docs/build_reference.py --check
+	$(BIN)/python docs/build_architecture.py --check
 
 screenshots: $(INSTALLED)  ## Draw docs/screenshots anew: the console over made records, in Chromium
 	$(BIN)/python docs/build_screenshots.py
