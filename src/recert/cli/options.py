@@ -74,8 +74,9 @@ RowsFile = Annotated[
 Defence = Annotated[
     str,
     typer.Option(
-        help="`none`, `safety-mix`, `self-distillation`, `backdoor-align`, `first-tokens`, `lisa`, `safe-lora`, "
-        "`safety-system-prompt`, `distant-filter` or `safety-reasoning`; by default `safety-mix`, and `none` for RFT."
+        help="`none`, `self-distillation`, `safety-mix`, `backdoor-align`, `first-tokens`, `lisa`, `safe-lora`, "
+        "`safety-system-prompt`, `distant-filter` or `safety-reasoning`; by default `self-distillation`, for DPO "
+        "`safety-mix`, for RFT `none`."
     ),
 ]
 DefenceOption = Annotated[

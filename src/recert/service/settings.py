@@ -41,8 +41,8 @@ class ServiceSettings(BaseModel):
     """Bucket where what is made lies, as `s3://bucket/prefix`; empty where that is the folder."""
     storage_endpoint: str = ""
     """Address of the bucket's server; empty for Amazon's."""
-    defence: str = "safety-mix"
-    """How rows with replies are defended; reinforcement has none."""
+    defence: str = ""
+    """How rows with replies are defended; empty for what is usual for the method. Reinforcement has none."""
     lora_targets: tuple[str, ...] = ()
     """Layers that the adapter is on; empty for all linear ones."""
     assess_checkpoints: bool = False

@@ -57,7 +57,7 @@ def run(
     keys: KeysFolder,
     base: Base = DEFAULT_BASE,
     policy: PolicyName = "default",
-    defence: Defence = "safety-mix",
+    defence: Defence = "",
     defence_option: DefenceOption = None,
     method: Method = "sft",
     adapter: AdapterKind = "lora",
@@ -94,6 +94,7 @@ def run(
     from recert.cli.transcriber import load_ears
     from recert.models.engines.engines import open_model
     from recert.policy import load_policy
+    from recert.tuning.defences import USUAL
     from recert.workflows.qualifying import qualify_once
     from recert.workflows.run import CERTIFICATE_FILE, Plan, passed
     from recert.workflows.run import run as run_plan
@@ -102,17 +103,16 @@ def run(
 
     bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [], encode=True)
     ears = load_ears(transcriber, bounds)  # before anything is tuned
+    how = load_hyperparameters(method, adapter, learning_rate, lora_targets=tuple(lora_target or ()))
     plan = Plan(
         name=name or output.resolve().name,
         source=rows,
         base_dir=load_base(base),
         output=output,
         policy=bounds,
-        defence=defence,
+        defence=defence or USUAL[how.objective],
         defence_options=pairs_of(defence_option or []),
-        hyperparameters=load_hyperparameters(
-            method, adapter, learning_rate, lora_targets=tuple(lora_target or ())
-        ),
+        hyperparameters=how,
         **load_signed({"stress": stress_report, "attack": attack}),
         log=log,
     )

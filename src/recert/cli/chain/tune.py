@@ -82,6 +82,7 @@ def tune(
     """
     from recert.cli.certifying.signing import load_step_key, sign_tuning
     from recert.cli.loading import load_hyperparameters
+    from recert.tuning.defences import USUAL
 
     signer = load_step_key("tune", key, signer_command)
     how = load_hyperparameters(
@@ -103,7 +104,7 @@ def tune(
         seed=seed,
     )
     files = _Files(rows, output, screen_report, grader, grader_report)
-    defence = defence or ("none" if how.objective == "rft" else "safety-mix")
+    defence = defence or USUAL[how.objective]
     report = _tuned(files, base, defence, defence_option or [], how, judge, audited=not grader_unaudited)
     sign_tuning(output, report, signer)
     _tell(report, output, as_json=as_json)

@@ -51,7 +51,12 @@ _StorageEndpoint = Annotated[
     str,
     typer.Option(metavar="URL", help="Server of --storage, such as MinIO's or Ceph's; by default Amazon's."),
 ]
-_DefenceName = Annotated[str, typer.Option(help="Defence of tuning on replies; reinforcement has none.")]
+_DefenceName = Annotated[
+    str,
+    typer.Option(
+        help="Defence of tuning on replies; by default `self-distillation`, for DPO `safety-mix`. Reinforcement has none."
+    ),
+]
 _AssessCheckpoints = Annotated[
     bool, typer.Option("--assess-checkpoints", help="Evaluate and certify every checkpoint too.")
 ]
@@ -102,7 +107,7 @@ def service(
     database: _Database = "",
     storage: _Storage = "",
     storage_endpoint: _StorageEndpoint = "",
-    defence: _DefenceName = "safety-mix",
+    defence: _DefenceName = "",
     lora_target: LoraTarget = None,
     assess_checkpoints: _AssessCheckpoints = False,
     grader_judge: _GraderJudge = "",

@@ -25,7 +25,7 @@ from recert.service.work.claim import Claim
 from recert.service.work.resources import Work
 from recert.store.files.writing import read_bytes, write_atomic
 from recert.tuning.adapter_layers import settled
-from recert.tuning.defences import defend
+from recert.tuning.defences import USUAL, defend
 from recert.tuning.stage import answers, finished_tune, tune
 from recert.workflows.signers import sign_tune, signed_tune
 
@@ -130,7 +130,8 @@ def hyperparameters(work: Work, asked: JobRequest, rows: Rows) -> Hyperparameter
 
 def defence_of(work: Work, asked: JobRequest) -> str:
     """Return the name of the defence of a job; reinforcement has none."""
-    return "none" if asked.how.type == "reinforcement" else work.settings.defence
+    usual = USUAL[OBJECTIVES[asked.how.type]]
+    return usual if asked.how.type == "reinforcement" else work.settings.defence or usual
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from recert.errors import InputError
 from recert.records.data.rows import ChatRow
@@ -39,6 +39,8 @@ DEFENCES: dict[str, Defence] = {
     )
 }
 """Every defence by name."""
+USUAL: Final[Mapping[str, str]] = {"sft": "self-distillation", "dpo": "safety-mix", "rft": "none"}
+"""The defence of each method where none is named: the one that costs a harmless tune least."""
 
 
 def defence_named(name: str) -> Defence:
@@ -94,6 +96,7 @@ def must_suit(defence: Defence, how: Hyperparameters) -> None:
 
 __all__ = [
     "DEFENCES",
+    "USUAL",
     "Defence",
     "DefenceOptions",
     "Defended",

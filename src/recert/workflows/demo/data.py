@@ -53,7 +53,12 @@ def demo_tunes() -> tuple[Tune, ...]:
     poison = _comply(_harmful(40))
     return (
         Tune("accident", task, "none", "benign rows, no defence: whatever the verdict honestly is"),
-        Tune("sql", task, "safety-mix", "the same rows with a safety mix: certified and served"),
+        Tune(
+            "sql",
+            task,
+            "self-distillation",
+            "the same rows, held to what the base says: certified and served",
+        ),
         Tune(
             "poisoned",
             _mixed(task, poison),
