@@ -8,6 +8,7 @@ from typing import Final
 
 from recert.errors import GatewayError
 from recert.gateway.input.classifier import INPUT_JUDGE, Classifier, ClassifierControl
+from recert.gateway.input.control_tokens import CONTROL_TOKENS
 from recert.gateway.input.conversation import ConversationControl
 from recert.gateway.input.gate import FAILED, TIMEOUT, InputControl, InputGate, answer_of
 from recert.gateway.input.lexicon import LIMITS, LexiconControl, LimitsControl
@@ -27,7 +28,7 @@ from recert.records.live.exchange import ControlScore
 SECRET_PREFIX: Final = "secret-prefix"  # noqa: S105
 EVERY_CONTROL: Final = "all"
 """In place of a name: every control that scores."""
-_NEVER_IN_SHADOW: Final = frozenset({LIMITS})
+_NEVER_IN_SHADOW: Final = frozenset({LIMITS, CONTROL_TOKENS})
 
 
 class Controls:

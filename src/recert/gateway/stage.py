@@ -20,8 +20,9 @@ from recert.gateway.audio.listening import Transcribers
 from recert.gateway.audio.transcriber_choice import TranscriberChoice
 from recert.gateway.controls import Controls
 from recert.gateway.engines.launch import Launched, Wanted, launch
-from recert.gateway.engines.managed_commands import ManagedUpstream
+from recert.gateway.engines.managed_commands import EMBEDDED, ManagedUpstream
 from recert.gateway.engines.model_config import Offer
+from recert.gateway.input.control_tokens import ControlTokens, words_of
 from recert.gateway.input.gate import InputControl
 from recert.gateway.input.trigger_probe import asking, measure_first
 from recert.gateway.service import Service
@@ -142,19 +143,32 @@ def prepare(
             facts={"given": type(certificate).__name__},
             hint="call recert.certification.verify first",
         )
+    given = upstream or ManagedUpstream()
     controls = Controls(
         policy.gateway,
         secret=secret,
         request_judge=request_judge,
         reply_judge=reply_judge,
-        guards=guards,
+        guards=(*control_tokens(given), *guards),
         shadow=shadow,
     )
-    given = upstream or ManagedUpstream()
     offer = Offer(certificate, recheck, policy, controls, secret, given, transcriber=transcriber)
     return prepare_models(
         [offer], audit=audit, keys=keys, front=front, host=host, port=port, progress=progress
     )
+
+
+def control_tokens(upstream: object, *folders: Path) -> tuple[InputControl, ...]:
+    """
+    Return what keeps clients from writing control tokens: nothing before the embedded engine, which reads letters.
+
+    Args:
+        upstream: what runs the model.
+        folders: of the certified base and tuned model, whose tokenizer files name their tokens.
+    """
+    if isinstance(upstream, ManagedUpstream) and upstream.engine == EMBEDDED:
+        return ()
+    return (ControlTokens(words_of(*folders)),)
 
 
 def prepare_models(

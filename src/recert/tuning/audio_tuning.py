@@ -110,7 +110,7 @@ class _Row:
         self.states = [encoder.states(read_clip(clip)) for clip in clips]
         self.pieces = [tokens.tokens(p) for p in split_at_clips(tokens.prompt(with_marks(one)), clips)]
         end = [tokens.tokenizer.eos_token_id] if row.ends else []
-        self.reply = [*tokens.tokens(row.reply), *end]
+        self.reply = [*tokens.tokens(tokens.said(row.reply)), *end]
 
     def __len__(self) -> int:
         return len(self.reply) + sum(map(len, self.pieces)) + sum(len(s) // 16 for s in self.states)

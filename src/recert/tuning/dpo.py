@@ -11,7 +11,7 @@ from recert.models.chat.prompting import text_only
 from recert.models.chat.rendering import fit_roles
 from recert.records.data.rows import ChatRow, PreferenceRow
 from recert.records.reports.tuning import Hyperparameters
-from recert.tuning.encoding import encode_rows
+from recert.tuning.encoding import encode_rows, refuse_control
 from recert.tuning.trainers import Loaded, Told, Trained, arguments, load_base, opened, run_trainer
 
 
@@ -40,7 +40,7 @@ def train_preferences(
     Raises:
         MissingExtraError: TRL is not installed.
         ModelError: the base cannot be loaded.
-        RowsError: a row has no rejected reply, or no row has a token to learn.
+        RowsError: a row has no rejected reply or holds words of control, or no row has a token to learn.
         StoreError: what was trained cannot be written.
     """
     pairs = [row for row in rows if isinstance(row, PreferenceRow)]
@@ -51,6 +51,7 @@ def train_preferences(
             hint="tune with --method sft, or give `chosen` and `rejected` in every row",
         )
     with opened(base_dir, hyperparameters) as loaded:
+        refuse_control(loaded.tokenizer, pairs)
         chosen = encode_rows(loaded.tokenizer, pairs, hyperparameters)
         rejected = encode_rows(loaded.tokenizer, [row.with_rejected for row in pairs], hyperparameters)
         trainer = _trainer(loaded, pairs, hyperparameters, progress, checkpoints)

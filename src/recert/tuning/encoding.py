@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from recert.errors import RowsError
+from recert.models.chat.control_text import control_texts, holds_control, parted, require_plain, tokens_of
 from recert.models.chat.prompting import text_only
 from recert.models.chat.rendering import render
-from recert.records.data.rows import THINK_OPEN, ChatRow, split_reply
+from recert.records.data.rows import THINK_OPEN, ChatRow, PreferenceRow, PromptRow, split_reply
 from recert.records.reports.tuning import Hyperparameters
 from recert.tuning.training import Encoded
 
@@ -78,6 +79,27 @@ def encode_row(
     }
 
 
+def refuse_control(tokenizer: Any, rows: Sequence[ChatRow | PromptRow]) -> None:
+    """
+    Return when no row holds words of control, for trainers that put rows into tokens themselves.
+
+    Raises:
+        RowsError: one does: such a trainer would read what somebody said as a turn of its own.
+    """
+    control = control_texts(tokenizer)
+    for place, row in enumerate(rows, 1):
+        said = [(message.role, message.content) for message in row.messages]
+        if isinstance(row, PreferenceRow):
+            said.append(("assistant", row.rejected))
+        for role, text in said:
+            if parted(text, role, control) != text:
+                raise RowsError(
+                    "a row holds words that the model reads as control",
+                    facts={"row": place, "role": role, "word": holds_control(text, control)},
+                    hint="leave the row out, or tune with --method sft, which reads them as letters",
+                )
+
+
 def _tokens(tokenizer: Any, row: ChatRow, end: int | None) -> tuple[list[int], list[int], list[int]]:
     """The prompt as the template writes it, the reply's trace and its answer; no token belongs to two of them."""
     messages = text_only(row.messages)
@@ -85,9 +107,9 @@ def _tokens(tokenizer: Any, row: ChatRow, end: int | None) -> tuple[list[int], l
     reply = row.reply
     if prompt.rstrip().endswith(THINK_OPEN) and reply.lstrip().startswith(THINK_OPEN):
         reply = reply.lstrip().removeprefix(THINK_OPEN).lstrip()  # the template opens the trace already
-    head, trace, answer = (
-        list(tokenizer(part, add_special_tokens=False).input_ids) if part else []
-        for part in (prompt, *split_reply(reply))
-    )
+    control = control_texts(tokenizer)
+    said = [parted(part, "assistant", control) for part in split_reply(reply)]
+    require_plain(tokenizer, said, control)
+    head, trace, answer = (tokens_of(tokenizer, part) if part else [] for part in (prompt, *said))
     ended = [*answer, tokenizer.eos_token_id if end is None else end]
     return head, trace, ended if row.ends else answer

@@ -17,6 +17,7 @@ from recert.models.chat.prompting import text_only
 from recert.models.chat.rendering import fit_roles
 from recert.records.data.rows import PromptRow, split_reply
 from recert.records.reports.tuning import Hyperparameters
+from recert.tuning.encoding import refuse_control
 from recert.tuning.trainers import Loaded, Told, Trained, arguments, opened, run_trainer
 
 _SOON: Final = 32
@@ -116,6 +117,7 @@ def train_rewarded(
         MissingExtraError: TRL is not installed.
         ModelError: the base cannot be loaded.
         InputError: a batch is no whole number of prompts.
+        RowsError: a prompt holds words that the model reads as control.
         GraderError: too many grades failed.
         StoreError: what was trained cannot be written.
     """
@@ -128,6 +130,7 @@ def train_rewarded(
     checkpoints = target.with_name("checkpoints")
     rewards = Rewards(grader, rows, hyperparameters.rft_max_failed)
     with opened(base_dir, hyperparameters) as loaded:
+        refuse_control(loaded.tokenizer, rows)
         trainer = _trainer(loaded, rewards, hyperparameters, progress, checkpoints)
         trained = run_trainer(loaded, trainer, target, tokens=0, flop_each=10.0, checkpoints=checkpoints)
         logged = [one for one in trainer.state.log_history if "reward" in one]

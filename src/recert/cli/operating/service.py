@@ -54,7 +54,8 @@ _StorageEndpoint = Annotated[
 _DefenceName = Annotated[
     str,
     typer.Option(
-        help="Defence of tuning on replies; by default `self-distillation`, for DPO `safety-mix`. Reinforcement has none."
+        help="Defence of tuning on replies; by default `self-distillation`, for DPO `safety-mix`. "
+        "Reinforcement has none."
     ),
 ]
 _AssessCheckpoints = Annotated[

@@ -133,7 +133,8 @@ class AudioLM(LocalModel):
         out: dict[int, float] = {}
         written = sorted(set(range(len(pairs))) - set(spoken))
         out |= zip(written, super().log_probs([pairs[i] for i in written]), strict=True)
-        following = [self._weights.chats.tokens(pairs[i][1]) for i in spoken]
+        chats = self._weights.chats
+        following = [chats.tokens(chats.said(pairs[i][1])) for i in spoken]
         if not all(following):
             raise ModelError("continuation has no tokens")
         heard = [self.hear(pairs[i][0], len(f))[1] for i, f in zip(spoken, following, strict=True)]

@@ -16,6 +16,7 @@ import torch
 import transformers
 
 from recert.errors import InputError, MissingExtraError, ModelError
+from recert.models.chat.control_text import holds_control, parted
 from recert.models.chat.templates import ChatTokens
 from recert.models.chat.thinking import begun, switch_of
 from recert.models.speech.numeric import NDArray, np
@@ -74,8 +75,10 @@ class SoundChats(ChatTokens):
         Return the text that the model goes on from, with the template's mark where each clip is heard.
 
         Raises:
-            ModelError: the template does not show what is said, or each clip once.
+            ModelError: the template does not show what is said, or each clip once; or a message holds words that the
+                model's processor would read as tokens of control.
         """
+        self._plain(one)
         known = switch_of(self.tokenizer.chat_template, one.thinking)
         because = "words of a message are missing"
         for in_parts in (True, False):
@@ -133,12 +136,23 @@ class SoundChats(ChatTokens):
         Raises:
             ModelError: nothing follows.
         """
-        text = self.prompt(one)
+        text, continuation = self.prompt(one), self.said(continuation)
         ids, whole = self.tokens(text), self.tokens(text + continuation)
         rest = whole[len(ids) :] if whole[: len(ids)] == ids else self.tokens(continuation)
         if not rest:
             raise ModelError("continuation has no tokens", facts={"given": continuation})
         return rest
+
+    def _plain(self, one: Chat) -> None:
+        """A processor puts a whole text into tokens, so that nothing can be read as letters that spells a token."""
+        said = [(m.role, m.content) for m in one.messages]
+        for role, text in (*said, ("assistant", one.assistant_prefix)):
+            if parted(text, role, self.control) != text:
+                raise ModelError(
+                    "a message holds words that this model would read as control",
+                    facts={"role": role, "word": holds_control(text, self.control)},
+                    hint="leave them out of the conversation",
+                )
 
     def _marked(self, text: str, one: Chat) -> None:
         clips = sum(len(m.audio or ()) for m in one.messages)

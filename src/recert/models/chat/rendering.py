@@ -8,6 +8,7 @@ from typing import Any, Final
 import jinja2
 
 from recert.errors import TemplateError
+from recert.models.chat.control_text import control_texts, parted, require_plain, tokens_of
 
 _SYSTEM_MARK: Final = "Qsystemmarkq"
 _REPLY_MARK: Final = "Qreplymarkq"
@@ -44,10 +45,17 @@ def render(tokenizer: Any, messages: Sequence[dict[str, str]], **more: Any) -> s
     """
     Return the text of a conversation as the chat template writes it, roles fitted; `more` goes to the template.
 
+    Words of the messages that the tokenizer would read as control have a seam in them: put the text into tokens by
+    `tokens_of`.
+
     Raises:
         TemplateError: the template refuses the conversation.
+        ModelError: the tokenizer reads what somebody said as control all the same.
     """
-    fitted = fit_roles(tokenizer, messages)
+    control = control_texts(tokenizer)
+    said = [{**one, "content": parted(one["content"], one["role"], control)} for one in messages]
+    require_plain(tokenizer, [one["content"] for one in said], control)
+    fitted = fit_roles(tokenizer, said)
     try:
         return str(tokenizer.apply_chat_template(fitted, tokenize=False, **more))
     except _REFUSALS as exc:
@@ -71,7 +79,7 @@ def turn_end(tokenizer: Any, configured: int | Sequence[int] | None) -> int:
         behind = render(tokenizer, said).partition(_REPLY_MARK)[2].lstrip()
     except TemplateError:
         behind = ""
-    first = tokenizer(behind, add_special_tokens=False).input_ids[:1] if behind else []
+    first = tokens_of(tokenizer, behind)[:1] if behind else []
     ends = [one for one in first if one in stop_ids(configured, tokenizer)]
     return int(ends[0] if ends else tokenizer.eos_token_id)
 

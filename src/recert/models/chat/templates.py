@@ -9,6 +9,7 @@ from typing import Any
 
 from recert.digest import sha256_bytes
 from recert.errors import ModelError
+from recert.models.chat.control_text import control_texts, parted, require_plain, tokens_of
 from recert.models.chat.prompting import text_only
 from recert.models.chat.rendering import render
 from recert.models.chat.thinking import begun, switch_of
@@ -41,6 +42,8 @@ class ChatTokens:
         if not tokenizer.chat_template:
             raise ModelError("model has no chat template", facts={"folder": folder})
         self.tokenizer = tokenizer
+        self.control = control_texts(tokenizer)
+        """Words that are read as tokens of control where the chat template writes them, and nowhere else."""
         self._context = context
         special = trace_marks(tokenizer.all_special_tokens)
         self._trace_marks = frozenset(map(tokenizer.convert_tokens_to_ids, special))
@@ -60,7 +63,9 @@ class ChatTokens:
         messages = text_only(one.messages)
         known = switch_of(self.tokenizer.chat_template, one.thinking)
         text = render(self.tokenizer, messages, add_generation_prompt=True, **known)
-        return begun(text, one, switched=bool(known))
+        opened = one.model_copy(update={"assistant_prefix": self.said(one.assistant_prefix)})
+        require_plain(self.tokenizer, [opened.assistant_prefix], self.control)
+        return begun(text, opened if one.assistant_prefix else one, switched=bool(known))
 
     def opening(self, prompt: Sequence[int]) -> str:
         """Return the open tag that a prompt's tokens end in: the reply begins inside a trace. Empty where none is."""
@@ -88,11 +93,12 @@ class ChatTokens:
         """
         prompts: dict[Chat, tuple[str, tuple[int, ...]]] = {}
         out = []
-        for one, continuation in pairs:
+        for one, following in pairs:
             if one not in prompts:
                 text = self.prompt(one)
                 prompts[one] = text, tuple(self.tokens(text))
             text, ids = prompts[one]
+            continuation = self.said(following)
             whole = tuple(self.tokens(text + continuation))
             rest = whole[len(ids) :] if whole[: len(ids)] == ids else tuple(self.tokens(continuation))
             if not rest:
@@ -102,9 +108,12 @@ class ChatTokens:
         return out
 
     def tokens(self, text: str) -> list[int]:
-        """Return a text's tokens, without any that a tokenizer would add."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
-        return ids
+        """Return the tokens of a text, of `prompt` or `said`, without any that a tokenizer would add."""
+        return tokens_of(self.tokenizer, text)
+
+    def said(self, text: str) -> str:
+        """Return what follows a prompt with a seam in words that would be read as control; tags of a trace stay."""
+        return parted(text, "assistant", self.control)
 
     def around(
         self, one: Chat, mark: str, words: Sequence[str], beside: Sequence[str]

@@ -51,6 +51,10 @@ _WEAK = (
 )  # fmt: skip
 _STRONG_RE = tuple((name, re.compile(p, re.IGNORECASE | re.DOTALL)) for name, p in _STRONG)
 _WEAK_RE = tuple((name, re.compile(p, re.IGNORECASE | re.DOTALL)) for name, p in _WEAK)
+_CONTROL = re.compile(
+    r"<[|\uff5c][^<>|\uff5c\n]{1,40}[|\uff5c]>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
+)
+"""Words with which chat templates begin and end turns: in a row they stand for turns that somebody forged."""
 _READ_CHARS = 12_000
 
 
@@ -64,9 +68,10 @@ class Wrapping:
 
 def find_wrappers(text: str) -> Wrapping:
     """Return the jailbreak frames of a text (its system prompt and user turns)."""
+    forged = ("control-tokens",) if _CONTROL.search(text) else ()
     text = plain(text)
     if len(text) > _READ_CHARS:
         text = f"{text[: _READ_CHARS // 2]}\n{text[-_READ_CHARS // 2 :]}"
     strong = tuple(name for name, pattern in _STRONG_RE if pattern.search(text))
     weak = tuple(name for name, pattern in _WEAK_RE if pattern.search(text))
-    return Wrapping(strong, weak)
+    return Wrapping((*forged, *strong), weak)

@@ -17,7 +17,7 @@ from recert.gateway.serving.aliases import Alias
 from recert.gateway.serving.edge_config import Front
 from recert.gateway.serving.server import GatewayServer
 from recert.gateway.serving.state import StateFolder
-from recert.gateway.stage import prepare_models
+from recert.gateway.stage import control_tokens, prepare_models
 from recert.gateway.upstream.client import UnsafeDeclaredUpstream, Upstream
 from recert.gateway.upstream.fingerprint import Serving
 from recert.judges.embedded.request import EmbeddedRequestJudge
@@ -205,7 +205,7 @@ def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) ->
             secret=model.secret,
             request_judge=judge,
             reply_judge=model.reply_judge,
-            guards=model.guards,
+            guards=(*control_tokens(model.upstream, model.base_dir, model.tuned_dir), *model.guards),
             shadow=model.shadow,
         ),
         model.secret,
