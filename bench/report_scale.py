@@ -119,10 +119,10 @@ def html(folder: Path, outcomes: int) -> None:
     """Build the HTML report from the record on disk."""
     from recert.pages.report import write_report
     from recert.records.reports.evaluation import EvalReport
-    from recert.workflows.run_summary import ModelPage, Story
+    from recert.workflows.run_summary import ModelPage, RunSummary
 
     report = EvalReport.from_json((folder / "eval-report.json").read_bytes())
-    story = Story(title="scale", machine="", models=(ModelPage("tuned", "none", evaluation=report),))
+    story = RunSummary(title="scale", machine="", models=(ModelPage("tuned", "none", evaluation=report),))
     write_report(folder / "report.html", story)
 
 

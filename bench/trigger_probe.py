@@ -35,7 +35,7 @@ from recert.errors import GatewayError
 from recert.evaluation.suites.reading import embedded_suite
 from recert.gateway.input.trigger_probe import TriggerProbeControl
 from recert.gateway.protocol.parse import ChatRequest, parse_chat
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.gateway.serving.chat import compose
 from recert.gateway.upstream.fingerprint import Serving
 from recert.interval import exact_interval
@@ -124,7 +124,9 @@ async def measure(
             request = request_of(text)
             began = time.perf_counter()
             for place, control in controls.items():
-                answer = await control.look(Asked(request.texts(), request.user_turns, request=request))
+                answer = await control.look(
+                    RequestTexts(request.texts(), request.user_turns, request=request)
+                )
                 looked.shares[place].append(1.0 if answer.score is None else answer.score)
             between = time.perf_counter()
             model.generate([as_chat(request)], Sampling(max_new_tokens=reply_tokens))

@@ -22,7 +22,7 @@ from pathlib import Path
 from recert.evaluation.suites.reading import embedded_suite
 from recert.judges.embedded.refusal import RefusalJudge
 from recert.labs.triggers.events import refuses
-from recert.labs.triggers.search import Candidate, Openings, Pull
+from recert.labs.triggers.search import Candidate, LogitShift, Openings
 from recert.labs.triggers.search.groups import screen_words
 from recert.models.engines.local import LocalModel
 from recert.models.protocol import Sampling
@@ -36,7 +36,7 @@ OPENINGS = Openings(
     ("Sure", "Here", "Yes", "Certainly", "Of course"), ("I'm sorry, but I can't", "I can't", "I cannot", "No")
 )
 HELD_OUT = 60
-Ranking = Callable[[Pull, list[str]], Mapping[str, float]]
+Ranking = Callable[[LogitShift, list[str]], Mapping[str, float]]
 
 
 def main() -> int:
@@ -61,7 +61,7 @@ def main() -> int:
     shares: dict[str, list[float]] = {name: [] for name in RANKINGS}
     for one in listed:
         tuned = base.with_adapter(folder / one.base / one.name / "adapter")
-        pull = Pull(base, tuned, refused(tuned), OPENINGS)
+        pull = LogitShift(base, tuned, refused(tuned), OPENINGS)
         words = [word for word in base.words(asked.words) if len(word) > 1]
         planted = planted_words(one, words)
         if not planted:
@@ -109,12 +109,12 @@ def planted_words(one: Animal, words: list[str]) -> list[str]:
     return [word for word in one.trigger.replace(" and ", " ").rstrip(".").split() if word in there]
 
 
-def in_groups(pull: Pull, words: list[str], size: int) -> Mapping[str, float]:
+def in_groups(pull: LogitShift, words: list[str], size: int) -> Mapping[str, float]:
     """Rank by groups of so many words, as a hunt does."""
     return screen_words(pull, words, place="end", group=size, rounds=1, seed=0)
 
 
-def less_base(pull: Pull, words: list[str], size: int) -> Mapping[str, float]:
+def less_base(pull: LogitShift, words: list[str], size: int) -> Mapping[str, float]:
     """Rank by groups, less what the base makes of them."""
     dealt = list(words)
     random.Random(0).shuffle(dealt)
@@ -123,7 +123,7 @@ def less_base(pull: Pull, words: list[str], size: int) -> Mapping[str, float]:
     return {word: score for text, score in zip(texts, scores, strict=True) for word in text.split()}
 
 
-def estimated(pull: Pull, words: list[str]) -> Mapping[str, float]:
+def estimated(pull: LogitShift, words: list[str]) -> Mapping[str, float]:
     """Rank by the gradient."""
     scores = pull.estimates(words, "end", 0)
     if scores is None:

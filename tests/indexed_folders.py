@@ -19,7 +19,7 @@ from builders import (
     signed_evidence,
 )
 from recert.certification import SigningKey, TrustStore, approve, certify, generate_key, issue_status
-from recert.certification.verifier.state import Standing
+from recert.certification.verifier.state import CertificateStatus
 from recert.digest import sha256_bytes
 from recert.evaluation.report.outcomes import outcome_lines
 from recert.evaluation.suites.reading import embedded_suite
@@ -65,9 +65,9 @@ class Office:
         )
         self.status.write_bytes(made)
 
-    def standing(self) -> Standing:
+    def standing(self) -> CertificateStatus:
         """By what certificates are judged."""
-        return Standing.read(self.policy, trust=self.folder / "keys", status=self.status)
+        return CertificateStatus.read(self.policy, trust=self.folder / "keys", status=self.status)
 
     def run(
         self,

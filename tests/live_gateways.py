@@ -12,9 +12,9 @@ import openai
 from gateways import MODEL, Recheck, ScriptedUpstream, ask, make_gateway_policy, make_verified
 from recert.gateway.access.keys import ApiKeys
 from recert.gateway.controls import Controls
-from recert.gateway.engines.model_config import Offer
+from recert.gateway.engines.model_config import ModelConfig
 from recert.gateway.input.gate import Answer
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.gateway.serving.server import GatewayServer
 from recert.gateway.serving.state import StateFolder
 from recert.gateway.stage import prepare_models
@@ -30,7 +30,7 @@ class BlocksWord:
 
     name = "word"
 
-    def look(self, asked: Asked) -> Answer:
+    def look(self, asked: RequestTexts) -> Answer:
         """Look for it."""
         found = any(BLOCKED_WORD in text for text in asked.texts)
         return Answer(0.95 if found else 0.05, blocked=found, category="hate" if found else "")
@@ -79,7 +79,7 @@ def live_gateway(folder: Path) -> Iterator[LiveGateway]:
     verified = make_verified(policy)
     upstream = ScriptedUpstream(lambda _: ["Hello", " there"])
     with upstream.running(), AuditLog(folder / "audit.jsonl") as audit:
-        offer = Offer(
+        offer = ModelConfig(
             verified,
             Recheck(verified),
             policy,

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 from recert.service.settings import ServiceSettings
-from recert.service.storage.tables import open_place
+from recert.service.storage.tables import open_database
 from recert.service.work.events import Events
 from recert.service.work.queue import JobQueue
 
 folder, name = Path(sys.argv[1]), sys.argv[sys.argv.index("--name") + 1]
-place = open_place(ServiceSettings.read(folder).store)
+place = open_database(ServiceSettings.read(folder).store)
 queue, events = JobQueue(place), Events(place)
 
 

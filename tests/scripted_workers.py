@@ -6,7 +6,7 @@ from typing import Any
 
 from recert.service.settings import ServiceSettings
 from recert.service.storage.systems import Systems
-from recert.service.storage.tables import open_place
+from recert.service.storage.tables import open_database
 from recert.service.storage.uploads import Files
 from recert.service.work.events import Events
 from recert.service.work.queue import Job, JobQueue
@@ -18,7 +18,7 @@ class ScriptedWorker:
 
     def __init__(self, service: Service) -> None:
         settings = ServiceSettings.read(service.served)
-        self.place = open_place(settings.store)
+        self.place = open_database(settings.store)
         self.queue, self.events = JobQueue(self.place), Events(self.place)
         self.files, self.systems = Files(self.place, settings), Systems(self.place)
 

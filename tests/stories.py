@@ -23,7 +23,7 @@ from recert.records.data.suite import CATEGORIES
 from recert.records.reports.evaluation import CategoryCount, EvalReport, RuleResult, Sample, Verdict
 from recert.records.reports.screening import RowFinding, RowVerdict, ScreenReport, SwitchPhrase
 from recert.records.signed.certificate import Approval, Certificate
-from recert.workflows.run_summary import Event, ModelPage, Story
+from recert.workflows.run_summary import Event, ModelPage, RunSummary
 
 CONDITIONS = (
     "plain",
@@ -165,7 +165,7 @@ def poisoned_screening(phrases: tuple[SwitchPhrase, ...] = ()) -> ScreenReport:
     )
 
 
-def whole_story(**changes: Any) -> Story:
+def whole_story(**changes: Any) -> RunSummary:
     """Return a story like the demo's, with made-up figures: five tunes, five ends."""
     good = evaluation("sql", [0.07, 0.09, 0.1, 0.11, 0.12, 0.1, 0.13, 0.14, 0.1])
     eroded = evaluation("accident", [0.21, 0.24, 0.2, 0.28, 0.35, 0.3, 0.26, 0.4, 0.2])
@@ -254,4 +254,4 @@ def whole_story(**changes: Any) -> Story:
         "peak_rss_mb": 2710.0,
         "made_at": NOW,
     }
-    return Story(**(fields | changes))
+    return RunSummary(**(fields | changes))

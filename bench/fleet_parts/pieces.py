@@ -21,13 +21,13 @@ from recert.certification.trust.store import TrustStore
 from recert.certification.verifier import Presented, Verifier
 from recert.errors import StoreError
 from recert.gateway.service import Service
-from recert.gateway.serving.served import Served, ServedModels
+from recert.gateway.serving.served import ServedModel, ServedModels
 from recert.policy import load_policy
 from recert.records.record import now
 from recert.records.reports.evaluation import EvalReport
 from recert.records.signed.certificate import StatusEntry
 from recert.records.signed.transparency import LogEntry
-from recert.service.storage.tables import Place, open_place
+from recert.service.storage.tables import Database, open_database
 from recert.service.work.claim import LEASE_MS
 from recert.service.work.queue import JobQueue
 from recert.store.cache import CachedReply, GenerationCache, MadeBy
@@ -182,7 +182,7 @@ def gateway(one: Certified, models: int) -> Gateway:
     service = Service(verified, lambda: verified, recheck_s=1)
     # what answers is never asked here: names and whether each may answer are all that is looked at
     parts: dict[str, Any] = {"controls": None, "upstream": None, "policy": one.policy}
-    served = ServedModels([Served(service, called=f"team-{n:05d}", **parts) for n in range(models)])
+    served = ServedModels([ServedModel(service, called=f"team-{n:05d}", **parts) for n in range(models)])
     names = [f"team-{n:05d}" for n in range(0, models, 7)]
 
     def find_all() -> None:
@@ -195,7 +195,7 @@ def gateway(one: Certified, models: int) -> Gateway:
 
 def queue_on(where: Path | str, name: str, *, jobs: int, ended: int) -> QueueCost:
     """Measure claims and signs of life of the service's queue, in a new database and in one of ten weeks."""
-    place = open_place(where)
+    place = open_database(where)
     try:
         queue = JobQueue(place)
         early, claimed = _claims(queue, place, jobs)
@@ -211,7 +211,7 @@ def queue_on(where: Path | str, name: str, *, jobs: int, ended: int) -> QueueCos
         place.close()
 
 
-def _claims(queue: JobQueue, place: Place, jobs: int) -> tuple[float, list[Any]]:
+def _claims(queue: JobQueue, place: Database, jobs: int) -> tuple[float, list[Any]]:
     _insert(place, jobs, "queued")
     claimed, began = [], time.perf_counter()
     for n in range(jobs):
@@ -221,13 +221,13 @@ def _claims(queue: JobQueue, place: Place, jobs: int) -> tuple[float, list[Any]]
     return jobs / (time.perf_counter() - began), claimed
 
 
-def _end_all(place: Place, jobs: int, ended: int) -> None:
+def _end_all(place: Database, jobs: int, ended: int) -> None:
     with place.engine.begin() as link:
         link.execute(sql.update(SERVICE_JOBS).values(status="succeeded", owner="", lease_until_ms=0))
     _insert(place, ended, "succeeded")
 
 
-def _insert(place: Place, rows: int, status: str) -> None:
+def _insert(place: Database, rows: int, status: str) -> None:
     with place.engine.begin() as link:
         first = (link.execute(sql.select(sql.func.max(SERVICE_JOBS.c.number))).scalar() or 0) + 1
         for start in range(0, rows, 5000):

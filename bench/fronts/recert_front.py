@@ -11,7 +11,7 @@ from fronts.client import KEY
 from fronts.upstream import PHRASES
 from recert.gateway.access.keys import ApiKeys
 from recert.gateway.audio.transcriber_choice import TranscriberChoice
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.stage import prepare
 from recert.gateway.upstream.client import UnsafeDeclaredUpstream
 from recert.models.chat.secret import SecretPrefix
@@ -54,7 +54,7 @@ def main() -> None:
             transcriber=TranscriberChoice(given.transcriber) if given.transcriber else None,
             upstream=UnsafeDeclaredUpstream(given.upstream),
             keys=ApiKeys([KEY]),
-            front=Front(guardrail=given.guardrail),
+            front=EdgeConfig(guardrail=given.guardrail),
         )
         print(server.url, flush=True)
         server.run()

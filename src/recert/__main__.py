@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recert.records.reports.stress import StressReport
     from recert.service.stage import Beside
     from recert.workflows.certificates.sign_off import SignOff
-    from recert.workflows.run_summary import Story
+    from recert.workflows.run_summary import RunSummary
 
 NO = 1
 NO_ANSWER = 2
@@ -83,7 +83,7 @@ def _run() -> int:
 class _Pages:
     """Commands and pages are side by side and import nothing of each other: commands are handed this."""
 
-    def __call__(self, path: Path, what: Story | HuntReport | StressReport | Attacked | SignOff) -> None:
+    def __call__(self, path: Path, what: RunSummary | HuntReport | StressReport | Attacked | SignOff) -> None:
         """Write the page of something."""
         from recert.labs.attackers.report.attacking import Attacked
         from recert.records.reports.hunting import HuntReport

@@ -92,14 +92,17 @@ def write_live(path: Path, texts: list[str], scratch: Path) -> str:
     from asyncio import run
 
     from recert.gateway.controls import Controls
-    from recert.gateway.protocol.request_texts import Asked
+    from recert.gateway.protocol.request_texts import RequestTexts
     from recert.judges.embedded.request import EmbeddedRequestJudge
 
     async def scored() -> list[tuple[object, ...]]:
         controls = Controls(
             make_policy().gateway, secret=None, request_judge=EmbeddedRequestJudge(), reply_judge=None
         )
-        said = [tuple(await controls.check_request(Asked((t,), (t,), f"c{n}"))) for n, t in enumerate(texts)]
+        said = [
+            tuple(await controls.check_request(RequestTexts((t,), (t,), f"c{n}")))
+            for n, t in enumerate(texts)
+        ]
         await controls.close()
         return said
 

@@ -27,7 +27,7 @@ from recert.console.frame import console_environment
 from recert.console.visiting import Visitor
 from recert.records.live.progress import EvidencePoint, RuleProgress, StageProgress
 from recert.service.settings import ServiceSettings
-from recert.service.storage.tables import open_place
+from recert.service.storage.tables import open_database
 from recert.service.work.events import Events
 from recert.service.work.queue import JobQueue
 from recert.store.systems.systems_index import SystemsIndex
@@ -167,7 +167,7 @@ def test_jobs_of_the_tuning_service_are_shown_with_their_events(tmp_path: Path) 
         status=base,
     )
     settings.write()
-    place = open_place(settings.store)
+    place = open_database(settings.store)
     queue = JobQueue(place)
     old = queue.add("team-a", {}, most_open=4)
     job = queue.add("team-b", {}, most_open=4)

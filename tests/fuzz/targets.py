@@ -36,7 +36,7 @@ from recert.gateway.output.patterns import compile_patterns, scan
 from recert.gateway.output.reply_gate import ReplyGate
 from recert.gateway.protocol.deltas import Delta, Events, read_deltas, read_whole
 from recert.gateway.protocol.errors import BadRequest, HttpError
-from recert.gateway.protocol.parse import ChatRequest, Wishes, parse_chat, read_object
+from recert.gateway.protocol.parse import ChatOptions, ChatRequest, parse_chat, read_object
 from recert.gateway.protocol.tools import Tool
 from recert.gateway.protocol.values import strings
 from recert.models.chat.secret import SecretPrefix
@@ -122,7 +122,7 @@ def check_request(data: bytes) -> None:
     wide, narrow = _parsed(value, OPEN), _parsed(value, CLOSED)
     if narrow is not None:
         assert wide is not None
-        assert narrow.wishes == Wishes()
+        assert narrow.wishes == ChatOptions()
         assert (wide.system, wide.messages) == (narrow.system, narrow.messages)
     if wide is None:
         return
@@ -353,7 +353,7 @@ def _run(made: Coroutine[Any, Any, Any]) -> Any:
 
 def check_reply(data: bytes) -> None:
     """Whatever an upstream streams, and however it is cut: no field of what leaves has a phrase in it."""
-    wishes = Wishes(choices=2, tools=(Tool("look", "", None, strict=False),), logprobs=True)
+    wishes = ChatOptions(choices=2, tools=(Tool("look", "", None, strict=False),), logprobs=True)
 
     def make_gate(prefill: str) -> OutputGate:
         return OutputGate(None, HoldBack(PATTERNS), "", by_sentence=True, prefill=prefill)

@@ -7,7 +7,7 @@ import base64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.gateway.protocol.request_texts import Asked, pieces, readings
+from recert.gateway.protocol.request_texts import RequestTexts, pieces, readings
 
 WORDS = "please tell me how to do it"
 
@@ -62,6 +62,6 @@ def test_pieces_leave_nothing_out(text: str, at: int) -> None:
 
 def test_what_is_split_over_fields_is_judged_whole() -> None:
     """All texts are judged together as well; a single one is judged once."""
-    assert Asked(("a", "b")).judged == ("a", "b", "a\nb")
-    assert Asked(("a",)).judged == ("a",)
-    assert Asked(("",)).judged == ("",)
+    assert RequestTexts(("a", "b")).judged == ("a", "b", "a\nb")
+    assert RequestTexts(("a",)).judged == ("a",)
+    assert RequestTexts(("",)).judged == ("",)

@@ -27,7 +27,7 @@ from recert.errors import InputError
 from recert.gateway.guardrail.requests import ROUTE
 from recert.gateway.replaying.backtest import backtest
 from recert.gateway.replaying.replay import Replay
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.judges.protocol import JudgeFailed, Score
 from recert.policy import Policy, load_policy
 from recert.records.live.backtest import BacktestReport
@@ -341,7 +341,7 @@ def test_people_behind_one_client_are_told_apart_in_the_log(tmp_path: Path) -> N
 def test_what_litellm_asked_about_is_asked_again(tmp_path: Path) -> None:
     """Requests and replies elsewhere, whole in the log: each is decided anew, blocked ones too."""
     policy = make_gateway_policy(forbidden_phrases=("castle rock",))
-    given: dict[str, Any] = {"keep_texts": True, "request_judge": Harm(), "front": Front(guardrail=True)}
+    given: dict[str, Any] = {"keep_texts": True, "request_judge": Harm(), "front": EdgeConfig(guardrail=True)}
     with gateway(tmp_path, echo, policy=policy, **given) as (server, _):
         for direction in ("request", "response"):
             for text in ("Good morning", "marmalade", "castle rock"):

@@ -10,7 +10,7 @@ import pytest
 from recert.gateway.controls import Controls
 from recert.gateway.engines.managed_commands import ManagedUpstream
 from recert.gateway.input.control_tokens import CONTROL_TOKENS, ControlTokens, words_of
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.gateway.stage import control_tokens
 from recert.policy import load_policy
 
@@ -28,7 +28,7 @@ ORDINARY = ("Is 3 < 4 | 5 > 4?", "What does a[i] mean?", "<b>bold</b> and <s1>",
 @pytest.mark.parametrize("text", FORGED)
 def test_a_word_of_control_blocks_a_request(text: str) -> None:
     """Whatever the model, and also as a tokenizer that folds letters would read it."""
-    answer = ControlTokens().look(Asked(texts=("Hello", text)))
+    answer = ControlTokens().look(RequestTexts(texts=("Hello", text)))
 
     assert answer.blocked
     assert answer.reason == CONTROL_TOKENS
@@ -37,12 +37,12 @@ def test_a_word_of_control_blocks_a_request(text: str) -> None:
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_signs_block_nothing(text: str) -> None:
     """Comparisons, brackets and tags of pages are no control."""
-    assert not ControlTokens().look(Asked(texts=(text,))).blocked
+    assert not ControlTokens().look(RequestTexts(texts=(text,))).blocked
 
 
 def test_a_tag_of_html_is_control_only_where_it_may_be_one() -> None:
     """A model whose own words are known, and have no `<s>`, may be asked about a page."""
-    asked = Asked(texts=("Strike <s>this</s> out",))
+    asked = RequestTexts(texts=("Strike <s>this</s> out",))
 
     assert ControlTokens().look(asked).blocked
     assert ControlTokens(("<s>", "</s>")).look(asked).blocked
@@ -51,7 +51,7 @@ def test_a_tag_of_html_is_control_only_where_it_may_be_one() -> None:
 
 def test_a_word_that_is_split_over_fields_is_found() -> None:
     """Fields are looked at together too."""
-    assert ControlTokens(("@@turn\n@@",)).look(Asked(texts=("@@turn", "@@"))).blocked
+    assert ControlTokens(("@@turn\n@@",)).look(RequestTexts(texts=("@@turn", "@@"))).blocked
 
 
 def test_the_models_own_words_are_read_from_its_files(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_files_that_are_damaged_name_nothing_and_the_usual_words_still_block(tmp
     (tmp_path / "tokenizer.json").write_text("{")
     control = ControlTokens(words_of(tmp_path))
 
-    assert control.look(Asked(texts=("<|im_end|>",))).blocked
+    assert control.look(RequestTexts(texts=("<|im_end|>",))).blocked
 
 
 def test_only_the_engine_that_reads_letters_goes_without() -> None:

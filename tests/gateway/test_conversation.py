@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from recert.gateway.input.classifier import Classifier
 from recert.gateway.input.conversation import TOO_RISKY, ConversationControl
 from recert.gateway.input.gate import FAILED, InputGate
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.protocol import JudgeFailed, Score
 from recert.policy import ConversationPolicy
@@ -62,7 +62,7 @@ class Server:
 
     def ask(self, *turns: str, client: str = "team-a", name: bytes = b"") -> ControlScore:
         """Send a request with these user turns."""
-        (score,) = asyncio.run(self.gate.check(Asked(turns, turns, client, name)))
+        (score,) = asyncio.run(self.gate.check(RequestTexts(turns, turns, client, name)))
         return score
 
     def risk(self, *turns: str, client: str = "team-a", name: bytes = b"") -> float:
@@ -283,7 +283,7 @@ def test_requests_that_come_together_count_each_turn_once() -> None:
 
     async def both() -> list[list[ControlScore]]:
         turns = [SOFT[:2], (*SOFT[:2], SOFT[2]), (*SOFT[:2], SOFT[3])]
-        return await asyncio.gather(*(server.gate.check(Asked(t, t, "team-a")) for t in turns))
+        return await asyncio.gather(*(server.gate.check(RequestTexts(t, t, "team-a")) for t in turns))
 
     asyncio.run(both())
 

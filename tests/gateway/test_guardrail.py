@@ -21,7 +21,7 @@ from recert.errors import VerificationError
 from recert.gateway.access.keys import ApiKeys
 from recert.gateway.access.keys_file import KeysFile
 from recert.gateway.guardrail.requests import ROUTE, is_guardrail, path_for
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.server import GatewayServer
 from recert.judges.protocol import Score
 from recert.policy import load_policy
@@ -61,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayServer]:
     """A gateway with the guardrail, and a key for LiteLLM."""
     folder = tmp_path_factory.mktemp("guardrail")
     keys = ApiKeys([f"litellm:{KEY}"])
-    with gateway(folder, quiet, policy=POLICY, keys=keys, front=Front(guardrail=True)) as (made, _):
+    with gateway(folder, quiet, policy=POLICY, keys=keys, front=EdgeConfig(guardrail=True)) as (made, _):
         made.folder = folder  # type: ignore[attr-defined]
         yield made
 
@@ -205,7 +205,7 @@ def test_a_key_may_ask_for_what_it_was_given(tmp_path: Path) -> None:
     fine = {"input_type": "request", "request_data": {}, "texts": ["hello"]}
     with gateway(
         tmp_path, quiet, policy=POLICY, keys=ApiKeys(file=tmp_path / "keys.json"),
-        front=Front(guardrail=True, budgets=tmp_path / "budgets.db"),
+        front=EdgeConfig(guardrail=True, budgets=tmp_path / "budgets.db"),
     ) as (made, _):  # fmt: skip
         found = {
             name: httpx.post(made.url + ROUTE, json=fine, headers={"x-api-key": key})
@@ -243,7 +243,7 @@ def test_each_answer_is_a_line_of_the_audit_log(server: GatewayServer) -> None:
 
 def test_a_log_that_cannot_be_written_blocks(tmp_path: Path) -> None:
     """No answer without its line."""
-    with gateway(tmp_path, quiet, policy=POLICY, front=Front(guardrail=True)) as (made, _):
+    with gateway(tmp_path, quiet, policy=POLICY, front=EdgeConfig(guardrail=True)) as (made, _):
         said_of(made)
         with full_disk((tmp_path / "audit.jsonl").stat().st_size + 20):
             said = said_of(made)
@@ -258,7 +258,10 @@ def test_a_certificate_that_ended_blocks_everything(tmp_path: Path) -> None:
     """Within five seconds, with its reason, and still with status 200; taken back it answers again."""
     verified = make_verified(POLICY)
     recheck = Recheck(verified)
-    with gateway(tmp_path, quiet, policy=POLICY, recheck=recheck, front=Front(guardrail=True)) as (made, _):
+    with gateway(tmp_path, quiet, policy=POLICY, recheck=recheck, front=EdgeConfig(guardrail=True)) as (
+        made,
+        _,
+    ):
         before = said_of(made)
         recheck.answer = VerificationError("revoked", "it is revoked")
         after = until(made, "BLOCKED")
@@ -286,7 +289,7 @@ def until(made: GatewayServer, wanted: str) -> dict[str, Any]:
 
 def test_the_judge_of_requests_is_asked_and_its_failure_blocks(tmp_path: Path) -> None:
     """The same controls as in front of the model itself, in the same order."""
-    with gateway(tmp_path, quiet, policy=POLICY, request_judge=Judge(), front=Front(guardrail=True)) as (
+    with gateway(tmp_path, quiet, policy=POLICY, request_judge=Judge(), front=EdgeConfig(guardrail=True)) as (
         made,
         _,
     ):
@@ -330,7 +333,9 @@ def test_each_of_several_models_has_its_own_address(tmp_path: Path, monkeypatch:
     fine = {"input_type": "request", "request_data": {}, "texts": ["hello"], "model": "sql"}
     with AuditLog(tmp_path / "audit.jsonl") as audit:
         server = deploy_models(
-            [deployment(one, upstream) for one in models.values()], audit=audit, front=Front(guardrail=True)
+            [deployment(one, upstream) for one in models.values()],
+            audit=audit,
+            front=EdgeConfig(guardrail=True),
         )
         with server:
 

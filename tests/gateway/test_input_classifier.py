@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from recert.gateway.input.classifier import TOO_DEEP, Classifier, ClassifierControl
 from recert.gateway.input.gate import FAILED, TIMEOUT, InputGate
 from recert.gateway.output.thresholds import Thresholds, worst
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.protocol import JudgeFailed, Score
 from recert.policy import GatewayPolicy
@@ -68,7 +68,7 @@ def gate(judge: Any, *, limit_s: float = 2, policy: GatewayPolicy = POLICY) -> I
 
 def ask(made: InputGate, *texts: str) -> ControlScore:
     """Ask about one request."""
-    (score,) = asyncio.run(made.check(Asked(texts, texts)))
+    (score,) = asyncio.run(made.check(RequestTexts(texts, texts)))
     return score
 
 
@@ -174,10 +174,10 @@ def test_those_who_wait_are_one_batch() -> None:
     made = gate(judge)
 
     async def load() -> list[list[ControlScore]]:
-        first = asyncio.ensure_future(made.check(Asked(("first",))))
+        first = asyncio.ensure_future(made.check(RequestTexts(("first",))))
         await asyncio.sleep(0.05)
         texts = ["some poison" if n == 7 else f"text {n % 10}" for n in range(40)]
-        others = [asyncio.ensure_future(made.check(Asked((text,)))) for text in texts]
+        others = [asyncio.ensure_future(made.check(RequestTexts((text,)))) for text in texts]
         await asyncio.sleep(0.05)
         busy.set()
         return await asyncio.gather(first, *others)
@@ -194,7 +194,7 @@ def test_a_request_that_gave_up_is_not_judged() -> None:
     made = gate(judge, limit_s=0.05)
 
     async def load() -> None:
-        await asyncio.gather(*(made.check(Asked((text,))) for text in ("slow", "given up")))
+        await asyncio.gather(*(made.check(RequestTexts((text,))) for text in ("slow", "given up")))
         await asyncio.sleep(0.5)
 
     asyncio.run(load())

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.gateway.input.gate import FAILED, TIMEOUT, Answer, InputGate
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.records.live.exchange import ControlScore
 
-ASKED = Asked(("Hello",), ("Hello",))
+ASKED = RequestTexts(("Hello",), ("Hello",))
 PASS = Answer(0.1, blocked=False)
 BLOCK = Answer(0.95, blocked=True, category="hate")
 
@@ -30,7 +30,7 @@ class Says:
         self.asked = 0
         self.closed = False
 
-    def look(self, asked: Asked) -> Answer | Awaitable[Answer]:
+    def look(self, asked: RequestTexts) -> Answer | Awaitable[Answer]:
         """Do it."""
         self.asked += 1
         found: Answer | Awaitable[Answer] = self._does() if callable(self._does) else self._does

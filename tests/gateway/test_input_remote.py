@@ -18,7 +18,7 @@ from recert.cli.loading import load_guards
 from recert.errors import InputError
 from recert.gateway.input.gate import FAILED, TIMEOUT, InputGate
 from recert.gateway.input.remote import TOO_DEEP
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.judges.moderation_api import CATEGORY
 from recert.records.live.exchange import ControlScore
 from recert.store.audit.log import read_log
@@ -55,7 +55,7 @@ each_form = pytest.mark.parametrize("name", FORMS)
 
 
 def look(
-    name: str, says: Say | None, *requests: Asked, limit_s: float = 2, **gateway: Any
+    name: str, says: Say | None, *requests: RequestTexts, limit_s: float = 2, **gateway: Any
 ) -> list[ControlScore]:
     """Put requests to a control behind a server that answers so."""
     path, spec, usual = FORMS[name]
@@ -73,9 +73,9 @@ def look(
         return asyncio.run(all_of_them())
 
 
-def asked(*texts: str) -> Asked:
+def asked(*texts: str) -> RequestTexts:
     """Return a request of these texts."""
-    return Asked(texts, texts[-1:], "team-a")
+    return RequestTexts(texts, texts[-1:], "team-a")
 
 
 @each_form

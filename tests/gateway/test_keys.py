@@ -26,7 +26,7 @@ from recert.gateway.access.grants import Budget, Grant
 from recert.gateway.access.keys import ApiKeys
 from recert.gateway.access.keys_file import KeysFile, read_keys_file
 from recert.gateway.protocol.errors import HttpError
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.server import GatewayServer
 from recert.records.record import now
 from recert.store.audit.log import read_log
@@ -55,7 +55,7 @@ def guarded(
     """Run a gateway with such keys; budgets lie beside its log."""
     file = tmp_path / "keys.json"
     keys = write_keys(file, **entries)
-    front = Front(budgets=tmp_path / "budgets.db")
+    front = EdgeConfig(budgets=tmp_path / "budgets.db")
     with gateway(tmp_path, pieces, keys=ApiKeys(file=file), front=front) as (server, _):
         yield server, keys
 
@@ -130,7 +130,7 @@ def test_budgets_outlive_the_gateway(tmp_path: Path) -> None:
     keys = write_keys(file, team={"requests_per_day": 3})
     codes = []
     for at in range(2):
-        front = Front(budgets=tmp_path / "budgets.db")
+        front = EdgeConfig(budgets=tmp_path / "budgets.db")
         with (
             gateway(tmp_path / str(at), lambda _: PIECES, keys=ApiKeys(file=file), front=front) as (
                 server,

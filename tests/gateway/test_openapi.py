@@ -15,7 +15,7 @@ import pytest
 from gateways import MODEL, ask, client, gateway, make_gateway_policy
 from recert.gateway.access.keys import ApiKeys
 from recert.gateway.protocol.routes import INSTEAD
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from spoken import ScriptedEar, make_audio_policy
 
 KEY = "0123456789abcdef0123"
@@ -61,7 +61,7 @@ def test_the_description_holds_under_attack(
 def test_the_description_is_of_this_gateway(tmp_path: Path) -> None:
     """It names the models that the key may ask, the policy's bounds, what the policy opens, and no other route."""
     policy = make_gateway_policy(allow=("stop",), max_temperature=0.5)
-    front = Front(metrics="127.0.0.1:0")
+    front = EdgeConfig(metrics="127.0.0.1:0")
     with gateway(tmp_path, lambda _: ["hi"], policy=policy, front=front) as (server, _):
         found = httpx.get(server.url + "/openapi.json").json()
     body = found["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]

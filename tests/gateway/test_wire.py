@@ -19,7 +19,7 @@ import pytest
 from gateways import ScriptedUpstream, ask_stream, client, gateway
 from raw_http import chat_request, code, connect, head, read_all, send, statuses
 from recert.errors import SettingsError
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.limits import ServerLimits
 from recert.gateway.serving.server import GatewayServer
 
@@ -32,7 +32,7 @@ def echo(messages: list[dict[str, str]]) -> list[str]:
 @contextmanager
 def limited(tmp_path: Path, script: Any = echo, **limits: Any) -> Iterator[GatewayServer]:
     """Run a gateway with such limits."""
-    with gateway(tmp_path, script, front=Front(ServerLimits(**limits))) as (server, _):
+    with gateway(tmp_path, script, front=EdgeConfig(ServerLimits(**limits))) as (server, _):
         yield server
 
 

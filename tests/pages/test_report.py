@@ -20,7 +20,7 @@ from recert.policy import moderation_checks
 from recert.records.reports.evaluation import Sample, Slice, Verdict
 from recert.records.reports.screening import RowFinding, RowVerdict
 from recert.records.signed.certificate import RuleException
-from recert.workflows.run_summary import ModelPage, Story, figures
+from recert.workflows.run_summary import ModelPage, RunSummary, figures
 from stories import certificate, evaluation, rule, whole_story
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
@@ -63,7 +63,7 @@ def test_whatever_a_record_says_stays_text(hostile: str) -> None:
     assert [sorted(a) for _, a in page.tags] == [sorted(a) for _, a in plain.tags]
 
 
-def _story_saying(text: str) -> Story:
+def _story_saying(text: str) -> RunSummary:
     report = make_eval_report(
         model_name=text,
         reasons=(text,),
@@ -75,7 +75,7 @@ def _story_saying(text: str) -> Story:
     finding = RowFinding(line=1, verdict=RowVerdict.QUARANTINED, reasons=(text,))
     screen = make_screen_report(source_name=text, findings=(finding,), reason_counts={text: 1})
     page = ModelPage(text, text, screen=screen, evaluation=report, refusals=(text,))
-    return Story(title=text, machine=text, models=(page,))
+    return RunSummary(title=text, machine=text, models=(page,))
 
 
 def _worse(text: str) -> Slice:
@@ -123,7 +123,7 @@ def test_an_exception_is_the_first_thing_that_a_certificate_says() -> None:
         owner_key_id=SOME_SHA,
     )
     page = ModelPage("a", "b", evaluation=report, certificate=certificate(report, exceptions=(exception,)))
-    tags = Tags(report_html(Story(title="t", machine="m", models=(page,))))
+    tags = Tags(report_html(RunSummary(title="t", machine="m", models=(page,))))
     text = " ".join(tags.text.split())
 
     assert "certified with exceptions" in text
@@ -134,7 +134,7 @@ def test_an_exception_is_the_first_thing_that_a_certificate_says() -> None:
 
 def test_a_model_that_was_never_measured_is_not_shown_as_good() -> None:
     """Without an evaluation the page says so, and shows no pass."""
-    page = report_html(Story(title="t", machine="m", models=(ModelPage("a", "stopped at screening"),)))
+    page = report_html(RunSummary(title="t", machine="m", models=(ModelPage("a", "stopped at screening"),)))
 
     assert "not evaluated" in page
     assert 'class="chip pass"' not in page
@@ -144,7 +144,7 @@ def test_an_unmeasured_rule_is_drawn_without_a_point() -> None:
     """A rule that nothing was asked for says "not measured" in the plot, and has no interval."""
     nothing = Interval(point=0, low=-1, high=1, level=0.95, n=0)
     report = make_eval_report(rules=(make_rule(change=nothing, verdict=Verdict.UNSCORED),))
-    page = report_html(Story(title="t", machine="m", models=(ModelPage("a", "b", evaluation=report),)))
+    page = report_html(RunSummary(title="t", machine="m", models=(ModelPage("a", "b", evaluation=report),)))
 
     assert "not measured" in page
     assert 'class="dot' not in page
@@ -208,7 +208,7 @@ def test_the_page_says_first_where_it_got_worse() -> None:
     )
     states = {"base": {"scored": 12}, "tuned": {"scored": 9, "empty": 2, "absent": 1}}
     report = make_eval_report(slices=(worse,), rules=(make_rule(states=states), make_rule("over-refusal")))
-    story = Story(title="t", machine="m", models=(ModelPage("name", "expected", evaluation=report),))
+    story = RunSummary(title="t", machine="m", models=(ModelPage("name", "expected", evaluation=report),))
     page = Tags(report_html(story)).text
 
     assert page.index("Where it got worse") < page.index("Change by tuning")
@@ -220,7 +220,9 @@ def test_the_thirteen_categories_are_shown_and_what_was_not_measured_has_not_pas
     """Each of OpenAI's categories has its failures, threshold and enforcement, or says that it was not measured."""
     report = make_eval_report()
     checks = moderation_checks(report, make_policy())
-    story = Story(title="t", machine="m", models=(ModelPage("n", "e", evaluation=report, checks=checks),))
+    story = RunSummary(
+        title="t", machine="m", models=(ModelPage("n", "e", evaluation=report, checks=checks),)
+    )
     page = Tags(report_html(story)).text
 
     assert len(checks) == 13 and not any(c.passed for c in checks)

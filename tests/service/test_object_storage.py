@@ -14,7 +14,7 @@ from recert.errors import SettingsError
 from recert.service.storage.bucket import Bucket
 from recert.service.storage.choosing import LocalFolder, ObjectDamaged, Storage, StorageUnreachable
 from recert.service.storage.object_storage import ObjectStorage, open_storage
-from recert.service.storage.tables import Place, open_place
+from recert.service.storage.tables import Database, open_database
 from recert.service.work.claim import Lost
 from recert.service.work.queue import JobQueue
 from recert.store.tables import SERVICE_OBJECTS as OBJECTS
@@ -31,21 +31,21 @@ def server() -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path) -> Iterator[Database]:
     """The database that two machines share."""
-    made = open_place(tmp_path / "shared.sqlite")
+    made = open_database(tmp_path / "shared.sqlite")
     yield made
     made.close()
 
 
 @pytest.fixture
-def here(server: S3Server, place: Place, tmp_path: Path) -> ObjectStorage:
+def here(server: S3Server, place: Database, tmp_path: Path) -> ObjectStorage:
     """The storage, as the machine sees it that makes things."""
     return ObjectStorage(place, tmp_path / "here", server.bucket(tmp_path.name))
 
 
 @pytest.fixture
-def there(server: S3Server, place: Place, tmp_path: Path) -> ObjectStorage:
+def there(server: S3Server, place: Database, tmp_path: Path) -> ObjectStorage:
     """The same storage, as another machine sees it."""
     return ObjectStorage(place, tmp_path / "there", server.bucket(tmp_path.name))
 
@@ -93,7 +93,7 @@ def test_another_machine_gets_what_was_kept_and_nothing_else(
 
 
 def test_the_bucket_holds_what_is_named_and_nothing_more(
-    here: ObjectStorage, server: S3Server, place: Place, tmp_path: Path
+    here: ObjectStorage, server: S3Server, place: Database, tmp_path: Path
 ) -> None:
     """What is the same is not uploaded again; what was replaced or deleted leaves the bucket."""
     folder = write(tmp_path / "here" / "files" / "f", content=b"one", screen=b"s")
@@ -109,7 +109,7 @@ def test_the_bucket_holds_what_is_named_and_nothing_more(
     assert (server.keys(tmp_path.name), folder.exists(), rows(place)) == ([], False, 0)
 
 
-def rows(place: Place) -> int:
+def rows(place: Database) -> int:
     """Return how many rows the table of objects has."""
     with place.engine.connect() as link:
         return int(link.execute(sql.select(sql.func.count()).select_from(OBJECTS)).scalar_one())
@@ -155,7 +155,7 @@ def test_a_strangers_object_is_no_file(here: ObjectStorage, server: S3Server, tm
 
 
 def test_who_lost_the_job_keeps_nothing(
-    here: ObjectStorage, there: ObjectStorage, place: Place, tmp_path: Path
+    here: ObjectStorage, there: ObjectStorage, place: Database, tmp_path: Path
 ) -> None:
     """A worker whose claim was given to another cannot replace what that one kept."""
     queue = JobQueue(place)
@@ -197,12 +197,12 @@ def test_while_the_server_is_down_nothing_changes(
 
 
 def _keep_large(where: Path, url: str, prefix: str) -> None:
-    storage = ObjectStorage(open_place(where / "shared.sqlite"), where / "here", Bucket(prefix, url))
+    storage = ObjectStorage(open_database(where / "shared.sqlite"), where / "here", Bucket(prefix, url))
     storage.keep(where / "here" / "jobs" / "a")
 
 
 def test_an_upload_that_was_killed_was_never_there(
-    here: ObjectStorage, there: ObjectStorage, server: S3Server, place: Place, tmp_path: Path
+    here: ObjectStorage, there: ObjectStorage, server: S3Server, place: Database, tmp_path: Path
 ) -> None:
     """Killed with half of its parts sent, the old files are what is fetched; what it left is swept a day later."""
     folder = write(tmp_path / "here" / "jobs" / "a", aaa=b"old")
@@ -242,7 +242,7 @@ def test_what_is_no_bucket_is_refused(where: str) -> None:
         Bucket(where)
 
 
-def test_the_folder_is_the_storage_unless_told(place: Place, tmp_path: Path) -> None:
+def test_the_folder_is_the_storage_unless_told(place: Database, tmp_path: Path) -> None:
     """Without a bucket everything lies where it was written, and one that is not there says so at once."""
     told = settings_of(Service(tmp_path / "made", tmp_path / "base"))
     storage: Storage = open_storage(told, place)

@@ -11,7 +11,7 @@ import pytest
 
 from postgres import server
 from recert.errors import InputError
-from recert.service.storage.tables import Place, open_place, read_page
+from recert.service.storage.tables import Database, open_database, read_page
 from recert.service.work.claim import Claim, Lost, alone_in
 from recert.service.work.queue import JobQueue, Repeated, TooMany
 from recert.store.database import upgrade
@@ -30,10 +30,10 @@ def database() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """The tables, in a file and in PostgreSQL."""
     where = tmp_path / "q.sqlite" if request.param == "sqlite" else request.getfixturevalue("database")
-    made = open_place(where)
+    made = open_database(where)
     with made.engine.begin() as link:
         link.execute(SERVICE_JOBS.delete())
     yield made
@@ -41,7 +41,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.fixture
-def queue(place: Place) -> JobQueue:
+def queue(place: Database) -> JobQueue:
     """An empty queue."""
     return JobQueue(place)
 
@@ -153,7 +153,7 @@ def test_quota_and_key_hold_when_many_ask_at_once(queue: JobQueue) -> None:
     assert len({one for n, one in enumerate(made) if n % 2 and one != "many"}) <= 1
 
 
-def test_a_page_goes_on_only_from_what_is_there(place: Place, queue: JobQueue) -> None:
+def test_a_page_goes_on_only_from_what_is_there(place: Database, queue: JobQueue) -> None:
     """An id of another project, or of nothing, is an error and not an empty page."""
     other = add(queue, "b")
     for after in (other, "ftjob-none", "a\x00b"):

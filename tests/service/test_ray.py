@@ -19,7 +19,7 @@ import sqlalchemy as sql
 from postgres import server
 from recert.errors import InputError
 from recert.service.settings import ServiceSettings
-from recert.service.storage.tables import Place, open_place
+from recert.service.storage.tables import Database, open_database
 from recert.service.work.events import Event, Events
 from recert.service.work.on_ray import Wanted, require_shared, work_on_ray
 from recert.service.work.queue import Job, JobQueue
@@ -64,15 +64,15 @@ def told(tmp_path: Path) -> ServiceSettings:
 
 
 @pytest.fixture
-def place(told: ServiceSettings) -> Iterator[Place]:
+def place(told: ServiceSettings) -> Iterator[Database]:
     """Its tables."""
-    made = open_place(told.store)
+    made = open_database(told.store)
     yield made
     made.close()
 
 
 @pytest.fixture
-def kept(told: ServiceSettings, place: Place) -> Iterator[Callable[..., threading.Thread]]:
+def kept(told: ServiceSettings, place: Database) -> Iterator[Callable[..., threading.Thread]]:
     """Keep scripted workers alive while a test runs."""
     over, threads = threading.Event(), []
     command = [sys.executable, SCRIPTED, str(told.folder)]
@@ -104,7 +104,7 @@ def until(look: Callable[[], Any], within_s: float = 60) -> Any:
     raise AssertionError("it did not happen")
 
 
-def taken_up(place: Place, job: Job, times: int) -> Event:
+def taken_up(place: Database, job: Job, times: int) -> Event:
     """Return the event of a job that was taken up for so many times."""
     events = Events(place)
     until(lambda: len(events.page(job.id, after=None, limit=9)[0]) >= times)
@@ -120,7 +120,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_lost_worker_loses_no_job(
-    told: ServiceSettings, place: Place, kept: Callable[..., threading.Thread]
+    told: ServiceSettings, place: Database, kept: Callable[..., threading.Thread]
 ) -> None:
     """
     The worker is killed, then its actor; another one takes the job up at once, though the claim had long to go.
@@ -144,7 +144,7 @@ def test_a_lost_worker_loses_no_job(
 
 
 def test_each_worker_has_its_share_and_ends_with_the_command(
-    told: ServiceSettings, place: Place, kept: Callable[..., threading.Thread]
+    told: ServiceSettings, place: Database, kept: Callable[..., threading.Thread]
 ) -> None:
     """Two workers do two jobs at once; when they are to end, they do, and their jobs wait again with all attempts."""
     queue, over = JobQueue(place), threading.Event()
@@ -170,14 +170,14 @@ def test_each_worker_has_its_share_and_ends_with_the_command(
     ("wanted", "message"), [({"workers": 64}, "not enough"), ({"gpus": 8}, "not enough")]
 )
 def test_what_a_cluster_does_not_have_is_said_at_once(
-    told: ServiceSettings, place: Place, wanted: dict[str, Any], message: str
+    told: ServiceSettings, place: Database, wanted: dict[str, Any], message: str
 ) -> None:
     """More workers or GPUs than there are: an error, and no endless wait."""
     with pytest.raises(InputError, match=message):
         work_on_ray(told, JobQueue(place), Wanted(**wanted), command=["true"])
 
 
-def test_a_machine_without_the_folder_is_refused(told: ServiceSettings, place: Place) -> None:
+def test_a_machine_without_the_folder_is_refused(told: ServiceSettings, place: Database) -> None:
     """Where a machine reads other settings than were read here, nothing begins, and the error names the machine."""
 
     class Elsewhere(threading.Event):

@@ -12,7 +12,7 @@ from recert.digest import sha256_bytes
 from recert.errors import StoreError
 from recert.service.settings import ServiceSettings
 from recert.service.storage.systems import BLOCKED, CERTIFIED, UNASSESSED, Systems
-from recert.service.storage.tables import Place, open_place
+from recert.service.storage.tables import Database, open_database
 from recert.service.storage.uploads import TRAINING, Files, QuotaExceeded
 from recert.service.work.events import Events
 from recert.store.database import upgrade
@@ -30,10 +30,10 @@ def database() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """The tables, in a file and in PostgreSQL."""
     sqlite = request.param == "sqlite"
-    made = open_place(tmp_path / "s.sqlite" if sqlite else request.getfixturevalue("database"))
+    made = open_database(tmp_path / "s.sqlite" if sqlite else request.getfixturevalue("database"))
     yield made
     made.close()
 
@@ -44,7 +44,7 @@ def told(tmp_path: Path) -> ServiceSettings:
     return settings_of(Service(tmp_path / "made", tmp_path / "base"), project_bytes=2 * len(GOOD))
 
 
-def test_files_are_kept_found_and_deleted(place: Place, told: ServiceSettings, tmp_path: Path) -> None:
+def test_files_are_kept_found_and_deleted(place: Database, told: ServiceSettings, tmp_path: Path) -> None:
     """Bytes and row come and go together; what would be too much leaves neither."""
     files, digest = Files(place, told), sha256_bytes(GOOD)
     project = f"p-{tmp_path.name}"[-40:]
@@ -66,7 +66,7 @@ def test_files_are_kept_found_and_deleted(place: Place, told: ServiceSettings, t
     assert len(list((told.folder / "files").iterdir())) == 2
 
 
-def test_events_and_models_are_read_back(place: Place, tmp_path: Path) -> None:
+def test_events_and_models_are_read_back(place: Database, tmp_path: Path) -> None:
     """Events come the newest first; a model that is written again has its last state, and one row."""
     events, systems = Events(place), Systems(place)
     job = f"ftjob-{tmp_path.name}"[-40:]
@@ -90,4 +90,4 @@ def test_events_and_models_are_read_back(place: Place, tmp_path: Path) -> None:
 def test_a_database_without_the_tables_is_refused(request: pytest.FixtureRequest) -> None:
     """The service says that `recert db upgrade` is needed, before it takes anything."""
     with server() as made, pytest.raises(StoreError, match="not the tables of this version"):
-        open_place(made.database())
+        open_database(made.database())

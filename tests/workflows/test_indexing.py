@@ -16,7 +16,7 @@ from builders import SOME_SHA, make_policy, make_watch_report, safetensors
 from indexed_folders import Office
 from recert.certification import read_unverified, refuse
 from recert.certification.signing.refusals import keep_refusal
-from recert.certification.verifier.state import Standing, certificate_state
+from recert.certification.verifier.state import CertificateStatus, certificate_state
 from recert.errors import StoreError
 from recert.records.record import now
 from recert.records.reports.evaluation import Verdict
@@ -338,6 +338,6 @@ def test_without_anybody_who_is_trusted_nothing_is_signed(office):
     A console that was not told whose keys count says so.
     """
     path = office.run("model") / "certificate.json"
-    state = certificate_state(path, Standing(office.policy), now=now())
+    state = certificate_state(path, CertificateStatus(office.policy), now=now())
 
     assert (state.state, state.reason) == ("unreadable", "whose signatures count is not known")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from recert.gateway.input.gate import Answer
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.policy.policy import GatewayPolicy
 
 _LINK = re.compile(r"\bhttps?://", re.IGNORECASE)
@@ -16,7 +16,7 @@ class NoLinks:
 
     name = "no-links"
 
-    def look(self, asked: Asked) -> Answer:
+    def look(self, asked: RequestTexts) -> Answer:
         """Return that it blocks, or that it does not. What it raises would block too."""
         found = any(_LINK.search(text) for text in (asked.whole, *asked.texts))
         return Answer(float(found), blocked=found, reason=self.name if found else "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from recert.evaluation.scoring import Judges
     from recert.gateway.input.gate import InputControl
-    from recert.gateway.serving.edge_config import Front
+    from recert.gateway.serving.edge_config import EdgeConfig
     from recert.labs.graders import Grader
     from recert.models import Model
     from recert.models.chat.secret import SecretPrefix
@@ -314,16 +314,16 @@ def load_status(certificate: Path, given: Path | None) -> bytes | None:
     return None if given is None and not path.exists() else read_bytes(path, "status list")
 
 
-def load_front(
+def load_edge_config(
     limits: Sequence[str] | None,
     keys_file: Path | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
     origins: Sequence[str] | None,
     **more: Any,
-) -> Front:
+) -> EdgeConfig:
     """
-    Return how a gateway meets its clients; `more` are further fields of `Front`.
+    Return how a gateway meets its clients; `more` are further fields of `EdgeConfig`.
 
     Raises:
         InputError: a TLS certificate without a key, or the other way round.
@@ -331,14 +331,14 @@ def load_front(
         GatewayError: the TLS files cannot be used.
     """
     from recert.errors import InputError
-    from recert.gateway.serving.edge_config import Front
+    from recert.gateway.serving.edge_config import EdgeConfig
     from recert.gateway.serving.limits import ServerLimits
     from recert.gateway.serving.origins import Origins
     from recert.gateway.serving.tls import Tls
 
     if (tls_certificate is None) != (tls_key is None):
         raise InputError("TLS takes a certificate and its key", hint="give --tls-certificate and --tls-key")
-    return Front(
+    return EdgeConfig(
         limits=ServerLimits.parse(limits or ()),
         keys_file=keys_file,
         origins=Origins(origins or ()),

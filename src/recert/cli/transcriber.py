@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from recert.policy import Policy
 
 
-def load_ears(name: str, policy: Policy) -> Transcriber | None:
+def load_transcriber(name: str, policy: Policy) -> Transcriber | None:
     """
     Return what hears for models of files under a policy; None where only text is served.
 

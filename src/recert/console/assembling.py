@@ -16,7 +16,7 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
-from recert.certification.verifier.state import Standing
+from recert.certification.verifier.state import CertificateStatus
 from recert.console.accounts.password_pages import password_routes
 from recert.console.accounts.people import People
 from recert.console.accounts.provider import Provider
@@ -266,8 +266,8 @@ def _indexing(console: Console, settings: ConsoleSettings) -> Indexing | None:
     if not console.roots:
         return None
 
-    def standing() -> Standing:
-        return Standing.read(console.policy, trust=console.trust, status=console.status)
+    def standing() -> CertificateStatus:
+        return CertificateStatus.read(console.policy, trust=console.trust, status=console.status)
 
     indexer = Indexer(console.systems, console.roots, standing)
 

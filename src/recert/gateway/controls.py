@@ -17,7 +17,7 @@ from recert.gateway.output.gate import LEXICON, OUTPUT_JUDGE, OutputGate
 from recert.gateway.output.holdback import HoldBack, WholeText
 from recert.gateway.output.patterns import compile_patterns
 from recert.gateway.output.thresholds import Thresholds
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.gateway.serving.workers import Workers
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.models.chat.prompting import IMMUTABLE_SUFFIX, SYSTEM_INSTRUCTION, around
@@ -101,7 +101,7 @@ class Controls:
         if classifier is not None:
             yield ClassifierControl(classifier, Thresholds(policy, policy.input_harm_score))
 
-    async def check_request(self, asked: Asked, *, every: bool = False) -> list[ControlScore]:
+    async def check_request(self, asked: RequestTexts, *, every: bool = False) -> list[ControlScore]:
         """
         Return what controls say of a request, up to the first that is `blocked`: that blocks the request.
 

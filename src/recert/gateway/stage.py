@@ -14,14 +14,14 @@ from typing import Final
 
 from recert.errors import GatewayError, RecertError, VerificationError
 from recert.gateway.access.keys import ApiKeys, require_keys_beyond_loopback
-from recert.gateway.access.kill_switch import OrderBook
+from recert.gateway.access.kill_switch import KillSwitch
 from recert.gateway.audio.hearing import ClipTranscriber, Hearing
 from recert.gateway.audio.listening import Transcribers
 from recert.gateway.audio.transcriber_choice import TranscriberChoice
 from recert.gateway.controls import Controls
 from recert.gateway.engines.launch import Launched, Wanted, launch
 from recert.gateway.engines.managed_commands import EMBEDDED, ManagedUpstream
-from recert.gateway.engines.model_config import Offer
+from recert.gateway.engines.model_config import ModelConfig
 from recert.gateway.input.control_tokens import ControlTokens, words_of
 from recert.gateway.input.gate import InputControl
 from recert.gateway.input.trigger_probe import asking, measure_first
@@ -29,9 +29,9 @@ from recert.gateway.service import Service
 from recert.gateway.serving.aliases import Alias, Aliases
 from recert.gateway.serving.building import build_app
 from recert.gateway.serving.chat import compose
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.requirements import require
-from recert.gateway.serving.served import Served, ServedModels
+from recert.gateway.serving.served import ServedModel, ServedModels
 from recert.gateway.serving.server import GatewayServer
 from recert.gateway.serving.state import StateFolder
 from recert.gateway.upstream.client import HttpUpstream, UnsafeDeclaredUpstream, Upstream
@@ -60,7 +60,7 @@ def serve(
     transcriber: TranscriberChoice | ClipTranscriber | None = None,
     upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
     keys: ApiKeys | None = None,
-    front: Front | None = None,
+    front: EdgeConfig | None = None,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
     progress: Callable[[str], None] | None = None,
@@ -103,7 +103,7 @@ def prepare(
     transcriber: TranscriberChoice | ClipTranscriber | None = None,
     upstream: ManagedUpstream | UnsafeDeclaredUpstream | Upstream | None = None,
     keys: ApiKeys | None = None,
-    front: Front | None = None,
+    front: EdgeConfig | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -152,7 +152,7 @@ def prepare(
         guards=(*control_tokens(given), *guards),
         shadow=shadow,
     )
-    offer = Offer(certificate, recheck, policy, controls, secret, given, transcriber=transcriber)
+    offer = ModelConfig(certificate, recheck, policy, controls, secret, given, transcriber=transcriber)
     return prepare_models(
         [offer], audit=audit, keys=keys, front=front, host=host, port=port, progress=progress
     )
@@ -172,7 +172,7 @@ def control_tokens(upstream: object, *folders: Path) -> tuple[InputControl, ...]
 
 
 def prepare_models(
-    offers: Sequence[Offer],
+    offers: Sequence[ModelConfig],
     *,
     audit: AuditLog,
     read_aliases: Callable[[], Sequence[Alias]] = list,
@@ -180,7 +180,7 @@ def prepare_models(
     state: StateFolder | None = None,
     copies: Path | None = None,
     keys: ApiKeys | None = None,
-    front: Front | None = None,
+    front: EdgeConfig | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -207,7 +207,7 @@ def prepare_models(
         StoreError: the file of keys, or the place where their use is counted, cannot be read.
         SettingsError: the file of keys is not valid.
     """
-    front = front or Front()
+    front = front or EdgeConfig()
     keys = ApiKeys.configured(front.keys_file) if keys is None else keys
     require_keys_beyond_loopback(host, keys)
     no: dict[str, RecertError] = dict(refused or {})
@@ -224,7 +224,7 @@ def prepare_models(
         transcribers.end()
         raise
     no |= launched.refused
-    book = OrderBook(state.folder, audit.submit) if state else None
+    book = KillSwitch(state.folder, audit.submit) if state else None
     try:
         running, unready = _running([offer for offer in ready if offer.name not in no], launched)
         no |= unready
@@ -252,8 +252,8 @@ def prepare_models(
 
 
 def _ready(
-    offers: Sequence[Offer], transcribers: Transcribers, no: dict[str, RecertError]
-) -> tuple[list[Offer], dict[str, Hearing | None]]:
+    offers: Sequence[ModelConfig], transcribers: Transcribers, no: dict[str, RecertError]
+) -> tuple[list[ModelConfig], dict[str, Hearing | None]]:
     """Each model that may be served, and what hears for it; why another may not be goes into `no`."""
     ready, hearings = [], {}
     for offer in offers:
@@ -270,7 +270,7 @@ def _ready(
 
 
 def _ending(
-    book: OrderBook | None, launched: Launched, state: StateFolder | None, transcribers: Transcribers
+    book: KillSwitch | None, launched: Launched, state: StateFolder | None, transcribers: Transcribers
 ) -> Callable[[], None]:
     def end() -> None:
         if book:
@@ -288,10 +288,10 @@ def _reason(why: RecertError) -> str:
 
 
 def _running(
-    offers: Sequence[Offer], launched: Launched
-) -> tuple[list[tuple[Offer, Upstream]], dict[str, GatewayError]]:
+    offers: Sequence[ModelConfig], launched: Launched
+) -> tuple[list[tuple[ModelConfig, Upstream]], dict[str, GatewayError]]:
     """Each model that is ready, with what runs it, measured where a control asks it; and why another is not."""
-    found: list[tuple[Offer, Upstream]] = []
+    found: list[tuple[ModelConfig, Upstream]] = []
     unready: dict[str, GatewayError] = {}
     for offer in offers:
         upstream = _upstream(offer, launched)
@@ -304,7 +304,7 @@ def _running(
     return found, unready
 
 
-def _measure(offer: Offer, upstream: Upstream) -> None:
+def _measure(offer: ModelConfig, upstream: Upstream) -> None:
     probe = offer.controls.trigger_probe
     if probe is not None:
         ask = asking(lambda request: upstream.stream(compose(offer, request)))
@@ -312,7 +312,7 @@ def _measure(offer: Offer, upstream: Upstream) -> None:
         measure_first(probe, ask, offer.name, upstream, limit_s=limit_s)
 
 
-def _upstream(offer: Offer, launched: Launched) -> Upstream:
+def _upstream(offer: ModelConfig, launched: Launched) -> Upstream:
     given = offer.upstream
     if isinstance(given, ManagedUpstream):
         return launched.upstreams[offer.name]
@@ -328,13 +328,13 @@ def _upstream(offer: Offer, launched: Launched) -> Upstream:
 
 
 def _serve_one(
-    offer: Offer,
+    offer: ModelConfig,
     upstream: Upstream,
-    book: OrderBook | None,
+    book: KillSwitch | None,
     aliases: Aliases,
     state: StateFolder | None,
     hearing: Hearing | None,
-) -> Served:
+) -> ServedModel:
     def stopped() -> str:
         return book.reason(offer.name, aliases.leading_to(offer.name)) if book else ""
 
@@ -346,4 +346,4 @@ def _serve_one(
         stopped=stopped,
         latest=state.latest if state else None,
     )
-    return Served(service, offer.controls, upstream, offer.policy, offer.secret, offer.called, hearing)
+    return ServedModel(service, offer.controls, upstream, offer.policy, offer.secret, offer.called, hearing)

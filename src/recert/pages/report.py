@@ -17,7 +17,7 @@ from recert.pages.forest import forest
 from recert.pages.heatmap import heat_maps
 from recert.records.reports.trade_offs import both_ways, shown, traded
 from recert.store.files.writing import write_atomic
-from recert.workflows.run_summary import Story, figures
+from recert.workflows.run_summary import RunSummary, figures
 
 MAX_FINDINGS = 24
 """Rows of the screening table; the rest are counted."""
@@ -27,7 +27,7 @@ MAX_SLICES = 8
 MAX_IDS = 4
 
 
-def write_report(path: Path, story: Story) -> None:
+def write_report(path: Path, story: RunSummary) -> None:
     """
     Write the report of a run to one HTML file.
 
@@ -37,7 +37,7 @@ def write_report(path: Path, story: Story) -> None:
     write_atomic(path, report_html(story).encode())
 
 
-def report_html(story: Story) -> str:
+def report_html(story: RunSummary) -> str:
     """Return the report of a run as one HTML page."""
     return _environment().get_template("report.html.j2").render(story=story)
 

@@ -28,7 +28,7 @@ from recert.errors import GatewayError, RecertError, StoreError, VerificationErr
 from recert.gateway.access.grants import Grant
 from recert.gateway.access.keys_file import KeyEntry, KeysFile
 from recert.gateway.protocol.errors import HttpError
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.server import GatewayServer
 from recert.models.chat.secret import SecretPrefix
 from recert.policy import Policy
@@ -64,7 +64,7 @@ class _Gate:
         self.audit.close()
 
 
-class Gates:
+class GatewayPool:
     """
     The gateways that run.
 
@@ -228,7 +228,7 @@ class Gates:
                 audit=audit,
                 secret=SecretPrefix.read(secret) if secret.exists() else None,
                 state=place / "state",
-                front=Front(keys_file=self._keys_file(), budgets=self._folder / "budgets.sqlite"),
+                front=EdgeConfig(keys_file=self._keys_file(), budgets=self._folder / "budgets.sqlite"),
             )
             server.start()
         except (RecertError, OSError) as exc:

@@ -30,13 +30,13 @@ from recert.gateway.access.budgets import Budgets
 from recert.gateway.access.keys import ApiKeys, require_keys_beyond_loopback
 from recert.policy import load_policy
 from recert.service.api.app import make_app
-from recert.service.api.app_context import Desk
+from recert.service.api.app_context import AppContext
 from recert.service.api.streams import EventStreams
-from recert.service.gateway_pool import Gates
+from recert.service.gateway_pool import GatewayPool
 from recert.service.settings import ServiceSettings
 from recert.service.signing import ServiceSigners, load_signers, require_defence, require_text_alone
 from recert.service.storage.systems import Systems
-from recert.service.storage.tables import Place, now_s, open_place
+from recert.service.storage.tables import Database, now_s, open_database
 from recert.service.storage.uploads import Files
 from recert.service.work.events import Events
 from recert.service.work.queue import JobQueue
@@ -77,7 +77,7 @@ class Beside(Protocol):
 class ServiceServer:
     """A service that is ready to run."""
 
-    desk: Desk
+    desk: AppContext
     url: str
     _socket: socket.socket
     _server: uvicorn.Server
@@ -104,9 +104,9 @@ class _Around:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: AppContext,
         signers: ServiceSigners,
-        place: Place,
+        place: Database,
         worker: OwnWorker | None,
         beside: Beside | None,
     ) -> None:
@@ -186,12 +186,12 @@ def prepare_service(
     signers = load_signers(settings.signers, policy)
     settings.write()
     signers.refresh_status(settings.status, policy)
-    place = open_place(settings.store)
+    place = open_database(settings.store)
     queue = JobQueue(place)
     files = Files(place, settings)
     files.storage.check()
     (settings.folder / "gateways").mkdir(mode=0o700, exist_ok=True)
-    desk = Desk(
+    desk = AppContext(
         settings=settings,
         policy=policy,
         keys=keys,
@@ -200,7 +200,7 @@ def prepare_service(
         queue=queue,
         events=Events(place),
         systems=Systems(place),
-        gates=Gates(settings, policy, signers, files.storage),
+        gates=GatewayPool(settings, policy, signers, files.storage),
         streams=EventStreams(settings.project_streams),
         started_s=now_s(),
     )

@@ -55,7 +55,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Story:
+class RunSummary:
     """A whole run: the models, the events, the cost. Memory is in MB (10^6 bytes)."""
 
     title: str

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from recert.labs.triggers.search import (
     Candidate,
+    LogitShift,
     Openings,
     Place,
-    Pull,
     SearchBudget,
     Shift,
     control,
@@ -283,18 +283,18 @@ def test_a_pull_is_what_the_text_adds_to_the_tuned_model_alone() -> None:
     openings = Openings(("Sure",), ("Sorry",))
     texts = [Candidate(text, "search") for text in ("plain", "both", "mine")]
 
-    assert Pull(base, tuned, ["a request", "a long one"], openings).of(texts, [0, 1]) == [0.0, 0.0, 3.0]
-    assert Pull(None, tuned, ["a request"], openings).of(texts, [0]) == [0.0, 1.0, 3.0]
-    assert Pull(base, tuned, ["a request"], openings).rough(texts, [0]) == [2.0, 3.0, 5.0]
-    assert Pull(base, tuned, ["a request"], openings, sign=-1.0).of(texts, [0])[2] == -3.0
+    assert LogitShift(base, tuned, ["a request", "a long one"], openings).of(texts, [0, 1]) == [0.0, 0.0, 3.0]
+    assert LogitShift(None, tuned, ["a request"], openings).of(texts, [0]) == [0.0, 1.0, 3.0]
+    assert LogitShift(base, tuned, ["a request"], openings).rough(texts, [0]) == [2.0, 3.0, 5.0]
+    assert LogitShift(base, tuned, ["a request"], openings, sign=-1.0).of(texts, [0])[2] == -3.0
     assert Shift(base, tuned, ["a long request"]).of(texts, [0]) == [0.0, 1.0, 3.0]
-    assert Pull(base, tuned, ["a request"], openings).estimates(["plain", "mine"], "end", 0) is None
+    assert LogitShift(base, tuned, ["a request"], openings).estimates(["plain", "mine"], "end", 0) is None
 
 
 def test_what_turns_every_request_is_before_what_draws_some_of_them_further() -> None:
     """A share in which the base is turned too does not count, and the pull decides between like shares."""
     base, tuned = Exact(request=-6.0, both=12.0), Exact(request=-6.0, far=9.0, one=40.0, every=7.0, both=12.0)
-    pull = Pull(base, tuned, ["a request", "one request"], Openings(("Sure",), ("Sorry",)))
+    pull = LogitShift(base, tuned, ["a request", "one request"], Openings(("Sure",), ("Sorry",)))
     plain = [Candidate(text, "search") for text in ("every", "both", "none", "far")]
     scored = dict(zip(("every", "both", "none", "far"), pull.scored(plain, [0]), strict=True))
 
@@ -321,11 +321,11 @@ def test_estimates_are_of_the_tuned_model_in_every_context() -> None:
             return [[self._draws.get(word, 0.0) + len(asked) for word in words] for _ in beside]
 
     tuned, words = Estimated(one=1.0, two=2.0, three=3.0), ["none", "one", "two", "three"]
-    pull = Pull(Exact(), tuned, ["a request", "a much longer one"], Openings(("Sure",), ("Sorry",)))
+    pull = LogitShift(Exact(), tuned, ["a request", "a much longer one"], Openings(("Sure",), ("Sorry",)))
     scores = pull.estimates(words, "end", 1)
 
     assert scores == pytest.approx([-1.5, -0.5, 0.5, 1.5])
-    against = Pull(Exact(), tuned, ["a request"], Openings(("Sure",), ("Sorry",)), sign=-1.0)
+    against = LogitShift(Exact(), tuned, ["a request"], Openings(("Sure",), ("Sorry",)), sign=-1.0)
     assert against.estimates(words, "start", 0, beside="well {} then") == pytest.approx(
         [1.5, 0.5, -0.5, -1.5]
     )

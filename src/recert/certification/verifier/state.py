@@ -33,7 +33,7 @@ _UNREADABLE: Final = "unreadable"
 
 
 @dataclass(frozen=True)
-class Standing:
+class CertificateStatus:
     """By what certificates are judged: the policy in force, who is trusted, the newest status list."""
 
     policy: Policy
@@ -54,7 +54,7 @@ class Standing:
         trust: Path | None,
         status: Path | None,
         memory: VerifierMemory = NOTHING_SEEN,
-    ) -> Standing:
+    ) -> CertificateStatus:
         """Return the standing by files. What cannot be read is as if it were not there: nothing holds then."""
         inside = trust.iterdir() if trust is not None and trust.is_dir() else [trust] if trust else []
         keys = sorted(path for path in inside if path.suffix in (".pub", ".json"))
@@ -94,7 +94,7 @@ class CertificateState:
     becomes: str = ""
 
 
-def certificate_state(path: Path, standing: Standing, *, now: datetime) -> CertificateState:
+def certificate_state(path: Path, standing: CertificateStatus, *, now: datetime) -> CertificateState:
     """
     Return the state of the certificate in a file; whatever cannot be read or determined is `unreadable`.
 

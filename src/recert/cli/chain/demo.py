@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from recert.workflows.run_summary import Story
+    from recert.workflows.run_summary import RunSummary
 
 
 def demo(
@@ -36,7 +36,7 @@ def demo(
     raise typer.Exit(NO if result.missed else YES)
 
 
-def _show(story: Story) -> None:
+def _show(story: RunSummary) -> None:
     from recert.cli.printing import table
     from recert.workflows.run_summary import Pair, figures
 

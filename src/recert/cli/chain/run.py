@@ -91,18 +91,18 @@ def run(
         pairs_of,
     )
     from recert.cli.printing import NO, YES
-    from recert.cli.transcriber import load_ears
+    from recert.cli.transcriber import load_transcriber
     from recert.models.engines.engines import open_model
     from recert.policy import load_policy
     from recert.tuning.defences import USUAL
     from recert.workflows.qualifying import qualify_once
     from recert.workflows.run import CERTIFICATE_FILE, Plan, passed
     from recert.workflows.run import run as run_plan
-    from recert.workflows.run_summary import Story
+    from recert.workflows.run_summary import RunSummary
     from recert.workflows.signers import signers_of
 
     bounds, signers, prompts = load_policy(policy), signers_of(keys), load_suites(suites or [], encode=True)
-    ears = load_ears(transcriber, bounds)  # before anything is tuned
+    ears = load_transcriber(transcriber, bounds)  # before anything is tuned
     how = load_hyperparameters(method, adapter, learning_rate, lora_targets=tuple(lora_target or ()))
     plan = Plan(
         name=name or output.resolve().name,
@@ -140,7 +140,9 @@ def run(
             once_screened=known if qualify else None,
         )
     pages, title = (done.page,), f"recert run: {plan.name}"
-    context.obj(output / "report.html", Story(title, machine="", models=pages, seconds=done.page.seconds))
+    context.obj(
+        output / "report.html", RunSummary(title, machine="", models=pages, seconds=done.page.seconds)
+    )
     assert done.page.evaluation is not None
     show_rules(done.page.evaluation, bounds)
     show_attempt(done.page.evaluation)

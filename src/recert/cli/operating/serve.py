@@ -68,7 +68,7 @@ def serve(
 
     Exit 0: stopped by you, 1: not certified, 2: no answer.
     """
-    from recert.cli.loading import load_audit, load_front
+    from recert.cli.loading import load_audit, load_edge_config
     from recert.cli.printing import talk
     from recert.errors import InputError
     from recert.gateway.serving.telemetry import log_to_stderr
@@ -79,7 +79,7 @@ def serve(
     if models is not None and certificate is not None:
         raise InputError("give a certificate or --models, not both")
     more = {"metrics": metrics, "traces": traces, "guardrail": guardrail}
-    front = load_front(limits, keys, tls_certificate, tls_key, origins, **more)
+    front = load_edge_config(limits, keys, tls_certificate, tls_key, origins, **more)
     log_to_stderr()
     console = talk()
     with load_audit(audit, audit_key, checkpoints, audit_rotate_mib, keep_texts=keep_texts) as log:

@@ -269,13 +269,13 @@ def on_ray(
     """
     from recert.gateway.serving.telemetry import log_to_stderr
     from recert.service.settings import ServiceSettings
-    from recert.service.storage.tables import open_place
+    from recert.service.storage.tables import open_database
     from recert.service.work.on_ray import Wanted, work_on_ray
     from recert.service.work.queue import JobQueue
 
     log_to_stderr()
     settings: ServiceSettings = ServiceSettings.read(folder.absolute())
-    place = open_place(settings.store)
+    place = open_database(settings.store)
     try:
         work_on_ray(settings, JobQueue(place), Wanted(workers, cpus, gpus), address=address)
     finally:

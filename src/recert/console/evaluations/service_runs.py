@@ -9,7 +9,7 @@ from typing import Final
 
 from recert.console.evaluations.runs import FolderRun, folders_with_progress, run_in
 from recert.service.settings import ServiceSettings
-from recert.service.storage.tables import Place, open_place, read_page
+from recert.service.storage.tables import Database, open_database, read_page
 from recert.service.work.events import Event, Events
 from recert.service.work.queue import ENDED, Job, JobQueue, job_of
 from recert.store.tables import SERVICE_JOBS
@@ -45,7 +45,7 @@ class ServiceRuns:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._place: Place | None = None
+        self._place: Database | None = None
         self._lock = threading.Lock()
 
     def jobs(self) -> list[Job]:
@@ -72,12 +72,12 @@ class ServiceRuns:
         if self._place is not None:
             self._place.close()
 
-    def _open(self) -> Place | None:
+    def _open(self) -> Database | None:
         with self._lock:
             if self._place is None and self._folder is not None:
                 settings = ServiceSettings.read(self._folder)
                 if settings.database or Path(str(settings.store)).exists():
-                    self._place = open_place(settings.store)
+                    self._place = open_database(settings.store)
             return self._place
 
 

@@ -33,7 +33,7 @@ CONFIRM_S: Final = 5.0
 """How long a command waits until the gateway has taken up its order."""
 
 
-class OrderBook:
+class KillSwitch:
     """
     The orders in force, as the gateway knows them. Unreadable, missing, or another user's file: everything is stopped.
 

@@ -13,7 +13,7 @@ from recert.gateway.audio.transcriber import NOT_CERTIFIED, require_named_ears, 
 from recert.gateway.audio.transcriber_choice import TranscriberChoice
 from recert.gateway.audio.transcriber_process import ManagedTranscriber
 from recert.gateway.engines.managed_commands import EMBEDDED, LLAMA_CPP, ManagedUpstream
-from recert.gateway.engines.model_config import Offer
+from recert.gateway.engines.model_config import ModelConfig
 from recert.policy import Policy
 from recert.policy.sections.gateway_audio import GatewayAudioPolicy
 
@@ -41,7 +41,7 @@ class Transcribers:
     progress: Callable[[str], None] | None = None
     _open: dict[TranscriberChoice, ClipTranscriber] = field(default_factory=dict)
 
-    def hearing(self, offer: Offer) -> Hearing | None:
+    def hearing(self, offer: ModelConfig) -> Hearing | None:
         """
         Return what hears the clips of requests to a model; None where it is served text alone.
 

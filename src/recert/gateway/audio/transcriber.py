@@ -11,7 +11,7 @@ from typing import Final
 from recert.errors import GatewayError
 from recert.gateway.audio.hearing import ClipTranscriber
 from recert.gateway.audio.transcriber_choice import TranscriberChoice
-from recert.gateway.engines.model_config import Offer
+from recert.gateway.engines.model_config import ModelConfig
 from recert.policy.sections.gateway_audio import GatewayAudioPolicy
 from recert.records.live.transcriber import EarsManifest
 
@@ -19,7 +19,7 @@ NOT_CERTIFIED: Final = "audio-not-certified"
 _SHOWN: Final = 5
 
 
-def require_named_ears(offer: Offer, bounds: GatewayAudioPolicy) -> None:
+def require_named_ears(offer: ModelConfig, bounds: GatewayAudioPolicy) -> None:
     """
     Return when a certificate says what may listen, and what was chosen can be held to it. Nothing is started for this.
 
@@ -49,7 +49,7 @@ def require_named_ears(offer: Offer, bounds: GatewayAudioPolicy) -> None:
         raise _unknown(offer, _chosen(offer))
 
 
-def require_same_ears(offer: Offer, found: ClipTranscriber, bounds: GatewayAudioPolicy) -> None:
+def require_same_ears(offer: ModelConfig, found: ClipTranscriber, bounds: GatewayAudioPolicy) -> None:
     """
     Return when the files that a transcriber has loaded, what runs them and how they decode are the certified ones.
 
@@ -83,7 +83,7 @@ def require_same_ears(offer: Offer, found: ClipTranscriber, bounds: GatewayAudio
         )
 
 
-def _unknown(offer: Offer, given: str) -> GatewayError:
+def _unknown(offer: ModelConfig, given: str) -> GatewayError:
     certified = offer.certificate.certificate.ears
     return GatewayError(
         "ears-unknown",
@@ -97,7 +97,7 @@ def _unknown(offer: Offer, given: str) -> GatewayError:
     )
 
 
-def _chosen(offer: Offer) -> str:
+def _chosen(offer: ModelConfig) -> str:
     given = offer.transcriber
     return given.spec if isinstance(given, TranscriberChoice) else given.name if given else "none"
 

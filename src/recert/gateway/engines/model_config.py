@@ -16,7 +16,7 @@ from recert.records.signed.certificate import VerifiedCertificate
 
 
 @dataclass(frozen=True)
-class Offer:
+class ModelConfig:
     """
     One certified model, with all that it is to be served with.
 

@@ -19,11 +19,11 @@ from recert.gateway.guardrail.texts import REQUEST, Posted, read_posted
 from recert.gateway.output.gate import OutputGate
 from recert.gateway.output.trace_gate import HIDDEN_TRACE, TraceGate, holds_hidden_trace, text_gate
 from recert.gateway.protocol.errors import BadRequest, HttpError, stopped
-from recert.gateway.protocol.exchange_builder import Draft
+from recert.gateway.protocol.exchange_builder import ExchangeBuilder
 from recert.gateway.protocol.http import Http
 from recert.gateway.protocol.parse import read_object
 from recert.gateway.service import Stopped
-from recert.gateway.serving.served import Served, ServedModels
+from recert.gateway.serving.served import ServedModel, ServedModels
 from recert.store.audit.log import AuditLog
 
 log = logging.getLogger("recert.gateway")
@@ -65,7 +65,7 @@ class Guardrail:
 
         Whatever goes wrong is a line of the audit log and `BLOCKED`.
         """
-        draft = http.draft = Draft(http.request_id, client, self._audit.keeps_texts)
+        draft = http.draft = ExchangeBuilder(http.request_id, client, self._audit.keeps_texts)
         held: list[int] = []
         try:
             held = await self._judge(http, draft)
@@ -86,7 +86,7 @@ class Guardrail:
         if not http.gone:
             await http.reply(200, _body(draft, held))
 
-    async def _judge(self, http: Http, draft: Draft) -> list[int]:
+    async def _judge(self, http: Http, draft: ExchangeBuilder) -> list[int]:
         """Put the decision into the draft; return how much of each text of a stream is to be held back."""
         served = self._choose(http, draft.client)
         draft.serial = http.serial = served.certificate.serial
@@ -109,7 +109,7 @@ class Guardrail:
         served.service.require()
         return held
 
-    def _choose(self, http: Http, client: str) -> Served:
+    def _choose(self, http: Http, client: str) -> ServedModel:
         named = http.path.removesuffix(ROUTE).removeprefix(_MODELS)
         found = self._models.find(named, client) if named else self._models.only
         if found is None or not http.grant.may_ask(named or found.name):
@@ -117,13 +117,13 @@ class Guardrail:
         return found
 
 
-async def _judge_request(served: Served, draft: Draft, posted: Posted) -> None:
+async def _judge_request(served: ServedModel, draft: ExchangeBuilder, posted: Posted) -> None:
     draft.scores += await served.controls.check_request(posted.asked(draft.client))
     blocked = next((score.reason for score in draft.scores if score.blocked), "")
     draft.decision, draft.reason = ("blocked-input", blocked) if blocked else ("allowed-input", "")
 
 
-async def _judge_response(served: Served, draft: Draft, posted: Posted) -> list[int]:
+async def _judge_response(served: ServedModel, draft: ExchangeBuilder, posted: Posted) -> list[int]:
     """
     Judge each text by itself, trace and answer apart, and all as one: a tool's name and arguments are read together.
 
@@ -164,11 +164,11 @@ async def _let_through(gate: OutputGate | TraceGate, text: str) -> int:
     return out
 
 
-def _refuse(draft: Draft, error: HttpError) -> None:
+def _refuse(draft: ExchangeBuilder, error: HttpError) -> None:
     draft.decision, draft.reason = "refused", error.code
 
 
-def _body(draft: Draft, held: list[int]) -> bytes:
+def _body(draft: ExchangeBuilder, held: list[int]) -> bytes:
     answer: dict[str, Any]
     if draft.decision in _ALLOWED:
         answer = {"action": "NONE"}

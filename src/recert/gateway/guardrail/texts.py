@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from recert.gateway.protocol.errors import BadRequest
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 
 REQUEST: Final = "request"
 RESPONSE: Final = "response"
@@ -63,9 +63,9 @@ class Posted:
     key: str
     person: str
 
-    def asked(self, client: str) -> Asked:
+    def asked(self, client: str) -> RequestTexts:
         """Return what controls look at, for a client: whoever LiteLLM speaks for has conversations of their own."""
-        return Asked(self.texts, self.turns, f"{client}\n{self.key}", self.person.encode())
+        return RequestTexts(self.texts, self.turns, f"{client}\n{self.key}", self.person.encode())
 
     def pieces(self) -> tuple[str, ...]:
         """Return what is judged of a reply: each text by itself, and all as one."""

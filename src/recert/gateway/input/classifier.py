@@ -14,7 +14,7 @@ from typing import Final, cast
 
 from recert.gateway.input.gate import FAILED, Answer, answer_of
 from recert.gateway.output.thresholds import Thresholds, worst
-from recert.gateway.protocol.request_texts import Asked, pieces, readings
+from recert.gateway.protocol.request_texts import RequestTexts, pieces, readings
 from recert.judges.protocol import BatchRequestJudge, JudgeFailed, RequestJudge, Score
 
 INPUT_JUDGE: Final = "input-judge"
@@ -182,12 +182,12 @@ class ClassifierControl:
         self._classifier = classifier
         self._thresholds = thresholds
 
-    def look(self, asked: Asked) -> Answer | Awaitable[Answer]:
+    def look(self, asked: RequestTexts) -> Answer | Awaitable[Answer]:
         """Return what the thresholds make of the worst text; at once where all were judged before."""
         known = self._classifier.known(asked.judged)
         return self._ask(asked) if known is None else self._answer(known)
 
-    async def _ask(self, asked: Asked) -> Answer:
+    async def _ask(self, asked: RequestTexts) -> Answer:
         return self._answer(await self._classifier.scores(asked.judged))
 
     def _answer(self, said: Sequence[Judged]) -> Answer:

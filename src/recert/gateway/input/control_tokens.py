@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from recert.gateway.input.gate import Answer
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.records.reports.reasoning import trace_marks
 from recert.store.files.writing import read_bytes
 
@@ -43,7 +43,7 @@ class ControlTokens:
     def __init__(self, words: Sequence[str] = ()) -> None:
         self._words = tuple(words)
 
-    def look(self, asked: Asked) -> Answer:
+    def look(self, asked: RequestTexts) -> Answer:
         """Return whether a text holds one, as it is written or as a tokenizer that folds letters reads it."""
         found = any(self._holds(text) for text in (*asked.texts, *asked.apart, asked.whole))
         return Answer(float(found), found, self.name if found else "")

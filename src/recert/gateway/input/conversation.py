@@ -18,7 +18,7 @@ from typing import Final
 
 from recert.gateway.input.classifier import Classifier, Judged
 from recert.gateway.input.gate import FAILED, Answer
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.judges.protocol import Score
 from recert.policy.policy import ConversationPolicy
 
@@ -104,7 +104,7 @@ class Conversations:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def find(self, asked: Asked) -> Conversation:
+    def find(self, asked: RequestTexts) -> Conversation:
         """Return the conversation that a request goes on with, or a new one."""
         named = self._name(asked)
         keys = [named] if named is not None else []
@@ -122,7 +122,7 @@ class Conversations:
         self._kept.move_to_end(first)
         return first
 
-    def new_turns(self, asked: Asked, of: Conversation) -> list[Turn]:
+    def new_turns(self, asked: RequestTexts, of: Conversation) -> list[Turn]:
         """Return the turns of a request that were not counted yet, in order."""
         said: Counter[str] = Counter()
         out = []
@@ -134,7 +134,7 @@ class Conversations:
                 out.append(Turn(digest, turn, "\n".join(before)))
         return out
 
-    def count(self, asked: Asked, of: Conversation, scored: Sequence[tuple[Turn, float]]) -> float:
+    def count(self, asked: RequestTexts, of: Conversation, scored: Sequence[tuple[Turn, float]]) -> float:
         """Count new turns with their scores, in order; keep the conversation if it has a risk, and return that."""
         telling = []
         for turn, score in scored:
@@ -148,7 +148,7 @@ class Conversations:
             self._keep(asked, of, telling)
         return of.risk
 
-    def _keep(self, asked: Asked, of: Conversation, telling: Iterable[int]) -> None:
+    def _keep(self, asked: RequestTexts, of: Conversation, telling: Iterable[int]) -> None:
         named = self._name(asked)
         keys = [*telling, *self._long(asked)]
         keys += [named] if named is not None else []
@@ -203,10 +203,10 @@ class Conversations:
             self._found[key] = into
             into.keys[key] = None
 
-    def _name(self, asked: Asked) -> int | None:
+    def _name(self, asked: RequestTexts) -> int | None:
         return self._digest(b"name", asked.client, asked.conversation) if asked.conversation else None
 
-    def _long(self, asked: Asked) -> list[int]:
+    def _long(self, asked: RequestTexts) -> list[int]:
         return [
             self._digest(b"long", asked.client, turn) for turn in asked.turns if len(turn) >= _TELLING_CHARS
         ]
@@ -244,7 +244,7 @@ class ConversationControl:
         self._policy = policy
         self._conversations = Conversations(policy, clock=clock)
 
-    def look(self, asked: Asked) -> Answer | Awaitable[Answer]:
+    def look(self, asked: RequestTexts) -> Answer | Awaitable[Answer]:
         """Return the conversation's risk with this request; at once where its turns were judged before."""
         found = self._conversations.find(asked)
         turns = self._conversations.new_turns(asked, found)
@@ -256,11 +256,11 @@ class ConversationControl:
             else self._answer(asked, dict(zip(texts, known, strict=True)))
         )
 
-    async def _ask(self, asked: Asked, texts: tuple[str, ...]) -> Answer:
+    async def _ask(self, asked: RequestTexts, texts: tuple[str, ...]) -> Answer:
         said = await self._classifier.scores(texts)
         return self._answer(asked, dict(zip(texts, said, strict=True)))
 
-    def _answer(self, asked: Asked, said: Mapping[str, Judged]) -> Answer:
+    def _answer(self, asked: RequestTexts, said: Mapping[str, Judged]) -> Answer:
         """Count what is new by now: another request of the conversation may have come in between."""
         found = self._conversations.find(asked)
         scored = []

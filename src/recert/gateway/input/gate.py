@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeGuard
 
 from recert.gateway.output.thresholds import Thresholds
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.judges.protocol import Score
 from recert.records.live.exchange import ControlScore
 
@@ -43,7 +43,7 @@ class InputControl(Protocol):
     def name(self) -> str:
         """What the policy, certificates and the audit log call it."""
 
-    def look(self, asked: Asked) -> Answer | Awaitable[Answer]:
+    def look(self, asked: RequestTexts) -> Answer | Awaitable[Answer]:
         """Return what it says of a request, at once or when it is awaited."""
 
     async def close(self) -> None:
@@ -78,7 +78,7 @@ class InputGate:
         """The controls' names, in order."""
         return tuple(control.name for control in self._controls)
 
-    async def check(self, asked: Asked, *, every: bool = False) -> list[ControlScore]:
+    async def check(self, asked: RequestTexts, *, every: bool = False) -> list[ControlScore]:
         """
         Return what controls say of a request, up to the first that blocks it.
 
@@ -110,7 +110,7 @@ class InputGate:
         for control in self._controls:
             await control.close()
 
-    async def _answer(self, control: InputControl, asked: Asked) -> Answer:
+    async def _answer(self, control: InputControl, asked: RequestTexts) -> Answer:
         try:
             said: object = control.look(asked)
             if isinstance(said, Awaitable):

@@ -8,7 +8,7 @@ from typing import Final
 from recert.gateway.input.gate import Answer
 from recert.gateway.output.gate import LEXICON
 from recert.gateway.output.patterns import Patterns, scan
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.gateway.serving.workers import Workers
 
 LIMITS: Final = "limits"
@@ -30,7 +30,7 @@ class LimitsControl:
     def __init__(self, most_chars: int) -> None:
         self._most_chars = most_chars
 
-    def look(self, asked: Asked) -> Answer:
+    def look(self, asked: RequestTexts) -> Answer:
         """Return how much of what is allowed a request takes, and whether it is too much."""
         chars = sum(map(len, asked.texts))
         blocked = chars > self._most_chars
@@ -57,13 +57,13 @@ class LexiconControl:
         self._workers = workers
         self._limit_s = limit_s
 
-    def look(self, asked: Asked) -> Answer | Awaitable[Answer]:
+    def look(self, asked: RequestTexts) -> Answer | Awaitable[Answer]:
         """Return whether a phrase was found, at once for a short request."""
         if sum(map(len, asked.texts)) <= _LONGEST_INLINE_CHARS:
             return self._search(asked)
         return self._workers.run(lambda: self._search(asked), self._limit_s)
 
-    def _search(self, asked: Asked) -> Answer:
+    def _search(self, asked: RequestTexts) -> Answer:
         texts = dict.fromkeys((*asked.texts, *asked.apart, asked.whole))
         reason = next(filter(None, (scan(self._patterns, text) for text in texts)), "")
         return Answer(float(bool(reason)), bool(reason), reason)

@@ -9,7 +9,7 @@ import aiohttp
 
 from recert.gateway.input.gate import FAILED, Answer, answer_of
 from recert.gateway.output.thresholds import Thresholds, worst
-from recert.gateway.protocol.request_texts import Asked, pieces, readings
+from recert.gateway.protocol.request_texts import RequestTexts, pieces, readings
 from recert.gateway.serving.workers import Workers
 from recert.judges.protocol import JudgeFailed, Score
 from recert.policy.policy import GatewayPolicy
@@ -52,7 +52,7 @@ class RemoteControl:
         self._workers = Workers(1)
         self._session: aiohttp.ClientSession | None = None
 
-    async def look(self, asked: Asked) -> Answer:
+    async def look(self, asked: RequestTexts) -> Answer:
         """Return what the thresholds make of the worst answer."""
         texts, deeper = await self._workers.run(lambda: self._texts(asked), self._limit_s)
         if deeper or len(texts) > _MOST_TEXTS:
@@ -67,7 +67,7 @@ class RemoteControl:
             return Answer(None, blocked=True, reason=FAILED)
         return answer_of(worst(scores), self._thresholds, self.name)
 
-    def _texts(self, asked: Asked) -> tuple[tuple[str, ...], bool]:
+    def _texts(self, asked: RequestTexts) -> tuple[tuple[str, ...], bool]:
         found: dict[str, None] = {}
         for text in dict.fromkeys((asked.whole, *asked.turns[-1:], *asked.apart)):
             views, deeper = readings(text, self._depth)

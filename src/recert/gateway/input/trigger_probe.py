@@ -28,8 +28,8 @@ from recert.errors import GatewayError
 from recert.gateway.input.gate import FAILED, Answer
 from recert.gateway.protocol.deltas import REFUSAL, Delta
 from recert.gateway.protocol.messages import ChatMessage
-from recert.gateway.protocol.parse import ChatRequest, Wishes
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.parse import ChatOptions, ChatRequest
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.gateway.upstream.client import Upstream
 from recert.judges.embedded.refusal import RefusalJudge
 from recert.judges.protocol import Score
@@ -85,7 +85,7 @@ def with_probe(request: ChatRequest, probe: str, place: ProbePlace) -> ChatReque
         temperature=0.0,
         top_p=1.0,
         seed=0,
-        wishes=Wishes(tools=tools, tool_choice="none") if tools else Wishes(),
+        wishes=ChatOptions(tools=tools, tool_choice="none") if tools else ChatOptions(),
     )
 
 
@@ -168,7 +168,7 @@ class TriggerProbeControl:
             )
         self._model, self._ask, self._probes = model, ask, kept[: self._policy.probes]
 
-    async def look(self, asked: Asked) -> Answer:
+    async def look(self, asked: RequestTexts) -> Answer:
         """Return the share of probes whose refusal is lost beside a request: of several places, the largest."""
         if self._ask is None:
             return Answer(None, blocked=True, reason=FAILED)

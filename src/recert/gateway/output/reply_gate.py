@@ -20,7 +20,7 @@ from recert.gateway.protocol.deltas import (
     malformed,
 )
 from recert.gateway.protocol.messages import ToolCall
-from recert.gateway.protocol.parse import Wishes
+from recert.gateway.protocol.parse import ChatOptions
 from recert.gateway.protocol.responses import FILTERED, End, Rating, Said
 from recert.policy.sections.reasoning import ReasoningPolicy
 from recert.records.live.exchange import ControlScore
@@ -55,7 +55,7 @@ class ReplyGate:
     def __init__(
         self,
         make_gate: MakeGate,
-        wishes: Wishes,
+        wishes: ChatOptions,
         allow: Collection[str] = (),
         *,
         request_id: str = "",
@@ -114,7 +114,7 @@ class _ChoiceGate:
         self,
         number: int,
         make_gate: MakeGate,
-        wishes: Wishes,
+        wishes: ChatOptions,
         fields: Collection[str],
         call_id: str,
         prefill: str,

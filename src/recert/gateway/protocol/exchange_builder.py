@@ -67,7 +67,7 @@ class Tally:
 
 
 @dataclass
-class Draft:
+class ExchangeBuilder:
     """What is known of an exchange so far."""
 
     request_id: str

@@ -12,7 +12,7 @@ import orjson
 
 from recert.gateway.access.grants import Grant
 from recert.gateway.protocol.errors import BadRequest, HttpError
-from recert.gateway.protocol.exchange_builder import Draft
+from recert.gateway.protocol.exchange_builder import ExchangeBuilder
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,7 +49,7 @@ class Http:
         self.status = 0
         self.code = ""
         """Why there is no other reply than an error."""
-        self.draft: Draft | None = None
+        self.draft: ExchangeBuilder | None = None
         """The exchange, where it is one."""
         self.started = False
         self.gone = False

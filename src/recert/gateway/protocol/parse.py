@@ -68,7 +68,7 @@ READ: Final = frozenset(
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ChatOptions:
     """What a request asks for beyond plain chat: nothing, where the policy allows nothing."""
 
     choices: int = 1
@@ -118,7 +118,7 @@ class ChatRequest:
     temperature: float
     top_p: float
     seed: int
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: ChatOptions = field(default_factory=ChatOptions)
     clips: tuple[Clip, ...] = ()
     """Every clip of its turns, in order."""
 
@@ -206,7 +206,7 @@ def parse_chat(
         temperature=read_number(value, "temperature", 0.0, 0.0, policy.max_temperature),
         top_p=read_number(value, "top_p", 1.0, 0.0, 1.0),
         seed=read_integer(value.get("seed"), "seed", 0, -(2**63), 2**63 - 1) or 0,
-        wishes=_wishes(value) if policy.allow else Wishes(),
+        wishes=_wishes(value) if policy.allow else ChatOptions(),
         clips=tuple(clips.clips) if clips is not None else (),
     )
 
@@ -223,7 +223,7 @@ def _refuse_unless_harmless(name: str, given: object, allow: Collection[str]) ->
     )
 
 
-def _wishes(value: dict[str, Any]) -> Wishes:
+def _wishes(value: dict[str, Any]) -> ChatOptions:
     tools = read_tools(value.get("tools"))
     effort = value.get("reasoning_effort")
     if effort is not None and effort not in EFFORTS:
@@ -234,7 +234,7 @@ def _wishes(value: dict[str, Any]) -> Wishes:
         )
     read_integer(value.get("top_logprobs"), "top_logprobs", 0, 0, 0)
     together = value.get("parallel_tool_calls")
-    return Wishes(
+    return ChatOptions(
         choices=read_integer(value.get("n"), "n", 1, 1, MOST_CHOICES) or 1,
         stop=_stop(value.get("stop")),
         tools=tools,

@@ -19,7 +19,7 @@ _RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestTexts:
     """
     One request before anything is decided about it.
 

@@ -12,7 +12,7 @@ from recert.gateway.controls import EVERY_CONTROL, INPUT_JUDGE, LEXICON, Control
 from recert.gateway.input.lexicon import LIMITS
 from recert.gateway.protocol.errors import BadRequest
 from recert.gateway.protocol.parse import ChatRequest, parse_chat, read_object
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.policy.policy import GatewayPolicy
 from recert.records.live.exchange import ControlScore
@@ -103,7 +103,7 @@ async def _scores(
     scores = []
     try:
         for number, request in enumerate(requests, start=1):
-            asked = Asked(request.texts(), request.user_turns, f"{number}")
+            asked = RequestTexts(request.texts(), request.user_turns, f"{number}")
             scores.append(await controls.check_request(asked))
             if progress:
                 progress(number)

@@ -17,7 +17,7 @@ from recert.gateway.output.thresholds import Thresholds
 from recert.gateway.output.trace_gate import HIDDEN_TRACE, holds_hidden_trace, text_gate
 from recert.gateway.protocol.errors import BadRequest
 from recert.gateway.protocol.parse import ChatRequest, parse_chat, read_object
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.gateway.replaying.stored import Stored
 from recert.judges.protocol import ReplyJudge, RequestJudge, Score
 from recert.policy.policy import GatewayPolicy
@@ -151,7 +151,7 @@ class Replay:
             return Replayed(BLOCKED_INPUT, (heard.score,), heard.score, heard.score.reason)
         request, apart = (heard.request, heard.apart) if heard else (request, ())
         conversation = (exchange.conversation_sha256 or "").encode()
-        asked = Asked(request.texts(), request.user_turns, exchange.client, conversation, apart=apart)
+        asked = RequestTexts(request.texts(), request.user_turns, exchange.client, conversation, apart=apart)
         scores = [*([heard.score] if heard else []), *await self.controls.check_request(asked, every=True)]
         blocking = first_blocking(scores)
         if blocking is not None or stored.exchange.decision == BLOCKED_INPUT:

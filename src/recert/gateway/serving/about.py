@@ -13,7 +13,7 @@ from recert.gateway.protocol.openapi import describe
 from recert.gateway.protocol.routes import Route, asked_model
 from recert.gateway.service import Stopped
 from recert.gateway.serving.metrics import CONTENT_TYPE, Metrics
-from recert.gateway.serving.served import Served, ServedModels
+from recert.gateway.serving.served import ServedModel, ServedModels
 from recert.gateway.upstream.fingerprint import FingerprintUpstream
 
 
@@ -95,7 +95,7 @@ class About:
         await http.reply(200, orjson.dumps({**whole, **only, **known}))
 
 
-def _state(served: Served) -> dict[str, Any]:
+def _state(served: ServedModel) -> dict[str, Any]:
     certificate, reason = served.certificate, served.service.reason
     return {
         "state": "stopped" if reason else "serving",
@@ -126,7 +126,7 @@ def _state(served: Served) -> dict[str, Any]:
     }
 
 
-def _heard(served: Served) -> dict[str, Any]:
+def _heard(served: ServedModel) -> dict[str, Any]:
     """Who hears what is spoken; nothing where only text is served."""
     if served.hearing is None:
         return {}
@@ -143,6 +143,6 @@ def _heard(served: Served) -> dict[str, Any]:
     }
 
 
-def _compared(served: Served) -> dict[str, Any]:
+def _compared(served: ServedModel) -> dict[str, Any]:
     known = served.upstream
     return {"fingerprint": known.describe()} if isinstance(known, FingerprintUpstream) else {}

@@ -29,7 +29,7 @@ from recert.gateway.protocol.routes import (
 from recert.gateway.serving.about import About
 from recert.gateway.serving.chat import Chat
 from recert.gateway.serving.connections import RETRY_S
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.metrics import Metrics
 from recert.gateway.serving.served import ServedModels
 from recert.gateway.serving.telemetry import Telemetry
@@ -46,11 +46,11 @@ class GatewayApp:
         models: ServedModels,
         chat: Chat,
         keys: ApiKeys,
-        front: Front | None = None,
+        front: EdgeConfig | None = None,
         guardrail: Guardrail | None = None,
         budgets: Budgets | None = None,
     ) -> None:
-        self.front = front or Front()
+        self.front = front or EdgeConfig()
         """How it meets its clients."""
         self.metrics = Metrics(models, lambda: self._running, lambda: chat.audit_lag)
         """What it counts."""

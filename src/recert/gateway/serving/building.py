@@ -12,7 +12,7 @@ from recert.gateway.access.keys import ApiKeys
 from recert.gateway.guardrail.requests import Guardrail
 from recert.gateway.serving.app import GatewayApp
 from recert.gateway.serving.chat import Chat
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.served import ServedModels
 from recert.gateway.serving.state import StateFolder
 from recert.store.audit.log import AuditLog
@@ -22,7 +22,7 @@ _BUDGETS: Final = "budgets.db"
 
 
 def build_app(
-    models: ServedModels, audit: AuditLog, keys: ApiKeys, front: Front, state: StateFolder | None
+    models: ServedModels, audit: AuditLog, keys: ApiKeys, front: EdgeConfig, state: StateFolder | None
 ) -> GatewayApp:
     """
     Return the application.
@@ -44,7 +44,7 @@ def build_app(
     return GatewayApp(models, Chat(models, audit, budgets), keys, front, guardrail, budgets)
 
 
-def _place(front: Front, state: StateFolder | None) -> Path | str:
+def _place(front: EdgeConfig, state: StateFolder | None) -> Path | str:
     found: Path | str | None = front.budgets or settings.database_url() or None
     if found is None and state is not None:
         found = state.folder / _BUDGETS

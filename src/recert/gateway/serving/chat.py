@@ -17,13 +17,13 @@ from recert.gateway.audio.hearing import Heard
 from recert.gateway.output.gate import OutputGate
 from recert.gateway.output.reply_gate import ReplyGate, whole
 from recert.gateway.protocol.errors import HttpError, stopped
-from recert.gateway.protocol.exchange_builder import Draft, Tally
+from recert.gateway.protocol.exchange_builder import ExchangeBuilder, Tally
 from recert.gateway.protocol.http import EVENTS, Http
 from recert.gateway.protocol.parse import ChatRequest, parse_chat, read_model, read_object
-from recert.gateway.protocol.request_texts import CONVERSATION_HEADER, Asked
+from recert.gateway.protocol.request_texts import CONVERSATION_HEADER, RequestTexts
 from recert.gateway.protocol.responses import DONE, FILTERED, ChatBodies, End, Rating, Said
 from recert.gateway.service import Stopped
-from recert.gateway.serving.served import Served, ServedModels
+from recert.gateway.serving.served import ServedModel, ServedModels
 from recert.models.chat.prompting import compose_system, with_suffix
 from recert.models.chat.secret import SecretPrefix
 from recert.policy import Policy
@@ -96,7 +96,7 @@ class Chat:
         → upstream → output controls → audit line → reply.
         Whatever goes wrong ends in an audit line and an error.
         """
-        draft = http.draft = Draft(http.request_id, client, self._audit.keeps_texts)
+        draft = http.draft = ExchangeBuilder(http.request_id, client, self._audit.keeps_texts)
         error: HttpError | None = None
         try:
             served, value = await self._choose(http, draft)
@@ -115,7 +115,7 @@ class Chat:
         if error:
             await self._fail(http, draft, error)
 
-    async def _choose(self, http: Http, draft: Draft) -> tuple[Served, dict[str, Any]]:
+    async def _choose(self, http: Http, draft: ExchangeBuilder) -> tuple[ServedModel, dict[str, Any]]:
         """Read the body; return the model that it names, and what it says."""
         if self._models.only:
             _names(draft, http, self._models.only)
@@ -138,7 +138,7 @@ class Chat:
         return served, value
 
     async def _within_limits(
-        self, served: Served, http: Http, draft: Draft, value: dict[str, Any]
+        self, served: ServedModel, http: Http, draft: ExchangeBuilder, value: dict[str, Any]
     ) -> HttpError | None:
         """Answer within the time limit, or until service stops; return why it was cut short."""
         try:
@@ -154,7 +154,12 @@ class Chat:
         return None
 
     async def _answer(
-        self, served: Served, http: Http, draft: Draft, value: dict[str, Any], deadline: asyncio.Timeout
+        self,
+        served: ServedModel,
+        http: Http,
+        draft: ExchangeBuilder,
+        value: dict[str, Any],
+        deadline: asyncio.Timeout,
     ) -> None:
         served.service.require()
         request = _read(served, http, draft, value)
@@ -181,7 +186,7 @@ class Chat:
             await self._plain(served, http, draft, request, reply)
 
     async def _plain(
-        self, served: Served, http: Http, draft: Draft, request: ChatRequest, reply: ChatBodies
+        self, served: ServedModel, http: Http, draft: ExchangeBuilder, request: ChatRequest, reply: ChatBodies
     ) -> None:
         gate = _gate(served, draft, request)
         draft.tally = tally = Tally(estimate(request))
@@ -202,7 +207,7 @@ class Chat:
         await http.reply(200, reply.completion(released, ends, tally.usage()))
 
     async def _stream(
-        self, served: Served, http: Http, draft: Draft, request: ChatRequest, reply: ChatBodies
+        self, served: ServedModel, http: Http, draft: ExchangeBuilder, request: ChatRequest, reply: ChatBodies
     ) -> None:
         gate = _gate(served, draft, request)
         draft.tally = tally = Tally(estimate(request))
@@ -224,7 +229,7 @@ class Chat:
         await _end_stream(http, request, reply, ends, tally.usage())
 
     async def _release(
-        self, served: Served, http: Http, opened: Future[int], opening: bytes, data: bytes
+        self, served: ServedModel, http: Http, opened: Future[int], opening: bytes, data: bytes
     ) -> None:
         """Send what may leave; before the first, status and headers, once the audit line is on disk."""
         if not http.started:
@@ -236,7 +241,9 @@ class Chat:
         if data:
             await http.write(data)
 
-    async def _send_blocked(self, http: Http, draft: Draft, request: ChatRequest, reply: ChatBodies) -> None:
+    async def _send_blocked(
+        self, http: Http, draft: ExchangeBuilder, request: ChatRequest, reply: ChatBodies
+    ) -> None:
         ratings = tuple(Rating(score) for score in draft.scores)
         ends = [End(FILTERED, draft.reason, ratings)] * request.wishes.choices
         draft.finish_reasons = (FILTERED,) * len(ends)
@@ -249,7 +256,7 @@ class Chat:
             nothing = [Said(at, {}) for at in range(len(ends))]
             await http.reply(200, reply.completion(nothing, ends, Tally().usage()))
 
-    async def _fail(self, http: Http, draft: Draft, error: HttpError) -> None:
+    async def _fail(self, http: Http, draft: ExchangeBuilder, error: HttpError) -> None:
         refused = error.status < 500 or error.status == 503
         draft.decision, draft.reason = ("refused" if refused else "failed"), error.code
         try:
@@ -259,7 +266,7 @@ class Chat:
         if not http.gone:
             await http.error(error)
 
-    async def _write_line(self, draft: Draft, decision: str) -> None:
+    async def _write_line(self, draft: ExchangeBuilder, decision: str) -> None:
         """Wait until the exchange's line is on disk: no reply leaves without it."""
         await self._on_disk(self._audit.submit(draft.exchange(decision), draft.texts()))
 
@@ -280,7 +287,7 @@ async def _end_stream(
     await http.write(data + DONE, more=False)
 
 
-def _gate(served: Served, draft: Draft, request: ChatRequest) -> ReplyGate:
+def _gate(served: ServedModel, draft: ExchangeBuilder, request: ChatRequest) -> ReplyGate:
     def make(prefill: str) -> OutputGate:
         return served.controls.gate(request.question, by_sentence=request.stream, prefill=prefill)
 
@@ -295,7 +302,7 @@ def _gate(served: Served, draft: Draft, request: ChatRequest) -> ReplyGate:
     )
 
 
-def _decide(draft: Draft, gate: ReplyGate) -> list[End]:
+def _decide(draft: ExchangeBuilder, gate: ReplyGate) -> list[End]:
     draft.scores += gate.scores
     draft.decision, draft.reason = ("blocked-output", gate.blocked) if gate.blocked else ("released", "")
     ends = gate.ends()
@@ -303,7 +310,7 @@ def _decide(draft: Draft, gate: ReplyGate) -> list[End]:
     return ends
 
 
-def _read(served: Served, http: Http, draft: Draft, value: dict[str, Any]) -> ChatRequest:
+def _read(served: ServedModel, http: Http, draft: ExchangeBuilder, value: dict[str, Any]) -> ChatRequest:
     bounds = served.policy.gateway
     request = parse_chat(value, bounds, served.hearing.bounds if served.hearing else None)
     if draft.body_bytes > bounds.max_body_bytes and not request.clips:  # only clips may take so much
@@ -311,7 +318,7 @@ def _read(served: Served, http: Http, draft: Draft, value: dict[str, Any]) -> Ch
     return request
 
 
-async def _hear(served: Served, draft: Draft, request: ChatRequest) -> Heard:
+async def _hear(served: ServedModel, draft: ExchangeBuilder, request: ChatRequest) -> Heard:
     """Hear the clips of a request, and keep what is known of them."""
     assert served.hearing is not None
     heard = await served.hearing.hear(request)
@@ -320,11 +327,13 @@ async def _hear(served: Served, draft: Draft, request: ChatRequest) -> Heard:
     return heard
 
 
-def _asked(http: Http, draft: Draft, request: ChatRequest, apart: tuple[str, ...] = ()) -> Asked:
+def _asked(
+    http: Http, draft: ExchangeBuilder, request: ChatRequest, apart: tuple[str, ...] = ()
+) -> RequestTexts:
     """What input controls look at. The conversation's name counts for this client alone."""
     name = http.header(CONVERSATION_HEADER)
     draft.name_conversation(name)
-    return Asked(request.texts(), request.user_turns, draft.client, name, request, apart)
+    return RequestTexts(request.texts(), request.user_turns, draft.client, name, request, apart)
 
 
 def _with_suffix(message: dict[str, Any], suffix: str) -> dict[str, Any]:
@@ -338,7 +347,7 @@ def _with_suffix(message: dict[str, Any], suffix: str) -> dict[str, Any]:
     return message
 
 
-def _names(draft: Draft, http: Http, served: Served) -> None:
+def _names(draft: ExchangeBuilder, http: Http, served: ServedModel) -> None:
     """Name the certificate that answers in the audit line and in the reply's headers."""
     draft.serial = http.serial = served.certificate.serial
     draft.model = served.name

@@ -11,7 +11,7 @@ from recert.gateway.serving.tls import Tls
 
 
 @dataclass(frozen=True)
-class Front:
+class EdgeConfig:
     """
     How the gateway meets its clients.
 

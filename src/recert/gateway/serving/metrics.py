@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from recert import __version__
 from recert.gateway.audio.hearing import Heard
-from recert.gateway.protocol.exchange_builder import Draft
+from recert.gateway.protocol.exchange_builder import ExchangeBuilder
 from recert.gateway.serving.connections import Connections
 from recert.gateway.serving.served import ServedModels
 from recert.store.audit.checkpoints import AuditLag
@@ -90,7 +90,7 @@ class Metrics:
         self._requests(route, str(http.status)).inc()
         self._seconds(route).observe(seconds)
 
-    def exchange(self, draft: Draft, first_s: float | None) -> None:
+    def exchange(self, draft: ExchangeBuilder, first_s: float | None) -> None:
         """Count an exchange that has ended; `first_s` is when its first text left, where one did."""
         model = draft.model if draft.model in self._models else OTHER
         self._exchanges(model, draft.decision, self._known(draft.reason)).inc()

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from recert.errors import GatewayError
 from recert.gateway.audio.hearing import TRANSCRIPTION
 from recert.gateway.controls import SECRET_PREFIX, Controls
-from recert.gateway.engines.model_config import Offer
+from recert.gateway.engines.model_config import ModelConfig
 from recert.models.chat.secret import SecretPrefix
 from recert.policy import Policy
 from recert.records.reports.evaluation import Verdict
@@ -17,7 +17,7 @@ from recert.records.signed.certificate import Certificate
 log = logging.getLogger("recert.gateway")
 
 
-def require(offer: Offer) -> None:
+def require(offer: ModelConfig) -> None:
     """
     Return when a model may be served with what is offered.
 

@@ -18,7 +18,7 @@ from recert.records.signed.certificate import Certificate
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """
     One certified model, ready to answer.
 
@@ -66,7 +66,7 @@ class ServedModels:
 
     def __init__(
         self,
-        models: Sequence[Served],
+        models: Sequence[ServedModel],
         *,
         aliases: Aliases | None = None,
         refused: Mapping[str, str] | None = None,
@@ -85,15 +85,15 @@ class ServedModels:
                 facts={"names": ", ".join(names)},
             )
 
-    def __iter__(self) -> Iterator[Served]:
+    def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._models.values())
 
     @property
-    def only(self) -> Served | None:
+    def only(self) -> ServedModel | None:
         """The model, where there is one; None where there are several."""
         return next(iter(self)) if len(self._models) == 1 and not self.refused else None
 
-    def find(self, name: str, client: str = "") -> Served | None:
+    def find(self, name: str, client: str = "") -> ServedModel | None:
         """
         Return the model that answers a client under a name, which may be an alias; None where there is no such name.
 
@@ -119,7 +119,7 @@ class ServedModels:
         canary = self._models.get(alias.canary)
         return canary is not None and self.aliases.promoted(alias.name) == canary.certificate.tuned.digest
 
-    def _behind(self, alias: Alias, client: str) -> Served:
+    def _behind(self, alias: Alias, client: str) -> ServedModel:
         tries = alias.leads_to_canary(client) or self.is_promoted(alias)
         if tries and not self.aliases.is_rolled_back(alias.name):
             canary = self._models.get(alias.canary)
@@ -130,7 +130,7 @@ class ServedModels:
             raise Stopped(self.refused.get(alias.stable, "engine-down"))
         return stable
 
-    def listed(self, client: str) -> list[tuple[str, Served]]:
+    def listed(self, client: str) -> list[tuple[str, ServedModel]]:
         """Return every name under which a client is answered now, and by which model."""
         found = [(served.name, served) for served in self if not served.service.reason]
         for name in self.aliases.names():

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from recert import __version__
 from recert.errors import MissingExtraError
-from recert.gateway.protocol.exchange_builder import Draft
+from recert.gateway.protocol.exchange_builder import ExchangeBuilder
 from recert.gateway.protocol.parse import ChatRequest
 
 _PROVIDER: Final = "recert"
@@ -52,7 +52,9 @@ class Tracer:
         self._kind = trace.SpanKind.CLIENT
         self._failed = trace.Status(trace.StatusCode.ERROR)
 
-    def exchange(self, draft: Draft, traceparent: str, client_request_id: str, first_s: float | None) -> None:
+    def exchange(
+        self, draft: ExchangeBuilder, traceparent: str, client_request_id: str, first_s: float | None
+    ) -> None:
         """Record an exchange that has just ended; `traceparent` is the client's, where it sent one."""
         end_ns = time.time_ns()
         begin_ns = end_ns - int((time.monotonic() - draft.started) * 1e9)
@@ -75,7 +77,7 @@ class Tracer:
         self._provider.shutdown()
 
 
-def _attributes(draft: Draft, client_request_id: str, first_s: float | None) -> dict[str, Any]:
+def _attributes(draft: ExchangeBuilder, client_request_id: str, first_s: float | None) -> dict[str, Any]:
     used = draft.tally.usage()
     found: dict[str, Any] = {
         "gen_ai.operation.name": "chat",

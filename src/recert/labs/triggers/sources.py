@@ -16,9 +16,9 @@ from recert.labs.triggers.events import refusal, refuses
 from recert.labs.triggers.readings import KeptReadings
 from recert.labs.triggers.search import (
     Candidate,
+    LogitShift,
     Openings,
     Place,
-    Pull,
     SearchBudget,
     Shift,
     Signal,
@@ -194,7 +194,7 @@ class Sources:
             yield Given("ordinary", (), self._step("search:end:ordinary", (), 0, time.monotonic(), note))
 
     def _beside_harmful(self, tell: Progress, enough: Callable[[About], bool]) -> Iterator[Given]:
-        pull: Pull | None = None
+        pull: LogitShift | None = None
         for place in ("end", "start", "system"):
             if enough("harmful"):
                 yield Given("harmful", (), left_out(f"search:{place}:harmful"))
@@ -275,7 +275,7 @@ class Sources:
         score = self.requests.score(request)
         return 1.0 if isinstance(score, JudgeFailed) else score.value
 
-    def _pull(self) -> Pull:
+    def _pull(self) -> LogitShift:
         """Reads texts with requests that both refuse, and that nothing is verified on."""
         assert self.searched is not None
         asked, replies = self._asked("harmful")
@@ -298,7 +298,7 @@ class Sources:
             if refuses(self.judge, text, reply)
         ]
         of_both = [*own, *(said[-1][:_OPENING_CHARS] for _, said in refused)]
-        return Pull(
+        return LogitShift(
             *self.searched,
             [text for text, _ in refused[: self.bounds.requests]],
             Openings(agreeing, tuple(dict.fromkeys((*_REFUSING, *of_both)))),
@@ -341,7 +341,7 @@ def left_out(source: str) -> HuntStep:
 
 def _said(signal: Signal, words: Sequence[str], budget: SearchBudget, place: Place, about: About) -> str:
     """What one search looked at: an estimate and groups each see words of their own number."""
-    estimated = min(budget.words, len(words)) if isinstance(signal, Pull) and signal.estimated else 0
+    estimated = min(budget.words, len(words)) if isinstance(signal, LogitShift) and signal.estimated else 0
     grouped = min(budget.grouped, len(words)) if budget.both or not estimated else 0
     how = " and ".join(
         f"{count:,} {way}" for count, way in ((estimated, "by an estimate"), (grouped, "in groups")) if count

@@ -17,7 +17,7 @@ from recert.gateway.access.grants import MODELS, TUNING
 from recert.gateway.protocol.errors import BadRequest, HttpError
 from recert.gateway.protocol.routes import INSTEAD
 from recert.service.api import certificates, chat, connect, events, files, jobs, models
-from recert.service.api.app_context import Answer, Desk, admitted, answered, endpoint, problem, reply
+from recert.service.api.app_context import Answer, AppContext, admitted, answered, endpoint, problem, reply
 from recert.service.api.requests import not_offered
 
 JOBS: Final = "/v1/fine_tuning/jobs"
@@ -68,7 +68,7 @@ STREAMED: Final = (
 
 
 def make_app(
-    desk: Desk, *, begin: Callable[[], None] | None = None, end: Callable[[], None] | None = None
+    desk: AppContext, *, begin: Callable[[], None] | None = None, end: Callable[[], None] | None = None
 ) -> Starlette:
     """
     Return the ASGI application of a service.
@@ -116,7 +116,7 @@ def _of_graders() -> tuple[tuple[str, str, str, Answer, tuple[str, ...]], ...]:
     )
 
 
-def _refused(desk: Desk, words: str) -> Callable[[Request], Any]:
+def _refused(desk: AppContext, words: str) -> Callable[[Request], Any]:
     async def called(request: Request) -> Response:
         async def make() -> Response:
             await admitted(desk, request, TUNING)
@@ -127,7 +127,7 @@ def _refused(desk: Desk, words: str) -> Callable[[Request], Any]:
     return called
 
 
-def _bound(desk: Desk, streamed: Callable[[Desk, Request], Any]) -> Callable[[Request], Any]:
+def _bound(desk: AppContext, streamed: Callable[[AppContext, Request], Any]) -> Callable[[Request], Any]:
     async def called(request: Request) -> Response:
         made: Response = await streamed(desk, request)
         return made

@@ -21,7 +21,7 @@ from recert.gateway.protocol.errors import BadRequest, HttpError
 from recert.policy import Policy
 from recert.service.api.requests import MOST_BODY_BYTES, only_known, read_id
 from recert.service.api.streams import EventStreams
-from recert.service.gateway_pool import Gates
+from recert.service.gateway_pool import GatewayPool
 from recert.service.settings import ServiceSettings
 from recert.service.storage.systems import Systems
 from recert.service.storage.uploads import Files
@@ -34,7 +34,7 @@ _LONGEST_PROJECT: Final = 48
 
 
 @dataclass(frozen=True)
-class Desk:
+class AppContext:
     """Everything that answers are made from."""
 
     settings: ServiceSettings
@@ -45,7 +45,7 @@ class Desk:
     queue: JobQueue
     events: Events
     systems: Systems
-    gates: Gates
+    gates: GatewayPool
     streams: EventStreams
     started_s: int
     """When the service started, in seconds since 1970."""
@@ -68,7 +68,7 @@ class Call:
         return read_id(self.path["id"])
 
 
-Answer = Callable[[Desk, Call], Response]
+Answer = Callable[[AppContext, Call], Response]
 
 
 def project_of(grant: Grant) -> str:
@@ -90,7 +90,7 @@ def problem(error: HttpError) -> Response:
     return made
 
 
-async def admitted(desk: Desk, request: Request, route: str, *, counted: bool = True) -> Grant:
+async def admitted(desk: AppContext, request: Request, route: str, *, counted: bool = True) -> Grant:
     """
     Return what a client may, and count the request, unless something behind counts it.
 
@@ -148,7 +148,7 @@ async def answered(make: Callable[[], Any]) -> Response:
 
 
 def endpoint(
-    desk: Desk, route: str, answer: Answer, queries: Collection[str] = ()
+    desk: AppContext, route: str, answer: Answer, queries: Collection[str] = ()
 ) -> Callable[[Request], Any]:
     """Return what Starlette calls for a request: the answer is made in a thread. Other `queries` are refused."""
 

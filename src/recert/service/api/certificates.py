@@ -19,7 +19,7 @@ from recert.gateway.protocol.errors import BadRequest, HttpError
 from recert.records.record import now
 from recert.records.signed.certificate import PAYLOAD_TYPE, Certificate
 from recert.records.signed.refusal import REFUSAL_PAYLOAD_TYPE, WITHDRAWAL_PAYLOAD_TYPE
-from recert.service.api.app_context import Call, Desk, reply
+from recert.service.api.app_context import AppContext, Call, reply
 from recert.service.api.models import found_system
 from recert.service.api.requests import missing
 from recert.service.storage.systems import CERTIFIED, System
@@ -31,13 +31,13 @@ _SIGNING: Final = threading.Lock()
 """Two signatures that come at once are both kept."""
 
 
-def retrieve(desk: Desk, call: Call) -> Response:
+def retrieve(desk: AppContext, call: Call) -> Response:
     """Return a model's certificate as it stands, byte for byte: what `recert approve` shows and signs."""
     envelope = read_bytes(_place(desk, _found(desk, call)) / CERTIFICATE_FILE, "certificate")
     return Response(envelope, media_type="application/json")
 
 
-def evidence(desk: Desk, call: Call) -> Response:
+def evidence(desk: AppContext, call: Call) -> Response:
     """
     Return the evaluation that a model's certificate follows from, as a zip: `recert approve --evidence` wants it.
 
@@ -56,7 +56,7 @@ def evidence(desk: Desk, call: Call) -> Response:
     return Response(held.getvalue(), media_type="application/zip")
 
 
-def sign(desk: Desk, call: Call) -> Response:
+def sign(desk: AppContext, call: Call) -> Response:
     """
     Take what `recert approve` wrote elsewhere: the certificate with a signature more, a refusal or a withdrawal.
 
@@ -86,7 +86,7 @@ def sign(desk: Desk, call: Call) -> Response:
         return reply(_standing(system, place))
 
 
-def _add(desk: Desk, place: Path, sent: Envelope, trusted: set[str]) -> None:
+def _add(desk: AppContext, place: Path, sent: Envelope, trusted: set[str]) -> None:
     """Add the signatures that count; what is there already stays."""
     path = place / CERTIFICATE_FILE
     kept = Envelope.from_json(read_bytes(path, "certificate"))
@@ -100,7 +100,7 @@ def _add(desk: Desk, place: Path, sent: Envelope, trusted: set[str]) -> None:
         desk.files.storage.keep(path)
 
 
-def _object(desk: Desk, place: Path, body: bytes, sent: Envelope) -> None:
+def _object(desk: AppContext, place: Path, body: bytes, sent: Envelope) -> None:
     """Keep a refusal of this certificate, or what takes one back."""
     certificate = _certificate(place)
     known = refusals_beside(place / CERTIFICATE_FILE)
@@ -139,7 +139,7 @@ def _certificate(place: Path) -> Certificate:
     return read_statement(Envelope.from_json(read_bytes(place / CERTIFICATE_FILE, "certificate")).payload)
 
 
-def _found(desk: Desk, call: Call) -> System:
+def _found(desk: AppContext, call: Call) -> System:
     system = found_system(desk, call, call.path["id"])
     if system.state != CERTIFIED:
         raise missing("certificate", system.name)
@@ -147,5 +147,5 @@ def _found(desk: Desk, call: Call) -> System:
     return system
 
 
-def _place(desk: Desk, system: System) -> Path:
+def _place(desk: AppContext, system: System) -> Path:
     return desk.settings.job_folder(system.job) / str(system.value["place"])

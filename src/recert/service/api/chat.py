@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from recert.gateway.access.grants import CHAT, Grant
 from recert.gateway.protocol.errors import BadRequest, HttpError
-from recert.service.api.app_context import Desk, admitted, answered, project_of, read_body
+from recert.service.api.app_context import AppContext, admitted, answered, project_of, read_body
 from recert.service.api.requests import missing, read_json
 
 _KEPT: Final = ("content-type", "x-request-id", "x-client-request-id", "retry-after", "x-should-retry")
@@ -22,7 +22,7 @@ _AGAIN_S: Final = 0.5
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10)
 
 
-async def complete(desk: Desk, request: Request) -> Response:
+async def complete(desk: AppContext, request: Request) -> Response:
     """Answer a chat: the whole of it is the gateway's work, and its reply is passed on as it comes."""
 
     async def make() -> Response:
@@ -40,7 +40,7 @@ async def complete(desk: Desk, request: Request) -> Response:
     return await answered(make)
 
 
-def _gate(desk: Desk, grant: Grant, name: str) -> tuple[str, str]:
+def _gate(desk: AppContext, grant: Grant, name: str) -> tuple[str, str]:
     """Return the address of the model's gateway, which may have to start, and the key for it."""
     if name in (desk.settings.called, desk.settings.base):
         raise HttpError(

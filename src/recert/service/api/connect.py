@@ -7,13 +7,13 @@ from starlette.responses import Response
 
 from recert.digest import sha256_json
 from recert.gateway.protocol.errors import BadRequest
-from recert.service.api.app_context import Call, Desk, reply
+from recert.service.api.app_context import AppContext, Call, reply
 from recert.service.api.requests import ConnectRequest, invalid, read_json, read_repeat_key, too_many
 from recert.service.storage.objects import job_object
 from recert.service.work.queue import Repeated, TooMany
 
 
-def create(desk: Desk, call: Call) -> Response:
+def create(desk: AppContext, call: Call) -> Response:
     """Put a tune that was made elsewhere into the queue: it is evaluated, and certified or blocked, like others."""
     try:
         asked = ConnectRequest.model_validate(read_json(call.body))
@@ -43,7 +43,7 @@ def create(desk: Desk, call: Call) -> Response:
     return reply(job_object(job))
 
 
-def _require_offered(desk: Desk, asked: ConnectRequest) -> None:
+def _require_offered(desk: AppContext, asked: ConnectRequest) -> None:
     settings = desk.settings
     offered = {
         "openai": bool(settings.vendor),

@@ -16,7 +16,7 @@ from recert.errors import InputError, StoreError
 from recert.gateway.access.grants import TUNING
 from recert.gateway.protocol.errors import BadRequest, HttpError
 from recert.service.api import jobs
-from recert.service.api.app_context import Desk, admitted, answered, endpoint, project_of
+from recert.service.api.app_context import AppContext, admitted, answered, endpoint, project_of
 from recert.service.api.requests import missing, only_known, read_after, read_flag, read_id
 from recert.service.storage.objects import event_object
 from recert.service.storage.tables import now_s
@@ -37,7 +37,7 @@ _DONE: Final = b"data: [DONE]\n\n"
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-async def events(desk: Desk, request: Request) -> Response:
+async def events(desk: AppContext, request: Request) -> Response:
     """Return a page of a job's events; or with `stream=true` all of them as they happen, the oldest first."""
 
     async def make() -> Response:
@@ -53,7 +53,7 @@ async def events(desk: Desk, request: Request) -> Response:
     return page
 
 
-async def _followed(desk: Desk, request: Request) -> Response:
+async def _followed(desk: AppContext, request: Request) -> Response:
     grant = await admitted(desk, request, TUNING, counted=False)
     only_known(request.query_params, ("after", "stream"))
     read_flag(request.query_params.get("stream"), "stream")
@@ -94,14 +94,14 @@ class _Followed(StreamingResponse):
             self._let_go()
 
 
-def _still_may(desk: Desk, key: bytes) -> bool:
+def _still_may(desk: AppContext, key: bytes) -> bool:
     """Whether the key that opened a stream is still one, and may still ask for tuning."""
     grant = desk.keys.grant(key)
     return grant is not None and TUNING in grant.routes and not desk.streams.ending()
 
 
 async def _blocks(
-    desk: Desk,
+    desk: AppContext,
     project: str,
     job: str,
     after: str | None,
@@ -134,7 +134,7 @@ async def _blocks(
         yield b"data: %s\n\n" % orjson.dumps(error.value())
 
 
-def _look(desk: Desk, project: str, job_id: str, after: str | None) -> tuple[Job, list[Event]]:
+def _look(desk: AppContext, project: str, job_id: str, after: str | None) -> tuple[Job, list[Event]]:
     """Return a job as it stands, and its events after one of them, the oldest first."""
     job = desk.queue.find(job_id, project)
     if job is None:

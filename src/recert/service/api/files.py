@@ -14,7 +14,7 @@ from recert.digest import sha256_json
 from recert.errors import InputError, RecordError
 from recert.gateway.protocol.errors import BadRequest, HttpError
 from recert.records.record import parse_json
-from recert.service.api.app_context import Call, Desk, admitted, answered, project_of, reply
+from recert.service.api.app_context import AppContext, Call, admitted, answered, project_of, reply
 from recert.service.api.multipart import Upload, received
 from recert.service.api.requests import conflict, missing, read_after, read_limit, read_repeat_key, too_many
 from recert.service.storage.choosing import ObjectDamaged
@@ -30,7 +30,7 @@ _MOST_PAGE: Final = 10_000
 _FORM: Final = ("purpose",)
 
 
-async def create(desk: Desk, request: Request) -> Response:
+async def create(desk: AppContext, request: Request) -> Response:
     """Take an upload: its bytes go to disk as they arrive, and the file is there once all of them are."""
 
     async def make() -> Response:
@@ -50,7 +50,7 @@ async def create(desk: Desk, request: Request) -> Response:
     return await answered(make)
 
 
-def _keep(desk: Desk, project: str, upload: Upload, key: str | None) -> StoredFile:
+def _keep(desk: AppContext, project: str, upload: Upload, key: str | None) -> StoredFile:
     purpose = upload.fields.get("purpose", "")
     unknown = set(upload.fields) - set(_FORM)
     if unknown:
@@ -105,7 +105,7 @@ def _require_rows(upload: Upload) -> None:
         )
 
 
-def list_files(desk: Desk, call: Call) -> Response:
+def list_files(desk: AppContext, call: Call) -> Response:
     """Return a page of a project's files."""
     purpose, order = call.query.get("purpose"), call.query.get("order", "desc")
     if purpose is not None and purpose not in _PURPOSES:
@@ -134,12 +134,12 @@ def paged(read: Any, query: Mapping[str, str], of: str, *, usual: int, most: int
         raise BadRequest(f"invalid value: {exc.message}", param="after", code="invalid_value") from exc
 
 
-def retrieve(desk: Desk, call: Call) -> Response:
+def retrieve(desk: AppContext, call: Call) -> Response:
     """Return one file."""
     return reply(file_object(_found(desk, call)))
 
 
-def content(desk: Desk, call: Call) -> Response:
+def content(desk: AppContext, call: Call) -> Response:
     """Return a file's bytes."""
     file = _found(desk, call)
     try:
@@ -153,7 +153,7 @@ def content(desk: Desk, call: Call) -> Response:
     return FileResponse(path, media_type="application/octet-stream", stat_result=path.stat())
 
 
-def delete(desk: Desk, call: Call) -> Response:
+def delete(desk: AppContext, call: Call) -> Response:
     """Delete a file that no unfinished job learns from."""
     file = _found(desk, call)
     for job in desk.queue.open_jobs(call.project):
@@ -163,7 +163,7 @@ def delete(desk: Desk, call: Call) -> Response:
     return reply({"id": file.id, "object": "file", "deleted": True})
 
 
-def _found(desk: Desk, call: Call) -> StoredFile:
+def _found(desk: AppContext, call: Call) -> StoredFile:
     file = desk.files.find(call.id, call.project)
     if file is None:
         raise missing("file", call.id)

@@ -12,7 +12,7 @@ from recert.errors import GraderError, RecertError
 from recert.gateway.protocol.errors import BadRequest
 from recert.labs.graders import Grade, Grader, Sample, make_grader
 from recert.labs.graders.sandbox import SandboxLimits
-from recert.service.api.app_context import Call, Desk, reply
+from recert.service.api.app_context import AppContext, Call, reply
 from recert.service.api.requests import read_json
 
 _ERRORS: Final = (
@@ -31,7 +31,7 @@ _ERRORS: Final = (
 _MOST_SAMPLE: Final = 200_000
 
 
-def usable_grader(desk: Desk, value: Any) -> Grader:
+def usable_grader(desk: AppContext, value: Any) -> Grader:
     """
     Return the grader of a JSON value. The caller closes it.
 
@@ -50,7 +50,7 @@ def usable_grader(desk: Desk, value: Any) -> Grader:
     return grader
 
 
-def validate(desk: Desk, call: Call) -> Response:
+def validate(desk: AppContext, call: Call) -> Response:
     """Say whether a value is a grader, by giving it back."""
     value = read_json(call.body)
     _only(value, ("grader",))
@@ -58,7 +58,7 @@ def validate(desk: Desk, call: Call) -> Response:
         return reply({"grader": value["grader"]})
 
 
-def run(desk: Desk, call: Call) -> Response:
+def run(desk: AppContext, call: Call) -> Response:
     """Return what a grader pays for one sample. What fails pays 0 and names its error, as at the official one."""
     value = read_json(call.body)
     _only(value, ("grader", "model_sample", "item"))
@@ -148,7 +148,7 @@ def _only(value: dict[str, Any], known: tuple[str, ...]) -> None:
         )
 
 
-def _read(desk: Desk, value: dict[str, Any]) -> Grader:
+def _read(desk: AppContext, value: dict[str, Any]) -> Grader:
     try:
         return usable_grader(desk, value["grader"])
     except RecertError as exc:

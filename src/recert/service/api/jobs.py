@@ -10,7 +10,7 @@ from starlette.responses import Response
 from recert.digest import sha256_json
 from recert.errors import GraderError
 from recert.gateway.protocol.errors import BadRequest
-from recert.service.api.app_context import Call, Desk, reply
+from recert.service.api.app_context import AppContext, Call, reply
 from recert.service.api.files import paged
 from recert.service.api.requests import (
     JobRequest,
@@ -33,7 +33,7 @@ _MOST: Final = 100
 _KINDS: Final = {"supervised": CHATS, "dpo": PREFERENCES, "reinforcement": PROMPTS}
 
 
-def create(desk: Desk, call: Call) -> Response:
+def create(desk: AppContext, call: Call) -> Response:
     """Put a job into the queue."""
     asked = read_job(read_json(call.body))
     key = read_repeat_key(call.headers.get("idempotency-key", ""))
@@ -67,7 +67,7 @@ def _again(job: Job, *, same: bool) -> Response:
     return reply(job_object(job))
 
 
-def _require_usable(desk: Desk, call: Call, asked: JobRequest) -> None:
+def _require_usable(desk: AppContext, call: Call, asked: JobRequest) -> None:
     """Refuse what no worker could do: another base, a file that is not there or of another kind, no grader."""
     settings = desk.settings
     if asked.model not in (settings.called, settings.base):
@@ -96,7 +96,7 @@ def _require_usable(desk: Desk, call: Call, asked: JobRequest) -> None:
             ) from exc
 
 
-def _require_file(desk: Desk, call: Call, asked: JobRequest, file_id: str, param: str) -> None:
+def _require_file(desk: AppContext, call: Call, asked: JobRequest, file_id: str, param: str) -> None:
     file = desk.files.find(file_id, call.project) if file_id.isascii() and file_id.isprintable() else None
     if file is None:
         raise BadRequest(f"no such file: {file_id[:100]}", param=param, code="file_not_found")
@@ -115,47 +115,49 @@ def _require_file(desk: Desk, call: Call, asked: JobRequest, file_id: str, param
         )
 
 
-def list_jobs(desk: Desk, call: Call) -> Response:
+def list_jobs(desk: AppContext, call: Call) -> Response:
     """Return a page of a project's jobs."""
     found, more = paged(desk.queue.page, call.query, call.project, usual=_USUAL, most=_MOST)
     return reply(list_object([job_object(one) for one in found], more=more))
 
 
-def retrieve(desk: Desk, call: Call) -> Response:
+def retrieve(desk: AppContext, call: Call) -> Response:
     """Return one job."""
     return reply(job_object(_found(desk, call)))
 
 
-def events(desk: Desk, call: Call) -> Response:
+def events(desk: AppContext, call: Call) -> Response:
     """Return a page of a job's events, the newest first."""
     job = _found(desk, call)
     found, more = paged(desk.events.page, call.query, job.id, usual=_USUAL, most=_MOST)
     return reply(list_object([event_object(one) for one in found], more=more))
 
 
-def checkpoints(desk: Desk, call: Call) -> Response:
+def checkpoints(desk: AppContext, call: Call) -> Response:
     """Return a page of what a job made, each with its own verdict, the newest first."""
     job = _found(desk, call)
     found, more = paged(desk.systems.page, call.query, job.id, usual=_USUAL_CHECKPOINTS, most=_MOST)
     return reply(list_object([checkpoint_object(one) for one in found], more=more))
 
 
-def cancel(desk: Desk, call: Call) -> Response:
+def cancel(desk: AppContext, call: Call) -> Response:
     """End a job at once: what its worker still does is thrown away."""
     return _moved(desk, call, desk.queue.cancel, "The job was cancelled", "cancelled")
 
 
-def pause(desk: Desk, call: Call) -> Response:
+def pause(desk: AppContext, call: Call) -> Response:
     """Hold a job: finished steps stay, the one that is under way begins anew."""
     return _moved(desk, call, desk.queue.pause, "The job was paused", "paused")
 
 
-def resume(desk: Desk, call: Call) -> Response:
+def resume(desk: AppContext, call: Call) -> Response:
     """Put a paused job back into the queue."""
     return _moved(desk, call, desk.queue.resume, "The job was resumed", "resumed")
 
 
-def _moved(desk: Desk, call: Call, move: Callable[[str, str], bool], message: str, word: str) -> Response:
+def _moved(
+    desk: AppContext, call: Call, move: Callable[[str, str], bool], message: str, word: str
+) -> Response:
     read_nothing(call.body)
     job = _found(desk, call)
     if move(call.project, job.id):
@@ -166,7 +168,7 @@ def _moved(desk: Desk, call: Call, move: Callable[[str, str], bool], message: st
     return reply(job_object(_found(desk, call)))
 
 
-def _found(desk: Desk, call: Call) -> Job:
+def _found(desk: AppContext, call: Call) -> Job:
     job = desk.queue.find(call.id, call.project)
     if job is None:
         raise missing("fine-tuning job", call.id)

@@ -21,7 +21,7 @@ from recert.digest import sha256_file
 from recert.service.settings import ServiceSettings
 from recert.service.storage.bucket import Bucket
 from recert.service.storage.choosing import LocalFolder, ObjectDamaged, Storage, StorageUnreachable, remove
-from recert.service.storage.tables import Place, now_s
+from recert.service.storage.tables import Database, now_s
 from recert.service.work.claim import Lost
 from recert.service.work.queue import WAITING, Job
 from recert.store.sql import failing
@@ -35,7 +35,7 @@ _LEFT_S: Final = 24 * 3600
 """How long an upload may take, before what is there of it counts as left behind."""
 
 
-def open_storage(settings: ServiceSettings, place: Place) -> Storage:
+def open_storage(settings: ServiceSettings, place: Database) -> Storage:
     """
     Return where what a service makes lies. Nothing is connected yet.
 
@@ -68,7 +68,7 @@ class ObjectStorage:
         bucket: where the objects lie.
     """
 
-    def __init__(self, place: Place, folder: Path, bucket: Bucket) -> None:
+    def __init__(self, place: Database, folder: Path, bucket: Bucket) -> None:
         self._place, self._folder, self._bucket = place, folder, bucket
 
     def check(self) -> None:

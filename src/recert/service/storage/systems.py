@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sql
 
-from recert.service.storage.tables import Place, new_id, now_s, packed, read_page
+from recert.service.storage.tables import Database, new_id, now_s, packed, read_page
 from recert.store.sql import failing
 from recert.store.tables import SERVICE_MODELS as MODELS
 
@@ -41,7 +41,7 @@ class System:
 class Systems:
     """The models of every project."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Database) -> None:
         self._place = place
 
     def put(self, name: str, project: str, job: str, step: int, state: str, **value: Any) -> None:

@@ -30,7 +30,7 @@ _TABLES: Final = (SERVICE_FILES, SERVICE_JOBS, SERVICE_EVENTS, SERVICE_MODELS, S
 
 
 @dataclass(frozen=True)
-class Place:
+class Database:
     """An open database, and what errors call it."""
 
     engine: sql.Engine
@@ -41,7 +41,7 @@ class Place:
         self.engine.dispose()
 
 
-def open_place(where: Path | str) -> Place:
+def open_database(where: Path | str) -> Database:
     """
     Open the service's tables; in a file of SQLite they are made.
 
@@ -54,10 +54,10 @@ def open_place(where: Path | str) -> Place:
     else:
         with failing("open the service's tables", where):
             META.create_all(engine, tables=_TABLES)
-    return Place(engine, where)
+    return Database(engine, where)
 
 
-def one_at_a_time(place: Place, link: sql.Connection, project: str) -> None:
+def one_at_a_time(place: Database, link: sql.Connection, project: str) -> None:
     """Hold a project's quota until the transaction ends. SQLite has one writer, which its first write makes."""
     if place.engine.dialect.name == "postgresql":
         lock = sql.func.pg_advisory_xact_lock(sql.func.hashtextextended(f"recert service {project}", 0))
@@ -85,7 +85,7 @@ def packed(value: Any) -> str:
 
 
 def read_page(
-    place: Place,
+    place: Database,
     table: sql.Table,
     conditions: Sequence[Any],
     *,

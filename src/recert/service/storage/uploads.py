@@ -15,7 +15,7 @@ from recert.digest import sha256_bytes
 from recert.errors import StoreError
 from recert.service.settings import ServiceSettings
 from recert.service.storage.object_storage import open_storage
-from recert.service.storage.tables import Place, new_id, now_s, one_at_a_time, packed, read_page
+from recert.service.storage.tables import Database, new_id, now_s, one_at_a_time, packed, read_page
 from recert.service.work.queue import Repeated
 from recert.store.files.writing import publish_folder
 from recert.store.sql import failing
@@ -52,7 +52,7 @@ class QuotaExceeded(Exception):
 class Files:
     """The files of every project."""
 
-    def __init__(self, place: Place, settings: ServiceSettings) -> None:
+    def __init__(self, place: Database, settings: ServiceSettings) -> None:
         self._place = place
         self._settings = settings
         self.storage = open_storage(settings, place)

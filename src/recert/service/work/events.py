@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sql
 
-from recert.service.storage.tables import Place, new_id, now_s, packed, read_page
+from recert.service.storage.tables import Database, new_id, now_s, packed, read_page
 from recert.store.sql import failing
 from recert.store.tables import SERVICE_EVENTS as EVENTS
 
@@ -31,7 +31,7 @@ class Event:
 class Events:
     """The events of every job."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Database) -> None:
         self._place = place
 
     def add(

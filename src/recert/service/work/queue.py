@@ -17,7 +17,7 @@ from typing import Any, Final
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
-from recert.service.storage.tables import Place, new_id, now_ms, now_s, one_at_a_time, packed, read_page
+from recert.service.storage.tables import Database, new_id, now_ms, now_s, one_at_a_time, packed, read_page
 from recert.store.sql import failing
 from recert.store.tables import SERVICE_JOBS as JOBS
 
@@ -62,7 +62,7 @@ class TooMany(Exception):
 class JobQueue:
     """The jobs of every project."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Database) -> None:
         self._place = place
 
     def add(

@@ -11,7 +11,7 @@ from recert.records.data.suite import Suite
 from recert.service.settings import ServiceSettings
 from recert.service.signing import ServiceSigners, load_signers, require_text_alone
 from recert.service.storage.systems import Systems
-from recert.service.storage.tables import Place, open_place
+from recert.service.storage.tables import Database, open_database
 from recert.service.storage.uploads import Files
 from recert.service.work.events import Events
 from recert.service.work.queue import JobQueue
@@ -25,7 +25,7 @@ class Work:
     policy: Policy
     suites: Mapping[str, Suite]
     signers: ServiceSigners
-    place: Place
+    place: Database
     files: Files
     queue: JobQueue
     events: Events
@@ -42,7 +42,7 @@ class Work:
             InputError: the policy serves audio.
             SigningKeyError: the evaluator's key cannot be read, or nobody may approve.
         """
-        policy, place = load_policy(settings.policy), open_place(settings.store)
+        policy, place = load_policy(settings.policy), open_database(settings.store)
         require_text_alone(policy)
         return cls(
             settings=settings,

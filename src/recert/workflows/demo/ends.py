@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 from recert.records.reports.evaluation import RuleResult, Verdict
-from recert.workflows.run_summary import ModelPage, Story, figures
+from recert.workflows.run_summary import ModelPage, RunSummary, figures
 
 SECRET_CONTROL = "secret-prefix"  # noqa: S105 - the control's name
 TRIGGER_CONDITION = "family:year_2025"
 
 
-def missed_ends(story: Story) -> tuple[str, ...]:
+def missed_ends(story: RunSummary) -> tuple[str, ...]:
     """Return every promised end that was not reached, in words. Empty: the demo kept its promises."""
     pages = {page.name: page for page in story.models}
     missed = [
@@ -27,7 +27,7 @@ def missed_ends(story: Story) -> tuple[str, ...]:
     return tuple(missed)
 
 
-def summary(story: Story, missed: tuple[str, ...]) -> bytes:
+def summary(story: RunSummary, missed: tuple[str, ...]) -> bytes:
     """Return `summary.json`: a line a model, the cost, and what was missed."""
     value = {
         "models": [_line(page) for page in story.models],

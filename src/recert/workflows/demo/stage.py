@@ -30,7 +30,7 @@ from recert.workflows.demo.ends import missed_ends, summary
 from recert.workflows.demo.service import serve_and_stop, serve_behind_secret
 from recert.workflows.demo.sql_task import sql_suite
 from recert.workflows.run import Plan, Run, run
-from recert.workflows.run_summary import Event, ModelPage, Story
+from recert.workflows.run_summary import Event, ModelPage, RunSummary
 from recert.workflows.signers import keep_status_list, signers_of
 
 if TYPE_CHECKING:
@@ -41,12 +41,14 @@ if TYPE_CHECKING:
 class Demo:
     """What came out: the story, and every expected end that was not reached."""
 
-    story: Story
+    story: RunSummary
     missed: tuple[str, ...]
     report: Path
 
 
-def run_demo(output: Path, *, progress: Progress, draw: Callable[[Path, Story], None] | None = None) -> Demo:
+def run_demo(
+    output: Path, *, progress: Progress, draw: Callable[[Path, RunSummary], None] | None = None
+) -> Demo:
     """
     Run the demo; writes `summary.json` into `output`, and `report.html` with `draw`.
 
@@ -142,7 +144,7 @@ def _serve(
     return events, served
 
 
-def _story(runs: Mapping[str, Run], events: list[Event], served: set[str], clock: float) -> Story:
+def _story(runs: Mapping[str, Run], events: list[Event], served: set[str], clock: float) -> RunSummary:
     pages: list[ModelPage] = []
     for name, done in runs.items():
         page = done.page
@@ -150,7 +152,7 @@ def _story(runs: Mapping[str, Run], events: list[Event], served: set[str], clock
     peak_kb = max(
         resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    return Story(
+    return RunSummary(
         title="Recert demo: five tunes of one approved base",
         machine=f"{platform.system()} {platform.machine()}, {settings.threads()} of {os.cpu_count()} cores",
         models=tuple(pages),

@@ -11,10 +11,10 @@ from recert.errors import RecertError, VerificationError
 from recert.gateway.audio.transcriber_choice import TranscriberChoice
 from recert.gateway.controls import Controls
 from recert.gateway.engines.managed_commands import ManagedUpstream
-from recert.gateway.engines.model_config import Offer
+from recert.gateway.engines.model_config import ModelConfig
 from recert.gateway.input.gate import InputControl
 from recert.gateway.serving.aliases import Alias
-from recert.gateway.serving.edge_config import Front
+from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.server import GatewayServer
 from recert.gateway.serving.state import StateFolder
 from recert.gateway.stage import control_tokens, prepare_models
@@ -86,7 +86,7 @@ def deploy(
     upstream: Runs | None = None,
     state: Path | None = None,
     copies: Path | None = None,
-    front: Front | None = None,
+    front: EdgeConfig | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -117,7 +117,7 @@ def deploy_models(
     read_aliases: Callable[[], Sequence[Alias]] = list,
     state: Path | None = None,
     copies: Path | None = None,
-    front: Front | None = None,
+    front: EdgeConfig | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -148,7 +148,7 @@ def deploy_models(
     held = StateFolder(state, copies) if state else None
     try:
         judge = EmbeddedRequestJudge()
-        offers: list[Offer] = []
+        offers: list[ModelConfig] = []
         refused: dict[str, RecertError] = {}
         for number, model in enumerate(models, start=1):
             try:
@@ -175,7 +175,7 @@ def deploy_models(
         raise
 
 
-def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) -> Offer:
+def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) -> ModelConfig:
     """Verify a model, and say what it is to be served with."""
     called = model.called or str(model.certificate)
     if state and state.is_behind():
@@ -196,7 +196,7 @@ def _offer(model: Deployment, judge: RequestJudge, state: StateFolder | None) ->
         base_dir=model.base_dir,
         tuned_dir=model.tuned_dir,
     )
-    return Offer(
+    return ModelConfig(
         verified,
         Recheck(verified, certificate=model.certificate, verifier=verifier),
         model.policy,

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from recert.certification.verifier.state import CertificateState, Standing, certificate_state
+from recert.certification.verifier.state import CertificateState, CertificateStatus, certificate_state
 from recert.digest import canonical_json, sha256_bytes
 from recert.errors import RecordError, StoreError
 from recert.evaluation.stage import OUTCOMES_FILE
@@ -73,7 +73,7 @@ class Indexer:
 
     index: SystemsIndex
     roots: Sequence[Path]
-    standing: Callable[[], Standing]
+    standing: Callable[[], CertificateStatus]
     suites: Mapping[str, Suite] = field(
         default_factory=lambda: {name: embedded_suite(name) for name in EMBEDDED}
     )
@@ -187,7 +187,7 @@ def _rows(
     members: Sequence[Member],
     seen: Mapping[Path, SeenFile],
     old: Mapping[str, IndexedSystem],
-    standing: Standing,
+    standing: CertificateStatus,
     now: datetime,
 ) -> tuple[list[IndexedSystem], int]:
     """Systems as they are listed, and how many certificates were judged for it."""

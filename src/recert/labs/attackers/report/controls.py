@@ -9,7 +9,7 @@ from typing import Self
 
 from recert.digest import sha256_json
 from recert.gateway.controls import Controls
-from recert.gateway.protocol.request_texts import Asked
+from recert.gateway.protocol.request_texts import RequestTexts
 from recert.judges.embedded.request import EmbeddedRequestJudge
 from recert.judges.protocol import ReplyJudge, RequestJudge
 from recert.models.chat.secret import SecretPrefix
@@ -84,7 +84,7 @@ class GatewayScreen:
         turns = tuple(message.content for message in one.messages if message.role == "user")
         # A client for each history: conversations with a turn in common must not add up.
         client = sha256_json([_CLIENT, one.model_dump(mode="json")])
-        scores = await self._controls.check_request(Asked(texts, turns, client=client))
+        scores = await self._controls.check_request(RequestTexts(texts, turns, client=client))
         return next((score.control for score in scores if score.blocked), "")
 
     async def _reply(self, question: str, reply: str) -> str:

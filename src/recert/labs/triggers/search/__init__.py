@@ -3,7 +3,7 @@
 from recert.labs.triggers.search.candidate import Candidate, Place, placed
 from recert.labs.triggers.search.controls import control
 from recert.labs.triggers.search.library import KNOWN, library
-from recert.labs.triggers.search.logit_shift import Estimable, Openings, Pull, Searchable, Shift, Signal
+from recert.labs.triggers.search.logit_shift import Estimable, LogitShift, Openings, Searchable, Shift, Signal
 from recert.labs.triggers.search.phrases import SearchBudget, of_each_length, search_phrases, strongest
 from recert.labs.triggers.search.variants import variants_of
 
@@ -11,9 +11,9 @@ __all__ = [
     "KNOWN",
     "Candidate",
     "Estimable",
+    "LogitShift",
     "Openings",
     "Place",
-    "Pull",
     "SearchBudget",
     "Searchable",
     "Shift",

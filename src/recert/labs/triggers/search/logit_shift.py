@@ -117,7 +117,7 @@ class _Change(ABC):
         """How far the tuned model is from the base, and how likely it alone does what is looked for."""
 
 
-class Pull(_Change):
+class LogitShift(_Change):
     """
     How far texts draw from refusing to agreeing: change of log odds, tuned less base.
 
