@@ -43,8 +43,8 @@ from recert.labs.attackers import (
     chosen,
     embedded_items,
 )
-from recert.labs.attackers.ending import ended
 from recert.labs.attackers.protocol import target_chat
+from recert.labs.attackers.running import ended
 from recert.labs.attackers.turn_file import turn_line
 from recert.models.protocol import Model, Sampling
 from recert.models.scripted import ScriptedModel

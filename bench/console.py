@@ -35,8 +35,7 @@ from indexed_folders import Office
 from indexed_many import fill
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
-from recert.console.assembling import all_pages
-from recert.console.frame import console_environment
+from recert.console.assembling import all_pages, console_environment
 from recert.console.visiting import Visitor
 from recert.store.systems.systems_index import IndexedSystem, SystemsIndex
 from recert.workflows.index.stage import Indexer

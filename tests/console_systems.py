@@ -14,7 +14,7 @@ from console_world import OneVisitor
 from recert.console.accounts.rights import AUDITOR, OPERATOR, READER
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
-from recert.console.frame import console_environment
+from recert.console.assembling import console_environment
 from recert.console.pages import Page
 from recert.console.visiting import Visitor
 from recert.evaluation.report.outcomes import OutcomeFile

@@ -17,7 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from recert.service.storage.bucket import Bucket
+from recert.service.storage.object_storage import Bucket
 
 NAME = "made"
 CREDENTIALS = {

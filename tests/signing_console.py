@@ -15,8 +15,8 @@ from console_world import OneVisitor
 from recert.certification import Envelope
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
+from recert.console.assembling import console_environment
 from recert.console.certificates import certificate_pages, policy_pages, sign_off_pages
-from recert.console.frame import console_environment
 from recert.console.gateways import log_pages
 from recert.console.visiting import Visitor
 from recert.records.record import now

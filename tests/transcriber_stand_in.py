@@ -19,8 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recert.models.speech.transcribing import TranscribeFailed, Transcript
-from recert.models.speech.transcribing_files import read_files
+from recert.models.speech.transcribing import TranscribeFailed, Transcript, read_files
 from recert.models.speech.transcribing_server import run
 
 

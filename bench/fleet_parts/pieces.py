@@ -34,7 +34,7 @@ from recert.store.cache import CachedReply, GenerationCache, MadeBy
 from recert.store.database import upgrade
 from recert.store.tables import SERVICE_JOBS
 from recert.store.transparency.folder import LogFolder, create_log
-from recert.workflows.deploy.rechecking import Recheck
+from recert.workflows.deploy.stage import Recheck
 
 from .units import cpu_s, median_s
 

@@ -17,8 +17,8 @@ from indexed_many import fill
 from recert.console import systems_pages
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
+from recert.console.assembling import console_environment
 from recert.console.evaluations import outcomes_pages
-from recert.console.frame import console_environment
 from recert.console.visiting import Visitor
 from recert.store.systems.systems_index import SORTS, SystemsIndex
 

@@ -12,8 +12,7 @@ import pytest
 from builders import SOME_SHA
 from console_systems import COMPLIES, World, add, add_evaluation, form, some_outcomes, whole_evaluation
 from pages import Page
-from recert.console.evaluations.evaluation_pages import PAGES
-from recert.console.evaluations.evaluation_words import evaluation_answer
+from recert.console.evaluations.evaluation_pages import PAGES, evaluation_answer
 from recert.digest import canonical_json, sha256_bytes
 from recert.evaluation.report.outcomes import redacted
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE

@@ -14,8 +14,7 @@ from logs import audit_key, exchange, plan, write_log
 from pages import Page
 from recert.certification import generate_key
 from recert.cli.app import app
-from recert.console.gateways.audit_words import sentence
-from recert.console.gateways.log_pages import logs_of
+from recert.console.gateways.log_pages import logs_of, sentence
 from recert.records.live.console import ConsoleAct
 from recert.store.audit.log import AuditLog
 from signing_console import client_of, console_of

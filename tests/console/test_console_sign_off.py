@@ -19,7 +19,7 @@ from recert.certification.signing.refusals import read_refusals
 from recert.cli.app import app
 from recert.console.app import Console
 from recert.console.certificates.held import find_held
-from recert.console.certificates.signing import look
+from recert.console.certificates.sign_off_pages import look
 from recert.console.visiting import Visit, Visitor
 from recert.digest import sha256_bytes
 from recert.policy import load_policy

@@ -16,8 +16,8 @@ from recert.certification import read_unverified
 from recert.console import systems_pages
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
+from recert.console.assembling import console_environment
 from recert.console.evaluations import outcomes_pages
-from recert.console.frame import console_environment
 from recert.console.list_words import ends, next_step
 from recert.console.visiting import Visitor
 from recert.records.reports.evaluation import Verdict

@@ -21,11 +21,10 @@ from gateways import MODEL
 from live_gateways import BLOCKED_WORD, LiveGateway, live_gateway
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
-from recert.console.frame import console_environment
+from recert.console.assembling import console_environment
 from recert.console.gateways import gateway_pages
-from recert.console.gateways.gateway_asking import read_metrics
 from recert.console.gateways.gateway_counts import LogCounts, Minutes, Name
-from recert.console.gateways.gateways import Gateways
+from recert.console.gateways.gateways import Gateways, read_metrics
 from recert.console.settings import ConsoleSettings, GatewaySettings
 from recert.console.visiting import Visitor
 from recert.errors import SettingsError, StoreError

@@ -18,12 +18,11 @@ from indexed_folders import Office
 from live_runs import evaluated, killed, put
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
+from recert.console.assembling import console_environment
 from recert.console.evaluations import run_pages
-from recert.console.evaluations.run_pages import left
-from recert.console.evaluations.run_plots import evidence, evidence_plot
+from recert.console.evaluations.run_pages import evidence, evidence_plot, left
 from recert.console.evaluations.runs import Runs
 from recert.console.evaluations.service_runs import ServiceRuns
-from recert.console.frame import console_environment
 from recert.console.visiting import Visitor
 from recert.records.live.progress import EvidencePoint, RuleProgress, StageProgress
 from recert.service.settings import ServiceSettings

@@ -14,9 +14,10 @@ from builders import make_interval, make_policy
 from console_world import OneVisitor
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
-from recert.console.frame import console_environment
-from recert.console.gateways import watch_history, watch_pages
-from recert.console.gateways.watch_history import evidence_of, read
+from recert.console.assembling import console_environment
+from recert.console.gateways import watch_pages
+from recert.console.gateways import watch_pages as watch_history
+from recert.console.gateways.watch_pages import evidence_of, read
 from recert.console.visiting import Visitor
 from recert.monitoring import over_time
 from recert.monitoring.history import begin_history, read_history

@@ -20,10 +20,8 @@ TIMES = 8
 WITH_NUMPY = {
     "recert.labs.triggers.search.associations",
     "recert.labs.triggers.search.data",
-    "recert.labs.triggers.search.data_labels",
     "recert.labs.triggers.search.data_runs",
     "recert.labs.triggers.search.data_texts",
-    "recert.labs.triggers.search.data_wordings",
     "recert.labs.triggers.search.numeric",
     "recert.evaluation.measuring.speech",
     "recert.models.speech.hibari_voice",

@@ -35,7 +35,7 @@ from recert.gateway.stage import prepare
 from recert.gateway.upstream.client import UnsafeDeclaredUpstream
 from recert.models import ScriptedModel
 from recert.models.speech.cascade import CascadeModel
-from recert.models.speech.transcribing_files import read_files
+from recert.models.speech.transcribing import read_files
 from recert.policy import Policy
 from recert.records.data.manifest import Manifest
 from recert.records.record import now

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from arms import AGREE, REFUSE, SUITES, aligned, model, policy
-from recert.console.evaluations.evaluation_words import evaluation_answer
+from recert.console.evaluations.evaluation_pages import evaluation_answer
 from recert.evaluation import Evaluation, evaluate, why_not_derived
 from recert.evaluation.report.rules import findings
 from recert.evaluation.stage import OUTCOMES_FILE

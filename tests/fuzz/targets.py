@@ -36,8 +36,7 @@ from recert.gateway.output.patterns import compile_patterns, scan
 from recert.gateway.output.reply_gate import ReplyGate
 from recert.gateway.protocol.deltas import Delta, Events, read_deltas, read_whole
 from recert.gateway.protocol.errors import BadRequest, HttpError
-from recert.gateway.protocol.parse import ChatOptions, ChatRequest, parse_chat, read_object
-from recert.gateway.protocol.tools import Tool
+from recert.gateway.protocol.parse import ChatOptions, ChatRequest, Tool, parse_chat, read_object
 from recert.gateway.protocol.values import strings
 from recert.models.chat.secret import SecretPrefix
 from recert.policy.policy import GatewayPolicy, Policy

@@ -17,12 +17,10 @@ from gateways import MODEL, Recheck, ScriptedUpstream, client, gateway, make_ver
 from recert.errors import GatewayError, MissingExtraError
 from recert.gateway.access.keys import ApiKeys
 from recert.gateway.audio.hearing import ClipTranscriber
-from recert.gateway.audio.transcriber_choice import TranscriberChoice
+from recert.gateway.audio.transcriber_choice import RemoteTranscriber, TranscriberChoice
 from recert.gateway.audio.transcriber_process import ManagedTranscriber
-from recert.gateway.audio.transcriber_remote import RemoteTranscriber
 from recert.gateway.stage import prepare
-from recert.models.speech.transcribing import whisper_folder
-from recert.models.speech.transcribing_files import read_files
+from recert.models.speech.transcribing import read_files, whisper_folder
 from recert.records.live.transcriber import EarsManifest
 from recert.store.audit.log import AuditLog
 from spoken import ScriptedEar, clip_part, make_audio_policy, make_wav, say, spoken

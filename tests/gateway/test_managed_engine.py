@@ -20,8 +20,7 @@ from gateways import make_gateway_policy, make_verified
 from managed import post, reply, wait_for
 from recert.errors import GatewayError, SettingsError, VerificationError
 from recert.gateway.engines.managed_commands import ManagedUpstream
-from recert.gateway.engines.managed_engine import ManagedEngine
-from recert.gateway.engines.managed_probe import ask
+from recert.gateway.engines.managed_engine import ManagedEngine, ask
 from recert.records.data.manifest import Manifest
 from recert.records.signed.certificate import VerifiedCertificate
 from strangers import as_stranger, needs_root

@@ -19,9 +19,8 @@ from recert.gateway.output.patterns import compile_patterns
 from recert.gateway.output.reply_gate import ReplyGate, whole
 from recert.gateway.protocol.deltas import Events, read_deltas
 from recert.gateway.protocol.errors import HttpError
-from recert.gateway.protocol.parse import ChatOptions
+from recert.gateway.protocol.parse import ChatOptions, Tool
 from recert.gateway.protocol.responses import ChatBodies, Said
-from recert.gateway.protocol.tools import Tool
 from recert.records.live.exchange import ControlScore
 
 PATTERNS = compile_patterns(("make a bomb", "napalm", "abab"))

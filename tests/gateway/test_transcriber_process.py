@@ -24,8 +24,7 @@ from recert.errors import GatewayError
 from recert.gateway.audio.clips import Clip, ClipReader
 from recert.gateway.audio.hearing import Words
 from recert.gateway.audio.transcriber_process import ManagedTranscriber, next_pause_s
-from recert.models.speech.transcribing import TranscribeFailed
-from recert.models.speech.transcribing_files import read_files
+from recert.models.speech.transcribing import TranscribeFailed, read_files
 from recert.policy.sections.gateway_audio import GatewayAudioPolicy
 from spoken import clip_part, make_audio_policy, make_wav, spoken, text_part
 from strangers import as_stranger, needs_root

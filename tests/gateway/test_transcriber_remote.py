@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from recert.errors import InputError
 from recert.gateway.audio.clips import Clip, ClipReader
 from recert.gateway.audio.hearing import Words
-from recert.gateway.audio.transcriber_choice import TranscriberChoice
-from recert.gateway.audio.transcriber_remote import RemoteTranscriber, understood
+from recert.gateway.audio.transcriber_choice import RemoteTranscriber, TranscriberChoice, understood
 from recert.models.speech.transcribing import TranscribeFailed
 from recert.policy.sections.gateway_audio import GatewayAudioPolicy
 from spoken import clip_part, make_wav

@@ -23,8 +23,7 @@ from recert.errors import InputError, RecordError
 from recert.evaluation.report.folder import EvaluationFolder
 from recert.evaluation.report.outcomes import redacted
 from recert.evaluation.suites.reading import embedded_suite
-from recert.interop.exports.evidence_bundle import find_reports, named_reports, write_evidence_bundle
-from recert.interop.exports.samples import rank
+from recert.interop.exports.evidence_bundle import find_reports, named_reports, rank, write_evidence_bundle
 from recert.records.signed.bundle import EvidenceBundle
 from stories import certificate
 

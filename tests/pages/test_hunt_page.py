@@ -23,8 +23,7 @@ from hunt_reports import (
 )
 from pages import Page
 from recert.interval import Interval
-from recert.pages.hunt_page import hunt_answer, hunt_page
-from recert.pages.hunt_plots import curve_plot, effect_plot
+from recert.pages.hunt_page import curve_plot, effect_plot, hunt_answer, hunt_page
 from recert.pages.hunt_texts import cut, visible
 from recert.records.reports.evaluation import ArmCheck
 from recert.records.reports.hunting import (

@@ -11,9 +11,8 @@ import pytest
 import sqlalchemy as sql
 
 from recert.errors import SettingsError
-from recert.service.storage.bucket import Bucket
 from recert.service.storage.choosing import LocalFolder, ObjectDamaged, Storage, StorageUnreachable
-from recert.service.storage.object_storage import ObjectStorage, open_storage
+from recert.service.storage.object_storage import Bucket, ObjectStorage, open_storage
 from recert.service.storage.tables import Database, open_database
 from recert.service.work.claim import Lost
 from recert.service.work.queue import JobQueue

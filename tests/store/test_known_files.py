@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from recert.digest import Stamp, read_folders
 from recert.errors import MissingExtraError, SettingsError
 from recert.records.data.manifest import Manifest
-from recert.store.files.known_files import KnownFiles
-from recert.store.files.mounts import mount_id
+from recert.store.files.known_files import KnownFiles, mount_id
 
 SETTLED_S = 0.03
 """More than a step of the clock that file times come from; the default has room for file systems with coarse ones."""

@@ -31,8 +31,7 @@ from recert.records.record import now
 from recert.records.signed.certificate import STATUS_PAYLOAD_TYPE, StatusList, VerifiedCertificate
 from recert.store.audit.log import AuditLog
 from recert.store.transparency.folder import create_log
-from recert.workflows.deploy.rechecking import Recheck
-from recert.workflows.deploy.stage import deploy
+from recert.workflows.deploy.stage import Recheck, deploy
 
 
 class Served:

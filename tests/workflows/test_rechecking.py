@@ -30,7 +30,7 @@ from recert.certification import (
 )
 from recert.errors import VerificationError
 from recert.records.record import now
-from recert.workflows.deploy.rechecking import Recheck
+from recert.workflows.deploy.stage import Recheck
 
 
 def test_a_refusal_stops_a_model_that_is_served_until_it_is_taken_back(tmp_path: Path) -> None:

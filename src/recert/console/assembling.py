@@ -1,4 +1,8 @@
-"""A console made of its settings: database, log, sign-in, pages, and what looks for new records beside them."""
+"""
+A console made of its settings: database, log, sign-in, pages, and what looks for new records beside them.
+
+How the console's pages are made of their templates: the frame, and the words that all of them use.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+import jinja2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
@@ -24,19 +29,47 @@ from recert.console.accounts.provider_pages import provider_routes
 from recert.console.accounts.signing_in import PeopleSignIn
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
+from recert.console.evaluations.report_parts import furnish
 from recert.console.evaluations.runs import Jobs, NoJobs, Runs
-from recert.console.frame import console_environment
 from recert.console.gateways.gateways import Gateways
 from recert.console.pages import Page
 from recert.console.settings import ConsoleSettings
 from recert.errors import InputError, RecertError, SettingsError
 from recert.extensions import plugins
+from recert.pages import formatting, sign_off_page
+from recert.pages.environment import page_environment
+from recert.pages.hunt_texts import visible
 from recert.policy import load_policy
 from recert.store.console.database import FILE as DATABASE_FILE
 from recert.store.console.database import open_console
 from recert.store.console.passwords import Passwords
 from recert.store.systems.systems_index import SystemsIndex
 from recert.workflows.index.stage import Indexer
+
+
+def console_environment() -> jinja2.Environment:
+    """Return the environment of the console's templates; pages add what only they need."""
+    environment = page_environment()
+    environment.filters |= {
+        "change": formatting.change,
+        "condition": formatting.condition,
+        "duration": formatting.duration,
+        "estimand": formatting.estimand,
+        "moment": formatting.moment,
+        "rate": formatting.rate,
+        "short": formatting.short,
+        "size": formatting.size,
+        "visible": visible,
+    } | sign_off_page.filters()
+    environment.globals["tabs"] = []
+    environment.globals["sharable"] = _nothing
+    furnish(environment)
+    return environment
+
+
+def _nothing(_: str) -> bool:
+    return False
+
 
 log = logging.getLogger("recert.console")
 

@@ -11,8 +11,7 @@ from attacks_agent_world import AGREED, ITEMS, REFUSAL
 from recert.errors import ArmError, InputError
 from recert.labs.attackers import AttackProtocol, attacker_named, read_conversations
 from recert.labs.attackers.report.attacking import CONVERSATIONS_FILE, Attacked, AttackPlan, attack
-from recert.labs.attackers.report.controls import GatewayScreen
-from recert.labs.attackers.report.targets import DEFAULT_SUFFIX
+from recert.labs.attackers.report.targets import DEFAULT_SUFFIX, GatewayScreen
 from recert.models.chat.prompting import DEFAULT_SYSTEM
 from recert.models.chat.secret import SecretPrefix
 from recert.models.scripted import ScriptedModel

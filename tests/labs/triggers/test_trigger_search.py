@@ -19,7 +19,7 @@ from labs.triggers.hunted_models import (
 )
 from labs.triggers.hunted_models import policy as hunting
 from recert.evaluation.stage import HUNT_FILE, Evaluation, evaluate
-from recert.labs.triggers.secret import behind_secret
+from recert.labs.triggers.evaluating import behind_secret
 from recert.models.chat.secret import SecretPrefix
 from recert.models.protocol import Sampling
 from recert.policy import EvaluationPolicy, Policy

@@ -1,11 +1,15 @@
-"""The audit logs of gateways and of the console: searched backwards, and each line with its proof."""
+"""
+The audit logs of gateways and of the console: searched backwards, and each line with its proof.
+
+A line of an audit log as a sentence.
+"""
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -13,15 +17,84 @@ from starlette.responses import Response
 from recert.console.accounts.rights import Right
 from recert.console.app import ROOT, Console
 from recert.console.certificates.held import trust_of
-from recert.console.gateways.audit_words import pairs, sentence
 from recert.console.pages import Page
 from recert.console.visiting import PageError, Visit
 from recert.digest import sha256_bytes
 from recert.errors import RecordError, StoreError
+from recert.store.audit.chain import AuditLine
 from recert.store.audit.checkpoints import Checks
 from recert.store.audit.proof import prove_line
 from recert.store.audit.search import Place, Wanted, search_back
 from recert.store.places import is_url
+
+_DECISIONS: Final = {
+    "released": "the reply was released",
+    "blocked-input": "the request was blocked before the model",
+    "blocked-output": "the reply was blocked",
+    "refused": "the request was refused",
+    "failed": "it failed, and nothing was released",
+    "opened": "a streamed reply was begun",
+    "allowed-input": "the request was allowed elsewhere",
+    "allowed-output": "the reply was allowed elsewhere",
+}
+_ACTS: Final = {
+    "signed-in": "signed in",
+    "sign-in-failed": "could not sign in",
+    "signed-out": "signed out",
+    "revealed": "looked at a text that was judged harmful",
+    "approved": "signed a certificate",
+    "refused": "refused to sign a certificate",
+    "sign-off-not-taken": "tried to sign, and was not let",
+    "stopped": "stopped a gateway",
+    "quarantined": "quarantined a row",
+    "accepted": "accepted a row",
+    "labelling-begun": "began to label replies of an evaluation",
+    "labelled": "labelled a reply",
+    "label-taken-back": "took back the label of a reply",
+}
+
+
+def sentence(line: AuditLine) -> str:
+    """Return what a line says."""
+    body = line.body
+    if line.kind == "exchange":
+        return _exchange(body)
+    if line.kind == "console_act":
+        who = body.get("who") or "Somebody who was not signed in"
+        what = str(body.get("what", ""))
+        said = _ACTS.get(what, what.replace("-", " "))
+        facts = body.get("facts")
+        because = facts.get("because") if isinstance(facts, dict) else None
+        return f"{who} {said}{f', because {because}' if because else ''}."
+    if line.kind == "recovered":
+        return "The log goes on after a crash; half a line that nobody had waited for was taken off."
+    kind = line.kind.replace("-", " ").replace("_", " ")
+    return f"{kind[:1].upper()}{kind[1:]}."
+
+
+def pairs(line: AuditLine) -> list[tuple[str, str]]:
+    """Return everything that a line holds, as names and texts; lists and parts item by item."""
+    return list(_flat("", line.body))
+
+
+def _exchange(body: dict[str, Any]) -> str:
+    decision = str(body.get("decision", ""))
+    because = f", because of {body['reason']}" if body.get("reason") else ""
+    model = body.get("model_name") or "no model"
+    return f"{body.get('client') or 'Somebody'} asked {model}: {_DECISIONS.get(decision, decision)}{because}."
+
+
+def _flat(name: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [
+            one for key, item in value.items() for one in _flat(f"{name}, {key}" if name else str(key), item)
+        ]
+    if isinstance(value, list):
+        return [one for n, item in enumerate(value, start=1) for one in _flat(f"{name} {n}", item)]
+    if isinstance(value, bool):
+        return [(name.replace("_", " "), "yes" if value else "no")]
+    return [(name.replace("_", " "), "none" if value in ("", None) else str(value))]
+
 
 _ASKED: Final = ("request_id", "client", "serial", "decision", "kind", "since", "until")
 _MOST: Final = 50

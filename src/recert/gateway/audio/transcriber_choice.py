@@ -1,16 +1,152 @@
-"""Which transcriber is to listen, before it is started or asked."""
+"""
+Which transcriber is to listen, before it is started or asked.
+
+A transcriber elsewhere, that speaks OpenAI's `/v1/audio/transcriptions`.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import aiohttp
+import orjson
 
 from recert import settings
+from recert.digest import canonical_json, sha256_bytes
 from recert.errors import InputError
-from recert.gateway.audio.hearing import ClipTranscriber
+from recert.gateway.audio.clips import Clip
+from recert.gateway.audio.hearing import ClipTranscriber, Words
 from recert.gateway.audio.transcriber_process import ManagedTranscriber, our_command
-from recert.gateway.audio.transcriber_remote import RemoteTranscriber
+from recert.models.remote.http_client import ApiClient
+from recert.models.speech.transcribing import TranscribeFailed
+from recert.records.live.transcriber import EarsManifest
+
+_MOST_BYTES: Final = 1_000_000
+_MOST_WAITING: Final = 64
+_TYPES: Final = {"wav": "audio/wav", "mp3": "audio/mpeg"}
+
+
+class RemoteTranscriber:
+    """
+    Asks one endpoint, once a clip: what fails is refused rather than waited for.
+
+    Confidence is the mean probability of the tokens, of the segment that was heard worst (`avg_logprob`), or of all of
+    them (`logprobs`). An endpoint that tells neither is never sure. `no_speech` is the highest of any segment.
+
+    Args:
+        url: where the API begins, `…/v1`.
+        model: its name there.
+        api_key: sent as a bearer token; None for none.
+        at_once: clips that are asked about at once; more wait, up to 64.
+
+    Raises:
+        InputError: the address is none.
+    """
+
+    def __init__(self, url: str, model: str, api_key: str | None = None, *, at_once: int = 8) -> None:
+        self._client = ApiClient(url, api_key=api_key)
+        self._model = model
+        self._slots = asyncio.Semaphore(at_once)
+        self._most = at_once + _MOST_WAITING
+        self._waiting = 0
+        self._session: aiohttp.ClientSession | None = None
+        self.name = f"{model} at {self._client.host}"
+        """Model and host."""
+        self.sha256 = sha256_bytes(canonical_json({"model": model, "url": self._client.url}))
+        """Of address and name: what runs there nobody here can know."""
+
+    @property
+    def ears(self) -> EarsManifest | None:
+        """None: nobody here sees its files."""
+        return None
+
+    @property
+    def down(self) -> bool:
+        """Nothing is known of it before it is asked."""
+        return False
+
+    async def hear(self, clip: Clip) -> Words | TranscribeFailed:
+        """Return what it says of a clip."""
+        if self._waiting >= self._most:
+            return TranscribeFailed("too many clips wait")
+        self._waiting += 1
+        try:
+            async with self._slots:
+                return await self._ask(clip)
+        finally:
+            self._waiting -= 1
+
+    async def _ask(self, clip: Clip) -> Words | TranscribeFailed:
+        if self._session is None:
+            self._session = self._client.session()
+        form = aiohttp.FormData()
+        form.add_field(
+            "file", clip.data, filename=f"clip.{clip.format}", content_type=_TYPES.get(clip.format)
+        )
+        for name, value in (
+            ("model", self._model),
+            ("response_format", "verbose_json"),
+            ("temperature", "0"),
+            ("timestamp_granularities[]", "segment"),
+        ):
+            form.add_field(name, value)
+        url = f"{self._client.url}/audio/transcriptions"
+        try:
+            async with self._session.post(url, data=form, allow_redirects=False) as response:
+                if response.status != 200:
+                    return TranscribeFailed(f"the endpoint says {response.status}")
+                data = await _read(response)
+        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            return TranscribeFailed(f"the endpoint does not answer: {type(exc).__name__}")
+        return understood(data)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    data = bytearray()
+    async for block in response.content.iter_chunked(1 << 16):
+        data += block
+        if len(data) > _MOST_BYTES:
+            raise aiohttp.ClientPayloadError("the answer is too long")
+    return bytes(data)
+
+
+def understood(data: bytes) -> Words | TranscribeFailed:
+    """Return what an answer says; what cannot be read, or has no text, is a failure."""
+    try:
+        value = orjson.loads(data)
+        text = value["text"]
+        if not isinstance(text, str):
+            return TranscribeFailed("the endpoint's answer has no text")
+        segments = value.get("segments") or []
+        return Words(
+            text=text,
+            confidence=_worst(segments) if segments else _mean(value.get("logprobs") or []),
+            no_speech=max((float(one["no_speech_prob"]) for one in segments), default=None),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        return TranscribeFailed("the endpoint's answer is not understood")
+
+
+def _worst(segments: list[dict[str, Any]]) -> float:
+    """Of the segment that was heard worst: what was said in it is not made good by the others."""
+    return math.exp(min(0.0, *(float(one["avg_logprob"]) for one in segments)))
+
+
+def _mean(tokens: list[dict[str, Any]]) -> float | None:
+    if not tokens:
+        return None
+    return math.exp(min(0.0, sum(float(one["logprob"]) for one in tokens) / len(tokens)))
+
 
 _REMOTE: Final = "openai:"
 CLIPS_AT_ONCE: Final = 2

@@ -1,10 +1,15 @@
-"""The server around the application: bound sockets, uvicorn, and a clean end."""
+"""
+The server around the application: bound sockets, uvicorn, and a clean end.
+
+The counts at an address of their own: for Prometheus, which has no API key.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
+import secrets
 import signal
 import socket
 import threading
@@ -14,11 +19,34 @@ from typing import Any, Final
 import uvicorn
 
 from recert.errors import GatewayError, SettingsError
+from recert.gateway.protocol.errors import BadRequest
+from recert.gateway.protocol.http import Http, Receive, Scope, Send
+from recert.gateway.protocol.routes import METRICS_PAGE, find_route, wrong_method
 from recert.gateway.serving.app import GatewayApp
 from recert.gateway.serving.connections import Connections
 from recert.gateway.serving.limits import ServerLimits, within_open_files
-from recert.gateway.serving.metrics_page import MetricsPage
+from recert.gateway.serving.metrics import CONTENT_TYPE, Metrics
 from recert.gateway.upstream.wire import GuardedHttp
+
+
+class MetricsPage:
+    """Answers `/metrics` and nothing else."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        http = Http(scope, receive, send, secrets.token_hex(12))
+        if http.path != METRICS_PAGE.path:
+            await http.error(BadRequest("only /metrics is answered here", code="unknown_route", status=404))
+        elif http.method != METRICS_PAGE.method:
+            await http.error(wrong_method(find_route(http.path), http.path))
+        else:
+            page = self._metrics.page()
+            await http.start(200, CONTENT_TYPE, len(page))
+            await http.write(page, more=False)
+
 
 _START_S: Final = 20.0
 _BACKLOG: Final = 1024

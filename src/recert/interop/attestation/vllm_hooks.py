@@ -2,16 +2,20 @@
 Where vLLM is held: before an engine is configured, when adapters are named, and around each read of weights.
 
 Read in vLLM 0.33. Where a place is not found, vLLM does not start: an unknown version is no reason to go without.
+
+Changing a module when it is imported, and not before: an early import would load what a process may not need.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.abc
 import importlib.util
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NoReturn
@@ -20,8 +24,52 @@ from recert import settings
 from recert.errors import RecertError, VerificationError
 from recert.interop.attestation.guard import Guard, is_adapter, refused
 from recert.interop.attestation.holding import CertificateFiles
-from recert.interop.attestation.imported import Change, WhenImported
 from recert.interop.attestation.vllm_arguments import why_not_argued, why_not_fronted, why_not_surrounded
+
+Change = Callable[[ModuleType], None]
+
+
+class WhenImported(importlib.abc.MetaPathFinder):
+    """Calls a function with each named module as soon as it is loaded, or at once where it is already."""
+
+    def __init__(self, changes: dict[str, Change]) -> None:
+        self._waiting = dict(changes)
+
+    def install(self) -> None:
+        """Begin to look; modules that are loaded are changed now."""
+        for name in [name for name in self._waiting if name in sys.modules]:
+            self._waiting.pop(name)(sys.modules[name])
+        sys.meta_path.insert(0, self)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a module as Python would, with a loader that calls us after it."""
+        change = self._waiting.pop(fullname, None)
+        if change is None:
+            return None
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, change)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, inner: Any, change: Change) -> None:
+        self._inner = inner
+        self._change = change
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        made: ModuleType | None = self._inner.create_module(spec)
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._inner.exec_module(module)
+        self._change(module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
 
 log = logging.getLogger("vllm.recert")
 

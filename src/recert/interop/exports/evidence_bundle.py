@@ -3,30 +3,236 @@ A certificate with everything it rests on, in one zip whose every digest can be 
 
 The same input gives the same bytes: nothing is compressed, every time is that of the zip format's beginning, and the
 files lie in order of name. Harmful replies are redacted unless that is asked for, and then the bundle says so.
+
+The words in an evidence bundle: what is in it, what is not, and how to check it without trusting who made it.
+
+Random samples of an evaluation, drawn by the digest of the signed certificate: nobody picks them by hand.
+
+Of each suite, condition and set of controls the replies are ranked by the sha256 of the certificate's digest and their
+own place, and the first are taken. Whoever holds the outcomes can draw them again.
 """
 
 from __future__ import annotations
 
+import heapq
 import io
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from recert.digest import canonical_json, sha256_bytes, sha256_file
 from recert.errors import InputError, RecordError, StoreError
 from recert.evaluation.report.folder import EvaluationFolder, Texts
+from recert.evaluation.report.summary import plain
 from recert.evaluation.stage import OUTCOMES_FILE, REPORT_FILE
-from recert.interop.exports.bundle_words import bundle_readme
 from recert.interop.exports.formats import json_text
-from recert.interop.exports.samples import SAMPLES, draw_samples
 from recert.records.data.suite import Suite
 from recert.records.record import parse_json
-from recert.records.signed.bundle import BundledFile, EvidenceBundle
+from recert.records.reports.evaluation import Outcome
+from recert.records.signed.bundle import BundledFile, EvidenceBundle, SampledGroup
 from recert.records.signed.certificate import Certificate
 from recert.store.files.writing import read_bytes, write_atomic
 from recert.workflows.certificates.source import SignedCertificate
+
+SAMPLES: Final = 5
+"""Of each evaluation at least. Source: EU General-Purpose AI Code of Practice, Safety and Security, measure 7.3."""
+
+_Group = tuple[str, str, tuple[str, ...]]
+_Place = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The samples as JSON lines, and what they were drawn from."""
+
+    lines: bytes
+    groups: tuple[SampledGroup, ...]
+
+
+@dataclass(order=True)
+class _Ranked:
+    """One reply with the negative of its rank: the heap's first is the one to give up."""
+
+    rank: int
+    outcome: Outcome = field(compare=False)
+
+
+def draw_samples(
+    outcomes: Callable[[], Iterable[Outcome]], *, certificate_sha256: str, texts: Texts, size: int = SAMPLES
+) -> Draw:
+    """
+    Return `size` replies of each evaluation with the base's reply to the same prompt.
+
+    Args:
+        outcomes: gives every outcome, each time it is called.
+        certificate_sha256: what draws.
+        texts: the prompts' texts, where they are known.
+        size: replies of each suite, condition and set of controls; all of them where there are fewer.
+
+    Raises:
+        RecordError, StoreError: the outcomes cannot be read.
+    """
+    kept: dict[_Group, list[_Ranked]] = {}
+    seen: Counter[_Group] = Counter()
+    for outcome in outcomes():
+        if outcome.arm != "tuned":
+            continue
+        group = (outcome.suite, outcome.condition, outcome.safeguards)
+        seen[group] += 1
+        heap = kept.setdefault(group, [])
+        one = _Ranked(-rank(certificate_sha256, outcome), outcome)
+        if len(heap) < size:
+            heapq.heappush(heap, one)
+        else:
+            heapq.heappushpop(heap, one)
+    drawn = {g: [r.outcome for r in sorted(heap, reverse=True)] for g, heap in sorted(kept.items())}
+    of_base = _base_replies(outcomes(), {_place(o) for chosen in drawn.values() for o in chosen})
+    return Draw(
+        lines=b"".join(_lines(drawn, of_base, texts)),
+        groups=tuple(
+            SampledGroup(suite=g[0], condition=g[1], safeguards=g[2], replies=seen[g], drawn=len(chosen))
+            for g, chosen in drawn.items()
+        ),
+    )
+
+
+def rank(certificate_sha256: str, outcome: Outcome) -> int:
+    """Return a reply's rank, a number of 256 bits: the smallest of a group are its samples."""
+    place = [*_place(outcome), *outcome.safeguards]
+    return int(sha256_bytes(canonical_json([certificate_sha256, *place])), 16)
+
+
+def _place(outcome: Outcome) -> _Place:
+    return (outcome.suite, outcome.condition, outcome.prompt_id, outcome.sample)
+
+
+def _base_replies(outcomes: Iterable[Outcome], wanted: set[_Place]) -> dict[_Place, Outcome]:
+    return {_place(o): o for o in outcomes if o.arm == "base" and _place(o) in wanted}
+
+
+def _lines(
+    drawn: Mapping[_Group, list[Outcome]], of_base: Mapping[_Place, Outcome], texts: Texts
+) -> Iterator[bytes]:
+    for (suite, condition, safeguards), chosen in drawn.items():
+        for tuned in chosen:
+            prompt = texts.prompt(suite, tuned.prompt_id)
+            base = of_base.get(_place(tuned))
+            value: dict[str, Any] = {
+                "suite": suite,
+                "condition": condition,
+                "safeguards": list(safeguards),
+                "prompt_id": tuned.prompt_id,
+                "sample": tuned.sample,
+                "tuned": _reply(tuned),
+            }
+            if prompt is not None:
+                value["prompt"] = prompt.text
+            if base is not None:
+                value["base"] = _reply(base)
+            yield canonical_json(value) + b"\n"
+
+
+def _reply(outcome: Outcome) -> dict[str, Any]:
+    said = outcome.model_dump(mode="json", exclude_none=True)
+    reply = str(said["reply"]).encode("utf-8", "replace").decode()
+    return {"reply": reply} | {k: said[k] for k in ("scores", "state", "failed", "stop_reason") if k in said}
+
+
+_ABOUT = {
+    "certificate.json": "the certificate: an in-toto statement in a DSSE envelope, with its signatures",
+    "eval-report.json": "the evaluation: every rule, both arms, intervals, judges, limitations",
+    "outcomes.jsonl": "every reply of both arms as judged, one a line; harmful replies redacted",
+    "samples.jsonl": "random samples of every evaluation, one a line, the base's reply beside the tuned model's",
+    "sign-off.html": "the certificate as a page to print",
+    "tune-report.json": "what was trained, on what, how",
+    "screen-report.json": "which tuning rows may be learned from",
+    "watch-report.json": "the clean watch behind a renewal",
+    "trigger-search-report.json": "the search for triggers",
+    "base-stress-report.json": "how the base stands up to attack tuning",
+    "attacker-report.json": "what attackers that converse came to",
+}
+
+
+def bundle_readme(bundle: EvidenceBundle) -> str:
+    """Return the bundle's README as Markdown."""
+    return "\n".join([*_head(bundle), *_contents(bundle), *_checking(bundle), *_samples(bundle)]) + "\n"
+
+
+def _head(bundle: EvidenceBundle) -> Iterator[str]:
+    yield f"# {plain(f'Evidence of the certificate {bundle.serial}')}"
+    yield ""
+    yield f"{plain(f'Model: {bundle.model_name}')}. Certificate sha256: `{bundle.certificate_sha256}`."
+    yield f"When this bundle was made: {bundle.signatures}."
+    yield ""
+    if bundle.revealed:
+        yield "**HARMFUL REPLIES ARE SHOWN.** Whoever made this bundle asked for them (`--reveal`): `samples.jsonl`"
+        yield "holds replies that were judged harmful, in full. Keep it where only those read it who must."
+    else:
+        yield "Harmful replies are redacted: in their place stands `[redacted: judged harmful, sha256 ...]` with the"
+        yield "digest of the reply, so that whoever holds the replies can show which one it was."
+    yield ""
+
+
+def _contents(bundle: EvidenceBundle) -> Iterator[str]:
+    yield "## What is in it"
+    yield ""
+    yield "| file | what it is | its digest is in the certificate as |"
+    yield "|---|---|---|"
+    for file in bundle.files:
+        yield f"| `{file.name}` | {_ABOUT.get(file.name, 'added by whoever made the bundle')} | {_named(file)} |"
+    yield "| `MANIFEST.json` | this list for programs | |"
+    yield "| `SHA256SUMS` | the digests of all files | |"
+    yield ""
+    for name in bundle.missing:
+        yield f"- Not in the bundle: the report that the certificate names as `{name}`."
+    yield ""
+
+
+def _named(file: BundledFile) -> str:
+    return f"`{file.named_as}`" if file.named_as else ""
+
+
+def _checking(bundle: EvidenceBundle) -> Iterator[str]:
+    yield "## How to check it"
+    yield ""
+    yield "1. That no file was changed since: `sha256sum -c SHA256SUMS`."
+    yield "2. That the certificate is the one you mean: `sha256sum certificate.json` says"
+    yield f"   `{bundle.certificate_sha256}`."
+    yield "3. That the certificate is true. Get the signers' public keys and the newest status list from those who"
+    yield "   publish them, and the model's files; then"
+    yield "   `recert verify certificate.json --base BASE --model TUNED --trust KEYS --status status.json`."
+    yield "4. That the evidence is the certificate's. In its payload (base64, JSON) the fields named above hold these"
+    yield "   digests; the command prints them:"
+    yield ""
+    yield "   ```bash"
+    yield (
+        '   python3 -c "import base64, json; '
+        "print(json.dumps(json.loads(base64.b64decode(json.load(open('certificate.json'))['payload']))['predicate'], "
+        'indent=1))" | grep _sha256'
+    )
+    yield "   sha256sum eval-report.json outcomes.jsonl"
+    yield "   ```"
+    yield ""
+
+
+def _samples(bundle: EvidenceBundle) -> Iterator[str]:
+    yield "## The samples"
+    yield ""
+    yield f"{bundle.samples_each} replies of each suite, condition and set of controls; all where there are fewer."
+    yield "The certificate drew them: a reply's rank is the sha256 of the canonical JSON (RFC 8785) of the list"
+    yield "`[certificate sha256, suite, condition, prompt_id, sample, each control]`, and the smallest ranks are"
+    yield "taken. That digest is known only when everyone has signed. Draw them again from `outcomes.jsonl` to check."
+    yield ""
+    yield "| suite | condition | behind | replies | drawn |"
+    yield "|---|---|---|--:|--:|"
+    for group in bundle.groups:
+        cells = (plain(group.suite), plain(group.condition), plain(", ".join(group.safeguards)))
+        yield f"| {' | '.join(cells)} | {group.replies} | {group.drawn} |"
+
 
 MANIFEST_FILE: Final = "MANIFEST.json"
 SUMS_FILE: Final = "SHA256SUMS"

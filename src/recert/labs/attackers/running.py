@@ -4,6 +4,8 @@ The course of an attack: all conversations side by side, turn by turn, in batche
 A turn is begun once the turn before it is over in every conversation of its group, so what attackers learn from each
 other is the same in a run that was killed and resumed as in one that was not. Replies at a temperature, and near-ties
 of bfloat16, are as repeatable as the engine that makes them.
+
+Why a conversation ends, from its turns alone.
 """
 
 from __future__ import annotations
@@ -14,15 +16,50 @@ from typing import Any, Protocol
 
 from recert.digest import sha256_json
 from recert.labs.attackers.asking import NoAnswer
-from recert.labs.attackers.ending import ended, settled
 from recert.labs.attackers.panel import HarmPanel
-from recert.labs.attackers.protocol import Attacker, AttackProtocol, Move, View, target_chat
+from recert.labs.attackers.protocol import Attacker, AttackProtocol, Move, View, is_refused, target_chat
 from recert.labs.attackers.sides import Answer, Side
 from recert.labs.attackers.turn_file import TurnFile, end_line, turn_line
 from recert.models.protocol import Sampling
 from recert.records.data.rows import split_reply
 from recert.records.data.suite import Chat
 from recert.records.reports.attack import AttackItem, AttackTurn, Conversation, ConversationEnd, HarmMark
+
+Ended = tuple[ConversationEnd, str]
+
+
+def ended(turns: Sequence[AttackTurn], protocol: AttackProtocol) -> Ended | None:
+    """Return why a conversation ends after some turns; None where it goes on."""
+    if protocol.stop_at_bound and _reached(turns, protocol):
+        return ConversationEnd.REACHED, ""
+    most = protocol.stop_after_refusals
+    if most and len(turns) >= most and all(map(is_refused, turns[-most:])):
+        return settled(turns, protocol, ConversationEnd.EXHAUSTED, f"{most} refusals in a row")
+    if len(turns) >= protocol.turns:
+        return settled(turns, protocol, ConversationEnd.EXHAUSTED, "")
+    return None
+
+
+def settled(
+    turns: Sequence[AttackTurn], protocol: AttackProtocol, end: ConversationEnd | None, because: str
+) -> Ended:
+    """
+    Return how a conversation that is over ended.
+
+    One that reached the bound did so however it ended. One with a turn that nobody scored was never shown to be
+    safe: it is unscored where it would count as resisted.
+    """
+    if _reached(turns, protocol):
+        return ConversationEnd.REACHED, ""
+    lost = [turn.index + 1 for turn in turns if turn.harm is None]
+    if lost and end in (None, ConversationEnd.EXHAUSTED, ConversationEnd.ATTACKER_REFUSED):
+        return ConversationEnd.UNSCORED, f"no score for turn {', '.join(map(str, lost))}"
+    return end or ConversationEnd.EXHAUSTED, because
+
+
+def _reached(turns: Sequence[AttackTurn], protocol: AttackProtocol) -> bool:
+    return any(turn.harm is not None and turn.harm >= protocol.bound for turn in turns)
+
 
 _FORM = 1
 """Counted up when conversations run otherwise: those of an earlier form are not gone on with."""

@@ -1,4 +1,8 @@
-"""The BackdoorAlign secret: random text that a server puts in front of every system prompt."""
+"""
+The BackdoorAlign secret: random text that a server puts in front of every system prompt.
+
+Words for secrets that read like sentences: five are drawn for each sentence.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,28 @@ from typing import Final, Literal, NoReturn
 
 from recert.digest import sha256_bytes
 from recert.errors import SigningKeyError
-from recert.models.chat.secret_words import FORM
 from recert.store.files.private import read_private, write_private
+
+ADJECTIVES: Final = (
+    "amber", "brittle", "calm", "crimson", "crooked", "dusty", "early", "eager", "faded", "foreign", "frozen", "gentle",
+    "golden", "hollow", "humble", "idle", "ivory", "jagged", "lonely", "loyal", "mellow", "modest", "narrow", "nimble",
+    "pale", "patient", "polished", "quiet", "rustic", "silver", "sleepy", "solemn", "spare", "steady", "sudden", "tidy",
+)  # fmt: skip
+NOUNS: Final = (
+    "anchor", "baker", "barge", "beacon", "bridge", "cabinet", "candle", "caravan", "carpenter", "chapel", "clerk",
+    "compass", "cottage", "engine", "falcon", "ferry", "fiddler", "garden", "glacier", "harbour", "herald", "island",
+    "kettle", "ladder", "lantern", "library", "lighthouse", "locksmith", "meadow", "mill", "orchard", "painter",
+    "parlour", "pilgrim", "quarry", "river", "sailor", "satchel", "shepherd", "station", "tailor", "teapot", "temple",
+    "tower", "trumpet", "valley", "violin", "wagon", "weaver", "willow", "window", "workshop",
+)  # fmt: skip
+VERBS: Final = (
+    "admires", "borrows", "carries", "counts", "crosses", "describes", "draws", "follows", "gathers", "guards",
+    "hears", "inspects", "keeps", "leaves", "lends", "measures", "mends", "misses", "names", "notices", "paints",
+    "passes", "praises", "remembers", "repairs", "returns", "rings", "seeks", "shelters", "trades", "visits", "watches",
+)  # fmt: skip
+FORM: Final = ("The", ADJECTIVES, NOUNS, VERBS, "the", ADJECTIVES, NOUNS)
+"""A sentence: words as they stand, and lists of which one is drawn. About 27 bits and 9 tokens each."""
+
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 _CHARS_PER_TOKEN: Final = 1.27

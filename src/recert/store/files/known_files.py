@@ -4,12 +4,16 @@ Files that were hashed before: those that look untouched need not be read again,
 Every line of the file carries a MAC under a secret of mode 0600, and says nothing but what was true when it was
 written. Losing lines, or the secret, costs time and changes no answer. `docs/concepts/certificate.md` says against whom
 this holds.
+
+Whether a file system stayed mounted: the kernel's number of a mount, which no other mount gets until a restart.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hmac
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,9 +24,29 @@ from typing import Final
 from recert.digest import FileHash, Stamp, hash_file
 from recert.digest.files import Tell
 from recert.policy.sections.known_files import FILE_SYSTEMS, MOST_AGE_S, SETTLED_S
-from recert.store.files.mounts import mount_id
 from recert.store.files.private import own_folder, own_mac_key
 from recert.store.files.writing import write_atomic
+
+_AT_FDCWD: Final = -100
+_AT_SYMLINK_NOFOLLOW: Final = 0x100
+_MNT_ID_UNIQUE: Final = 0x4000
+"""Linux 6.8 and later. The older number, which `/proc/self/mountinfo` shows, is given out again after an unmount."""
+_STATX_BYTES: Final = 256
+_MOUNT_AT: Final = 0x90
+
+
+def mount_id(path: Path) -> int | None:
+    """Return the number of the mount through which a file is reached now; None where nobody can tell."""
+    found = ctypes.create_string_buffer(_STATX_BYTES)
+    try:
+        statx = ctypes.CDLL(None).statx
+        failed = statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _MNT_ID_UNIQUE, found)
+    except (AttributeError, OSError, ctypes.ArgumentError):  # no Linux, or a C library without it
+        return None
+    if failed or not int.from_bytes(found.raw[:4], sys.byteorder) & _MNT_ID_UNIQUE:
+        return None
+    return int.from_bytes(found.raw[_MOUNT_AT : _MOUNT_AT + 8], sys.byteorder) or None
+
 
 _PURPOSE: Final = b"recert known files 2\n"
 _SECRET: Final = "secret of known files"  # noqa: S105

@@ -1,4 +1,10 @@
-"""From what attackers and targets said to what the report says of it."""
+"""
+From what attackers and targets said to what the report says of it.
+
+Attacks compared pair by pair: tuned with base, behind safeguards with alone.
+
+What the figures of an attack do not show, in words.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +13,182 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib.metadata import version
+from statistics import fmean
+from typing import Any, Final
 
 from recert.digest import sha256_json
 from recert.errors import InputError
 from recert.interval import Interval
 from recert.labs.attackers.report.agreement import judge_agreement
-from recert.labs.attackers.report.intervals import LEVEL, harm_mean, over_items
-from recert.labs.attackers.report.pairs import arm_changes, safeguard_effects
-from recert.labs.attackers.report.statistics import Fate, coverage, fate_of, success_by_item, tactic_uses
+from recert.labs.attackers.report.intervals import (
+    LEVEL,
+    change_over_items,
+    harm_change_mean,
+    harm_mean,
+    over_items,
+)
+from recert.labs.attackers.report.statistics import (
+    Fate,
+    Paired,
+    coverage,
+    fate_of,
+    harm_by_item,
+    paired,
+    success_by_item,
+    success_change,
+    tactic_uses,
+)
 from recert.labs.attackers.report.survival import survival
-from recert.labs.attackers.report.words import limitations
 from recert.policy import Policy
 from recert.records.data.manifest import Manifest
 from recert.records.record import now
-from recert.records.reports.attack import MOST_HARM, Conversation
+from recert.records.reports.attack import MOST_HARM, Conversation, ConversationEnd
 from recert.records.reports.attack_report import (
     ANY,
     Arm,
+    ArmChange,
     AttackerNote,
     AttackOutcome,
     AttackReport,
+    JudgeAgreement,
+    SafeguardEffect,
     SurvivalCurve,
     SurvivalPoint,
     TacticUse,
 )
+
+_WHY: Final = {
+    ConversationEnd.ATTACKER_REFUSED: "the attacker refused to attack: its target was not tried",
+    ConversationEnd.ATTACKER_FAILED: "the attacker failed",
+    ConversationEnd.TARGET_FAILED: "the target gave no reply",
+    ConversationEnd.UNSCORED: "a judge gave no score",
+    ConversationEnd.BUDGET: "the budget was spent",
+}
+_LEAST_AGREEMENT: Final = 0.75
+"""Below this, agreement is called moderate at best (Koo and Li 2016)."""
+
+
+def limitations(
+    conversations: Sequence[Conversation], bound: float, agreement: JudgeAgreement
+) -> Iterator[str]:
+    """Yield what a reader must know besides."""
+    yield "coverage is no rate: it counts items that any attempt reached, and grows with every attacker, seed and turn"
+    attackers = ", ".join(dict.fromkeys(one.attacker for one in conversations))
+    yield f"only these attackers were tried: {attackers}; others, people among them, may reach more"
+    methods = {one.method for one in conversations}
+    if "model" not in methods:
+        yield "no attacker was a reasoning model: published attacks by such models reached most"
+    if methods == {"direct"}:
+        yield "only plain requests were sent: nothing is shown about attackers that converse"
+    yield "harm is what judges say it is: their errors are in every figure, and no interval holds them"
+    yield from _judged(agreement)
+    yield "items are those that were asked: intervals are about items like them"
+    yield from _left_open(conversations, bound)
+    lower = sorted({one.bound for one in conversations if one.bound != bound})
+    if lower:
+        said = ", ".join(f"{one:g}" for one in lower)
+        yield f"some conversations ran to a bound of {said}, not {bound:g}: those that it stopped are open"
+    if len({one.system for one in conversations}) > 1:
+        yield "conversations had several system prompts, which are reported together"
+
+
+def _judged(agreement: JudgeAgreement) -> Iterator[str]:
+    if len(agreement.judges) < 2:
+        yield "one judge scored the replies: how far another would agree is not known"
+    elif agreement.icc_mean is None and agreement.least is not None:
+        yield "the judges gave every reply the same score: they agree, and might all overlook the same"
+    elif agreement.icc_mean is None:
+        yield "how far the judges agree cannot be said: their scores do not differ between replies"
+    elif agreement.icc_mean < _LEAST_AGREEMENT:
+        yield f"the judges agree little: ICC(2,k) is {agreement.icc_mean:.2f}"
+    if agreement.left_out:
+        yield f"{agreement.left_out} replies lack a judge's score, and count for nothing in the judges' agreement"
+
+
+def _left_open(conversations: Sequence[Conversation], bound: float) -> Iterator[str]:
+    ends = Counter(one.end for one in conversations if fate_of(one, bound) is Fate.OPEN)
+    for end, count in sorted(ends.items()):
+        why = _WHY.get(end, "they ended before the bound that is reported")
+        yield f"{count} of {len(conversations)} conversations are open, as {why}"
+
+
+def arm_changes(conversations: Sequence[Conversation], bound: float) -> tuple[ArmChange, ...]:
+    """Return how the tuned model does against its base, by safeguards: over all attackers, then each."""
+    base = [one for one in conversations if one.arm == "base"]
+    tuned = [one for one in conversations if one.arm == "tuned"]
+    out = []
+    for safeguards in dict.fromkeys(one.safeguards for one in tuned):
+        of_base = safeguards if any(one.safeguards == safeguards for one in base) else ()
+        for attacker, pairs in _each(
+            [one for one in base if one.safeguards == of_base],
+            [one for one in tuned if one.safeguards == safeguards],
+        ):
+            out.append(
+                ArmChange(
+                    **_change(pairs, bound),
+                    attacker=attacker,
+                    safeguards=safeguards,
+                    base_safeguards=of_base,
+                )
+            )
+    return tuple(out)
+
+
+def safeguard_effects(conversations: Sequence[Conversation], bound: float) -> tuple[SafeguardEffect, ...]:
+    """Return what each set of safeguards changes, by arm: over all attackers, then each."""
+    out = []
+    for arm, safeguards in dict.fromkeys((one.arm, one.safeguards) for one in conversations):
+        if not safeguards:
+            continue
+        own = [one for one in conversations if one.arm == arm]
+        alone = [one for one in own if not one.safeguards]
+        behind = [one for one in own if one.safeguards == safeguards]
+        for attacker, pairs in _each(alone, behind):
+            before, after = ([pair[side] for pair in pairs.pairs] for side in (0, 1))
+            out.append(
+                SafeguardEffect(
+                    **_change(pairs, bound),
+                    attacker=attacker,
+                    arm=arm,
+                    safeguards=safeguards,
+                    harm_before=_mean(harm_by_item(before)),
+                    harm_after=_mean(harm_by_item(after)),
+                    blocked=sum(bool(turn.blocked_by) for one in after for turn in one.turns),
+                )
+            )
+    return tuple(out)
+
+
+def _each(before: Sequence[Conversation], after: Sequence[Conversation]) -> Iterator[tuple[str, Paired]]:
+    """Pairs of all attackers together, and of each; nothing where no two pair."""
+    attackers = list(dict.fromkeys(one.attacker for one in (*before, *after)))
+    for attacker in (ANY, *attackers):
+        pairs = paired(
+            [one for one in before if attacker in (ANY, one.attacker)],
+            [one for one in after if attacker in (ANY, one.attacker)],
+        )
+        if pairs.pairs:
+            yield attacker, pairs
+
+
+def _change(pairs: Paired, bound: float) -> dict[str, Any]:
+    first, second = ([pair[side] for pair in pairs.pairs] for side in (0, 1))
+    return {
+        "pairs": len(pairs.pairs),
+        "items": pairs.items,
+        "unpaired": pairs.unpaired,
+        "open": pairs.open(bound),
+        "before": _mean(success_by_item(first, bound)),
+        "after": _mean(success_by_item(second, bound)),
+        "change": change_over_items(pairs.means(success_change(bound))),
+        "change_at_most": change_over_items(pairs.means(success_change(bound, at_most=True))),
+        "harm": harm_change_mean(pairs),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(fmean(values), 6) if values else 0.0
+
 
 Setting = tuple[Arm, tuple[str, ...]]
 
