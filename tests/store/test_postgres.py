@@ -24,7 +24,6 @@ from recert.store.claims import Claim
 from recert.store.database import require_current, upgrade
 from recert.store.shared import Counters, States
 from recert.store.sql import open_engine
-from recert.store.status_lists import let_go, read_status, write_status
 from recert.store.tables import META
 
 WRITER = """
@@ -292,19 +291,6 @@ def test_replies_are_cached_for_all(url: str) -> None:
 
         assert cache.read(["k"], by) == {"k": CachedReply("c", "stop", 1)}
         assert cache.fingerprint("m") == "g"
-
-
-def test_the_newest_status_list_is_everyones(url: str) -> None:
-    """A version is issued once; who comes second is told so."""
-    with pytest.raises(StoreError):
-        read_status(url)
-    write_status(url, b"one", 1)
-    write_status(url, b"two", 2)
-    with pytest.raises(StoreError, match="somebody else"):
-        write_status(url, b"other two", 2)
-
-    assert read_status(url) == b"two"
-    let_go()
 
 
 def test_sums_lose_nothing_when_many_add(url: str) -> None:

@@ -15,7 +15,6 @@ from recert.store.database import NEWEST, require_current, upgrade
 from recert.store.places import shown
 from recert.store.shared import Counters, States
 from recert.store.sql import open_engine
-from recert.store.status_lists import read_status, write_status
 
 
 def test_texts_lie_beside_the_log_for_its_owner_alone(tmp_path: Path) -> None:
@@ -106,15 +105,6 @@ def test_sums_and_states_outlive_the_process(tmp_path: Path) -> None:
     assert (known.value, known.version) == (b"3", 3)
     assert states.forget_expired() == 0
     states.close()
-
-
-def test_a_status_list_in_a_file_is_a_file(tmp_path: Path) -> None:
-    """Reading and writing go by what the place is called."""
-    write_status(tmp_path / "status.json", b"one", 1)
-
-    assert read_status(tmp_path / "status.json") == b"one"
-    with pytest.raises(StoreError):
-        read_status(tmp_path / "other.json")
 
 
 def test_places_are_shown_without_secrets() -> None:

@@ -11,7 +11,7 @@ from recert.errors import MissingExtraError, StoreError
 from recert.store.places import shown
 from recert.store.sql import failing, open_engine
 
-NEWEST: Final = "0006"
+NEWEST: Final = "0007"
 """The migration that this version of Recert works with."""
 _LOCK: Final = sql.text("SELECT pg_advisory_xact_lock(hashtextextended('recert db upgrade', 0))")
 

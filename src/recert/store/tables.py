@@ -61,15 +61,6 @@ TEXTS: Final = sql.Table(
 )
 """Requests and replies, where they are kept: by digest, apart from the log, so that they can be deleted."""
 
-STATUS_LISTS: Final = sql.Table(
-    "status_lists",
-    META,
-    sql.Column("name", sql.String(255), primary_key=True),
-    sql.Column("version", _BIG, primary_key=True, autoincrement=False),
-    sql.Column("envelope", sql.LargeBinary, nullable=False),
-)
-"""Signed status lists; the newest version of a name counts."""
-
 COUNTERS: Final = sql.Table(
     "counters",
     META,
