@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import socket
-import threading
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +10,11 @@ import uvicorn
 from recert.console.assembling import ConsoleOptions, assemble
 from recert.errors import GatewayError, SettingsError
 from recert.gateway.access.keys import is_loopback
+from recert.gateway.serving.launcher import Launcher, config_of, listen, url_of
 from recert.gateway.serving.tls import Tls
 from recert.store.console.passwords import Passwords
 
-_BACKLOG: Final = 256
 _LAST_WORDS_S: Final = 10
-_START_S: Final = 20.0
 _MOST_CONNECTIONS: Final = 1000
 
 
@@ -52,10 +47,8 @@ class ConsoleServer:
     ) -> None:
         require_secure(host, tls=tls is not None, behind_proxy=behind_proxy)
         secured = Tls(*tls) if tls is not None else None
-        self._socket = _listen(host, port)
-        shown = f"[{host.strip('[]')}]" if ":" in host else host
-        scheme = "https" if secured is not None else "http"
-        self.url = f"{scheme}://{shown}:{self._socket.getsockname()[1]}"
+        listening = listen(host, port)
+        self.url = url_of("https" if secured is not None else "http", host, listening)
         """Where it listens."""
         try:
             # made only now: nothing is left of a console that cannot begin
@@ -63,28 +56,18 @@ class ConsoleServer:
             self.assembled = assemble(options, public_url=self.url, passwords=passwords)
             require_public_url(self.assembled.console.people, self.url, behind_proxy=behind_proxy)
         except BaseException:
-            self._socket.close()
+            listening.close()
             raise
-        config = uvicorn.Config(
+        config = config_of(
             self.assembled.app,
-            http="httptools",
-            ws="none",
-            loop="uvloop",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(behind_proxy),
-            forwarded_allow_ips=behind_proxy or None,
-            backlog=_BACKLOG,
+            behind_proxy=behind_proxy,
             limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_LAST_WORDS_S,
         )
         config.load()
         if secured is not None:
             config.ssl = secured.context()
-        self._server = uvicorn.Server(config)
-        self._thread: threading.Thread | None = None
+        self._launcher = Launcher(uvicorn.Server(config), [listening], name="console")
 
     def run(self) -> None:
         """
@@ -93,36 +76,14 @@ class ConsoleServer:
         Raises:
             GatewayError: `start-failed`.
         """
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped on purpose, as by Ctrl-C
-        try:
-            with contextlib.suppress(KeyboardInterrupt):
-                self._server.run(sockets=[self._socket])
-            if not self._server.started:
-                raise GatewayError("start-failed", "the console did not start")
-        finally:
-            self._socket.close()
+        self._launcher.run()
 
     def __enter__(self) -> ConsoleServer:
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="console", daemon=True
-        )
-        self._thread.start()
-        waited = threading.Event()
-        for _ in range(int(_START_S / 0.02)):
-            if self._server.started or not self._thread.is_alive():
-                break
-            waited.wait(0.02)
-        if not self._server.started:
-            self.__exit__()
-            raise GatewayError("start-failed", "the console did not start")
+        self._launcher.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join()
-        self._socket.close()
+        self._launcher.stop()
 
 
 def require_secure(host: str, *, tls: bool, behind_proxy: str) -> None:
@@ -154,13 +115,3 @@ def require_public_url(people: object, url: str, *, behind_proxy: str) -> None:
             "behind a proxy the console must know how browsers reach it",
             hint='in console.toml, give public_url = "https://..."',
         )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=_BACKLOG)
-    except OSError as exc:
-        raise GatewayError(
-            "cannot-listen", "cannot listen", facts={"host": host, "port": port, "because": exc.strerror}
-        ) from exc

@@ -12,10 +12,7 @@ train and evaluate. They share a database, in which jobs wait (`queue.py`), and 
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import signal
-import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +22,10 @@ from typing import Final, Protocol
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from recert.errors import GatewayError, RecertError
+from recert.errors import RecertError
 from recert.gateway.access.budgets import Budgets
 from recert.gateway.access.keys import ApiKeys, require_keys_beyond_loopback
+from recert.gateway.serving.launcher import Launcher, config_of, listen, url_of
 from recert.policy import load_policy
 from recert.service.api.app import make_app
 from recert.service.api.app_context import AppContext
@@ -44,7 +42,6 @@ from recert.service.work.workers import OwnWorker
 
 log = logging.getLogger("recert.service")
 
-_BACKLOG: Final = 256
 _LAST_WORDS_S: Final = 10
 _SWEEP_S: Final = 3600
 _REFRESHES: Final = 4
@@ -79,24 +76,15 @@ class ServiceServer:
 
     desk: AppContext
     url: str
-    _socket: socket.socket
-    _server: uvicorn.Server
+    _launcher: Launcher
 
     def run(self) -> None:
         """Serve until interrupted or terminated; then workers and gateways are ended too."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped on purpose, as by Ctrl-C
-        try:
-            with contextlib.suppress(KeyboardInterrupt):
-                self._server.run(sockets=[self._socket])
-            if not self._server.started:
-                raise GatewayError("start-failed", "the service did not start")
-        finally:
-            self.close()
+        self._launcher.run()
 
     def close(self) -> None:
         """Let go of its address, where it was never run."""
-        self._socket.close()
+        self._launcher.close()
 
 
 class _Around:
@@ -204,9 +192,8 @@ def prepare_service(
         streams=EventStreams(settings.project_streams),
         started_s=now_s(),
     )
-    listening = _listen(host, port)
-    shown = f"[{host.strip('[]')}]" if ":" in host else host
-    url = f"http://{shown}:{listening.getsockname()[1]}"
+    listening = listen(host, port)
+    url = url_of("http", host, listening)
     try:
         more = beside(url) if beside is not None else None
     except BaseException:
@@ -215,23 +202,14 @@ def prepare_service(
     around = _Around(desk, signers, place, OwnWorker(settings.folder, queue) if workers else None, more)
     app: ASGIApp = make_app(desk, begin=around.begin, end=around.end)
     proxy = more.behind_proxy if more is not None else ""
-    config = uvicorn.Config(
+    config = config_of(
         app if more is None else _Split(app, more),
-        http="httptools",
-        ws="none",
-        loop="uvloop",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(proxy),
-        forwarded_allow_ips=proxy or None,
-        backlog=_BACKLOG,
+        behind_proxy=proxy,
         timeout_graceful_shutdown=_LAST_WORDS_S,
     )
     server = uvicorn.Server(config)
     desk.streams.ending = lambda: server.should_exit
-    return ServiceServer(desk, url, listening, server)
+    return ServiceServer(desk, url, Launcher(server, [listening], name="service"))
 
 
 class _Split:
@@ -244,13 +222,3 @@ class _Split:
         path = str(scope.get("path", ""))
         theirs = scope["type"] == "http" and (path == self._path or path.startswith(f"{self._path}/"))
         await (self._beside if theirs else self._app)(scope, receive, send)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=_BACKLOG)
-    except OSError as exc:
-        raise GatewayError(
-            "cannot-listen", "cannot listen", facts={"host": host, "port": port, "because": exc.strerror}
-        ) from exc

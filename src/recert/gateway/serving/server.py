@@ -10,20 +10,19 @@ import asyncio
 import contextlib
 import gc
 import secrets
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import uvicorn
 
-from recert.errors import GatewayError, SettingsError
+from recert.errors import SettingsError
 from recert.gateway.protocol.errors import BadRequest
 from recert.gateway.protocol.http import Http, Receive, Scope, Send
 from recert.gateway.protocol.routes import METRICS_PAGE, find_route, wrong_method
 from recert.gateway.serving.app import GatewayApp
 from recert.gateway.serving.connections import Connections
+from recert.gateway.serving.launcher import BACKLOG, Launcher, config_of, listen, url_of
 from recert.gateway.serving.limits import ServerLimits, within_open_files
 from recert.gateway.serving.metrics import CONTENT_TYPE, Metrics
 from recert.gateway.upstream.wire import GuardedHttp
@@ -48,8 +47,6 @@ class MetricsPage:
             await http.write(page, more=False)
 
 
-_START_S: Final = 20.0
-_BACKLOG: Final = 1024
 _COLLECT_AFTER: Final = (10_000, 20, 50)
 """See `gc.set_threshold`."""
 _LAST_WORDS_S: Final = 2
@@ -94,9 +91,9 @@ class _Uvicorn(uvicorn.Server):
                 "ssl_handshake_timeout": limit_s,
                 "ssl_shutdown_timeout": limit_s,
             }
-        self.servers = [await loop.create_server(protocol, sock=first, backlog=_BACKLOG, **secured)]
+        self.servers = [await loop.create_server(protocol, sock=first, backlog=BACKLOG, **secured)]
         for one in second:
-            self.servers.append(await loop.create_server(counting, sock=one, backlog=_BACKLOG))
+            self.servers.append(await loop.create_server(counting, sock=one, backlog=BACKLOG))
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -118,38 +115,18 @@ class _Uvicorn(uvicorn.Server):
 
 
 def _config(app: Any, limits: ServerLimits) -> uvicorn.Config:
-    return uvicorn.Config(
+    return config_of(
         app,
-        http="httptools",
-        ws="none",
-        loop="uvloop",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=_BACKLOG,
-        timeout_keep_alive=limits.idle_s,  # type: ignore[arg-type]  # a timer, for which fractions do
-        timeout_graceful_shutdown=limits.drain_s + _LAST_WORDS_S,  # type: ignore[arg-type]  # likewise
+        timeout_keep_alive=limits.idle_s,  # a timer, for which fractions do
+        timeout_graceful_shutdown=limits.drain_s + _LAST_WORDS_S,  # likewise
     )
 
 
 def _listen(host: str, port: int, limits: ServerLimits) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        made = socket.create_server((host.strip("[]"), port), family=family, backlog=_BACKLOG)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.reader_bytes)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: else 40 ms a reply
-    except OSError as exc:
-        raise GatewayError(
-            "cannot-listen", "cannot listen", facts={"host": host, "port": port, "because": exc.strerror}
-        ) from exc
+    made = listen(host, port)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.reader_bytes)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: else 40 ms a reply
     return made
-
-
-def _url(scheme: str, host: str, listening: socket.socket) -> str:
-    shown = f"[{host.strip('[]')}]" if ":" in host else host
-    return f"{scheme}://{shown}:{listening.getsockname()[1]}"
 
 
 class GatewayServer:
@@ -168,10 +145,9 @@ class GatewayServer:
     """
 
     def __init__(self, app: GatewayApp, host: str, port: int, on_end: Callable[[], None]) -> None:
-        self._on_end = on_end
         limits = within_open_files(app.front.limits)
         self._sockets = [_listen(host, port, limits)]
-        self.url = _url("https" if app.front.tls else "http", host, self._sockets[0])
+        self.url = url_of("https" if app.front.tls else "http", host, self._sockets[0])
         """Where it listens."""
         self.metrics_url = self.url + "/metrics"
         """Where the counts are read."""
@@ -182,9 +158,9 @@ class GatewayServer:
             except BaseException:
                 self._sockets[0].close()
                 raise
-            self.metrics_url = _url("http", at, self._sockets[1]) + "/metrics"
+            self.metrics_url = url_of("http", at, self._sockets[1]) + "/metrics"
         self._server = _Uvicorn(_config(app, limits), app, limits)
-        self._thread: threading.Thread | None = None
+        self._launcher = Launcher(self._server, self._sockets, name="gateway", on_end=on_end)
 
     @property
     def connections(self) -> Connections:
@@ -198,15 +174,7 @@ class GatewayServer:
         Raises:
             GatewayError: `start-failed`.
         """
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped on purpose, as by Ctrl-C
-        try:
-            with contextlib.suppress(KeyboardInterrupt), _seldom_collecting():
-                self._server.run(sockets=self._sockets)
-            if not self._server.started:
-                raise GatewayError("start-failed", "the gateway did not start")
-        finally:
-            self._end()
+        self._launcher.run(_seldom_collecting())
 
     def start(self) -> None:
         """
@@ -215,30 +183,11 @@ class GatewayServer:
         Raises:
             GatewayError: `start-failed`.
         """
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": self._sockets}, name="gateway", daemon=True
-        )
-        self._thread.start()
-        waited = threading.Event()
-        for _ in range(int(_START_S / 0.02)):
-            if self._server.started or not self._thread.is_alive():
-                break
-            waited.wait(0.02)
-        if not self._server.started:
-            self.stop()
-            raise GatewayError("start-failed", "the gateway did not start")
+        self._launcher.start()
 
     def stop(self) -> None:
         """Stop a gateway that runs in a thread, after the requests that are under way."""
-        self._server.should_exit = True
-        if self._thread:
-            self._thread.join()
-        self._end()
-
-    def _end(self) -> None:
-        for one in self._sockets:
-            one.close()
-        self._on_end()
+        self._launcher.stop()
 
     def __enter__(self) -> GatewayServer:
         self.start()
