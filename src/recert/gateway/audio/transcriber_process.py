@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import collections
-import contextlib
-import json
 import logging
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from recert.errors import GatewayError
 from recert.gateway.audio.clips import Clip
 from recert.gateway.audio.hearing import Words
-from recert.gateway.engines import managed_child
-from recert.gateway.engines.ending_child import END_S, end_child
+from recert.gateway.engines.child import END_S, ChildProcess
 from recert.gateway.engines.managed_commands import environment, python_module
 from recert.gateway.engines.sockets import socket_folder
 from recert.models.speech.transcribing import TranscribeFailed
@@ -39,7 +33,6 @@ _LONG_LIFE_S: Final = 60.0
 """A process that lived so long is started again at once."""
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 30.0
-_LAST_LINES: Final = 50
 
 
 def our_command(spec: str) -> tuple[str, ...]:
@@ -86,11 +79,10 @@ class ManagedTranscriber:
         self._most = at_once + _MOST_WAITING
         self._waiting = 0
         self._identity: tuple[str, str, EarsManifest | None] | None = None
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child = ChildProcess()
         self._child_id: int | None = None
         self._ready = False
         self._refused = ""
-        self._last_words: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
         self._settled = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="transcriber", daemon=True)
@@ -110,7 +102,7 @@ class ManagedTranscriber:
             self.end()
             raise
         if not self._ready:
-            said = self._refused or " | ".join(list(self._last_words)[-3:]) or "nothing"
+            said = self._refused or " | ".join(list(self._child.last_words)[-3:]) or "nothing"
             self.end()
             raise GatewayError(NOT_STARTED, "the transcriber did not start", facts={"it said": said})
 
@@ -178,7 +170,7 @@ class ManagedTranscriber:
         """End the process, and remove its socket."""
         self._closing.set()
         self._ready = False
-        end_child(self._child)
+        self._child.end()
         if self._thread.ident:
             self._thread.join(END_S)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -193,7 +185,8 @@ class ManagedTranscriber:
                 break
             pause_s = next_pause_s(pause_s, time.monotonic() - began)
             log.error(
-                "the transcriber ended and is started again: %s", " | ".join(list(self._last_words)[-1:])
+                "the transcriber ended and is started again: %s",
+                " | ".join(list(self._child.last_words)[-1:]),
             )
             self._closing.wait(pause_s)
         self._settled.set()
@@ -202,38 +195,14 @@ class ManagedTranscriber:
         socket = self._folder / _SOCKET
         socket.unlink(missing_ok=True)
         _, found = python_module(MODULE)
-        wrapper = (sys.executable, "-I", "-S", managed_child.__file__)
-        try:
-            child = subprocess.Popen(  # noqa: S603
-                [*wrapper, *self._command, "--socket", str(socket)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment(self._folder, **found, OMP_WAIT_POLICY="PASSIVE"),
-                cwd=self._folder,
-                start_new_session=True,
-            )
-        except OSError as exc:
-            self._last_words.append(str(exc))
-            return
-        assert child.stdin and child.stdout and child.stderr
-        self._child = child
-        if self._closing.is_set():
-            end_child(self._child)
-        listener = threading.Thread(target=self._listen, args=(child.stderr,), daemon=True)
-        listener.start()
-        with child.stdout as out, child.stdin:
-            for line_said in out:
-                with contextlib.suppress(ValueError):
-                    self._take(json.loads(line_said))
-        child.wait()
-        listener.join(END_S)
-
-    def _listen(self, said: IO[bytes]) -> None:
-        """Keep the last lines of what it says, and let the rest go."""
-        with said, contextlib.suppress(ValueError):
-            while line := said.readline(4096):
-                self._last_words.append(line.decode("utf-8", "replace").strip()[:300])
+        self._child.run(
+            [*self._command, "--socket", str(socket)],
+            environment=environment(self._folder, **found, OMP_WAIT_POLICY="PASSIVE"),
+            folder=self._folder,
+            wrapped=True,
+            hear=self._take,
+            unwanted=self._closing.is_set,
+        )
 
     def _take(self, event: Any) -> None:
         """Take what the process tells of itself."""

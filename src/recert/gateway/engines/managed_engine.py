@@ -6,26 +6,20 @@ Questions to an engine of our own over its Unix socket: is it up, and which mode
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import http.client
-import json
 import secrets
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import orjson
 
 from recert.errors import GatewayError, VerificationError
-from recert.gateway.engines import managed_child
-from recert.gateway.engines.ending_child import END_S, end_child
+from recert.gateway.engines.child import END_S, ChildProcess
 from recert.gateway.engines.managed_commands import Command, ManagedUpstream, Place, command
 from recert.gateway.engines.sockets import socket_folder
 from recert.gateway.protocol.deltas import Delta
@@ -98,7 +92,6 @@ _REHASH_S: Final = 3600.0
 _STARTS: Final = 5
 _STARTS_WITHIN_S: Final = 600.0
 """More starts than this in that time: something is wrong that another start does not help."""
-_LAST_LINES: Final = 50
 
 
 class ManagedEngine:
@@ -135,11 +128,10 @@ class ManagedEngine:
         self._api_key = secrets.token_urlsafe(32)
         self._progress = progress or (lambda _: None)
         self._place: Place | None = None
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child = ChildProcess()
         self._known: list[Any] | None = None
         self._down = DOWN
         self._refusal: tuple[str, str] | None = None
-        self._last_words: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
         self._settled = threading.Event()
         self._closing = threading.Event()
         self._threads = [
@@ -182,7 +174,7 @@ class ManagedEngine:
         """End the process, and remove its socket and copies."""
         self._closing.set()
         self._down = self._down or DOWN
-        end_child(self._child)
+        self._child.end()
         for thread in self._threads:
             if thread.ident:
                 thread.join(END_S)
@@ -194,7 +186,7 @@ class ManagedEngine:
     @property
     def process_id(self) -> int | None:
         """The process that was started; None before."""
-        return self._child.pid if self._child else None
+        return self._child.process_id
 
     @property
     def folder(self) -> Path:
@@ -263,44 +255,17 @@ class ManagedEngine:
     def _run_child(self, how: Command) -> None:
         self._known = None
         (self._folder / "engine.sock").unlink(missing_ok=True)
-        wrapper = () if how.tells else (sys.executable, "-I", "-S", managed_child.__file__)
-        try:
-            child = subprocess.Popen(  # noqa: S603
-                [*wrapper, *how.line],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=dict(how.environment),
-                cwd=self._place.folder if self._place else None,
-                start_new_session=True,  # Ctrl-C on a terminal is for the gateway, which lets replies end first
-            )
-        except OSError as exc:
-            self._last_words.append(str(exc))
-            return
-        assert child.stdin and child.stdout and child.stderr
-        self._child = child
-        if self._closing.is_set() or self._refusal:
-            end_child(self._child)
-        listener = threading.Thread(target=self._listen, args=(child.stderr,), daemon=True)
-        listener.start()
-        with child.stdout as out, child.stdin:
-            if how.tells:
-                for line in out:
-                    with contextlib.suppress(ValueError):
-                        self._hear(json.loads(line))
-            else:
-                self._listen(out)
-        child.wait()
-        listener.join(END_S)
-
-    def _listen(self, said: IO[bytes]) -> None:
-        """Keep the last lines of what the engine says, and let the rest go: logs must not fill a disk."""
-        with said, contextlib.suppress(ValueError):
-            while line := said.readline(4096):
-                self._last_words.append(line.decode("utf-8", "replace").strip()[:300])
+        self._child.run(
+            how.line,
+            environment=how.environment,
+            folder=self._place.folder if self._place else None,
+            wrapped=not how.tells,
+            hear=self._hear if how.tells else None,
+            unwanted=lambda: self._closing.is_set() or self._refusal is not None,
+        )
 
     def _last(self) -> list[str]:
-        return [line for line in self._last_words if line][-3:] or ["nothing"]
+        return [line for line in self._child.last_words if line][-3:] or ["nothing"]
 
     def _hear(self, event: dict[str, Any]) -> None:
         if event.get("event") == "ready":
@@ -313,7 +278,7 @@ class ManagedEngine:
                 require_fingerprint(loaded, str(event.get("engine")), str(event.get("fingerprint")))
             except (KeyError, GatewayError) as exc:
                 self._refuse(exc if isinstance(exc, GatewayError) else _unasked(event))
-                end_child(self._child)
+                self._child.end()
         elif event.get("event") == "progress":
             self._progress(str(event.get("message", "")))
 
@@ -337,13 +302,13 @@ class ManagedEngine:
                     self._ask()
             except (VerificationError, GatewayError) as exc:
                 self._refuse(exc)
-                end_child(self._child)
+                self._child.end()
                 return
 
     def _ask(self) -> None:
         """Find out whether the engine is ready, and that it has the models that it was started with, and no other."""
-        child, place = self._child, self._place
-        if child is None or place is None or self._command.tells or child.poll() is not None:
+        place = self._place
+        if place is None or self._command.tells or not self._child.runs:
             return
         if self._down and not is_up(place.socket, place.api_key):
             return

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from recert.digest import sha256_bytes
 from recert.errors import InputError, RecertError
-from recert.gateway.engines.ending_child import end_child
+from recert.gateway.engines.child import end_child
 from recert.models.engines.ray_workers import open_ray, require_enough
 from recert.service.settings import FILE, ServiceSettings
 from recert.service.work.queue import JobQueue

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Final
 
 from recert.errors import RecertError
-from recert.gateway.engines.ending_child import end_child
+from recert.gateway.engines.child import ChildProcess
 from recert.service.work.queue import JobQueue
 
 log = logging.getLogger("recert.service")
@@ -33,14 +32,14 @@ class OwnWorker:
 
     def __init__(self, folder: Path, queue: JobQueue) -> None:
         self._folder, self._queue = folder, queue
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child = ChildProcess()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="worker", daemon=True)
 
     @property
     def process_id(self) -> int | None:
         """The process that works now; None before the first."""
-        return self._child.pid if self._child else None
+        return self._child.process_id
 
     def start(self) -> None:
         """Start it, and keep it running."""
@@ -49,7 +48,7 @@ class OwnWorker:
     def stop(self) -> None:
         """End it: a job that is under way goes on when a worker is there again."""
         self._ending.set()
-        end_child(self._child, within_s=_END_S)
+        self._child.end(within_s=_END_S)
         self._thread.join(_END_S)
 
     def _watch(self) -> None:
@@ -57,21 +56,13 @@ class OwnWorker:
         while not self._ending.is_set():
             name = f"own-{secrets.token_hex(6)}"
             command = [sys.executable, "-m", "recert", "service", "worker", "--folder", str(self._folder)]
-            try:
-                self._child = subprocess.Popen(  # noqa: S603 - this Python, on this package
-                    [*command, "--name", name, "--with-parent"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C on a terminal is for the service, which then ends it
-                )
-            except OSError as exc:
-                log.error("the worker cannot be started: %s", exc)
-            else:
-                if self._ending.is_set():
-                    end_child(self._child, within_s=_END_S)
-                code = self._child.wait()
-                if not self._ending.is_set():
-                    log.warning("the worker ended with %d; another one is started", code)
+            code = self._child.run(
+                [*command, "--name", name, "--with-parent"], shown=True, unwanted=self._ending.is_set
+            )
+            if code is None:
+                log.error("the worker cannot be started: %s", self._child.last_words[-1])
+            elif not self._ending.is_set():
+                log.warning("the worker ended with %d; another one is started", code)
             with contextlib.suppress(RecertError):
                 self._queue.release(name, counted=not self._ending.is_set())
             self._ending.wait(wait_s)
