@@ -66,6 +66,8 @@ def test_accounts_are_made_listed_changed_and_removed(tmp_path: Path) -> None:
         (["add", "eve", "--role", "reader"], "short\n"),
         (["add", "e v e", "--role", "reader"], PASSWORD),
         (["add", "eve", "--role", "A Role"], PASSWORD),
+        (["add", "eve", "--role", "nonsense"], PASSWORD),
+        (["add", "eve", "--role", "reader", "--role", "adminstrator"], PASSWORD),
         (["list"], ""),
         (["remove", "ada"], ""),
     ],
@@ -79,6 +81,23 @@ def test_what_cannot_be_an_account_leaves_no_database(
     assert isinstance(error, InputError)
     assert said == ""
     assert not (tmp_path / "console").exists()
+
+
+def test_a_role_of_a_policy_of_ones_own_must_be_meant(tmp_path: Path) -> None:
+    """A role that Recert does not know is taken with `--custom-role`, and never by a slip."""
+    folder = ["--folder", str(tmp_path)]
+    _run("accounts", "add", "ada", "--role", "administrator", *folder, given=PASSWORD)
+    slip, _ = _run("accounts", "roles", "ada", "--role", "administrator", "--role", "safety-lead", *folder)
+    meant, _ = _run(
+        *("accounts", "roles", "ada", "--role", "administrator", "--role", "safety-lead", "--custom-role"),
+        *folder,
+    )
+    listed = _run("accounts", "list", *folder)[1]
+
+    assert isinstance(slip, InputError)
+    assert "approver" in str(slip)
+    assert meant is None
+    assert "administrator, safety-lead" in listed
 
 
 def test_the_folder_may_stand_before_the_command(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from console_world import ADA, BOB, Browser, People
 from recert.console.accounts.account_pages import program_words
+from recert.console.accounts.rights import Right, rights_of, signing_roles
+from recert.policy import load_policy
 
 
 @pytest.fixture
@@ -80,6 +82,7 @@ def test_a_first_password_opens_only_the_page_where_it_is_changed(world: People,
         ("a b", ["reader"]),
         ("eve", []),
         ("eve", ["A B"]),
+        ("eve", ["nonsense"]),
     ],
 )
 def test_what_is_no_account_is_refused_with_a_reason(
@@ -91,6 +94,25 @@ def test_what_is_no_account_is_refused_with_a_reason(
     assert done.status_code == 400
     assert "<h1>" in done.text
     assert len(world.people.accounts.all()) == 2
+
+
+@pytest.mark.parametrize("role", ["nonsense", "auditors", "trainer", "status", "safety-lead"])
+def test_a_role_that_nobody_knows_allows_nothing(role: str) -> None:
+    """An account that has one from elsewhere, or from before, sees and does nothing by it."""
+    assert rights_of({role}) == frozenset()
+    assert rights_of({role, "reader"}) == rights_of({"reader"})
+
+
+def test_a_role_that_the_policy_asks_for_signs() -> None:
+    """Beside those of Recert, and nowhere else."""
+    policy = load_policy("default")
+    asked = policy.certification.roles[0].model_copy(update={"role": "safety-lead"})
+    own = policy.model_copy(
+        update={"certification": policy.certification.model_copy(update={"roles": (asked,)})}
+    )
+
+    assert Right.SIGN in rights_of({"safety-lead"}, signing_roles(own))
+    assert Right.SIGN not in rights_of({"safety-lead"}, signing_roles(policy))
 
 
 def test_roles_are_changed_and_hold_at_once(world: People, ada: Browser) -> None:

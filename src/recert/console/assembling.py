@@ -26,6 +26,7 @@ from recert.console.accounts.password_pages import password_routes
 from recert.console.accounts.people import People
 from recert.console.accounts.provider import Provider
 from recert.console.accounts.provider_pages import provider_routes
+from recert.console.accounts.rights import signing_roles
 from recert.console.accounts.signing_in import PeopleSignIn
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
@@ -203,7 +204,7 @@ def assemble(
     people = People(place, settings, public_url=settings.public_url or public_url, passwords=passwords)
     templates = console_environment()
     acts = Acts(options.folder / LOG_FILE)
-    sign_in = PeopleSignIn(people, acts, templates)
+    sign_in = PeopleSignIn(people, acts, templates, signing_roles(policy))
     _offer(sign_in, settings)
     console = Console(
         folder=options.folder,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from recert.console.accounts.rights import Right, rights_of
+from recert.console.accounts.rights import SIGNING, Right, rights_of
 from recert.errors import RecertError
 
 if TYPE_CHECKING:
@@ -29,11 +29,13 @@ class Visitor:
     """The one path that a shared link opens; empty for people who signed in."""
     session: str = ""
     """Digest of their session's id; safe to show."""
+    signing: frozenset[str] = SIGNING
+    """Roles in which a certificate can be signed here; any other that is not the console's allows nothing."""
 
     @property
     def rights(self) -> frozenset[Right]:
         """What they may do."""
-        return frozenset({Right.READ}) if self.shared else rights_of(self.roles)
+        return frozenset({Right.READ}) if self.shared else rights_of(self.roles, self.signing)
 
     def may(self, right: str) -> bool:
         """Say whether they may do this; for templates."""

@@ -42,6 +42,9 @@ Roles = Annotated[
         "`approver`. May be repeated.",
     ),
 ]
+CustomRole = Annotated[
+    bool, typer.Option("--custom-role", help="A role is none of Recert's: the policy asks for it.")
+]
 _FOLDER = Path("console")
 _Trusted = Annotated[
     Path | None,
@@ -131,6 +134,7 @@ def add(
     context: typer.Context,
     folder: SameFolder = None,
     database: SameDatabase = "",
+    custom_role: CustomRole = False,
     must_change: Annotated[
         bool,
         typer.Option("--must-change", help="They choose a password of their own when they first sign in."),
@@ -144,7 +148,7 @@ def add(
     from recert.store.console.accounts import account_name, role_names
     from recert.store.console.passwords import Passwords
 
-    known, given = account_name(name), role_names(roles)
+    known, given = account_name(name), _known(role_names(roles), custom=custom_role)
     hashed = Passwords().hashed(_password())
     with _place(context, folder, database, make=True) as (place, where):
         _write(where, "account-added", account=known, roles=", ".join(sorted(given)))
@@ -179,12 +183,16 @@ def change_roles(
     context: typer.Context,
     folder: SameFolder = None,
     database: SameDatabase = "",
+    custom_role: CustomRole = False,
 ) -> None:
     """
     Give an account these roles, and no others.
 
     Exit 0: given, 2: not given.
     """
+    from recert.store.console.accounts import role_names
+
+    _known(role_names(roles), custom=custom_role)
     with _place(context, folder, database) as (place, where):
         _write(where, "roles-changed", account=name, roles=", ".join(sorted(roles)))
         _accounts(place).set_roles(name, roles)
@@ -295,3 +303,10 @@ def _password() -> str:
             raise InputError("no password on stdin", hint="run it in a terminal, or pipe the password in")
     require_password(given)
     return given
+
+
+def _known(roles: frozenset[str], *, custom: bool) -> frozenset[str]:
+    """Roles of the console, or in which something is signed; any other must be meant."""
+    from recert.store.console.accounts import OWN_ROLES, SIGNING, require_known
+
+    return roles if custom else require_known(roles, {*OWN_ROLES, *SIGNING})

@@ -11,10 +11,10 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from recert.console.accounts.people import People
-from recert.console.accounts.rights import OWN_ROLES, Right, apart, signing_roles_at_odds
+from recert.console.accounts.rights import OWN_ROLES, Right, apart, signing_roles, signing_roles_at_odds
 from recert.console.pages import Page
 from recert.console.visiting import Visit
-from recert.store.console.accounts import Account, account_name, role_names
+from recert.store.console.accounts import Account, account_name, require_known, role_names
 from recert.store.console.sessions import Session
 
 _FIRST_BYTES: Final = 15
@@ -136,13 +136,14 @@ def _found(visit: Visit) -> Account:
 
 
 def _roles_given(visit: Visit) -> frozenset[str]:
-    return role_names(name.removeprefix("role-") for name in visit.form if name.startswith("role-"))
+    given = role_names(name.removeprefix("role-") for name in visit.form if name.startswith("role-"))
+    return require_known(given, {*OWN_ROLES, *signing_roles(visit.console.policy)})
 
 
 def _choices(visit: Visit, has: Iterable[str] = ()) -> list[tuple[str, str, bool]]:
     """Roles that can be given: name, meaning, whether this person has it."""
     asked = [rule.role for rule in visit.console.policy.certification.roles]
-    names = dict.fromkeys([*OWN_ROLES, *asked, *sorted(has)])
+    names = dict.fromkeys([*OWN_ROLES, *asked, *sorted(set(has) & signing_roles(visit.console.policy))])
     return [
         (name, _MEANINGS.get(name, "signs certificates in this role of the policy"), name in has)
         for name in names

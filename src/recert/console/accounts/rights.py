@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import Final
 
 from recert.policy import Policy
-from recert.store.console.accounts import ADMINISTRATOR, OWN_ROLES
+from recert.store.console.accounts import ADMINISTRATOR, OWN_ROLES, SIGNING
 
 __all__ = [
     "ADMINISTRATOR",
@@ -16,9 +16,11 @@ __all__ = [
     "OPERATOR",
     "OWN_ROLES",
     "READER",
+    "SIGNING",
     "Right",
     "apart",
     "rights_of",
+    "signing_roles",
     "signing_roles_at_odds",
 ]
 
@@ -59,9 +61,22 @@ _OF: Final = {
 _SIGNERS: Final = frozenset({Right.READ, Right.REVEAL, Right.LABEL, Right.SIGN})
 
 
-def rights_of(roles: Iterable[str]) -> frozenset[Right]:
-    """Return what roles allow together. A role that is none of the console's is one of the policy's."""
-    return frozenset(right for role in roles for right in _OF.get(role, _SIGNERS))
+def rights_of(roles: Iterable[str], signing: Collection[str] = SIGNING) -> frozenset[Right]:
+    """
+    Return what roles allow together. A role that nobody knows allows nothing.
+
+    Args:
+        roles: of one person.
+        signing: in which a certificate can be signed: those of Recert, and those that the policy asks for.
+    """
+    return frozenset(
+        right for role in roles for right in _OF.get(role, _SIGNERS if role in signing else frozenset())
+    )
+
+
+def signing_roles(policy: Policy) -> frozenset[str]:
+    """Return the roles in which a certificate can be signed under a policy."""
+    return frozenset({*SIGNING, *(rule.role for rule in policy.certification.roles)})
 
 
 def signing_roles_at_odds(roles: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:

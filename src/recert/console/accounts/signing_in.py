@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from recert.console.accounts.cookies import SESSION, SHARED, SIGN_IN
 from recert.console.accounts.people import People
 from recert.console.accounts.redirects import HOME, safe_path
+from recert.console.accounts.rights import SIGNING
 from recert.console.acts import Acts
 from recert.console.answering import Asked, answered, read_form, require_token
 from recert.console.visiting import SEE_OTHER, PageError, Visitor
@@ -45,11 +46,17 @@ class PeopleSignIn:
         people: accounts, sessions, links.
         acts: where it is written who signed in, and who could not.
         templates: of the pages.
-        more: makes further routes of this, such as those of a provider elsewhere.
+        signing: roles in which a certificate can be signed here.
     """
 
-    def __init__(self, people: People, acts: Acts, templates: jinja2.Environment) -> None:
-        self.people, self.acts, self.templates = people, acts, templates
+    def __init__(
+        self,
+        people: People,
+        acts: Acts,
+        templates: jinja2.Environment,
+        signing: frozenset[str] = SIGNING,
+    ) -> None:
+        self.people, self.acts, self.templates, self._signing = people, acts, templates, signing
         self._more: list[BaseRoute] = []
 
     def visitor(self, request: Request) -> Visitor | None:
@@ -68,7 +75,13 @@ class PeopleSignIn:
             session, account = found
             if not people.pace.may(session.sha256):
                 raise PageError("too many requests", status=_TOO_MANY, hint="wait a minute, and go on")
-            return Visitor(account.name, account.roles, csrf=form_token(given), session=session.sha256)
+            return Visitor(
+                account.name,
+                account.roles,
+                csrf=form_token(given),
+                session=session.sha256,
+                signing=self._signing,
+            )
         for token in people.cookies.shared(request):
             share = people.shares.open(token)
             if share is not None and share.path == request.url.path:

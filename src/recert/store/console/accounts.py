@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ ELSEWHERE: Final = "sso:"
 ADMINISTRATOR: Final = "administrator"
 OWN_ROLES: Final = ("reader", "auditor", "labeller", "operator", ADMINISTRATOR)
 """Roles of the console itself; any other is one of the policy."""
+SIGNING: Final = frozenset({"evaluator", "approver", "risk-owner"})
+"""Roles of Recert in which a certificate is signed or an exception accepted; a policy may ask for others."""
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _ROLE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -71,6 +73,22 @@ def role_names(given: Iterable[str]) -> frozenset[str]:
             "not a role" if wrong else "an account needs a role",
             facts={"given": ", ".join(wrong)[:100]} if wrong else None,
             hint=f"of the console: {', '.join(OWN_ROLES)}; or a role of the policy, such as approver",
+        )
+    return roles
+
+
+def require_known(roles: frozenset[str], known: Collection[str]) -> frozenset[str]:
+    """
+    Return roles that are all known.
+
+    Raises:
+        InputError: one is not: an account with it could do nothing, or not what was meant.
+    """
+    if unknown := sorted(roles - set(known)):
+        raise InputError(
+            "no such role",
+            facts={"given": ", ".join(unknown)[:100], "known": ", ".join(sorted(known))},
+            hint="a role that only your policy asks for: --custom-role on the command line",
         )
     return roles
 
