@@ -129,7 +129,7 @@ Suites = Annotated[
         "--suite",
         metavar="NAME=FILE",
         help="Prompts for a suite that the policy names: `NAME=FILE?text=COLUMN&expect=comply` (CSV, JSON, JSONL, "
-        "Parquet), `NAME=public:SET`, `NAME=inspect:TASK`, or a TOML list. The embedded ones are always there.",
+        "Parquet), `NAME=public:SET`, `NAME=inspect:TASK`, `NAME=plugin:PLUGIN`, or a TOML list. The embedded ones are always there.",
     ),
 ]
 Evidence = Annotated[
@@ -146,7 +146,7 @@ Judges = Annotated[
         "--judge",
         metavar="NAME[=MODEL]",
         help="Another judge beside the refusal judge: `compliance`; `rubric` or a guard such as `llama-guard-3` with "
-        "the model that reads, as in `rubric=openai:URL#model`. A rule of the policy may name it.",
+        "the model that reads, as in `rubric=openai:URL#model`; or `plugin:NAME`. A rule of the policy may name it.",
     ),
 ]
 JudgeErrors = Annotated[
@@ -161,7 +161,7 @@ Guards = Annotated[
         "--judge",
         metavar="NAME[=MODEL]",
         help="Another control of requests: `moderation-api` (key in `RECERT_MODERATION_KEY`), or a guard such as "
-        "`llama-guard-3=openai:URL#model` (key in `RECERT_ENDPOINT_KEY`).",
+        "`llama-guard-3=openai:URL#model` (key in `RECERT_ENDPOINT_KEY`), or `plugin:NAME`.",
     ),
 ]
 GuardOfReplies = Annotated[
