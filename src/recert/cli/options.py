@@ -129,7 +129,8 @@ Suites = Annotated[
         "--suite",
         metavar="NAME=FILE",
         help="Prompts for a suite that the policy names: `NAME=FILE?text=COLUMN&expect=comply` (CSV, JSON, JSONL, "
-        "Parquet), `NAME=public:SET`, `NAME=inspect:TASK`, `NAME=plugin:PLUGIN`, or a TOML list. The embedded ones are always there.",
+        "Parquet), `NAME=public:SET`, `NAME=inspect:TASK`, `NAME=plugin:PLUGIN`, or a TOML list. The embedded ones "
+        "are always there.",
     ),
 ]
 Evidence = Annotated[
