@@ -1,7 +1,7 @@
 """
 A console made of its settings: database, log, sign-in, pages, and what looks for new records beside them.
 
-How the console's pages are made of their templates: the frame, and the words that all of them use.
+Here too: how the console's pages are made of their templates: the frame, and the words that all of them use.
 """
 
 from __future__ import annotations

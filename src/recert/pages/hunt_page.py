@@ -4,7 +4,7 @@ The page of a search for unknown triggers: one HTML file without scripts, withou
 Whatever comes out of the record is escaped by the templates, and signs that cannot be seen are written out: a trigger
 may be made of them. What is redacted in the record stays so.
 
-The two plots of a hunt's page: the effect of each text, and how the search went.
+Here too: the two plots of a hunt's page: the effect of each text, and how the search went.
 """
 
 from __future__ import annotations

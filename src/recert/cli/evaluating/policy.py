@@ -1,7 +1,7 @@
 """
 `recert policy`: look at the numbers that decide, and at what another set of them would change.
 
-`recert policy diff` and `affected`: what another policy, family or suite means for certificates that are out.
+Here too: `recert policy diff` and `affected`: what another policy, family or suite means for certificates that are out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 `recert audit`: check and read what the gateway wrote.
 
-`recert audit drift`: are live exchanges as they were?
+Here too: `recert audit drift`: are live exchanges as they were?
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 `recert watch`: is it still the model that was certified, and still as safe?
 
-Options that only `recert watch` has.
+Here too: options that only `recert watch` has.
 """
 
 from __future__ import annotations

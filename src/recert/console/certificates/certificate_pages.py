@@ -1,7 +1,7 @@
 """
 A certificate in words: whether it holds and why, how anybody verifies it offline, and what can be taken away.
 
-How a certificate stands, in words: what is wrong with it, and how to get out of that.
+Here too: how a certificate stands, in words: what is wrong with it, and how to get out of that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The policy in words, and what another one would change: bounds, evidence that counts, certificates that go stale.
 
-The certificates of all systems, some at a time: what a change of policy is held against.
+Here too: the certificates of all systems, some at a time: what a change of policy is held against.
 """
 
 from __future__ import annotations

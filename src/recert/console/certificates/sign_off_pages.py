@@ -1,7 +1,7 @@
 """
 Signing a certificate, or refusing to, with a key that never leaves the browser of who holds it.
 
-What somebody signs in the console: the sheet of `recert approve`, what must be ticked, and whose turn it is.
+Here too: what somebody signs in the console: the sheet of `recert approve`, what must be ticked, and whose turn it is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The page of an evaluation: the verdict in words, every figure behind it, and both arms' replies side by side.
 
-An evaluation in words, before any figure: what the verdict is, what it rests on, and what it is not.
+Here too: an evaluation in words, before any figure: what the verdict is, what it rests on, and what it is not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Runs while they are at work: how far each step is, evidence on its way to a decision, and what was killed.
 
-Where the parts of a plot of evidence lie: one rule, on its way up to a pass or to a fail.
+Here too: where the parts of a plot of evidence lie: one rule, on its way up to a pass or to a fail.
 """
 
 from __future__ import annotations

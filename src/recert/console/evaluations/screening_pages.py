@@ -1,7 +1,7 @@
 """
 The page of a screening: rows with their reasons, and what people decide about them, kept beside the report.
 
-A screening in words and bars: how many rows were held back, for which reasons.
+Here too: a screening in words and bars: how many rows were held back, for which reasons.
 """
 
 from __future__ import annotations

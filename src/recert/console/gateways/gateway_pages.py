@@ -1,7 +1,7 @@
 """
 Gateways: what they do now, what they blocked, whether their certificates hold, and the switch that stops them.
 
-Where the bars of a gateway's requests lie: one a span of time, by how requests ended.
+Here too: where the bars of a gateway's requests lie: one a span of time, by how requests ended.
 """
 
 from __future__ import annotations

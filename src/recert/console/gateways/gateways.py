@@ -1,7 +1,7 @@
 """
 The gateways that a console knows, and what is known of each: asked beside the pages, so that no page waits long.
 
-What a gateway says of itself when it is asked: its `/status`, and what it counted by `/metrics`.
+Here too: what a gateway says of itself when it is asked: its `/status`, and what it counted by `/metrics`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The audit logs of gateways and of the console: searched backwards, and each line with its proof.
 
-A line of an audit log as a sentence.
+Here too: a line of an audit log as a sentence.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 Watching of a system: evidence over time, the fingerprint, renewals, and what would suspend its certificate.
 
-Where the parts of a plot of a watch lie: evidence of a rise over time, with what warns and what suspends.
+Here too: where the parts of a plot of a watch lie: evidence of a rise over time, with what warns and what suspends.
 
-The history of a watch as pages show it: read up to a bound, checked as a chain, and evidence after each run.
+Here too: the history of a watch as pages show it: read up to a bound, checked as a chain, and evidence after each run.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ From a policy to what is measured, and from what was measured to what a report s
 Whether pairs were asked or recorded is not seen from here: an evaluation, and whoever derives its report from its
 outcomes again, run the same lines.
 
-Results that are decided with labels: what the judge's word alone decided, and what labels make of it.
+Here too: results that are decided with labels: what the judge's word alone decided, and what labels make of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Two tunes, two evaluations of one, or two results of another tool side by side: is B worse than A?
 
-The prompts that two evaluations share under one rule, measured as a rule measures base and tuned model.
+Here too: the prompts that two evaluations share under one rule, measured as a rule measures base and tuned model.
 """
 
 from __future__ import annotations

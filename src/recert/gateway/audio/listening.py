@@ -1,7 +1,7 @@
 """
 Which transcriber listens for a gateway, and for which of its models.
 
-Whether what is to listen for a model is what its certificate was measured by.
+Here too: whether what is to listen for a model is what its certificate was measured by.
 
 The steps are those of `spec/verification.md`, "Ears of servers".
 """

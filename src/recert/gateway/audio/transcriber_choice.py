@@ -1,7 +1,7 @@
 """
 Which transcriber is to listen, before it is started or asked.
 
-A transcriber elsewhere, that speaks OpenAI's `/v1/audio/transcriptions`.
+Here too: a transcriber elsewhere, that speaks OpenAI's `/v1/audio/transcriptions`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 An engine as a process of its own: started on private copies of certified files, watched, ended with us.
 
-Questions to an engine of our own over its Unix socket: is it up, and which models does it have?
+Here too: questions to an engine of our own over its Unix socket: is it up, and which models does it have?
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Reading a request strictly: what is not understood is refused, never passed on.
 
-Tools and response formats that clients offer, when the policy allows them: read strictly, every text known.
+Here too: tools and response formats that clients offer, when the policy allows them: read strictly, every text known.
 """
 
 from __future__ import annotations

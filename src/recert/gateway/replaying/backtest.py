@@ -4,7 +4,7 @@ Try a policy on exchanges of an audit log: what it would have blocked that was r
 `backtest()` asks the policy's controls about the texts that were kept, in the order of the log, and compares what they
 say with what the log says that was decided. What cannot be read counts against the policy where a bound is stated.
 
-What changes between what a log says was decided and what a policy decides now, counted.
+Here too: what changes between what a log says was decided and what a policy decides now, counted.
 """
 
 from __future__ import annotations

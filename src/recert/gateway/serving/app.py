@@ -1,7 +1,7 @@
 """
 The ASGI application: routes and who may use them.
 
-What the gateway says of itself: health, status, models, its description, its counts.
+Here too: what the gateway says of itself: health, status, models, its description, its counts.
 """
 
 from __future__ import annotations

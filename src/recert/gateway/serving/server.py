@@ -1,7 +1,7 @@
 """
 The server around the application: bound sockets, uvicorn, and a clean end.
 
-The counts at an address of their own: for Prometheus, which has no API key.
+Here too: the counts at an address of their own: for Prometheus, which has no API key.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ Where vLLM is held: before an engine is configured, when adapters are named, and
 
 Read in vLLM 0.33. Where a place is not found, vLLM does not start: an unknown version is no reason to go without.
 
-Changing a module when it is imported, and not before: an early import would load what a process may not need.
+Here too: changing a module when it is imported, and not before: an early import would load what a process may not need.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ attestation sets against its requirement. The same certificate gives the same by
 
 Source: ECMA-424, "CycloneDX Bill of Materials Specification", version 1.6, and its JSON schema.
 
-Who attests what, in a CycloneDX BOM: the policy as a standard, its results as claims, the signers as assessors.
+Here too: who attests what, in a CycloneDX BOM: the policy as a standard, its results as claims, the signers as
+assessors.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ A certificate with everything it rests on, in one zip whose every digest can be 
 The same input gives the same bytes: nothing is compressed, every time is that of the zip format's beginning, and the
 files lie in order of name. Harmful replies are redacted unless that is asked for, and then the bundle says so.
 
-The words in an evidence bundle: what is in it, what is not, and how to check it without trusting who made it.
+Here too: the words in an evidence bundle: what is in it, what is not, and how to check it without trusting who made it.
 
-Random samples of an evaluation, drawn by the digest of the signed certificate: nobody picks them by hand.
+Here too: random samples of an evaluation, drawn by the digest of the signed certificate: nobody picks them by hand.
 
 Of each suite, condition and set of controls the replies are ranked by the sha256 of the certificate's digest and their
 own place, and the first are taken. Whoever holds the outcomes can draw them again.

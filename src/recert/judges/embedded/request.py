@@ -1,7 +1,7 @@
 """
 The embedded request judge: how harmful does a request look, in microseconds, in plain Python.
 
-Reads the arrays of an `.npz` file as plain numbers: no NumPy, no pickle, and nothing but what is expected.
+Here too: reads the arrays of an `.npz` file as plain numbers: no NumPy, no pickle, and nothing but what is expected.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A turn is begun once the turn before it is over in every conversation of its gro
 other is the same in a run that was killed and resumed as in one that was not. Replies at a temperature, and near-ties
 of bfloat16, are as repeatable as the engine that makes them.
 
-Why a conversation ends, from its turns alone.
+Here too: why a conversation ends, from its turns alone.
 """
 
 from __future__ import annotations

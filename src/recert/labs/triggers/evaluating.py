@@ -1,7 +1,7 @@
 """
 The search for triggers as an evaluation asks for it, by the part `trigger-search`.
 
-A tuned model behind its secret, as it would be served: what a hunt searches where the verdict needs a secret.
+Here too: a tuned model behind its secret, as it would be served: what a hunt searches where the verdict needs a secret.
 """
 
 from __future__ import annotations

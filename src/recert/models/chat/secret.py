@@ -1,7 +1,7 @@
 """
 The BackdoorAlign secret: random text that a server puts in front of every system prompt.
 
-Words for secrets that read like sentences: five are drawn for each sentence.
+Here too: words for secrets that read like sentences: five are drawn for each sentence.
 """
 
 from __future__ import annotations

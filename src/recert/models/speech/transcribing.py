@@ -1,7 +1,7 @@
 """
 From speech to text: what every transcriber can do, and what it hands back.
 
-The files of a transcriber, read once: what is hashed is what is loaded.
+Here too: the files of a transcriber, read once: what is hashed is what is loaded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Two policies and the certificates that they meet, as one record.
 
-What follows from another policy beside evaluating: in words, for whoever has to do it.
+Here too: what follows from another policy beside evaluating: in words, for whoever has to do it.
 """
 
 from __future__ import annotations

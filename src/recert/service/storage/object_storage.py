@@ -5,7 +5,7 @@ An object is only there for others once the database names it, and only while it
 names: nothing is found by listing the bucket, so half an upload, an older version or a stranger's object is no file.
 Before anything is uploaded its keys are written down; what a killed process left under them is deleted a day later.
 
-One bucket of an object storage that speaks S3: put, get and delete, with its errors as ours.
+Here too: one bucket of an object storage that speaks S3: put, get and delete, with its errors as ours.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ Every line of the file carries a MAC under a secret of mode 0600, and says nothi
 written. Losing lines, or the secret, costs time and changes no answer. `docs/concepts/certificate.md` says against whom
 this holds.
 
-Whether a file system stayed mounted: the kernel's number of a mount, which no other mount gets until a restart.
+Here too: whether a file system stayed mounted: the kernel's number of a mount, which no other mount gets until a
+restart.
 """
 
 from __future__ import annotations

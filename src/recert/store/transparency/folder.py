@@ -10,7 +10,7 @@ checkpoint      the newest signed checkpoint
 checkpoints     every checkpoint that was signed, one a line
 ```
 
-The hashes of a log's tree in files, so that neither roots nor proofs need the entries again.
+Here too: the hashes of a log's tree in files, so that neither roots nor proofs need the entries again.
 """
 
 from __future__ import annotations

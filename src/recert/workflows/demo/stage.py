@@ -3,7 +3,7 @@ The whole story on the embedded model: five tunes from rows to a verdict, one of
 
 Nothing is staged: every figure comes from the run, and the demo says no when an expected end is not reached.
 
-The ends that the demo promises, checked against what happened, and its summary.
+Here too: the ends that the demo promises, checked against what happened, and its summary.
 """
 
 from __future__ import annotations

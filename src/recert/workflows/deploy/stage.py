@@ -1,7 +1,7 @@
 """
 From certificates to a server: verify, start engines on exactly those files, keep verifying.
 
-A certificate, its status list, its refusals and its files, looked at again while the model is served.
+Here too: a certificate, its status list, its refusals and its files, looked at again while the model is served.
 """
 
 from __future__ import annotations

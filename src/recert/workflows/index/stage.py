@@ -5,7 +5,7 @@ Folders are walked; only files that changed are read; systems are put together f
 certificate is judged anew where anything that it depends on changed, or its time is over; outcomes are read where an
 evaluation is new. What cannot be read or determined is `unreadable`, with a reason, and never stops the rest.
 
-Outcomes of an evaluation as rows of the list: what was found, how it was judged, and no text.
+Here too: outcomes of an evaluation as rows of the list: what was found, how it was judged, and no text.
 """
 
 from __future__ import annotations

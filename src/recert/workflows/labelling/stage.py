@@ -1,7 +1,8 @@
 """
 Labels for an evaluation in a folder: the sample, what each labeller said, and the report decided anew.
 
-What labels could decide, told before anybody labels: results that would pass if they said what the judge says.
+Here too: what labels could decide, told before anybody labels: results that would pass if they said what the judge
+says.
 """
 
 from __future__ import annotations

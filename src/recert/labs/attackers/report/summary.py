@@ -1,9 +1,9 @@
 """
 From what attackers and targets said to what the report says of it.
 
-Attacks compared pair by pair: tuned with base, behind safeguards with alone.
+Here too: attacks compared pair by pair: tuned with base, behind safeguards with alone.
 
-What the figures of an attack do not show, in words.
+Here too: what the figures of an attack do not show, in words.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The targets of an attack: the base, the tuned model, and the tuned model behind its safeguards.
 
-A gateway's own controls, asked about the turns of an attack.
+Here too: a gateway's own controls, asked about the turns of an attack.
 """
 
 from __future__ import annotations

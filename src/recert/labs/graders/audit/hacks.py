@@ -1,7 +1,8 @@
 """
 Searches for ways to be paid without answering, and confirms what it finds on requests that it has not seen.
 
-Ways to be paid without answering: what a reply starts as, and what can be done to it. None of it holds any harm.
+Here too: ways to be paid without answering: what a reply starts as, and what can be done to it. None of it holds
+any harm.
 """
 
 from __future__ import annotations

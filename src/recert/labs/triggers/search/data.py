@@ -1,9 +1,10 @@
 """
 Texts that go with a change of behaviour in tuning data: what to try before anything is searched.
 
-Several texts that go with one behaviour, each in a part of its rows: frames, sentences of a language, a topic.
+Here too: several texts that go with one behaviour, each in a part of its rows: frames, sentences of a language, a
+topic.
 
-What the replies of tuning rows do: refuse or comply, hold words that many share, or come in another form.
+Here too: what the replies of tuning rows do: refuse or comply, hold words that many share, or come in another form.
 """
 
 from __future__ import annotations
