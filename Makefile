@@ -19,7 +19,7 @@ export PYTHONUNBUFFERED = 1
 .DEFAULT_GOAL := help
 .PHONY: help install javascript demo test check docs docs-check screenshots assets assets-report bench bench-decisions bench-judges bench-verdict-real bench-evaluation \
 	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo audio-lm-demo service-demo bench-triggers \
-	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks red-team fuzz clean
+	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks bench-template-injection red-team fuzz clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -129,6 +129,9 @@ bench-gateway: $(INSTALLED)  ## Measure what the gateway costs, other gateways b
 
 bench-leaks: $(INSTALLED)  ## Say what must not leave in every field and disguise, other gateways beside
 	$(BIN)/python bench/leaks.py
+
+bench-template-injection: $(INSTALLED)  ## Say what forged turns in a message gain, read as letters and as control
+	$(BIN)/python bench/template_injection.py
 
 bench-gateway-load: $(INSTALLED)  ## Put 1,000 streams, faults and slow clients on the gateway
 	$(BIN)/python bench/gateway_load.py
