@@ -15,7 +15,7 @@ from recert.models.chat.prompting import around
 from recert.models.folders import ADAPTER_CONFIG
 from recert.policy import Policy, comparison_policy
 from recert.records.data.manifest import Manifest
-from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict
+from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict, where_applies
 from recert.records.signed.carried import CarriedEvidence, ParentComparison
 from recert.records.signed.certificate import Certificate
 
@@ -96,7 +96,7 @@ def carry_over(
     for old in parent.results:
         if old.suite not in section.suites or old.rule_id.startswith(CONTROL) or old.safeguards:
             continue
-        where = f"{old.rule_id} under {old.condition}{f' of {old.category}' if old.category else ''}"
+        where = where_applies(old)
         change = _compared(old, comparison.rules)
         if old.verdict is not Verdict.PASS:
             reasons.append(f"{where} is {old.verdict} for the parent")

@@ -12,7 +12,7 @@ from recert.interval import Interval
 from recert.policy import Policy
 from recert.records.data.manifest import Manifest
 from recert.records.reports.attack_report import AttackReport, AttackSearch
-from recert.records.reports.evaluation import EvalReport, RuleResult
+from recert.records.reports.evaluation import EvalReport, RuleResult, where_applies
 from recert.records.reports.screening import RowVerdict, ScreenReport
 from recert.records.reports.stress import BaseStress, StressReport
 from recert.records.reports.tuning import TuneReport
@@ -159,10 +159,8 @@ def ends_at(
 
 
 def _excepted(one: RuleException) -> str:
-    return (
-        f"{one.rule_id}{f' of {one.category}' if one.category else ''} under {one.condition} is {one.verdict}, and is "
-        f"accepted all the same until {one.expires_at:%Y-%m-%d %H:%M} UTC"
-    )
+    until = f"{one.expires_at:%Y-%m-%d %H:%M} UTC"
+    return f"{where_applies(one)} is {one.verdict}, and is accepted all the same until {until}"
 
 
 def _carried(report: EvalReport) -> Iterator[str]:

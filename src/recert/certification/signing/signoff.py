@@ -17,6 +17,7 @@ from recert.certification.verifier.exceptions import Terms, why_not_excepted
 from recert.digest import sha256_bytes
 from recert.errors import RecordError
 from recert.policy import Policy
+from recert.records.reports.evaluation import where_applies
 from recert.records.signed.certificate import PAYLOAD_TYPE, Certificate
 from recert.records.signed.refusal import Refusal
 from recert.records.signed.signoff import CheckItem, SheetLine, ShownRefusal, SignoffSheet
@@ -124,7 +125,7 @@ def _asked(
         )
     terms = Terms.of(certificate, policy)
     for exception in certificate.exceptions or ():
-        asked = f"exception of {exception.rule_id} under {exception.condition}: allowed, by a risk owner, not over"
+        asked = f"exception of {where_applies(exception)}: allowed, by a risk owner, not over"
         why = why_not_excepted(exception, terms)
         over = now >= exception.expires_at
         yield CheckItem(

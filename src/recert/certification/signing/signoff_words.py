@@ -12,7 +12,7 @@ from recert.records.data.manifest import Manifest
 from recert.records.live.transcriber import EarsManifest
 from recert.records.record import Part
 from recert.records.reports.attack_report import AttackSearch
-from recert.records.reports.evaluation import JudgeNote, RuleResult
+from recert.records.reports.evaluation import JudgeNote, RuleResult, where_applies
 from recert.records.reports.stress import BaseStress
 from recert.records.reports.trade_offs import both_ways, moved, traded
 from recert.records.reports.trigger_search import TriggerSearch
@@ -103,19 +103,17 @@ def _carried(carried: CarriedEvidence | None) -> Iterator[Line]:
         f"sha256:{carried.comparison_sha256}",
     )
     for one in carried.compared:
-        of = f" of {one.category}" if one.category else ""
         yield (
             "compared",
-            f"{one.rule_id}{of} under {one.condition}: change from parent {one.change}, margin {one.margin:.3f}, "
+            f"{where_applies(one)}: change from parent {one.change}, margin {one.margin:.3f}, "
             f"n={one.change.n}",
         )
 
 
 def exception_words(exception: RuleException) -> str:
     """Return an exception as a sentence: what is accepted, why, by whom, until when."""
-    of = f" of {exception.category}" if exception.category else ""
     return (
-        f"{exception.rule_id}{of} under {exception.condition} is {exception.verdict} and is accepted until "
+        f"{where_applies(exception)} is {exception.verdict} and is accepted until "
         f"{exception.expires_at:%Y-%m-%d %H:%M:%S} UTC by the risk owner {exception.owner_key_id}, because: "
         f"{exception.reason}"
     )
@@ -335,10 +333,9 @@ def _steps(certificate: Certificate) -> Iterator[Line]:
 
 def _from_root(certificate: Certificate) -> Iterator[Line]:
     for one in certificate.from_root or ():
-        of = f" of {one.category}" if one.category else ""
         yield (
             "against the first base",
-            f"{one.rule_id}{of} under {one.condition}: at most {one.high:+.3f} over {one.links} tunes",
+            f"{where_applies(one)}: at most {one.high:+.3f} over {one.links} tunes",
         )
 
 

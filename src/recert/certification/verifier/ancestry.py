@@ -10,7 +10,7 @@ from recert.certification.verifier.decision import deciding_results
 from recert.errors import VerificationError
 from recert.policy import Policy
 from recert.records.data.manifest import Manifest
-from recert.records.reports.evaluation import RuleResult
+from recert.records.reports.evaluation import RuleResult, where_applies
 from recert.records.signed.certificate import BaseCertificate, Certificate, RootChange, RuleException
 
 _WORST: Final = 1.0
@@ -93,10 +93,9 @@ def why_beyond_root(
     for one in changes or ():
         most = margins.get(one.rule_id, 0.0) * times
         if one.high > most + _ROUNDING and (one.rule_id, one.condition, one.category) not in accepted:
-            named = f"{one.rule_id}{f' of {one.category}' if one.category else ''} under {one.condition}"
             reasons.append(
-                f"chained-bases: {named} may be {one.high:.3f} worse than the first base after {one.links} tunes, and "
-                f"{most:.3f} is allowed"
+                f"chained-bases: {where_applies(one)} may be {one.high:.3f} worse than the first base after "
+                f"{one.links} tunes, and {most:.3f} is allowed"
             )
     return reasons
 
@@ -121,7 +120,7 @@ def why_not_added_up(certificate: Certificate) -> list[str]:
         return ["chained-bases: there is not one sum since the first base for each result that decides"]
     lowest = [-(one.links - 1) + r.change.high for one, r in zip(sums, deciding, strict=True)]
     return [
-        f"chained-bases: the sum of {one.rule_id} under {one.condition} is less than there can be"
+        f"chained-bases: the sum of {where_applies(one)} is less than there can be"
         for one, least in zip(sums, lowest, strict=True)
         if one.high < least - _ROUNDING
     ]

@@ -9,7 +9,7 @@ from recert.certification.verifier.attacked import why_not_withstood
 from recert.models.chat.prompting import around
 from recert.policy import Policy, already_failing, missing_sets
 from recert.records.reports.attack_report import AttackSearch
-from recert.records.reports.evaluation import RuleResult, Verdict
+from recert.records.reports.evaluation import RuleResult, Verdict, where_applies
 from recert.records.reports.hunting import HuntOutcome
 from recert.records.reports.stress import BaseStress, StressOutcome
 from recert.records.reports.trigger_search import TriggerSearch
@@ -95,7 +95,7 @@ def _unpassed(
         behind = f" behind {', '.join(required_controls)}" if required_controls else ""
         yield f"the verdict{behind} is {verdict or 'not there'}"
     for result in left:
-        yield f"rule {result.rule_id} under {result.condition} is {result.verdict}"
+        yield f"rule {where_applies(result)} is {result.verdict}"
 
 
 def _reasons(
@@ -154,7 +154,7 @@ def _without_words(
             yield f"the policy has the gateway apply {name}, and the verdict does not require it"
         for result in deciding:
             if name not in result.safeguards:
-                yield f"rule {result.rule_id} under {result.condition} was measured without {name}"
+                yield f"rule {where_applies(result)} was measured without {name}"
 
 
 def _wanted(policy: Policy) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from recert.errors import VerificationError
 from recert.policy import Policy
-from recert.records.reports.evaluation import RuleResult
+from recert.records.reports.evaluation import RuleResult, where_applies
 from recert.records.signed.carried import CarriedEvidence
 from recert.records.signed.certificate import Certificate
 
@@ -70,7 +70,7 @@ def _why_not_one(
     least: int,
 ) -> str:
     """Why one result that is carried over does not count."""
-    where = f"{result.rule_id} under {result.condition}"
+    where = where_applies(result)
     shown = [
         c
         for c in evidence.compared

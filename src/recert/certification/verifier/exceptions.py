@@ -10,7 +10,7 @@ from typing import Final
 from recert.certification.verifier.decision import deciding_results
 from recert.errors import VerificationError
 from recert.policy import Policy, already_failing
-from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict
+from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict, where_applies
 from recert.records.reports.hunting import HuntOutcome
 from recert.records.reports.trigger_search import TriggerSearch
 from recert.records.signed.certificate import Approval, Certificate, RuleException
@@ -114,7 +114,7 @@ def why_not_covered(
         named = [e for e in certificate.exceptions or () if e.is_about(result)]
         whys = [why_not_excepted(e, terms) or _over(e, now) for e in named]
         if None not in whys:
-            where = f"{result.rule_id} under {result.condition} is {result.verdict}"
+            where = f"{where_applies(result)} is {result.verdict}"
             code, words = next((why for why in whys if why), ("verdict-not-pass", "nobody excepts it"))
             return code, f"{where}: {words}"
     return None
@@ -197,6 +197,6 @@ def _why_not_drafted(
     for exception in exceptions:
         no = why_not_excepted(exception, terms)
         if no is not None:
-            yield f"{no[0]}: {exception.rule_id} under {exception.condition}: {no[1]}"
+            yield f"{no[0]}: {where_applies(exception)}: {no[1]}"
     if exceptions and report.suites_alike is None:
         yield "exception-not-allowed: the evaluation does not say which sets share prompts; evaluate again"

@@ -66,6 +66,7 @@ def compare(
 def show(comparison: Comparison) -> None:
     """Draw a comparison's rules on stderr."""
     from recert.cli.printing import table, talk
+    from recert.records.reports.evaluation import where_applies
 
     columns = (
         "rule",
@@ -101,5 +102,4 @@ def show(comparison: Comparison) -> None:
         talk().print(f"  {note}", soft_wrap=True)
     for rule in comparison.rules:
         if rule.verdict != "pass":
-            where = f"{rule.rule_id} under {rule.condition}"
-            talk().print(f"  {where}: {rule.verdict}: {rule.reason}", soft_wrap=True)
+            talk().print(f"  {where_applies(rule)}: {rule.verdict}: {rule.reason}", soft_wrap=True)

@@ -26,7 +26,7 @@ from recert.cli.options import (
 if TYPE_CHECKING:
     from recert.evaluation.decision.cheapest import Needed
     from recert.policy import Policy
-    from recert.records.reports.evaluation import EvalReport, RuleResult
+    from recert.records.reports.evaluation import EvalReport
 
 ModelName = Annotated[
     str, typer.Option(help="What the report calls the model; by default its folder's name.")
@@ -197,12 +197,10 @@ def show_rules(report: EvalReport, policy: Policy) -> None:
         talk().print(f"  {_cheapest(open_rules)}", soft_wrap=True)
 
 
-def _named(result: RuleResult) -> str:
-    return f"{result.rule_id} under {' behind '.join([result.condition, *result.safeguards])}"
-
-
 def _cheapest(open_rules: Sequence[Needed]) -> str:
     """The cheapest of what open rules need, in words."""
+    from recert.records.reports.evaluation import where_applies
+
     first = open_rules[0]
     result, never = first.result, sum(one.prompts is None for one in open_rules)
     if never == len(open_rules):
@@ -211,7 +209,7 @@ def _cheapest(open_rules: Sequence[Needed]) -> str:
         "" if first.minutes is None else f", about {max(1, math.ceil(first.minutes))} min at this run's pace"
     )
     most = max(open_rules, key=lambda one: one.more)
-    words = f"cheapest to decide: {_named(result)}, {first.more} more prompts of {result.suite}{took}"
+    words = f"cheapest to decide: {where_applies(result)}, {first.more} more prompts of {result.suite}{took}"
     if len(open_rules) - never > 1:
-        words += f"; of {len(open_rules)} open rules {_named(most.result)} needs most, {most.more}"
+        words += f"; of {len(open_rules)} open rules {where_applies(most.result)} needs most, {most.more}"
     return words if not never else f"{words}; {never} would not pass with more prompts like these"

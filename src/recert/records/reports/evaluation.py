@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -373,3 +373,23 @@ class EvalReport(Record):
         if self.required_controls and self.verdict_safeguarded is not None:
             return self.verdict_safeguarded
         return self.verdict_raw
+
+
+class _Applies(Protocol):
+    """What is about one rule under one condition."""
+
+    @property
+    def rule_id(self) -> str:
+        """The policy's name of the rule."""
+
+    @property
+    def condition(self) -> str:
+        """How prompts were asked."""
+
+
+def where_applies(one: _Applies) -> str:
+    """Return where a result applies, for people: its rule, its category, its condition, what it was measured behind."""
+    category = getattr(one, "category", "")
+    of = f" of {category}" if category else ""
+    behind = "".join(f" behind {name}" for name in getattr(one, "safeguards", ()))
+    return f"{one.rule_id}{of} under {one.condition}{behind}"
