@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 import aiohttp
 
 from recert.digest import sha256_json
-from recert.errors import InputError, RecordError
+from recert.errors import EndpointError, RecordError
 from recert.judges.protocol import JudgeFailed, Score
-from recert.models.remote.endpoint import ATTEMPTS
+from recert.models.remote.http_client import ApiClient
 from recert.records.record import parse_json
 from recert.records.reports.evaluation import JudgeNote
 
@@ -40,7 +38,6 @@ CATEGORY: Final = MappingProxyType(
 """The API's categories and ours, empty where ours have nothing like it."""
 
 _LARGEST_ANSWER_BYTES: Final = 1_000_000
-_LONGEST_PAUSE_S: Final = 30.0
 _FLAGGED: Final = 0.5
 
 
@@ -82,9 +79,8 @@ class ModerationJudge:
     """
     Scores a text by `POST {url}/moderations` with an omni model: a reply by its own words, whatever was asked.
 
-    "Busy" (429), "failed" (5xx), lost connections and time-outs are tried again, with growing pauses; what still
-    fails is `JudgeFailed`. Hosted models change without notice: the digest covers the address and the model's
-    name, not its weights.
+    It is asked as every endpoint is (`ApiClient`); what still fails after several attempts is `JudgeFailed`. Hosted
+    models change without notice: the digest covers the address and the model's name, not its weights.
 
     Args:
         api_key: sent as a bearer token; never in a reason.
@@ -92,7 +88,7 @@ class ModerationJudge:
         model: the name sent as `model`.
         timeout_s: for one attempt.
         concurrency: requests under way at once.
-        first_pause_s: pause before the second attempt; it doubles each time.
+        first_pause_s: bound of the pause before the second attempt; it doubles each time.
 
     Raises:
         InputError: the address is not http or https, or holds a user name or a query.
@@ -108,19 +104,10 @@ class ModerationJudge:
         concurrency: int = 8,
         first_pause_s: float = 0.5,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise InputError(
-                "moderation address must be http or https without a user name or query",
-                facts={"given": parts._replace(netloc=parts.hostname or "", query="").geturl()},
-                hint=f"give the start of the API, such as {OPENAI_URL}, and the key apart",
-            )
-        self._url = url.rstrip("/") + "/moderations"
+        self._client = ApiClient(url, api_key=api_key, timeout_s=timeout_s, first_pause_s=first_pause_s)
+        self._url = f"{self._client.url}/moderations"
         self._model = model
-        self._api_key = api_key
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._concurrency = concurrency
-        self._first_pause_s = first_pause_s
 
     @property
     def note(self) -> JudgeNote:
@@ -154,8 +141,7 @@ class ModerationJudge:
 
     def session(self) -> aiohttp.ClientSession:
         """Return what `ask_all` sends through; to be closed by whoever asked for it."""
-        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
-        return aiohttp.ClientSession(headers=headers, timeout=self._timeout, trust_env=True)
+        return self._client.session()
 
     async def ask_all(
         self, session: aiohttp.ClientSession, texts: Sequence[str]
@@ -169,24 +155,23 @@ class ModerationJudge:
     ) -> Score | JudgeFailed:
         if not text.strip():
             return JudgeFailed("there is no text to judge")
-        body: dict[str, Any] = {"model": self._model, "input": text}
-        failed = JudgeFailed("the moderation API was not asked")
-        for attempt in range(ATTEMPTS):
-            pause_s = self._first_pause_s * 2**attempt * random.uniform(0.75, 1.25)  # noqa: S311
+        body = {"model": self._model, "input": text}
+        try:
             async with free:
-                try:
-                    async with session.post(self._url, json=body, allow_redirects=False) as response:
-                        if response.status == 200:
-                            return read_moderation(await _body(response))
-                        failed = JudgeFailed(f"the moderation API answered {response.status}")
-                        if response.status != 429 and response.status < 500:
-                            return failed
-                        pause_s = max(pause_s, _seconds(response.headers.get("Retry-After", "")))
-                except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as exc:
-                    failed = JudgeFailed(f"the moderation API does not answer: {type(exc).__name__}")
-            if attempt + 1 < ATTEMPTS:
-                await asyncio.sleep(min(pause_s, _LONGEST_PAUSE_S))
-        return failed
+                return read_moderation(
+                    await self._client.send(
+                        session,
+                        "POST",
+                        self._url,
+                        most_bytes=_LARGEST_ANSWER_BYTES,
+                        json=body,
+                        allow_redirects=False,
+                    )
+                )
+        except EndpointError as exc:
+            if status := exc.facts.get("status"):
+                return JudgeFailed(f"the moderation API answered {status}")
+            return JudgeFailed(f"the moderation API does not answer: {type(exc.__cause__).__name__}")
 
 
 class ModerationRequestJudge:
@@ -208,20 +193,3 @@ class ModerationRequestJudge:
     def score(self, request: str) -> Score | JudgeFailed:
         """Return how harmful `request` is to the API."""
         return self._judge.score("", request)
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """The whole answer; of one that is too large only the beginning, which is no JSON."""
-    data = bytearray()
-    async for piece in response.content.iter_any():
-        data += piece
-        if len(data) > _LARGEST_ANSWER_BYTES:
-            break
-    return bytes(data[:_LARGEST_ANSWER_BYTES])
-
-
-def _seconds(text: str) -> float:
-    try:
-        return min(max(float(text), 0.0), _LONGEST_PAUSE_S)
-    except ValueError:
-        return 0.0

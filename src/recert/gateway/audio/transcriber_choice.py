@@ -17,7 +17,7 @@ import orjson
 
 from recert import settings
 from recert.digest import canonical_json, sha256_bytes
-from recert.errors import InputError
+from recert.errors import EndpointError, InputError
 from recert.gateway.audio.clips import Clip
 from recert.gateway.audio.hearing import ClipTranscriber, Words
 from recert.gateway.audio.transcriber_process import ManagedTranscriber, our_command
@@ -94,14 +94,20 @@ class RemoteTranscriber:
             ("timestamp_granularities[]", "segment"),
         ):
             form.add_field(name, value)
-        url = f"{self._client.url}/audio/transcriptions"
         try:
-            async with self._session.post(url, data=form, allow_redirects=False) as response:
-                if response.status != 200:
-                    return TranscribeFailed(f"the endpoint says {response.status}")
-                data = await _read(response)
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            return TranscribeFailed(f"the endpoint does not answer: {type(exc).__name__}")
+            data = await self._client.send(
+                self._session,
+                "POST",
+                "/audio/transcriptions",
+                most_bytes=_MOST_BYTES,
+                attempts=1,
+                data=form,
+                allow_redirects=False,
+            )
+        except EndpointError as exc:
+            if status := exc.facts.get("status"):
+                return TranscribeFailed(f"the endpoint says {status}")
+            return TranscribeFailed(f"the endpoint does not answer: {type(exc.__cause__).__name__}")
         return understood(data)
 
     async def close(self) -> None:
@@ -109,15 +115,6 @@ class RemoteTranscriber:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    data = bytearray()
-    async for block in response.content.iter_chunked(1 << 16):
-        data += block
-        if len(data) > _MOST_BYTES:
-            raise aiohttp.ClientPayloadError("the answer is too long")
-    return bytes(data)
 
 
 def understood(data: bytes) -> Words | TranscribeFailed:

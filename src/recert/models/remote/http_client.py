@@ -94,6 +94,7 @@ class ApiClient:
         tokens: int = 0,
         parse: bool = False,
         most_bytes: int = _LARGEST_REPLY_BYTES,
+        attempts: int = ATTEMPTS,
         **more: Any,
     ) -> bytes:
         """
@@ -106,13 +107,15 @@ class ApiClient:
             tokens: about how many tokens it will use, for the pace.
             parse: whether the answer must be JSON; what is not is tried again.
             most_bytes: the largest answer that is read.
+            attempts: how often it is sent at most.
             more: as aiohttp takes it, such as `json`. A `data` that is a function is called for each attempt.
 
         Raises:
-            EndpointError: refused, or failed in every attempt.
+            EndpointError: refused, or failed in every attempt. `facts` hold the `status` of an answer; without one,
+                the cause is the failure of the last attempt.
         """
         url = path if "://" in path else f"{self.url}{path}"
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, attempts + 1):
             pause_s = random.uniform(0, min(_LONGEST_PAUSE_S, self._first_pause_s * 2**attempt))  # noqa: S311
             await self.pace.turn(tokens)
             given = {k: v() if k == "data" and callable(v) else v for k, v in more.items()}
@@ -131,13 +134,14 @@ class ApiClient:
                     asked_s = _seconds(response.headers)
                     if asked_s:
                         self.pace.hold(asked_s)
-            except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            except (aiohttp.ClientError, OSError, UnicodeError) as exc:
                 failed = self.error("endpoint does not answer", because=str(exc) or type(exc).__name__)
+                failed.__cause__ = exc
             except RecordError as exc:
                 failed = self.error(
                     "endpoint's reply is not JSON", because=exc.facts.get("because", ""), bytes=len(data)
                 )
-            if attempt < ATTEMPTS:
+            if attempt < attempts:
                 await asyncio.sleep(pause_s)
         raise failed
 

@@ -6,22 +6,20 @@ import logging
 import random
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import deque
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlsplit
 
 from recert import settings
 from recert.errors import SettingsError
 from recert.records.live.audit import AuditCheckpoint
 from recert.store.files.writing import append_line
+from recert.store.http_delivery import deliver, failure_words, is_web_url
 
 log = logging.getLogger("recert.audit")
 
-_REQUEST_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 30.0
 _CLOSE_S: Final = 2.0
@@ -45,7 +43,7 @@ class Exporter:
 
     def __init__(self, place: str | Path, name: str) -> None:
         self._url = str(place) if "://" in str(place) else ""
-        if self._url and urlsplit(self._url).scheme not in ("http", "https"):
+        if self._url and not is_web_url(self._url):
             raise SettingsError("checkpoints go to a folder, or an http(s) URL", facts={"given": place})
         self.label = urlsplit(self._url).hostname if self._url else str(place)
         self._folder = Path(place)
@@ -112,8 +110,7 @@ class Exporter:
                 self._waiting.popleft()
 
     def _tell(self, exc: Exception) -> None:
-        code = f" {exc.code}" if isinstance(exc, urllib.error.HTTPError) else ""
-        problem = f"cannot export a checkpoint to {self.label}: {type(exc).__name__}{code}"
+        problem = f"cannot export a checkpoint to {self.label}: {failure_words(exc)}"
         if problem != self.problem:
             log.warning("%s", problem)
         self.problem = problem
@@ -126,20 +123,6 @@ class Exporter:
             return
         put = self._url.endswith("/")
         url = f"{self._url}{self._name}.{checkpoint.seq:012d}.json" if put else self._url
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-            url, data, {"content-type": "application/json"}, method="PUT" if put else "POST"
-        )
-        if token := settings.checkpoint_token():
-            request.add_unredirected_header("authorization", f"Bearer {token}")
-        with _OPENER.open(request, timeout=_REQUEST_S) as reply:
-            reply.read(65536)
-
-
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    """A redirect is an error: what is delivered elsewhere than said is not delivered."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER: Final = urllib.request.build_opener(_StayHere)
+        token = settings.checkpoint_token()
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        deliver(url, data, method="PUT" if put else "POST", headers=headers)

@@ -14,24 +14,23 @@ import ssl
 import threading
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from http.client import HTTPException
-from typing import Any, Final
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from recert import settings
 from recert.digest import canonical_json
 from recert.errors import SettingsError
 from recert.records.live.watching import WatchOutcome, WatchReport
+from recert.store.http_delivery import REQUEST_S, deliver, failure_words, is_web_url
 
 log = logging.getLogger("recert.watch")
 
 SIGNATURE: Final = "Recert-Signature"
 """Header of a notice: `t=SECONDS,v1=HEX`, the HMAC-SHA256 of the seconds, a full stop and the body."""
-_REQUEST_S: Final = 10.0
 _TRIES: Final = 3
 _FIRST_PAUSE_S: Final = 1.0
 _MOST_S: Final = 45.0
@@ -55,7 +54,7 @@ class Notices:
     mail_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.webhook and urlsplit(self.webhook).scheme not in ("http", "https"):
+        if self.webhook and not is_web_url(self.webhook):
             raise SettingsError("a webhook is an http(s) URL", facts={"given": self.webhook})
         if self.mail_to:
             _server()
@@ -109,8 +108,7 @@ def _told(name: str, way: Callable[[], None]) -> str:
         try:
             way()
         except Exception as exc:  # whatever it is, it must not become the outcome
-            code = f" {exc.code}" if isinstance(exc, urllib.error.HTTPError) else ""
-            problem[0] = f"{name}: {type(exc).__name__}{code}"
+            problem[0] = f"{name}: {failure_words(exc)}"
         else:
             problem[0] = ""
 
@@ -123,29 +121,16 @@ def _told(name: str, way: Callable[[], None]) -> str:
 def _post(url: str, body: bytes) -> None:
     pause_s = _FIRST_PAUSE_S
     for left in reversed(range(_TRIES)):
-        headers = {"content-type": "application/json"}
-        if key := settings.webhook_key():
-            headers[SIGNATURE] = signature(key, body, int(time.time()))
-        request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - the scheme was checked
+        key = settings.webhook_key()
+        headers = {SIGNATURE: signature(key, body, int(time.time()))} if key else {}
         try:
-            with _OPENER.open(request, timeout=_REQUEST_S):
-                return
+            return deliver(url, body, method="POST", headers=headers)
         except (OSError, HTTPException) as exc:
             refused = isinstance(exc, urllib.error.HTTPError) and exc.code < 500 and exc.code != 429
             if refused or not left:
                 raise
         time.sleep(pause_s)
         pause_s *= 2
-
-
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    """A redirect is an error: what is told elsewhere than said is not told."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER: Final = urllib.request.build_opener(_StayHere)
 
 
 def _server() -> SplitResult:
@@ -169,9 +154,9 @@ def _deliver(mail: EmailMessage) -> None:
     host, port = str(url.hostname), url.port or _SMTP_PORTS[url.scheme]
     secure = ssl.create_default_context()
     if url.scheme == "smtps":
-        link: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=_REQUEST_S, context=secure)
+        link: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=REQUEST_S, context=secure)
     else:
-        link = smtplib.SMTP(host, port, timeout=_REQUEST_S)
+        link = smtplib.SMTP(host, port, timeout=REQUEST_S)
     with link:
         if url.scheme == "smtp+starttls":
             link.starttls(context=secure)
