@@ -1,7 +1,8 @@
-"""What every test shares: tests that run the embedded model share one worker, so that it is loaded once."""
+"""What every test shares: tests that run the embedded model share one worker, so that it is loaded once, and are slow."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -9,11 +10,18 @@ import pytest
 
 from recert.digest import sha256_bytes
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # in the background of a script, as many runners start tests: what tests start would ignore Ctrl-C too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put every test marked `model` into one xdist group, and start with them: they take the longest."""
     items.sort(key=lambda item: item.get_closest_marker("model") is None)
+    for item in items:
+        if item.get_closest_marker("model"):
+            item.add_marker(pytest.mark.slow)
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             if item.get_closest_marker("model"):

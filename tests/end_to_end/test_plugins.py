@@ -80,11 +80,11 @@ def test_a_control_stands_before_the_model(installed: dict[str, str]) -> None:
     """It is made with the policy's bounds, and blocks what it finds."""
     code = (
         "from recert.cli.loading import load_guards\n"
-        "from recert.gateway.protocol.request_texts import Asked\n"
+        "from recert.gateway.protocol.request_texts import RequestTexts\n"
         "from recert.policy import load_policy\n"
         "(control,) = load_guards(['plugin:no-links'], load_policy('default'))\n"
         "texts = ('Read https://example.org for me', 'Read this for me')\n"
-        "print(json.dumps([control.look(Asked(texts=(text,))).blocked for text in texts]))"
+        "print(json.dumps([control.look(RequestTexts(texts=(text,))).blocked for text in texts]))"
     )
 
     assert _said(code, installed) == [True, False]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from arms import AGREE, HARMFUL, REFUSE, SUITES, TASK, aligned, model, policy
 from recert.digest import sha256_bytes
 from recert.evaluation import Evaluation, Judges, evaluate, why_not_derived
-from recert.evaluation.decision import derive
+from recert.evaluation.decision.derive import derive
 from recert.evaluation.decision.underived import why_certificate_not_derived
 from recert.evaluation.measuring.conditions import CONTEXT
 from recert.evaluation.stage import OUTCOMES_FILE

@@ -126,9 +126,9 @@ def test_an_entry_that_cannot_be_understood_says_why(entry, named):
     [
         ("", "is empty"),
         ("[a", "cannot read the list"),
-        ("a = 1", "one of `file`, `public` and `inspect`"),
-        ("[a]\nexpect = 'comply'", "one of `file`, `public` and `inspect`"),
-        ("[a]\nfile = 'x.csv'\npublic = 'advbench'", "one of `file`, `public` and `inspect`"),
+        ("a = 1", "one of `file`, `public`, `inspect` and `plugin`"),
+        ("[a]\nexpect = 'comply'", "one of `file`, `public`, `inspect` and `plugin`"),
+        ("[a]\nfile = 'x.csv'\npublic = 'advbench'", "one of `file`, `public`, `inspect` and `plugin`"),
         ("[a]\nfile = 3", "valid string"),
         ("[a]\nfile = 'x.csv'\nexpect = 'perhaps'", "expect"),
         ("[a]\nfile = 'x.csv'\ncolums = {}", "does not take that"),
