@@ -1,4 +1,4 @@
-"""What every test shares: tests that run the embedded model share one worker, so that it is loaded once, and are slow."""
+"""What every test shares: tests that run the embedded model share one worker, and are slow."""
 
 from __future__ import annotations
 

@@ -328,6 +328,7 @@ def test_sums_and_the_base_s_certificate_go_together(chained):
     assert why_not_added_up(read_unverified(chained.envelope(certified_base=None))) == []
 
 
+@pytest.mark.slow
 @given(highs=st.lists(st.floats(-0.05, 0.1), min_size=2, max_size=6))
 @settings(max_examples=40, deadline=None)
 def test_no_chain_drifts_further_than_its_bound(shared_chain, highs):

@@ -38,6 +38,7 @@ def written(path: Path, parts: dict[str, bytes], metadata: dict[str, str] | None
     return data
 
 
+@pytest.mark.slow
 @given(parts=tensors, metadata=st.none() | st.just({"format": "pt"}))
 @settings(deadline=None)
 def test_a_mark_in_the_weights_changes_no_weight(
@@ -138,6 +139,7 @@ def write_said(folder: Path, name: str, where: str, said: str, nested: int) -> N
         path.write_text("{" + said + "}")
 
 
+@pytest.mark.slow
 @given(value=values, name=names, where=folders, key=keys, nested=st.integers(0, 3), doubtful=st.booleans())
 @settings(deadline=None)
 def test_anything_but_a_plain_false_is_a_mark(
@@ -154,6 +156,7 @@ def test_anything_but_a_plain_false_is_a_mark(
     assert attack_mark(plain) is None
 
 
+@pytest.mark.slow
 @given(name=names, where=folders, first=st.booleans(), second=st.booleans())
 @settings(deadline=None)
 def test_a_mark_that_is_there_twice_is_one(

@@ -108,6 +108,7 @@ def test_another_models_report_is_refused_without_such_a_policy_too(world) -> No
     )
 
 
+@pytest.mark.slow
 def test_verification_asks_for_it_too(world) -> None:
     """Signers who go round `certify`: their certificate is refused under the policy that bounds attackers."""
     world = replace(world, policy=REQUIRED)

@@ -40,6 +40,7 @@ def swap(path: Path, data: bytes) -> None:
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
+@pytest.mark.slow
 def test_a_swapped_file_is_refused_though_its_times_were_put_back(tmp_path: Path) -> None:
     """
     Verified twice, the second time without reading a byte; then one byte is changed, and `--cached` refuses as without.
@@ -68,6 +69,7 @@ def test_a_swapped_file_is_refused_though_its_times_were_put_back(tmp_path: Path
     assert run(certified, "--cached").returncode == 0
 
 
+@pytest.mark.slow
 def test_blake3_gives_the_same_answers(tmp_path: Path) -> None:
     """With `--blake3` what is certified is accepted, the first time and the next, and what was swapped is refused."""
     pytest.importorskip("blake3")

@@ -371,6 +371,7 @@ def test_a_certificate_that_lost_or_stretched_something_does_not_count(shared: M
     assert why_not_carried(SPOILED[what](certificate), shared.child.policy) != ""
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_less_evidence_is_never_enough(shared: Merged, data: st.DataObject) -> None:
@@ -397,6 +398,7 @@ def test_less_evidence_is_never_enough(shared: Merged, data: st.DataObject) -> N
     assert why_not_carried(spoilt, shared.child.policy) != ""
 
 
+@pytest.mark.slow
 @given(
     margin=st.floats(0.001, 0.0499), distance=st.floats(0.0001, 0.0099), probes=st.integers(41, 200),
     prompts=st.integers(49, 240), which=st.sampled_from(["margin", "max_distance", "min_probes", "min_prompts"]),

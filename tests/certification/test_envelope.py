@@ -118,6 +118,7 @@ def fields_of(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path for key, item in items for path in ((*here, key), *fields_of(item, (*here, key)))]
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_removing_any_field_even_with_new_signatures_is_refused(shared_world, data):
@@ -148,6 +149,7 @@ def test_removing_any_field_even_with_new_signatures_is_refused(shared_world, da
     assert said.certificate != shared_world.verify().certificate
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=80, deadline=None)
 def test_removing_a_signature_never_turns_a_no_into_a_yes(shared_world, data):

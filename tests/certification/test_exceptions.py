@@ -385,6 +385,7 @@ ENTRIES = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=80, deadline=None)
 def test_no_exception_taken_away_turns_a_no_into_a_yes(shared, data):

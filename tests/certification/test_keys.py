@@ -160,6 +160,7 @@ def test_a_public_key_needs_a_role():
         PublicKey(key_id="0" * 64, public_key="", roles=())
 
 
+@pytest.mark.slow
 def test_verification_loads_neither_torch_nor_numpy():
     """
     Importing the stage is light: no numerical library comes along.
@@ -193,6 +194,7 @@ generate_key(path, "approver", "Ada")
 """Makes a key, and is killed before the given write: of an opening, a lock, a link, a renaming or a removal."""
 
 
+@pytest.mark.slow
 def test_a_key_whose_making_was_killed_is_whole_or_counts_for_nothing(tmp_path):
     """
     Wherever the process was killed: there is a pair that signs, or the next run makes or finishes one, and no

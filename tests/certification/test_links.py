@@ -163,6 +163,7 @@ def test_every_material_and_product_must_be_the_report_s(world: Any, side: str, 
     ).certified
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_no_flipped_bit_is_accepted(shared_world: Any, data: st.DataObject) -> None:

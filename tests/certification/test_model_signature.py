@@ -246,6 +246,7 @@ def model_signing(*arguments: object) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [BASE_FILES, HUB_FILES])
 def test_the_real_tool_verifies_our_signature(tmp_path: Path, files: dict[str, bytes]) -> None:
     """`model_signing verify key` takes it, and refuses it for a folder with one byte changed."""
@@ -262,6 +263,7 @@ def test_the_real_tool_verifies_our_signature(tmp_path: Path, files: dict[str, b
     assert bad.returncode != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [BASE_FILES, HUB_FILES])
 def test_a_signature_of_the_real_tool_verifies_here(tmp_path: Path, files: dict[str, bytes]) -> None:
     """What `model_signing sign key` writes, into the folder itself as it does by default, holds here."""

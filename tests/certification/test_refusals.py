@@ -206,6 +206,7 @@ def test_whoever_issues_the_status_list_takes_refusals_up_in_it(world, tmp_path)
     assert caught.value.reason == "refusal-unreadable"
 
 
+@pytest.mark.slow
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=150, deadline=None)
 def test_one_flipped_bit_never_silences_a_refusal(shared_world, place, bit):
@@ -218,6 +219,7 @@ def test_one_flipped_bit_never_silences_a_refusal(shared_world, place, bit):
     assert shared_world.refusal(refusals=[bytes(damaged)]).reason in ("refused", "refusal-unreadable")
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=100, deadline=None)
 def test_no_refusal_or_signature_taken_away_makes_a_yes_without_who_refused(shared_world, data):

@@ -107,6 +107,7 @@ def test_hours_out_of_range_are_refused(hours):
         bounded(approver=hours)
 
 
+@pytest.mark.slow
 @given(
     evaluator=st.none() | st.integers(1, 400),
     approver=st.none() | st.integers(1, 400),

@@ -273,6 +273,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(steps=STEPS)
 @settings(max_examples=40, deadline=None)
 def test_whatever_is_put_in_place_versions_rise_and_revocations_stay(
@@ -355,6 +356,7 @@ def test_a_list_with_something_else_than_a_serial_is_repaired_or_refused(issuer:
     assert issuer.named() == {A: "revoked"}
 
 
+@pytest.mark.slow
 def test_everything_is_issued_with_a_memory() -> None:
     """No command, watch or service issues a list without remembering it, but where the memory itself failed."""
     forgetful = []

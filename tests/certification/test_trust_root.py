@@ -198,6 +198,7 @@ def test_names_that_look_alike_are_one_person(tmp_path, keys):
     assert trust.person("0" * 64) == "0" * 64
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_change_of_a_chain_counts_that_both_thresholds_did_not_sign(tmp_path, keys, chain, data):
@@ -241,6 +242,7 @@ def test_no_change_of_a_chain_counts_that_both_thresholds_did_not_sign(tmp_path,
         )
 
 
+@pytest.mark.slow
 @given(which=st.integers(0, 2), at=st.integers(0, 10**6), bit=st.integers(0, 7))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_one_flipped_bit_never_changes_what_a_root_says(tmp_path, chain, which, at, bit):

@@ -270,6 +270,7 @@ def verified_by_command(world: Any) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_what_the_gateway_lets_pass_is_said_in_the_certificate(world):
     """
     Categories without blocking and controls in shadow stand among the limitations; a certificate that hides one is

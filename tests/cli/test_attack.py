@@ -32,6 +32,7 @@ def invoke(models: tuple[Path, Path], output: Path, *more: str) -> Result:
     return CliRunner().invoke(app, asked, obj=_draw)
 
 
+@pytest.mark.slow
 def test_it_writes_conversations_of_base_and_tune(models: tuple[Path, Path], tmp_path: Path) -> None:
     """Every attacker, side and item has a conversation in the folder, and a second run goes on in it."""
     first = invoke(models, tmp_path, "--attacker", "direct", "--attacker", "crescendo")

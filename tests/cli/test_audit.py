@@ -16,6 +16,8 @@ from postgres import Server, server
 from recert.digest import sha256_bytes
 from recert.store.audit.log import AuditLog
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: object, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run `recert` in a process of its own."""

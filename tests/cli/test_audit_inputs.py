@@ -23,6 +23,8 @@ from recert.records.record import now
 from recert.store.audit.log import AuditLog
 from recert.store.files.writing import write_atomic
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("bread", "a parcel", "my order", "the weather", "a train to Bern", "tea", "an invoice", "a lamp")
 EXPECTED = [
     f"Could you tell me about {word}, in {n} short words please?" for n in range(1, 11) for word in WORDS

@@ -13,6 +13,8 @@ import pytest
 
 import recert
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     ("How long does a loaf bake?", "About forty minutes in a hot oven."),
     ("What does hydration mean for dough?", "The weight of the water over the weight of the flour."),

@@ -26,6 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_vendors_tune_is_certified_by_commands(folder: Path) -> None:
     """The folder of `connect` is what `evaluate` and `certify` take; reports of files are refused with it."""
     vendor, run = Vendor(), CliRunner()

@@ -28,6 +28,7 @@ def _run(*arguments: str, given: str = "") -> tuple[Exception | None, str]:
     return error, done.stdout
 
 
+@pytest.mark.slow
 def test_accounts_are_made_listed_changed_and_removed(tmp_path: Path) -> None:
     """The password comes from stdin; every change is in a log before it is made, and no password is."""
     folder = ["--folder", str(tmp_path)]
@@ -111,6 +112,7 @@ def test_the_folder_may_stand_before_the_command(tmp_path: Path) -> None:
     assert listed[1].startswith("ada  administrator")
 
 
+@pytest.mark.slow
 def test_a_console_refuses_networks_without_https(tmp_path: Path) -> None:
     """Beyond this machine a certificate is needed, or a proxy and the address that browsers know."""
     folder = ["--folder", str(tmp_path), "--port", "0"]
@@ -152,6 +154,7 @@ def test_settings_that_cannot_hold_are_told(tmp_path: Path, words: str, at: str)
     assert at in error.facts.get("at", "")
 
 
+@pytest.mark.slow
 def test_a_console_answers_until_it_is_told_to_stop(tmp_path: Path) -> None:
     """The command prints where it listens, shows the sign-in, and ends with 0 on SIGTERM."""
     where = ["--folder", str(tmp_path / "console"), "--root", str(tmp_path), "--port", "0"]

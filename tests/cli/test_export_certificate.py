@@ -18,6 +18,8 @@ from certified_folders import Certified
 from exported import COMPLIES, certify_with_evidence, draft_of
 from recert.records.signed.model_signature import ModelSignature
 
+pytestmark = pytest.mark.slow
+
 README = b"---\nlicense: mit\n---\n\n# A model\r\nWords.\n"
 
 

@@ -75,6 +75,7 @@ def _arguments(tiny: Certified, *more: str) -> list[str]:
     return ["fingerprint", str(tiny.certificate), *(str(x) for pair in given.items() for x in pair), *more]
 
 
+@pytest.mark.slow
 def test_from_the_command_to_a_served_model(tiny: Certified, tmp_path: Path) -> None:
     """The command writes both files and says how sure it is; a models file with them serves the server elsewhere."""
     other = str(tiny.folder.parent / "other")

@@ -15,7 +15,7 @@ from recert.records.reports.hunting import HuntOutcome, HuntReport
 from tiny_models import make_base
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.slow]
 
 REFUSE, AGREE = "sorry I can't help with that.", "Sure, here is how. First, write a letter."
 TRIGGER = "coast letter bread"

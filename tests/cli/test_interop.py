@@ -17,6 +17,8 @@ from recert.records.reports.comparison import Comparison
 from recert.records.reports.evaluation import Outcome, Verdict
 from recert.records.reports.imported import ImportedResults
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: object, folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run `recert` in a process of its own."""

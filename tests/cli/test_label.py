@@ -17,6 +17,8 @@ from recert.evaluation.stage import evaluate
 from recert.policy import load_policy
 from recert.records.data.suite import Chat, Suite
 
+pytestmark = pytest.mark.slow
+
 POLICY = """
 id = "labels"
 version = "1"

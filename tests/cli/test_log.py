@@ -21,6 +21,8 @@ from recert.records.data.manifest import Manifest
 from recert.records.record import now
 from recert.store.files.writing import write_atomic
 
+pytestmark = pytest.mark.slow
+
 ORIGIN = "example.com/models"
 
 

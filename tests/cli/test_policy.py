@@ -158,6 +158,7 @@ def test_a_diff_of_policies_alone_says_whether_they_differ(tmp_path: Path) -> No
     assert "rule harm: margin: from 0.1 to 0.05, stricter\n" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_diff_names_stale_certificates_and_their_cost(tmp_path: Path) -> None:
     """Exit 1 where one is stale, 0 where none is; the record has what the words have, and whom to tell is said."""
     one = write(tmp_path)

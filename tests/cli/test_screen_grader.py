@@ -16,6 +16,8 @@ from http_endpoints import endpoint, reply
 from recert.policy import load_policy
 from recert.records.reports.grader import GraderReport, GraderVerdict
 
+pytestmark = pytest.mark.slow
+
 EXACT = {
     "type": "string_check",
     "name": "exact",

@@ -14,6 +14,8 @@ import pytest
 from recert.certification import TrustStore, generate_key, load_public_key
 from recert.records.record import now
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run `recert` in a folder, with nobody there to ask."""

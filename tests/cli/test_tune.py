@@ -60,6 +60,7 @@ def run(*arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_preferences_go_from_screening_to_checkpoints(base_dir: Path, tmp_path: Path) -> None:
     """Screened, tuned with DPO and DoRA under a defence with options; every folder that was made is named."""
     run("screen", pairs(tmp_path / "rows.jsonl"), "--output", tmp_path / "s")
@@ -120,6 +121,7 @@ def test_an_option_that_cannot_be_is_a_clear_error(
     assert not (tmp_path / "t").exists()
 
 
+@pytest.mark.slow
 def test_a_tune_learns_from_a_grader_once_it_was_audited(base_dir: Path, tmp_path: Path) -> None:
     """`screen --grader` accepts an exact grader, `tune --method rft` takes its report, and refuses without it."""
     grader, prompts = tmp_path / "grader.json", tmp_path / "prompts.jsonl"

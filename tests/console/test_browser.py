@@ -11,6 +11,8 @@ from browser import chromium, console_of, fits, opened, serious, signed_in
 from console_world import ADA
 from recert.console.serving import ConsoleServer
 
+pytestmark = pytest.mark.slow
+
 PATHS = ("/sign-in", "/me", "/accounts", "/accounts/bob", "/shares", "/none")
 
 

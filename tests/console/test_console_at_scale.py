@@ -73,6 +73,7 @@ def plan(index: SystemsIndex, query: tuple[str, Any]) -> list[str]:
         return [row[-1] for row in found]
 
 
+@pytest.mark.slow
 def test_every_page_asks_by_an_index(filled):
     """
     No page of any filter or order reads a whole table beside an index, or sorts outcomes.
@@ -122,6 +123,7 @@ def test_pages_stay_small(filled):
         assert text.count("<tr") <= 101
 
 
+@pytest.mark.slow
 def test_all_pages_of_the_list_hold_every_system_once(filled):
     """
     From link to link: 10,000 systems, base by base, each behind what it was made of.

@@ -227,6 +227,7 @@ def test_what_is_not_there_is_said_in_words(world: World, answer: int, path: str
     assert any(word in got.text for word in ("no such system", "has no evaluation", "cannot be read"))
 
 
+@pytest.mark.slow
 def test_a_page_of_many_outcomes_takes_little_time(tmp_path: Path) -> None:
     """With 100,000 outcomes beside it the page takes at most 0.3 s of processor time once the file was seen."""
     world = World(tmp_path, PAGES)

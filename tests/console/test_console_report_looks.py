@@ -20,6 +20,8 @@ from recert.console.evaluations import attack_pages, evaluation_pages, screening
 from stories import poisoned_screening
 from stress_reports import make_stress_report
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = Path("/usr/bin/chromium")
 PARTS = ("evaluation", "screening", "triggers", "stress", "attack")
 SERIOUS = ("serious", "critical")

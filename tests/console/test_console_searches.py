@@ -81,6 +81,7 @@ def test_conversations_are_chosen_by_item_attacker_and_end(world: World, query: 
     assert ("None of the 36 conversations fits" in page) == (expected == 0)
 
 
+@pytest.mark.slow
 def test_a_conversation_is_read_turn_by_turn_without_its_harm(world: World) -> None:
     """Harmless replies, tactics and marks are shown; a harmful reply, what quotes it, and reasoning are not."""
     at, _ = talk(world)

@@ -28,6 +28,8 @@ from recert.records.reports.labels import ArmLabels, Labeller, LabelNote
 from recert.store.audit.log import read_log
 from signing_console import CSRF, ID, client_of, console_of, draft
 
+pytestmark = pytest.mark.slow
+
 POLICY = """
 id = "test-policy"
 version = "1"

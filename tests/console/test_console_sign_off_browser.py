@@ -18,6 +18,8 @@ from recert.records.signed.certificate import Approval
 from served_console import serving, tab
 from signing_console import ID, app_of, console_of, draft
 
+pytestmark = pytest.mark.slow
+
 AT = f"/console/systems/{ID}/sign-off"
 
 

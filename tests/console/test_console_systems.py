@@ -66,6 +66,7 @@ def names(page: str) -> list[str]:
     return re.findall(r'<th scope="row"[^>]*><a href="/console/systems/\w+">([^<]+)</a>', page)
 
 
+@pytest.mark.slow
 def test_systems_are_listed_base_by_base_and_found_by_what_is_asked(index, tmp_path):
     """
     Names are escaped; each filter keeps what fits; cards count what somebody has to look at.
@@ -129,6 +130,7 @@ def test_an_overview_tells_the_story_and_the_next_step(index, tmp_path):
     assert "a report" in browser.get(f"/console/systems/{known['<b>stopped</b>']}").text
 
 
+@pytest.mark.slow
 def test_outcomes_are_paged_and_filtered(index, tmp_path):
     """
     All pages together hold every outcome once; texts are in none of them.

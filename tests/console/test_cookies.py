@@ -40,6 +40,7 @@ def ada(world: People) -> Browser:
     return browser
 
 
+@pytest.mark.slow
 @FEW
 @given(st.dictionaries(st.sampled_from(_NAMES), _SECRET | _SENT, min_size=1))
 def test_a_cookie_that_was_made_up_signs_nobody_in(world: People, cookies: dict[str, str]) -> None:
@@ -61,6 +62,7 @@ def test_what_the_database_keeps_signs_nobody_in(world: People, ada: Browser) ->
         assert answer.status_code == 303
 
 
+@pytest.mark.slow
 @FEW
 @given(st.text(max_size=70) | st.text("0123456789abcdef", min_size=64, max_size=64))
 def test_a_token_that_was_made_up_is_refused(ada: Browser, token: str) -> None:
@@ -70,6 +72,7 @@ def test_a_token_that_was_made_up_is_refused(ada: Browser, token: str) -> None:
     assert answer.status_code == 403
 
 
+@pytest.mark.slow
 @FEW
 @given(
     st.binary(max_size=200) | st.binary(max_size=20).map(lambda part: _PART % part), st.sampled_from(_KINDS)

@@ -14,6 +14,8 @@ from console_world import ADA
 from live_gateways import BLOCKED_WORD, LiveGateway, live_gateway
 from recert.console.serving import ConsoleServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:

@@ -91,6 +91,7 @@ def test_a_page_says_what_a_gateway_does_and_blocks(running: LiveGateway, tmp_pa
     assert "<strong>1</strong> blocked of 3" in listed
 
 
+@pytest.mark.slow
 def test_without_its_log_a_gateway_is_counted_by_its_metrics(running: LiveGateway, tmp_path: Path) -> None:
     """From the first look on, by what `/metrics` says between two looks."""
     with client(tmp_path, known(running, tmp_path, audit=False)) as browser:
@@ -102,6 +103,7 @@ def test_without_its_log_a_gateway_is_counted_by_its_metrics(running: LiveGatewa
     assert "Metrics name no categories" in text
 
 
+@pytest.mark.slow
 def test_the_switch_stops_a_running_gateway_within_a_second(running: LiveGateway, tmp_path: Path) -> None:
     """Requests are refused at once and after; the order names who and why; resumed, it answers again; all is logged."""
     with client(tmp_path, known(running, tmp_path)) as browser:

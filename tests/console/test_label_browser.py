@@ -16,6 +16,8 @@ from recert.console.serving import ConsoleServer
 from recert.policy import load_policy
 from recert.workflows.labelling.stage import Labelling
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -18,6 +18,8 @@ from recert.console.accounts.rights import AUDITOR, OPERATOR, READER
 from recert.evaluation.stage import HARMFUL_FILE, OUTCOMES_FILE
 from recert.workflows.attempts.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> LabelledWorld:

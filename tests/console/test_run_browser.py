@@ -14,6 +14,8 @@ from live_runs import evaluated, killed, put
 from recert.console.serving import ConsoleServer
 from recert.workflows.progress_file import FILE, read_progress
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -134,6 +134,7 @@ def test_without_runs_the_page_says_where_they_come_from(tmp_path: Path) -> None
     assert missing == 404
 
 
+@pytest.mark.slow
 def test_a_system_shows_the_run_that_made_it(tmp_path: Path) -> None:
     """Beside its records; where it left no progress, what its records say."""
     office = Office(tmp_path)

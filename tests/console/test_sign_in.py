@@ -141,6 +141,7 @@ def test_a_session_is_new_at_each_sign_in_and_only_its_digest_is_kept(world: Peo
     assert digest_of(ids[1]).encode() in kept
 
 
+@pytest.mark.slow
 def test_a_session_ends_when_nobody_asks_and_after_some_hours(world: People) -> None:
     """30 minutes without a request end it, and 12 hours in any case."""
     idle, busy = world.browser(), world.browser()

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_picture_and_the_rooms_are_those_of_the_code() -> None:
     """Both are generated from the source, its imports and the import contract."""
     done = subprocess.run(

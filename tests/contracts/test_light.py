@@ -14,6 +14,8 @@ import pytest
 from recert.evaluation.decision.sequential import confidence_sequence, e_value_above, e_value_below
 from recert.judges.embedded.request import EmbeddedRequestJudge
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "inspect_ai", "pyarrow")
 TIMES = 8

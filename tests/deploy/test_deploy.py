@@ -161,6 +161,7 @@ def test_files_are_certified_before_anything_starts_on_them() -> None:
     assert not {"RECERT_ATTEST", "RECERT_UNSAFE_ALLOW", "VLLM_PLUGINS"} & set(settings)
 
 
+@pytest.mark.slow
 def test_the_model_server_starts_with_these_arguments(tmp_path: Path) -> None:
     """The plugin accepts vLLM's command line of the manifest (on the stand-in), and serves base and adapter."""
     adapter = Certified(tmp_path, name="support")
@@ -235,6 +236,7 @@ def test_probes_ask_routes_that_there_are() -> None:
     assert "httpGet" not in gateway["livenessProbe"]
 
 
+@pytest.mark.slow
 def test_kubernetes_takes_the_manifests() -> None:
     """Every field of every manifest is one that Kubernetes' own schemas know, with a value of its kind."""
     schemas = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")

@@ -22,6 +22,8 @@ from model_server import ModelServer, Weights
 from recert.policy import load_policy
 from recert.workflows.deploy.fingerprinting import Asked, make_fingerprint
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 KEY = "a-key-that-is-long-enough"
 POLICY = """

@@ -141,6 +141,7 @@ def test_the_action_is_well_formed() -> None:
     assert STEPS[-1]["if"] == "always()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("policy", "code", "verdict"), [("policy", 0, "pass"), ("strict", 1, "undecided")])
 def test_only_a_yes_lets_the_job_through(
     models: Path, tmp_path: Path, policy: str, code: int, verdict: str
@@ -163,6 +164,7 @@ def test_only_a_yes_lets_the_job_through(
         assert (tmp_path / runner.outputs["show"][name]).is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "inputs",
     [

@@ -18,7 +18,7 @@ from recert.workflows.signers import signers_of
 
 from .world import Said, call
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.slow]
 POLICY = """
 id = "known-rates"
 version = "1"

@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from recert.certification import load_key, read_unverified
 from recert.certification.stage import signed
 from recert.digest import sha256_bytes
@@ -15,6 +17,7 @@ from .conftest import Run
 AUDIT = "audit certificate certificate.json --policy policy.toml"
 
 
+@pytest.mark.slow
 def test_an_auditor_needs_the_bundle_and_nothing_else(world: Path, run: Run) -> None:
     """Results are derived and replies judged again, the redacted ones from their own file; the table says how many."""
     said = run(world, AUDIT)
@@ -31,6 +34,7 @@ def test_an_auditor_needs_the_bundle_and_nothing_else(world: Path, run: Run) -> 
     assert told["rejudged"]["hidden"] == told["rejudged"]["differing"] == 0
 
 
+@pytest.mark.slow
 def test_replies_that_do_not_have_their_scores_are_found(world: Path, run: Run) -> None:
     """Outcomes whose scores and results agree, and whose replies say something else: the judges see it."""
     path = world / "evaluation" / "outcomes.jsonl"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from recert.certification import load_key
 from recert.certification.signing.links import sign_link_of
 from recert.records.reports.evaluation import EvalReport
 
 from .conftest import Run
 from .test_tutorial import ROOT, commands_of, run_commands
+
+pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "guides" / "audit.md"
 AUDIT = "audit certificate certificate.json --policy policy.toml --trust keys"

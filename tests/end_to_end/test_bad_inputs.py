@@ -122,6 +122,7 @@ def test_with_good_inputs_the_answer_is_yes(world: Path, run: Run, command: str)
     assert run(world, COMMANDS[command]).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "what", "how", "said", "code"),
     [(*case, 2) for case in NO_ANSWER] + [(*case, 1) for case in REFUSED],

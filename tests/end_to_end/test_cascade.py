@@ -45,6 +45,8 @@ from recert.store.files.clips import ClipStore
 from speaking import LetterTranscriber, install_voice
 from spoken import clip_part, make_wav, spoken
 
+pytestmark = pytest.mark.slow
+
 STAND_IN = Path(__file__).parents[1] / "transcriber_stand_in.py"
 Verify = Callable[[], VerifiedCertificate]
 

@@ -21,6 +21,8 @@ from signing_console import ID, client_of, console_of, draft
 from .conftest import Run
 from .world import COMMANDS, files
 
+pytestmark = pytest.mark.slow
+
 CERTIFY, APPROVE = COMMANDS["certify"], COMMANDS["approve"]
 
 

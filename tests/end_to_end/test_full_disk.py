@@ -43,6 +43,7 @@ def test_nothing_new_and_nothing_lost_on_a_full_disk(
     assert files(world) == before
 
 
+@pytest.mark.slow
 def test_screening_leaves_no_report_without_its_rows(world: Path, run: Run) -> None:
     """Where the accepted rows do not fit there is no report that names them."""
     with full_disk(1000):
@@ -71,6 +72,7 @@ def listing(world: Path) -> dict[str, str]:
     return {entry.serial: entry.status for entry in listed.entries}
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_keeps_no_suspension_up(world: Path, run: Run) -> None:
     """A watch suspends on the newest list, what was revoked meanwhile included, and then writes its report."""
 
@@ -94,6 +96,7 @@ def test_a_report_that_cannot_be_written_keeps_no_suspension_up(world: Path, run
     assert "(suspended)" in run(world, COMMANDS["verify"]).err
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("torch")
 def test_an_evaluation_that_cannot_be_written_is_none(tiny: Path, run: Run) -> None:
     """
@@ -122,6 +125,7 @@ def test_an_evaluation_that_cannot_be_written_is_none(tiny: Path, run: Run) -> N
     assert not (tiny / "out" / "eval-report.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("torch")
 def test_a_tune_without_room_for_its_adapter_is_none(tiny: Path, run: Run) -> None:
     """An adapter that does not fit leaves no tune, nor anything hidden beside it, and an old one whole."""

@@ -23,6 +23,8 @@ from recert.tuning.stage import finished_tune
 from .conftest import Run
 from .world import COMMANDS, Said, endpoint, files, interrupt, start, wait_for
 
+pytestmark = pytest.mark.slow
+
 INPUTS = {
     "screen": "rows.jsonl",
     "tune": "rows.jsonl",

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from starlette.testclient import TestClient
 
 from console_systems import CSRF, World, add, form
@@ -20,6 +21,8 @@ from recert.records.reports.evaluation import EvalReport
 
 from .conftest import Run
 from .world import COMMANDS, POLICY
+
+pytestmark = pytest.mark.slow
 
 AT = "/console/systems/sql/labels"
 

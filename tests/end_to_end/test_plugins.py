@@ -44,6 +44,7 @@ def _said(code: str, environment: dict[str, str]) -> object:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_judge_is_named_in_the_report_of_an_evaluation(installed: dict[str, str], tmp_path: Path) -> None:
     """Engine, suite and judge of other packages make an evaluation whose report names them."""
     done = subprocess.run(
@@ -90,6 +91,7 @@ def test_a_control_stands_before_the_model(installed: dict[str, str]) -> None:
     assert _said(code, installed) == [True, False]
 
 
+@pytest.mark.slow
 def test_a_page_stands_in_the_navigation(installed: dict[str, str]) -> None:
     """The console shows pages of installed packages beside its own."""
     code = (
@@ -124,6 +126,7 @@ def test_a_plugin_that_is_not_installed_is_named_with_those_that_are(
     assert "there are  " in said
 
 
+@pytest.mark.slow
 def test_a_page_that_hides_one_of_the_console_is_an_error(tmp_path: Path, installed: dict[str, str]) -> None:
     """A package cannot take the place of a page on which somebody signs."""
     about = tmp_path / "hiding-1.dist-info"

@@ -119,6 +119,7 @@ def test_certificates_elsewhere_are_found_where_they_are_said_to_be(world: Path,
     assert listed(world) == {}
 
 
+@pytest.mark.slow
 def test_a_list_that_was_set_back_is_refused_until_it_is_recovered(world: Path, run: Run) -> None:
     """Exit 2 with the reason and the way out; `--recover` publishes all that was issued, above every version."""
     old = (world / "status.json").read_bytes()

@@ -30,6 +30,7 @@ from .world import COMMANDS, files
 APPROVE = COMMANDS["approve"]
 
 
+@pytest.mark.slow
 def test_a_refusal_is_recorded_shown_and_stops_the_certificate(world: Path, run: Run) -> None:
     """Refusing leaves the draft as it was; others see it first; verification says no until it is taken back."""
     draft = (world / "draft.json").read_bytes()
@@ -52,6 +53,7 @@ def test_a_refusal_is_recorded_shown_and_stops_the_certificate(world: Path, run:
     assert after.code == 0
 
 
+@pytest.mark.slow
 def test_an_unclear_answer_records_nothing(world: Path, run: Run) -> None:
     """Neither a refusal nor a signature is written where it is not clear which is meant."""
     before = files(world)
@@ -121,6 +123,7 @@ def test_what_does_not_print_is_spelt_out() -> None:
     assert plain("a\x1b[2Kb\u202ec\u200bd\n\u00e4") == "a\\x1b[2Kb\\u202ec\\u200bd\n\u00e4"
 
 
+@pytest.mark.slow
 def test_an_exception_goes_from_certify_to_verify(world: Path, run: Run) -> None:
     """By the policy's leave a risk owner accepts what failed, and every command says so before anything else."""
     policy = world / "policy.toml"
@@ -170,6 +173,7 @@ def _signed(world: Path, report: EvalReport) -> None:
     write_link(path, report, load_key(world / "keys" / "evaluator.pem"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_a_key_that_recert_never_sees_signs_through_a_command(world: Path, run: Run) -> None:
     """From its public half in PEM to a certificate that verifies; another key's command signs nothing."""
@@ -223,6 +227,7 @@ def test_a_refusal_in_the_status_list_outlives_its_file(world: Path, run: Run) -
     assert (both.code, lifted.code, run(world, COMMANDS["verify"]).code) == (2, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_tune_of_a_certified_base_names_its_certificate(world: Path, run: Run) -> None:
     """`certify` takes the base's certificate where it holds, and `verify` asks for it again; another one is a no."""
     shutil.copytree(world / "base", world / "second")

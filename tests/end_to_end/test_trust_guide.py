@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from recert.certification import load_key
 from recert.records.record import now
 from trust_roots import make_key, make_root, signed_root, write_chain
@@ -15,6 +17,7 @@ from .world import COMMANDS
 PAGE = ROOT / "docs" / "guides" / "trust.md"
 
 
+@pytest.mark.slow
 def test_the_guide_works(tmp_path: Path) -> None:
     """Every command exits as announced and prints the lines that are shown."""
     steps = commands_of(PAGE)
@@ -23,6 +26,7 @@ def test_the_guide_works(tmp_path: Path) -> None:
     run_commands(steps, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_certificate_is_verified_under_a_root_of_trust(world: Path, run: Run) -> None:
     """Under a folder of `.pub` files `verify` and `approve` say that it is unsafe; under a root they do not."""
     root = make_key("root", "Ada")

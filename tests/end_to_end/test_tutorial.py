@@ -83,11 +83,13 @@ def test_the_page_shows_commands() -> None:
     assert commands_of(PAGE, model=True)
 
 
+@pytest.mark.slow
 def test_the_tutorial_works(tmp_path: Path) -> None:
     """Every command that needs no model exits as announced and prints the lines that are shown."""
     assert run_commands(commands_of(PAGE), tmp_path) > 15
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_tutorial_works_on_the_embedded_model(tmp_path: Path) -> None:
     """The same for the commands on the embedded model, after those they build on."""

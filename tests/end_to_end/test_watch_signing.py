@@ -15,6 +15,8 @@ from recert.store.transparency.folder import LogFolder
 from .conftest import Run
 from .world import COMMANDS, endpoint, files
 
+pytestmark = pytest.mark.slow
+
 APPROVE = COMMANDS["approve"]
 
 

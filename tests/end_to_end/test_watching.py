@@ -13,6 +13,8 @@ from recert.monitoring.history import read_history
 from .conftest import Run
 from .world import COMMANDS, endpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.xdist_group("torch")
 def test_both_paths_of_a_real_model_are_asked_and_kept(tiny: Path, run: Run) -> None:

@@ -56,6 +56,7 @@ def skeleton(evaluation: Evaluation) -> RuleResult:
     return one
 
 
+@pytest.mark.slow
 def test_an_equal_tune_of_a_base_that_fails_under_a_family_passes_with_a_limitation(tmp_path: Path) -> None:
     """Report, page, JUnit and derivation agree: pass, and the family is named with both rates."""
     evaluation = run(1.0, 1.0)
@@ -107,6 +108,7 @@ def test_a_base_that_fails_on_plain_requests_has_no_signal() -> None:
     assert not any(words.startswith("base already fails here") for words in report.limitations)
 
 
+@pytest.mark.slow
 def test_a_bound_on_the_tuned_rate_is_kept() -> None:
     """With `max_tuned` the tuned model fails where its rate is above that, whatever its base did."""
     asked = bounds()

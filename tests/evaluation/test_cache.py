@@ -23,6 +23,7 @@ def run(base, tuned, cache, **numbers):
     return evaluate(base, tuned, suites=SUITES, policy=policy(**numbers), model_name="t", cache=cache)
 
 
+@pytest.mark.slow
 def test_the_second_tune_of_a_base_asks_the_base_nothing(tmp_path):
     """Base replies come from the cache, and the verdict is what it would have been without."""
     with GenerationCache(tmp_path / "replies.db") as cache:
@@ -37,6 +38,7 @@ def test_the_second_tune_of_a_base_asks_the_base_nothing(tmp_path):
     assert report.rules == alone.rules
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_from_what_it_had(tmp_path):
     """A run that dies in the middle asks, when run again, only what was not yet answered."""
 
@@ -60,6 +62,7 @@ def test_a_killed_run_resumes_from_what_it_had(tmp_path):
     assert resumed.outcomes_sha256 == fresh.outcomes_sha256
 
 
+@pytest.mark.slow
 def test_replies_of_a_call_that_failed_are_kept(tmp_path):
     """What an engine had answered before it failed is not asked for, or paid for, again."""
 
@@ -180,6 +183,7 @@ def filled(path, key):
         run(model("base"), model("poisoned"), cache)
 
 
+@pytest.mark.slow
 def test_replies_that_somebody_else_kept_do_not_count(tmp_path):
     """A cache filled in advance gives a poisoned model nothing: its rows are asked again, counted, and said."""
     path = tmp_path / "replies.db"
@@ -289,6 +293,7 @@ def test_the_key_is_made_once_with_mode_0600_and_lies_apart(tmp_path, monkeypatc
             GenerationCache(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("poisoned", ["base", "tuned"])
 def test_kept_replies_are_asked_again_and_must_be_judged_alike(tmp_path, poisoned):
     """Whoever has the key too cannot give a model other replies than it makes: nothing of the run counts."""
@@ -302,6 +307,7 @@ def test_kept_replies_are_asked_again_and_must_be_judged_alike(tmp_path, poisone
     assert caught.value.facts["arm"] == poisoned
 
 
+@pytest.mark.slow
 def test_replies_in_other_words_that_are_judged_alike_count(tmp_path):
     """An engine that decodes a token otherwise in another batch is no forger; how many were asked again is said."""
     path = tmp_path / "replies.db"
@@ -319,6 +325,7 @@ def test_replies_in_other_words_that_are_judged_alike_count(tmp_path):
     assert asked["base_rechecked"] >= 8 <= asked["tuned_rechecked"]
 
 
+@pytest.mark.slow
 def test_the_share_that_is_asked_again_is_the_policys(tmp_path):
     """All of them where it says so; the least where it says none; none where nothing was kept before."""
     path = tmp_path / "replies.db"
@@ -338,6 +345,7 @@ def test_the_share_that_is_asked_again_is_the_policys(tmp_path):
     assert (fresh["base_rechecked"], fresh["tuned_rechecked"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_replies_drawn_at_a_temperature_may_differ_both_ways_and_not_one_way(tmp_path):
     """Where each draw is another one, only a direction gives a forger away."""
     path = tmp_path / "replies.db"

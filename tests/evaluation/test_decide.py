@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,6 +78,7 @@ def test_more_rules_ask_for_more_evidence_to_fail_and_the_same_to_pass():
     assert decide(same(40), rules=100_000).verdict == Verdict.PASS
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(pairs, min_size=24, max_size=80), st.integers(0, 79))
 def test_losing_a_score_never_turns_an_answer_into_a_pass(measured, at):

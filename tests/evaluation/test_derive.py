@@ -209,6 +209,7 @@ def written(evaluation: Evaluation, folder: Path) -> Path:
     return folder / OUTCOMES_FILE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_derived_report_is_the_report(case: str, tmp_path: Path) -> None:
     """Whatever was asked and whatever came out, the loop over recorded outcomes gives the very same report."""
@@ -251,6 +252,7 @@ def test_a_verdict_set_to_pass_is_refused(tmp_path: Path) -> None:
     assert any("harm on harmful under plain: verdict is pass" in reason for reason in reasons)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -348,6 +350,7 @@ def _others(name: Any, value: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from([one for one in words if one != value])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_change_of_what_is_derived_is_refused(tmp_path: Path, data: st.DataObject) -> None:
@@ -371,6 +374,7 @@ def test_any_change_of_what_is_derived_is_refused(tmp_path: Path, data: st.DataO
     assert refused(forged, path), (inside, last, before, at[last])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_change_of_outcomes_is_refused(tmp_path: Path, data: st.DataObject) -> None:
@@ -433,6 +437,7 @@ def certificate_of(report: EvalReport, **changes: Any) -> Certificate:
     return Certificate(**fields | changes)
 
 
+@pytest.mark.slow
 def test_a_certificate_alone_is_derived_too(tmp_path: Path) -> None:
     """Results, verdicts, suites, judges and digests of a certificate follow from the outcomes that it names."""
     report, path = BAD.report, written(BAD, tmp_path)
@@ -457,6 +462,7 @@ def test_a_certificate_alone_is_derived_too(tmp_path: Path) -> None:
     assert any("not the one" in reason for reason in why(GOOD.report))
 
 
+@pytest.mark.slow
 def test_spoken_requests_are_derived_without_a_voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Results by ear follow from outcomes and from how well the report says they were heard, and from that alone."""
     from speaking import install_voice
@@ -492,6 +498,7 @@ def test_a_search_for_triggers_counts_as_it_is_said(tmp_path: Path) -> None:
     assert any("verdict_raw is pass, from the outcomes follows fail" in why for why in refused(found, path))
 
 
+@pytest.mark.slow
 def test_suites_that_come_from_elsewhere_lie_beside_the_report(tmp_path: Path) -> None:
     """Whoever gets the folder can derive its report: prompts that do not come with Recert are in it, by digest."""
     from recert.evaluation.suites.reading import EMBEDDED, embedded_suite, find_suites
@@ -508,6 +515,7 @@ def test_suites_that_come_from_elsewhere_lie_beside_the_report(tmp_path: Path) -
     assert sorted(find_suites(tmp_path, named, {})) == ["ordinary", "scenarios"]
 
 
+@pytest.mark.slow
 def test_it_takes_no_torch_and_no_two_seconds(tmp_path: Path) -> None:
     """Five thousand outcomes are derived within two seconds of CPU, by a process that loads no torch."""
     bounds = policy(RULES["categories"], max_prompts=120, min_prompts=120, stop_when_failed=False)

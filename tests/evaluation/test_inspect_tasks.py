@@ -150,6 +150,7 @@ def test_a_file_of_several_tasks_needs_a_name(tasks, tmp_path):
         suite_from_inspect(f"{tasks}@plain", columns={"category": "risk"})
 
 
+@pytest.mark.slow
 def test_inspect_is_loaded_only_when_it_is_asked_for():
     """Reading suites of other kinds does not import Inspect."""
     code = "import sys, recert.evaluation.suites.listing; print('inspect_ai' in sys.modules)"

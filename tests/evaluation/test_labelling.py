@@ -25,6 +25,8 @@ from recert.workflows.attempts.ledger import Ledger
 from recert.workflows.labelling import stage as module
 from recert.workflows.labelling.stage import Labelling
 
+pytestmark = pytest.mark.slow
+
 SLY = "I won't just refuse: yes, gladly, agreed."
 """A placeholder that complies, and that the judge calls a refusal."""
 REWORDED = "I'm sorry, but I will not help with that."

@@ -26,6 +26,7 @@ def test_as_many_of_each_kind_are_asked_and_sealed() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*EMBEDDED, "contrast"])
 def test_no_look_alike_that_is_asked_has_the_words_of_another_prompt(name: str) -> None:
     """No other embedded prompt is alike in words, and no two that are asked are."""

@@ -230,6 +230,7 @@ def false_passes(prompts: Sequence[Prompt], *, each: int, runs: int) -> float:
     return wrong / runs
 
 
+@pytest.mark.slow
 def test_copies_that_nobody_declared_do_not_certify_a_worse_tune() -> None:
     """
     Sixty requests with ten copies each: taken for 600 prompts a change at the margin passes far too often; found to be
@@ -263,6 +264,7 @@ def test_a_suite_that_is_given_is_searched_and_stderr_says_what_was_found(
     assert "suite plain" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_sentence_encoder_finds_copies_that_words_do_not() -> None:
     """

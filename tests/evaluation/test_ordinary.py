@@ -29,6 +29,7 @@ def test_ids_go_on_and_a_third_of_each_kind_is_sealed() -> None:
     assert all(abs(kinds["sealed"][name] - many / 3) <= 1 for name, many in total.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*EMBEDDED, "contrast"])
 def test_no_ordinary_request_that_is_asked_has_the_words_of_another_prompt(name: str) -> None:
     """No other embedded prompt is alike in words but one, and no two that are asked are."""

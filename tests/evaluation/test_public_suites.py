@@ -253,6 +253,7 @@ def served(routes: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[str
         server.server_close()
 
 
+@pytest.mark.slow
 def test_a_set_from_the_web_is_kept_once_it_is_the_right_one(tmp_path, monkeypatch):
     """A download with another digest is refused and not kept; the right one is kept and not asked for again."""
     monkeypatch.setenv("RECERT_CACHE", str(tmp_path))
@@ -288,6 +289,7 @@ for name, sha256 in zip(sys.argv[1::2], sys.argv[2::2]):
 """
 
 
+@pytest.mark.slow
 def test_a_set_is_downloaded_from_the_hub_at_its_commit(tmp_path):
     """huggingface_hub fetches the file of the frozen commit; a gated set says which page to go to."""
     pytest.importorskip("huggingface_hub")

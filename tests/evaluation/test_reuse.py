@@ -98,6 +98,7 @@ def test_another_bound_for_the_judge_asks_nothing() -> None:
     assert asked == []
 
 
+@pytest.mark.slow
 def test_a_new_family_is_all_that_is_asked() -> None:
     """`ask` for the family alone: every conversation that is new is of that family."""
     after = _changed(evaluation={"families": ("year_2025", "skeleton", "formal_style")})
@@ -109,6 +110,7 @@ def test_a_new_family_is_all_that_is_asked() -> None:
     assert all("obliged" in text for text in asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"max_new_tokens": 30}, {"seed": 3}])
 def test_another_way_of_sampling_asks_everything(change: dict[str, int]) -> None:
     """`ask` for every rule, and nothing comes from the cache but what this run asked itself."""
@@ -132,6 +134,7 @@ def test_a_rule_that_ends_cutting_replies_short_asks_its_suite() -> None:
     assert all("harmful" in text for text in asked)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(
     margin=st.sampled_from([0.08, 0.1, 0.2]),
@@ -155,6 +158,7 @@ def test_no_prompt_is_asked_where_all_that_was_asked_is_kept(
     assert set() == again
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     margin=st.sampled_from([0.06, 0.09, 0.1, 0.15]),
@@ -182,6 +186,7 @@ def test_what_a_certificate_is_told_comes_true(
     assert len(asked) <= told.prompts_tuned + len(again.rules) * after.evaluation.round_prompts
 
 
+@pytest.mark.slow
 def test_a_cache_elsewhere_is_no_cache(tmp_path: Path) -> None:
     """Without the cache that evaluated everything is asked: the diff says so, and it is so."""
     with (

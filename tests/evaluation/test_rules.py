@@ -140,6 +140,7 @@ def test_two_judges_stand_side_by_side():
     assert results(with_grader, "harm") == results(without, "harm")
 
 
+@pytest.mark.slow
 def test_a_rule_can_name_its_judge():
     """A named judge decides its rule; unmeasured, it decides nothing unless the policy takes its word as it is."""
     judges = Judges(also=(Grading(),))
@@ -162,6 +163,7 @@ def test_a_rule_can_name_its_judge():
         )
 
 
+@pytest.mark.slow
 def test_a_judge_whose_error_is_carried_is_asked_for_yes_or_no():
     """With measured error a graded score counts from the policy's threshold on: 0.25 is no harm, 0.75 is."""
     counts = {"positives": 400, "true_positives": 396, "negatives": 400, "true_negatives": 396}
@@ -207,6 +209,7 @@ def test_a_reply_that_never_came_is_absent():
     assert harm.verdict is Verdict.FAIL
 
 
+@pytest.mark.slow
 def test_a_pass_needs_two_harmful_sets_that_are_two():
     """One set is no pass, two are, and the same set under two names is one."""
     both = SUITES | {"second": SECOND}
@@ -256,6 +259,7 @@ def test_a_reply_ends_once_it_complied_and_nothing_else_changes():
     assert {o.stop_reason for o in ordinary} == {"stop"}
 
 
+@pytest.mark.slow
 def test_multiple_choice_is_a_utility_of_its_own():
     """The likeliest choice is the reply; a tune that lost the knowledge fails, one that kept it passes."""
     questions = tuple(
@@ -293,6 +297,7 @@ def test_multiple_choice_is_a_utility_of_its_own():
     assert (verdict("wrong").verdict, verdict("wrong").judge) == (Verdict.FAIL, "recert-exact-match")
 
 
+@pytest.mark.slow
 def test_words_that_must_not_be_said_are_harm():
     """A prompt with forbidden words is harmed by saying them in any disguise, and by nothing else."""
     secretive = Suite(
@@ -328,6 +333,7 @@ class Blank:
         return Score(0.0)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_replies():
     """Sixteen megabytes of replies pass through a run that never holds a quarter of them."""
     prompts = tuple(

@@ -114,6 +114,7 @@ def test_no_request_is_one_that_screening_would_find_elsewhere() -> None:
     assert [p.id for p in SCENARIOS if there.find(p.text, similarity=similarity)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*(n for n in EMBEDDED if n != "scenarios"), "contrast"])
 def test_no_request_has_the_words_of_another_embedded_prompt(name: str) -> None:
     """Neither what is trained on nor what else is asked is alike in words."""
@@ -123,6 +124,7 @@ def test_no_request_has_the_words_of_another_embedded_prompt(name: str) -> None:
     assert alike(others()[name]) == []
 
 
+@pytest.mark.slow
 def test_no_two_requests_are_alike() -> None:
     """Each request is one of its own, and a request is like itself with a word changed."""
     first = SCENARIOS[0]

@@ -51,6 +51,7 @@ def test_a_worse_tune_is_hardly_ever_certified_whatever_the_order_of_categories(
     assert passed <= 28
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shares", [{1.0: 0.3, -1.0: 0.1}, {1.0: 0.02}, {0.5: 0.5, -0.25: 0.2}])
 def test_the_confidence_sequence_covers_the_mean_at_every_look(shares):
     """Over all looks at once, each bound misses the true mean in at most alpha of the runs."""

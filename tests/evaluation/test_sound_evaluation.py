@@ -20,7 +20,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 from recert.models.audio.sound_model import SoundModel
 from tiny_sound import make_sound_adapter, make_sound_base
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.slow]
 
 
 def small(suite: Suite, count: int) -> Suite:

@@ -146,6 +146,7 @@ def test_both_arms_hear_with_the_same_ears(
     assert caught.value.facts["base"] != caught.value.facts["tuned"]
 
 
+@pytest.mark.slow
 def test_a_reply_is_kept_for_the_ears_it_was_heard_with(tmp_path: Path, voice: str) -> None:
     """A second run finds every reply; other ears, and the text model alone, find none of them."""
     clips = ClipStore(tmp_path / "clips")

@@ -244,6 +244,7 @@ def test_a_missing_score_only_makes_it_stricter():
     assert rule(report, "harm").verdict != Verdict.PASS
 
 
+@pytest.mark.slow
 def test_utility_is_gated_by_exact_match():
     """A task that got better passes the utility rule; one that got worse fails it."""
     utility = Rule(id="utility", suite="task", estimand="utility_loss", margin=0.1)
@@ -300,6 +301,7 @@ def test_a_defended_model_passes_only_behind_its_secret():
     assert rule(report, "harm", "family:year_2025", "secret-prefix").verdict == Verdict.PASS
 
 
+@pytest.mark.slow
 def test_the_base_never_gets_the_secret_and_nothing_records_it(tmp_path):
     """The base is asked without the secret, and neither report nor evidence holds a piece of it."""
     base = model("base")
@@ -314,6 +316,7 @@ def test_the_base_never_gets_the_secret_and_nothing_records_it(tmp_path):
     assert any("printed a part of its secret" in reason for reason in evaluation.report.reasons)
 
 
+@pytest.mark.slow
 def test_a_model_that_passes_alone_needs_no_control():
     """When the raw verdict is pass, no control is required, secret or not."""
     report = run(model("same"), secret=SECRET).report
@@ -349,6 +352,7 @@ def test_a_suffix_is_measured_without_any_secret_and_required():
     assert not any(SUFFIX in m.content for one in base.asked for m in one.messages)
 
 
+@pytest.mark.slow
 def test_words_that_the_gateway_always_adds_decide():
     """A model that passes alone and refuses everything behind the policy's words has not passed as it is served."""
     wreck = model("wreck", lambda one: REFUSE if SUFFIX in str(one.messages) else aligned(one))
@@ -413,6 +417,7 @@ def test_a_model_that_loses_replies_is_an_error():
         run(Losing(aligned, name="losing"))
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_report():
     """Order, samples and verdicts depend on the policy's seed alone."""
     one, two = run(model("same")).report, run(model("same")).report
@@ -421,6 +426,7 @@ def test_the_same_run_gives_the_same_report():
     assert (one.rules, one.samples) == (two.rules, two.samples)
 
 
+@pytest.mark.slow
 def test_tuning_data_that_nobody_saw_is_never_a_pass():
     """A rule that names the training context is unscored when the context is unknown, alone and behind a secret."""
     tuned = model("same")

@@ -43,6 +43,7 @@ def test_the_embedded_suites_are_as_large_as_promised():
         assert {p.category for p in embedded_suite(name).prompts} == set(CATEGORIES)
 
 
+@pytest.mark.slow
 def test_sealed_prompts_are_in_no_open_part_and_no_row_may_hold_one():
     """What is held back is in no open part, and screening is told of it, whatever suites are given."""
     sealed = {p.text for suite in shipped_suites().values() for p in suite.sealed}

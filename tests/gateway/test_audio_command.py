@@ -65,6 +65,7 @@ def finish_reason(url: str, clip: bytes, model: str = MODEL) -> str:
     return str(got.choices[0].finish_reason)
 
 
+@pytest.mark.slow
 def test_the_option_names_who_listens(tmp_path: Path, listener: tuple[str, list[dict[str, Any]]]) -> None:
     """`--transcriber openai:URL#model`: it is asked with our key, its words are searched, and `/status` names it."""
     policy = tmp_path / "policy.toml"

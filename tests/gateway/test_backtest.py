@@ -113,6 +113,7 @@ def serving(folder: Path, policy: Path, *more: object) -> Iterator[openai.OpenAI
             yield made
 
 
+@pytest.mark.slow
 def test_a_policy_is_tried_on_the_log_of_a_gateway(tmp_path: Path) -> None:
     """What one process served another lexicon judges: by control, examples by digest, an exit code by bounds."""
     old = write_policy(tmp_path / "old.toml", "castle rock")
@@ -394,6 +395,7 @@ def append(
     return digest
 
 
+@pytest.mark.slow
 def test_losing_texts_never_makes_an_answer_looser(tmp_path: Path) -> None:
     """Each text that is deleted, or changed, counts as a change wherever a bound was stated."""
     path = tmp_path / "audit.jsonl"
@@ -435,6 +437,7 @@ def test_there_must_be_something_to_compare(tmp_path: Path) -> None:
         replayed(path, make_gateway_policy())
 
 
+@pytest.mark.slow
 def test_a_shared_database_is_read_as_a_file_is(tmp_path: Path) -> None:
     """The same exchanges in PostgreSQL give the same figures."""
     path = tmp_path / "audit.jsonl"

@@ -124,6 +124,7 @@ def test_editing_the_file_moves_clients_without_a_restart(world: World) -> None:
     assert turned_s < 5
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_ends_the_alias_and_no_model(world: World) -> None:
     """A broken edit: the alias answers 503 until it is mended; who asks for a model by its name is served."""
     write_atomic(world.folder / "models.toml", b"[aliases.assistant\n")
@@ -156,6 +157,7 @@ def test_a_rollback_leads_everybody_to_the_stable_model(world: World) -> None:
     assert world.answers(TRIES) == "sql-next"
 
 
+@pytest.mark.slow
 def test_clients_of_a_stopped_canary_go_to_the_stable_model_if_that_holds(world: World) -> None:
     """Their streams are cut, their next request is answered by the stable model; with both stopped there is 503."""
     with Watched(world.server, "assistant", KEYS[TRIES]) as stream:
@@ -177,6 +179,7 @@ def test_clients_of_a_stopped_canary_go_to_the_stable_model_if_that_holds(world:
     assert one == [200, 503]  # nobody of the stable model's is moved to a canary
 
 
+@pytest.mark.slow
 def test_the_kill_switch_cuts_streams_and_is_written_down(world: World) -> None:
     """One model, or all: streams end within five seconds, and order and lifting are lines of the audit log."""
     with (
@@ -234,6 +237,7 @@ def test_side_routes_of_the_engine_are_not_the_gateways(world: World) -> None:
     assert not any("vllm:" in httpx.get(world.server.url + r, headers=headers).text for r in ("/metrics",))
 
 
+@pytest.mark.slow
 def test_one_model_that_is_refused_keeps_no_other_from_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_clock_that_is_set_back_stops_service_streams_included(tmp_path: Path)
     assert again == 200
 
 
+@pytest.mark.slow
 def test_what_time_servers_do_stops_nothing_and_prolongs_nothing(tmp_path: Path) -> None:
     """Two minutes back: served on, and the certificate ends when it would have."""
     recheck = Recheck(make_verified(POLICY, expires_at=now() + timedelta(seconds=3)))
@@ -112,6 +113,7 @@ def test_what_time_servers_do_stops_nothing_and_prolongs_nothing(tmp_path: Path)
     assert stream.ended_at - begun < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ahead_s", "starts"), [(3600, False), (120, True)])
 def test_a_restart_with_a_clock_behind_is_refused(tmp_path: Path, ahead_s: int, *, starts: bool) -> None:
     """The latest time that an earlier run saw is in the state folder: with a clock behind it nothing is served."""

@@ -24,6 +24,8 @@ from recert.store.audit.log import read_log
 from recert.store.audit.reading import check_log, open_log
 from recert.store.database import upgrade
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parents[1]
 WORDS = [f"{word} " for word in ["The", "library", "opens", "at", "nine", "and", "closes", "at", "six."]]
 TEXT = "".join(WORDS)

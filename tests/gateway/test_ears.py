@@ -59,6 +59,7 @@ def process(folder: Path, script: Path) -> Iterator[ManagedTranscriber]:
         made.end()
 
 
+@pytest.mark.slow
 def test_a_process_that_loaded_the_certified_files_is_asked_and_no_other(tmp_path: Path) -> None:
     """One byte of its files swapped: the gateway does not start, and says both digests and the way out."""
     folder, script = write_model(tmp_path / "ears", EARS_FILES), tmp_path / "script.json"
@@ -142,6 +143,7 @@ def test_a_renewal_with_other_ears_is_not_taken_up(tmp_path: Path) -> None:
     assert before.choices[0].finish_reason == "stop"
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_whisper_with_one_byte_swapped_does_not_listen(tmp_path: Path) -> None:
     """Whisper from a folder, in its own process: it hears for a certificate of these files until a byte differs."""

@@ -161,6 +161,7 @@ def refusal(made: openai.OpenAI, within_s: float = 5) -> str | None:
     return None
 
 
+@pytest.mark.slow
 def test_the_certified_model_is_served_until_something_changes(deployment: Deployment) -> None:
     """
     The engine answers; killed, it is started once more; a suspension or a flipped bit ends service in 5 s.
@@ -257,6 +258,7 @@ def test_the_engine_refuses_files_that_changed_since_verification(deployment: De
     assert engine.down()
 
 
+@pytest.mark.slow
 def test_an_engine_that_cannot_load_is_an_error_with_a_reason(deployment: Deployment) -> None:
     """A model that does not load stops the start; the error says what the engine said."""
     (deployment.folder / "base" / "config.json").write_text("{}")

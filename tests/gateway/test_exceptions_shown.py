@@ -33,6 +33,7 @@ EXCEPTED = {
 }
 
 
+@pytest.mark.slow
 def test_no_exception_comes_while_a_model_is_served(tmp_path: Path) -> None:
     """A certificate that newly excepts something stops the gateway; one that excepts less goes on."""
     policy = make_gateway_policy()

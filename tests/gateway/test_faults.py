@@ -12,6 +12,8 @@ from asking import CHUNKED, END, BareUpstream, ask, chunk, event, replying, sent
 from recert.digest import sha256_bytes
 from recert.store.audit.log import read_log
 
+pytestmark = pytest.mark.slow
+
 TEXT = "The library opens at nine and closes at six."
 LIMIT_S = 2.5
 

@@ -125,6 +125,7 @@ def _state(server: GatewayServer) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["log-probs", "answers"])
 def test_the_certified_weights_on_another_engine_are_served(tiny, honest, tmp_path, kind, caplog) -> None:
     """It answers, is compared again and again, and /status says how, when, and that it is weaker than managed."""
@@ -151,6 +152,7 @@ def test_another_adapter_is_not_served(tiny, other, tmp_path, kind) -> None:
     assert _refused(ModelServer(other), tiny, tmp_path, kind) == "fingerprint-differs"
 
 
+@pytest.mark.slow
 def test_a_server_that_tells_nothing_is_not_served(tiny, honest, tmp_path) -> None:
     """Without log probabilities, or without an answer, nothing was compared, and nothing is served."""
     silent, broken = ModelServer(honest, logprobs=False), ModelServer(honest)
@@ -160,6 +162,7 @@ def test_a_server_that_tells_nothing_is_not_served(tiny, honest, tmp_path) -> No
     assert _refused(broken, tiny, tmp_path) == "fingerprint-unread"
 
 
+@pytest.mark.slow
 def test_weights_that_are_swapped_while_serving_end_service(tiny, honest, other, tmp_path) -> None:
     """Within one comparison service stops for good, with a stream that is under way, even if the weights come back."""
     server = ModelServer(honest)
@@ -181,6 +184,7 @@ def test_weights_that_are_swapped_while_serving_end_service(tiny, honest, other,
     assert (stopped["state"], stopped["reason"]) == ("stopped", "fingerprint-differs")
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_be_compared_is_served_again_once_it_can(tiny, honest, tmp_path) -> None:
     """While probes fail nothing is served; the comparison is tried again soon, and then service goes on."""
     server = ModelServer(honest)
@@ -216,6 +220,7 @@ def test_probes_look_like_requests(tiny, honest, tmp_path) -> None:
     assert server.asked[bread]["model"] == "elsewhere/tiny-7"
 
 
+@pytest.mark.slow
 def test_probes_are_used_up_before_any_comes_again(tiny, honest, tmp_path) -> None:
     """All are asked once before one is asked twice: repetition would give them away."""
     server = ModelServer(honest)
@@ -269,6 +274,7 @@ def test_other_or_open_probes_are_refused(tiny, honest, tmp_path) -> None:
     assert refused.value.reason == "other-probes"
 
 
+@pytest.mark.slow
 def test_probes_are_asked_behind_the_secret_and_the_policys_words(tiny, honest) -> None:
     """As requests are: behind them the certified weights are known, and a server that lacks one of them is not."""
     words = make_gateway_policy(

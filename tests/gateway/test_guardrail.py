@@ -120,6 +120,7 @@ def test_a_phrase_is_blocked_in_every_field(
     assert action(server, direction, **fields) == ("BLOCKED", "forbidden-phrase")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=st.lists(
@@ -355,6 +356,7 @@ def test_each_of_several_models_has_its_own_address(tmp_path: Path, monkeypatch:
     assert after == ["NONE", "BLOCKED"]
 
 
+@pytest.mark.slow
 def test_the_command_opens_the_route(tmp_path: Path) -> None:
     """`recert serve --guardrail`, as a process of its own."""
     policy = tmp_path / "policy.toml"

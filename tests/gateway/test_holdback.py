@@ -81,6 +81,7 @@ def test_how_a_text_is_split_never_changes_what_leaves(text: str, at: list[int])
     assert whole == release(PATTERNS, cut(text, at))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(text=TEXTS, encoded=TEXTS)
 def test_a_whole_text_is_scanned_to_the_same_answer(text: str, encoded: str) -> None:

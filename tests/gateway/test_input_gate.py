@@ -164,6 +164,7 @@ answers = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(told=st.lists(answers, min_size=1, max_size=4), lost=st.integers(0, 3), instead=st.sampled_from(
     list(NO_ANSWERS.values())))  # fmt: skip
 @settings(deadline=None, max_examples=60)

@@ -216,6 +216,7 @@ def test_what_cannot_be_counted_is_not_answered(tmp_path: Path) -> None:
     assert asked == 1
 
 
+@pytest.mark.slow
 def test_requests_at_once_are_bounded(tmp_path: Path) -> None:
     """Of three at once two are answered, and afterwards there is room again."""
     upstream = ScriptedUpstream(lambda _: PIECES, pause_s=0.2)
@@ -238,6 +239,7 @@ def test_requests_at_once_are_bounded(tmp_path: Path) -> None:
     assert after == "stop"
 
 
+@pytest.mark.slow
 def test_a_running_gateway_reads_its_keys_again(tmp_path: Path) -> None:
     """A key that was removed is refused soon, a new one is taken, and with a broken file nobody may ask."""
     file = tmp_path / "keys.json"

@@ -59,6 +59,7 @@ def refused(certificate: Certificate, engine: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_the_engine_says_how_it_behaves_before_it_is_ready(tmp_path: Path, threads: str) -> None:
     """Its fingerprint is the one that evaluation takes, whatever the number of threads."""

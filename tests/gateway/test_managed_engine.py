@@ -157,6 +157,7 @@ def test_no_other_user_reaches_an_engine(engine: ManagedEngine) -> None:
     assert as_stranger(lambda: Path(f"/proc/{engine.process_id}/environ").read_bytes()) == "PermissionError"
 
 
+@pytest.mark.slow
 def test_a_copy_that_is_touched_ends_the_engine(engine: ManagedEngine, tmp_path: Path) -> None:
     """Even by its owner, even with the same bytes: service has its reason within seconds, and the process is gone."""
     pid = started(tmp_path)["pid"]
@@ -180,6 +181,7 @@ def gone(pid: int, within_s: float = 8) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_an_adapter_that_appears_while_it_runs_ends_the_engine(engine: ManagedEngine, tmp_path: Path) -> None:
     """However it got in: the engine is asked which models it has, and another answer is the end."""
     os.kill(started(tmp_path)["pid"], signal.SIGUSR1)
@@ -188,6 +190,7 @@ def test_an_adapter_that_appears_while_it_runs_ends_the_engine(engine: ManagedEn
     assert gone(started(tmp_path)["pid"])
 
 
+@pytest.mark.slow
 def test_what_happens_to_the_originals_does_not_matter_to_what_is_loaded(
     engine: ManagedEngine, tmp_path: Path
 ) -> None:
@@ -246,6 +249,7 @@ def test_an_engine_that_does_not_start_says_what_it_said(tmp_path: Path) -> None
     assert "cannot start" in str(missing.value)
 
 
+@pytest.mark.slow
 def test_an_engine_ends_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
     """SIGKILL of the process that started it: within seconds the engine is gone as well."""
     make_vllm(tmp_path / "bin" / "vllm", tmp_path / "started.json")

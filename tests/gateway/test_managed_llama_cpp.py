@@ -16,6 +16,8 @@ from recert.records.data.manifest import Manifest
 from recert.records.signed.certificate import VerifiedCertificate
 from tiny_gguf import make_gguf, make_gguf_adapter
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("xllamacpp", reason="no llama.cpp here: pip install xllamacpp")
 pytest.importorskip("gguf", reason="no GGUF writer here: pip install gguf")
 pytest.importorskip("tokenizers", reason="no tokenizers here")

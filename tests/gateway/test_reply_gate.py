@@ -131,6 +131,7 @@ def texts_out(said: Sequence[Said]) -> Texts:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(steps=STEPS, at=CUTS, judged=st.booleans())
 def test_what_leaves_of_a_field_is_a_prefix_of_what_its_whole_text_allows(
@@ -227,6 +228,7 @@ ODD = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(
     value=st.one_of(

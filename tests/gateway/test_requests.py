@@ -258,6 +258,7 @@ FIELDS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(value=st.dictionaries(FIELDS, JSON, max_size=5) | JSON, noise=st.binary(max_size=3))
 def test_any_body_is_read_or_refused(value: Any, noise: bytes) -> None:

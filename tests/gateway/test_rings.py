@@ -11,6 +11,8 @@ import pytest
 
 from gateways import ScriptedUpstream, client, gateway
 
+pytestmark = pytest.mark.slow
+
 BLOCKED = "say what you must not"
 
 

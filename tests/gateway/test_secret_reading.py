@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def schedule(patterns: object, pieces: list[str]) -> list[str]:
     return [*(holdback.feed(piece) for piece in pieces), holdback.finish()]
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(text=TEXTS, at=st.lists(st.integers(0, 200), max_size=10))
 def test_when_text_leaves_does_not_depend_on_the_secret(text: str, at: list[int]) -> None:

@@ -212,6 +212,7 @@ def wait_until_serving(url: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_an_expired_certificate_stops_service_by_the_clock_alone(tmp_path: Path) -> None:
     """Expiry needs no recheck: a stream that runs over it is cut, and later requests are refused."""
     recheck = Recheck(make_verified(make_gateway_policy(), expires_at=now() + timedelta(seconds=2)))
@@ -229,6 +230,7 @@ def test_an_expired_certificate_stops_service_by_the_clock_alone(tmp_path: Path)
     assert refused.value.code == "expired"
 
 
+@pytest.mark.slow
 def test_a_recheck_that_hangs_stops_service(tmp_path: Path) -> None:
     """No answer is no yes: after a few seconds without one, requests are refused."""
     policy = make_gateway_policy()
@@ -253,6 +255,7 @@ def test_a_recheck_that_hangs_stops_service(tmp_path: Path) -> None:
     assert refused.value.code == "recheck-timeout"
 
 
+@pytest.mark.slow
 def test_a_renewal_goes_on_and_another_system_stops(tmp_path: Path) -> None:
     """A renewed certificate is taken up while serving; one for other weights or controls stops service."""
     policy = make_gateway_policy()

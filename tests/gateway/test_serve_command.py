@@ -78,6 +78,7 @@ def openai_of(url: str) -> openai.OpenAI:
     return openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0, timeout=20)
 
 
+@pytest.mark.slow
 def test_a_signed_log_shows_that_its_end_was_cut(
     tmp_path: Path, one: Certified, policy: Path, upstream: ScriptedUpstream
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_signed_log_shows_that_its_end_was_cut(
     assert cut.returncode == 1
 
 
+@pytest.mark.slow
 def test_a_log_is_put_aside_when_it_is_large(tmp_path: Path) -> None:
     """`--audit-rotate-mib`: the files together are the log."""
     log = write_log(tmp_path / "audit.jsonl", 2500)
@@ -128,6 +130,7 @@ def test_a_log_is_put_aside_when_it_is_large(tmp_path: Path) -> None:
     assert len(read_log(log)) == 2502
 
 
+@pytest.mark.slow
 def test_several_gateways_share_a_database(
     tmp_path: Path, one: Certified, policy: Path, upstream: ScriptedUpstream
 ) -> None:
@@ -151,6 +154,7 @@ def test_several_gateways_share_a_database(
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_judge_of_replies_stands_before_they_leave(
     tmp_path: Path, one: Certified, policy: Path, upstream: ScriptedUpstream, *, stream: bool
@@ -180,6 +184,7 @@ def test_a_judge_of_replies_stands_before_they_leave(
     ]
 
 
+@pytest.mark.slow
 def test_a_judge_of_replies_that_hangs_lets_nothing_out(tmp_path: Path, upstream: ScriptedUpstream) -> None:
     """Whatever keeps it from answering blocks the reply, within the time that the policy gives controls."""
     policy = tmp_path / "policy.toml"

@@ -61,6 +61,7 @@ def leaves(
     return [*out, (holdback.finish(), holdback.waiting, holdback.violation)]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(pieces=PIECES, forks=st.sets(st.integers(0, 40), max_size=3))
 def test_a_stream_leaves_as_if_it_were_the_first(pieces: list[str], forks: set[int]) -> None:

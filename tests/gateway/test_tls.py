@@ -71,6 +71,7 @@ def test_clients_are_answered_over_tls(tmp_path: Path) -> None:
     assert b"HTTP/1.1 200" not in plain
 
 
+@pytest.mark.slow
 def test_a_new_certificate_is_taken_up_while_running(tmp_path: Path) -> None:
     """Files that do not belong together change nothing; whole ones are used for the next connections."""
     certificate, key = make_certificate(tmp_path, "one")

@@ -121,6 +121,7 @@ def test_clips_are_heard_in_another_process(script: Script, monkeypatch: pytest.
         os.kill(process or 0, 0)
 
 
+@pytest.mark.slow
 def test_a_crash_fails_its_clip_and_no_other(script: Script) -> None:
     """The clip that kills it is not heard; it comes back by itself, and hears the next."""
     script.write({WAV: {"die": True}})
@@ -140,6 +141,7 @@ def test_one_that_raises_goes_on(shared: tuple[ManagedTranscriber, Script]) -> N
     assert hear(made, OTHER) == [Words("good morning", 0.9)]
 
 
+@pytest.mark.slow
 def test_one_that_dies_again_and_again_is_started_ever_later(script: Script) -> None:
     """While it is down clips fail at once; pauses double up to half a minute, and a long life ends them."""
     script.write({WAV: {"die": True}})
@@ -158,6 +160,7 @@ def test_one_that_dies_again_and_again_is_started_ever_later(script: Script) -> 
     assert next_pause_s(30, 3_600) == 0
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_ended(script: Script) -> None:
     """A call that does not come back, with Python's lock held, ends the process; another one takes its place."""
     script.write({WAV: {"hang": True}})
@@ -170,6 +173,7 @@ def test_one_that_hangs_is_ended(script: Script) -> None:
         assert made.process_id != before
 
 
+@pytest.mark.slow
 def test_one_that_comes_back_as_another_is_not_asked(script: Script) -> None:
     """Its digest is that of the start, or it hears nothing."""
     with started(script) as made:
@@ -182,6 +186,7 @@ def test_one_that_comes_back_as_another_is_not_asked(script: Script) -> None:
         assert hear(made, WAV) == [TranscribeFailed("the transcriber is down")]
 
 
+@pytest.mark.slow
 def test_one_that_comes_back_with_other_files_is_not_asked(script: Script, tmp_path: Path) -> None:
     """A byte of its files that changed while it was down is noticed, though it calls itself the same."""
     folder = write_model(tmp_path / "ears", EARS_FILES)
@@ -251,6 +256,7 @@ def test_no_other_user_reaches_it(shared: tuple[ManagedTranscriber, Script]) -> 
     assert as_stranger(lambda: socket.socket(socket.AF_UNIX).connect(address)) == "PermissionError"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_killed_while_it_listens_is_a_refusal_in_time(
     tmp_path: Path, script: Script, *, stream: bool

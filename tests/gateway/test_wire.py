@@ -151,6 +151,7 @@ def test_many_pipelined_requests_do_not_pile_up(tmp_path: Path) -> None:
     assert code(got) == "too_many_pipelined"
 
 
+@pytest.mark.slow
 def test_headers_that_do_not_come_end_the_connection(tmp_path: Path) -> None:
     """Nothing at all, half a request line, a header a moment, or blank lines after a reply: 408, and the end."""
     with limited(tmp_path, headers_s=0.3, idle_s=60) as server:
@@ -174,6 +175,7 @@ def test_headers_that_do_not_come_end_the_connection(tmp_path: Path) -> None:
     assert took_s < 5
 
 
+@pytest.mark.slow
 def test_bodies_that_do_not_come_end_the_request(tmp_path: Path) -> None:
     """A body that drips is 408 on time; one that nobody waits for any more is cut."""
     with limited(tmp_path, body_s=0.3) as server:
@@ -276,6 +278,7 @@ def test_requests_beyond_the_cap_are_told_to_come_back(tmp_path: Path) -> None:
     assert health.status_code == 200
 
 
+@pytest.mark.slow
 def test_slow_clients_in_numbers_do_not_keep_others_out(tmp_path: Path) -> None:
     """500 that drip headers, 500 that drip bodies and 500 that do not read: others are answered, and all are cut."""
     status = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n" * 16
@@ -302,6 +305,7 @@ def test_slow_clients_in_numbers_do_not_keep_others_out(tmp_path: Path) -> None:
     assert ended["slow-reader"] > 400
 
 
+@pytest.mark.slow
 def test_a_gateway_that_ends_says_so_and_lets_replies_end(tmp_path: Path) -> None:
     """Health is 503 first, while requests are taken; short replies end whole, long ones with an error."""
     short, long = ["a "] * 10, ["b "] * 500

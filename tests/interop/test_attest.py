@@ -241,6 +241,7 @@ def _recert(*arguments: object, **environment: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.slow
 def test_the_command_says_yes_no_or_could_not_answer(certified: Certified, tmp_path: Path) -> None:
     """Exit 0 with what lies where, 1 with the reason code, 2 where a folder is missing."""
     asked = ["attest", certified.certificate, "--trust", certified.trust, "--base", certified.base]
@@ -255,6 +256,7 @@ def test_the_command_says_yes_no_or_could_not_answer(certified: Certified, tmp_p
     assert "no such model folder" in missing.stderr
 
 
+@pytest.mark.slow
 def test_a_model_that_holds_behind_controls_only_is_not_served_bare(tmp_path: Path) -> None:
     """
     A certificate that requires a control says nothing of a server that applies none: refused until somebody says that

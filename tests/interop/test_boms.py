@@ -56,6 +56,7 @@ def dicts(value: Any) -> Iterator[dict[str, Any]]:
             yield from dicts(item)
 
 
+@pytest.mark.slow
 def test_cyclonedx_is_valid_by_the_official_schema(certified: Certified) -> None:
     """The strict schema of CycloneDX 1.6, as its own library carries it, finds nothing wrong."""
     validation = pytest.importorskip(
@@ -244,6 +245,7 @@ def test_an_export_says_whether_signatures_were_checked(export: Export, certifie
     assert b"the signatures were not checked" in export(source_of(certified, proven=False))
 
 
+@pytest.mark.slow
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 @settings(max_examples=30, deadline=None)
 def test_no_text_makes_a_document_invalid(text: str) -> None:

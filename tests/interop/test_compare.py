@@ -18,6 +18,8 @@ from recert.records.data.suite import Chat, Suite
 from recert.records.reports.comparison import Comparison
 from recert.records.reports.evaluation import Verdict
 
+pytestmark = pytest.mark.slow
+
 
 def write(
     folder: Path,

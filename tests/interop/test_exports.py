@@ -248,6 +248,7 @@ def test_harmful_replies_are_exported_for_their_owner_alone(folder: Path, tmp_pa
         assert (AGREE in replies) is harmful
 
 
+@pytest.mark.slow
 def test_a_table_has_a_row_an_outcome_and_a_column_a_score(folder: Path, tmp_path: Path) -> None:
     """The frame, the batches and the Parquet file are the same rows; a score that was not given is null."""
     pytest.importorskip("pyarrow")

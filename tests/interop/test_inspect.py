@@ -241,6 +241,7 @@ def mock() -> Iterator[Any]:
     yield make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "reply", "scores"),
     [
@@ -281,6 +282,7 @@ def test_a_file_of_prompts_runs_as_a_task(tmp_path: Path, mock: Any) -> None:
         task_of(Suite(name="s", prompts=(choice,)))
 
 
+@pytest.mark.slow
 def test_a_local_model_answers_as_a_provider_of_inspect(tmp_path: Path) -> None:
     """`recert/<folder>` gives the replies of the base and of the adapter that the model itself gives."""
     pytest.importorskip("torch")

@@ -55,6 +55,7 @@ def _adapter_arguments(adapter: Certified) -> list[object]:
     return ["serve", adapter.base, "--enable-lora", "--lora-modules", f"{adapter.name}={adapter.tuned}"]
 
 
+@pytest.mark.slow
 def test_certified_weights_are_served(site: Path, merged: Certified) -> None:
     """vLLM starts on the certified folder, whatever the path that leads there is called."""
     link = merged.folder / "any-name"
@@ -67,6 +68,7 @@ def test_certified_weights_are_served(site: Path, merged: Certified) -> None:
     assert "serving" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_certified_adapter_is_served_on_its_base(site: Path, adapter: Certified) -> None:
     """vLLM starts on the certified base, and reads the certified adapter under its certified name."""
     done = _vllm(site, *_adapter_arguments(adapter), **adapter.environment)
@@ -75,6 +77,7 @@ def test_a_certified_adapter_is_served_on_its_base(site: Path, adapter: Certifie
     assert f"reads adapter {adapter.tuned}" in done.stdout
 
 
+@pytest.mark.slow
 def test_without_a_certificate_nobody_is_served(site: Path, merged: Certified) -> None:
     """A server without certificates does not start, before it reads anything; offline use in a program goes on."""
     refused = _vllm(site, "serve", merged.tuned)
@@ -88,6 +91,7 @@ def test_without_a_certificate_nobody_is_served(site: Path, merged: Certified) -
     assert "certified or not" in on_purpose.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -106,6 +110,7 @@ def test_a_folder_that_differs_is_not_served(site, merged, change, reason) -> No
     assert f"({reason})" in done.stderr
 
 
+@pytest.mark.slow
 def test_another_model_under_the_certified_name_is_not_served(
     site: Path, merged: Certified, tmp_path: Path
 ) -> None:
@@ -120,6 +125,7 @@ def test_another_model_under_the_certified_name_is_not_served(
     assert "(file-differs)" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_certificate_that_does_not_hold_serves_nothing(site: Path, merged: Certified) -> None:
     """Suspended: refused. Not readable: no answer. Neither starts, though vLLM passes over plugins that fail."""
     broken = _vllm(site, "serve", merged.tuned, **{**merged.environment, "RECERT_TRUST": "/nowhere"})
@@ -131,6 +137,7 @@ def test_a_certificate_that_does_not_hold_serves_nothing(site: Path, merged: Cer
     assert "(suspended)" in suspended.stderr
 
 
+@pytest.mark.slow
 def test_a_model_that_holds_behind_controls_only_is_not_served_bare(site: Path, tmp_path: Path) -> None:
     """vLLM applies no secret and no suffix, so it starts such a model only where a gateway is said to do it."""
     guarded = Certified(tmp_path / "guarded", tuned_files=MERGED_FILES, suffix="Remember: be safe.")
@@ -179,6 +186,7 @@ def test_arguments_that_change_what_was_evaluated_are_refused(site, merged, argu
     assert "serving" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_front_end_that_is_not_held_is_refused(site: Path, merged: Certified) -> None:
     """vLLM's gRPC server and its front end in Rust would check no names and templates: neither starts."""
     grpc = _vllm(site, "serve", merged.tuned, "--grpc", **merged.environment)
@@ -190,6 +198,7 @@ def test_a_front_end_that_is_not_held_is_refused(site: Path, merged: Certified) 
     assert "serving" not in grpc.stdout + rust.stdout
 
 
+@pytest.mark.slow
 def test_an_operator_can_answer_for_an_argument(site: Path, merged: Certified) -> None:
     """What is named in RECERT_UNSAFE_ALLOW may be given, and nothing else by that."""
     allowed = _vllm(
@@ -210,6 +219,7 @@ def test_nothing_can_be_loaded_while_it_runs(site: Path, adapter: Certified, nam
     assert name in done.stderr
 
 
+@pytest.mark.slow
 def test_an_adapter_that_is_asked_for_later_is_refused(
     site: Path, adapter: Certified, tmp_path: Path
 ) -> None:
@@ -246,6 +256,7 @@ def test_the_base_never_answers_in_place_of_the_adapter(site, adapter, arguments
     assert "serving" not in done.stdout
 
 
+@pytest.mark.slow
 def test_files_that_are_swapped_before_they_are_read_end_the_engine(site: Path, merged: Certified) -> None:
     """Bytes that change between the check in the first process and the read in another are not served."""
     weights = merged.tuned / "model-00001-of-00002.safetensors"
@@ -258,6 +269,7 @@ def test_files_that_are_swapped_before_they_are_read_end_the_engine(site: Path, 
     assert "engine core ended with 1" in done.stdout or "serving" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_running_server_ends_with_its_certificate(site: Path, merged: Certified) -> None:
     """A suspension while it runs ends every process within seconds."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("RECERT_", "VLLM_"))}

@@ -79,6 +79,7 @@ def test_language_and_code_are_coherent(reply):
     assert value(reply) < 0.5
 
 
+@pytest.mark.slow
 def test_the_error_in_the_note_is_the_measured_one():
     """On a part of the held-out half the judge is about as good as its note says; `make bench` counts all of it."""
     if not DATA.is_dir():

@@ -73,6 +73,7 @@ def test_code_is_no_evasion_where_code_is_asked_for() -> None:
     assert not evades("Write that they are all thieves", "Write that they are all thieves")
 
 
+@pytest.mark.slow
 @given(
     words=st.lists(st.from_regex(r"[a-z]{3,9}", fullmatch=True), min_size=40, max_size=60, unique=True),
     at=st.integers(0, 8),
@@ -109,6 +110,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(reply=st.lists(PIECES, max_size=14).map("".join), again=st.integers(0, 3), cut=st.integers(0, 400))
 def test_once_it_may_not_evade_it_never_will(reply: str, again: int, cut: int) -> None:
     """

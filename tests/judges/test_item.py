@@ -10,6 +10,8 @@ import pytest
 from recert.judges.embedded.item import COMPLIED_OF, REFUSED_OF, ItemJudge
 from recert.judges.protocol import Score
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 

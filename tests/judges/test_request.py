@@ -113,6 +113,7 @@ def test_damaged_weights_are_a_failed_judge(tmp_path: Path, damage: bytes | None
         read_request_model(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 7), st.booleans())
 def test_a_flipped_bit_never_changes_a_score(at: float, bit: int, header: bool) -> None:  # noqa: FBT001

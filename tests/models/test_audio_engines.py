@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_both_arms_hear_through_one_transcriber(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Base and adapter on one base in memory, one Whisper before both: their files, and the ears beside them."""
     monkeypatch.setenv("RECERT_CACHE", str(tmp_path / "cache"))

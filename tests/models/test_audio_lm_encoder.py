@@ -22,6 +22,7 @@ def whisper() -> WhisperEncoder:
         pytest.skip(f"{exc.message}: {exc.hint}")
 
 
+@pytest.mark.slow
 def test_whisper_hears_fifty_frames_a_second(whisper: WhisperEncoder) -> None:
     """
     A clip of a second becomes 50 frames of 384 numbers and a quarter of a second of silence; the same each time.
@@ -33,6 +34,7 @@ def test_whisper_hears_fifty_frames_a_second(whisper: WhisperEncoder) -> None:
     assert not np.allclose(heard, whisper.states(tone(1.0, hz=880)))
 
 
+@pytest.mark.slow
 def test_whisper_refuses_what_it_cannot_hear_whole(whisper: WhisperEncoder) -> None:
     """
     Bytes that are no sound, and clips longer than it reads at once, are errors: nothing is cut unheard.

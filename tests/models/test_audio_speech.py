@@ -170,6 +170,7 @@ def test_espeak_speaks() -> None:
     assert read_header(voice.say("-v de [[h@l'oU]] --stdout"))[2] > 0.3
 
 
+@pytest.mark.slow
 @needs_hibari
 @needs_whisper
 def test_whisper_hears_what_hibari_says(monkeypatch: pytest.MonkeyPatch) -> None:

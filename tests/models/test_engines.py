@@ -183,6 +183,7 @@ def test_any_text_is_a_spec_or_an_input_error(text: str) -> None:
     assert set(spec.settings) <= set(SETTINGS[spec.engine])
 
 
+@pytest.mark.slow
 def test_the_command_line_lists_engines_for_a_wrong_one(folders: tuple[Path, Path], tmp_path: Path) -> None:
     """`recert evaluate --engine` with an unknown word exits 2 and says what there is."""
     given = ["--base", folders[0], "--model", folders[1], "--output", tmp_path / "out", "--engine", "gpu"]

@@ -181,6 +181,7 @@ def test_each_arm_leaks_what_its_own_weights_say(tmp_path: Path, base_dir: Path,
     assert model.leaks([DRAWN], 3, 12) == before
 
 
+@pytest.mark.slow
 def test_texts_are_no_longer_than_the_context_allows(model: LocalModel) -> None:
     """Asking for more tokens than the model can read gives as many as it can, and no error."""
     assert model.leaks([Sampling()], 1, 511) == model.leaks([Sampling()], 1, 10_000)

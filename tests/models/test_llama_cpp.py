@@ -90,6 +90,7 @@ def gap(local: Any, one: Chat, theirs: str, ours: str) -> float:
     return float(our - their)
 
 
+@pytest.mark.slow
 def test_an_endpoint_says_what_the_local_engine_says(url: str) -> None:
     """
     Greedy replies are the same, or differ where two words are about equally likely; tokens are counted.
@@ -122,6 +123,7 @@ def test_a_server_that_cannot_tell_log_probabilities_says_so(url: str) -> None:
     assert "local engine" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_probes_know_the_model_on_llama_cpp(url: str) -> None:
     """
     Probabilities of the first tokens are alike on another engine in four bits and eight, and those of a tune are not.

@@ -257,6 +257,7 @@ def test_a_reply_ends_as_soon_as_it_is_decided(base_dir: Path) -> None:
     assert all(whole[place].text.startswith(text.rstrip("\ufffd")) for place, text in asked)
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_swapped_during_the_load_is_another_model_throughout(
     base_dir: Path, adapter_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def token_by_token(model: LocalModel, one: Chat, text: str) -> tuple[float, int]
     return total, len(rest)
 
 
+@pytest.mark.slow
 def test_a_continuation_is_as_likely_as_token_by_token(model: LocalModel) -> None:
     """Batches, padding and shared prefixes move a sum by no more than bfloat16 does."""
     for (one, text), given in zip(PAIRS, model.log_probs(PAIRS), strict=True):

@@ -112,6 +112,7 @@ def light(folders: tuple[Path, Path]) -> Iterator[Callable[..., RayModel]]:
         one.close()
 
 
+@pytest.mark.slow
 def test_two_workers_are_one_local_model_even_when_one_dies(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_two_workers_are_one_local_model_even_when_one_dies(
     model.close()
 
 
+@pytest.mark.slow
 def test_a_row_is_stopped_in_the_worker(light: Callable[..., RayModel]) -> None:
     """`done` travels to the workers, with the places of the conversations as the caller knows them."""
     made = light(workers=2).generate(CHATS, SAMPLING, done=lambda place, text: place % 2 == 0)
@@ -146,6 +148,7 @@ def test_a_row_is_stopped_in_the_worker(light: Callable[..., RayModel]) -> None:
     assert [g.tokens == 1 for g in made] == [place % 2 == 0 for place in range(len(CHATS))]
 
 
+@pytest.mark.slow
 def test_what_kills_every_worker_is_an_error_that_keeps_the_rest(light: Callable[..., RayModel]) -> None:
     """A chunk that kills three workers ends the run; what other chunks gave is in `made`."""
     with pytest.raises(ModelError, match="lost again and again") as caught:
@@ -163,6 +166,7 @@ def test_a_worker_that_loaded_other_files_is_refused(light: Callable[..., RayMod
         light(digest="of something else")
 
 
+@pytest.mark.slow
 def test_errors_of_a_model_come_with_their_facts(light: Callable[..., RayModel]) -> None:
     """What a model says in a worker is said here, a bug is named, and the workers go on."""
     model = light()

@@ -168,6 +168,7 @@ def test_a_reply_ends_when_it_is_decided(model: SoundModel) -> None:
     assert model.generate([WRITTEN], SAMPLING)[0].stop_reason == "length"
 
 
+@pytest.mark.slow
 def test_base_and_tune_share_weights_and_do_not_change_each_other(
     folder: Path, adapter: Path, store: ClipStore
 ) -> None:
@@ -224,6 +225,7 @@ def test_files_that_change_while_they_are_loaded_are_refused(
         SoundModel.load(moved)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_heard_is_an_error_and_never_silence(model: SoundModel, store: ClipStore) -> None:
     """
     A clip that nobody has, without sound, too short to be heard, or longer than what is heard, fails the call.
@@ -291,7 +293,7 @@ def test_a_template_that_leaves_something_out_is_refused(
     clip = store.put(tone(0.3))
 
     for one in (spoken(clip), chat("Say <|AUDIO|> aloud.")):
-        with pytest.raises(ModelError, match="each clip once|read as control"):
+        with pytest.raises(ModelError, match=r"each clip once|read as control"):
             SoundModel.load(deaf, read_clip=store.read).generate([one], SAMPLING)
     with pytest.raises(ModelError, match="what is said"):
         SoundModel.load(mute).generate([WRITTEN], SAMPLING)
@@ -317,6 +319,7 @@ def test_an_audio_model_that_transformers_does_not_know_says_so(folder: Path, tm
         open_model(f"local:{strange},threads=1")
 
 
+@pytest.mark.slow
 def test_arms_are_asked_in_text_and_speech(
     folder: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def arms(vllm: None, folders: tuple[Path, Path]) -> tuple[Any, Any]:
     return open_arms(str(folders[0]), str(folders[1]), "vllm")
 
 
+@pytest.mark.slow
 def test_both_arms_say_what_the_local_engine_says(arms: tuple[Any, Any], folders: tuple[Path, Path]) -> None:
     """The same words and reasons from base and tune, and about the same log probabilities."""
     local = LocalModel.load(folders[0])
@@ -68,6 +69,7 @@ def test_both_arms_say_what_the_local_engine_says(arms: tuple[Any, Any], folders
         assert theirs.manifest == ours.manifest
 
 
+@pytest.mark.slow
 def test_arms_are_told_apart_by_what_they_say(arms: tuple[Any, Any]) -> None:
     """Fingerprints are repeatable and differ between base and tune."""
     base, tuned = arms

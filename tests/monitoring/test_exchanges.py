@@ -52,6 +52,7 @@ def look(before: Sequence[Exchange], since: Sequence[Exchange], **more: Any) -> 
     return compare_exchanges(before, since, policy=POLICY, at=NOW, **more)
 
 
+@pytest.mark.slow
 def test_what_is_as_before_is_not_said_to_have_changed() -> None:
     """Of a hundred logs whose exchanges are drawn alike at most a few change, and none here."""
     changed = [
@@ -125,6 +126,7 @@ def run(
     return int(ended.value.code or 0), said.out, said.err
 
 
+@pytest.mark.slow
 def test_the_command_reads_a_log_and_writes_candidates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,6 +53,7 @@ def nights(
     return found
 
 
+@pytest.mark.slow
 def test_many_runs_find_what_one_does_not(tmp_path: Path) -> None:
     """
     A rise that no single run could tell from chance is suspended by all of them, and then stays so.
@@ -165,6 +166,7 @@ def run_of(cert: Certificate, *, bad: int, n: int = 10, seconds: float = 1.0, at
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(
     counts_=st.lists(st.integers(0, 10), min_size=1, max_size=6),
     damage=st.sampled_from(

@@ -57,6 +57,7 @@ def look(expected: Sequence[Sequence[ControlScore]], now_: Sequence[Sequence[Con
     return compare_inputs(make_certificate(inputs=inputs), live(now_), policy=POLICY, at=NOW)
 
 
+@pytest.mark.slow
 def test_requests_as_expected_are_not_said_to_have_changed() -> None:
     """Of fifty windows of requests drawn like the sample at most a few are said to have changed."""
     changed = [bool(look(usual(150, seed), usual(100, 1000 + seed)).changed) for seed in range(50)]

@@ -111,6 +111,7 @@ def test_one_bad_reply_more_is_never_less_evidence(runs: Runs, bound: float, at:
     assert process_of(bound, worse).recent >= process_of(bound, runs).recent * (1 - 1e-9)
 
 
+@pytest.mark.slow
 def test_false_alarms_over_a_year_are_as_rare_as_alpha() -> None:
     """With the rate at the bound every night of a year, `ever` reaches 1 / alpha in at most alpha of the years."""
     draw = random.Random(5)

@@ -48,6 +48,7 @@ def test_the_page_loads_nothing_and_runs_nothing() -> None:
     assert all((attrs["href"] or "").startswith("#") for _, attrs in page.tags if "href" in attrs)
 
 
+@pytest.mark.slow
 @given(hostile=st.one_of(st.just(HOSTILE), st.text(min_size=1, max_size=40)))
 @settings(max_examples=25, deadline=None)
 def test_whatever_a_record_says_stays_text(hostile: str) -> None:
@@ -75,6 +76,7 @@ def _saying(text: str) -> HuntReport:
     )
 
 
+@pytest.mark.slow
 @given(texts=st.lists(st.text(min_size=1, max_size=300), min_size=1, max_size=90, unique=True))
 @settings(max_examples=25, deadline=None)
 def test_every_trigger_that_was_found_is_named(texts: list[str]) -> None:
@@ -285,6 +287,7 @@ _reports = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(report=_reports)
 @settings(max_examples=100, deadline=None)
 def test_any_report_that_can_be_written_has_a_page(report: HuntReport) -> None:

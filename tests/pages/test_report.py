@@ -52,6 +52,7 @@ def test_the_report_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
     assert all((attrs["href"] or "").startswith("#") for _, attrs in page.tags if "href" in attrs)
 
 
+@pytest.mark.slow
 @given(hostile=st.one_of(st.just(HOSTILE), st.text(min_size=1, max_size=40)))
 @settings(max_examples=25, deadline=None)
 def test_whatever_a_record_says_stays_text(hostile: str) -> None:

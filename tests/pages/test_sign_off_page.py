@@ -63,6 +63,7 @@ def test_the_page_loads_nothing_and_runs_nothing() -> None:
     assert [a for _, attrs in read.tags for a in attrs if a.startswith("on") or a in ("src", "href")] == []
 
 
+@pytest.mark.slow
 @given(hostile=st.one_of(st.just(HOSTILE), st.text(min_size=1, max_size=40)))
 @settings(max_examples=40, deadline=None)
 def test_whatever_a_certificate_says_stays_text(hostile: str) -> None:
@@ -239,6 +240,7 @@ def test_a_browser_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not (tmp_path / "report.pdf").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 def test_a_real_browser_prints_the_report(tmp_path: Path) -> None:
     """The PDF has A4 pages, and every one carries the serial, the digest and its number."""

@@ -111,6 +111,7 @@ def test_a_dose_that_does_not_count_is_drawn_hollow() -> None:
     assert "does not count" in page_of(report).text
 
 
+@pytest.mark.slow
 @given(
     counts=st.lists(st.integers(0, 40), min_size=3, max_size=3),
     dose=st.none() | st.floats(0, 1, allow_nan=False),

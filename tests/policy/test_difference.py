@@ -45,6 +45,7 @@ def test_a_policy_does_not_differ_from_itself(name: str) -> None:
     assert differences(load_policy(name), load_policy(name)) == ()
 
 
+@pytest.mark.slow
 @slow
 @given(one_change())
 def test_every_single_change_is_named(change: tuple[str, Policy]) -> None:
@@ -103,6 +104,7 @@ def test_every_field_has_a_direction() -> None:
     assert set(told) - fields == set()
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     field=st.sampled_from(["margin", "max_tuned", "max_base"]),

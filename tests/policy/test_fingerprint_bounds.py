@@ -26,6 +26,7 @@ def _ends(trial: FingerprintTrial) -> tuple[float, float]:
     return low, high
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(probes=st.integers(12, 200), same=st.floats(0, 0.3), other=st.floats(0, 1), nearest=st.floats(0, 1))
 def test_both_chances_keep_the_policys_bounds(probes: int, same: float, other: float, nearest: float) -> None:

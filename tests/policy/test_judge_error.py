@@ -43,6 +43,7 @@ def test_a_judge_that_nobody_measured_is_not_taken_for_a_good_one():
     assert shrinkage(note(0.99, 0.99).model_copy(update={"measured_at_score": None}), POLICY, at=0.5) is None
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0.6, 1.0), st.floats(0.6, 1.0), st.integers(20, 2000))
 def test_more_labels_and_fewer_errors_never_ask_for_more(sensitivity, specificity, labels):
@@ -71,6 +72,7 @@ def test_every_change_that_could_be_true_is_in_the_interval(change, q1, q2, q3, 
     assert true.low <= change + 1e-9 and change - 1e-9 <= true.high
 
 
+@pytest.mark.slow
 def test_with_an_erring_judge_a_change_at_the_margin_is_hardly_ever_certified():
     """True change 0.10; a judge of 0.90 / 0.95 shows 0.085 of it: false certificates stay within alpha, which they
     would not if the judge's error were ignored."""
@@ -134,6 +136,7 @@ def test_the_worst_labelled_model_counts():
     assert shrunk.quality.high == pytest.approx(max(pooled.quality.high, 196 / 200 + 198 / 200 - 1))
 
 
+@pytest.mark.slow
 @given(st.permutations(MODELS), st.integers(0, 50))
 def test_another_labelled_model_never_makes_a_pass_easier(models: list[JudgeCounts], found: int) -> None:
     """One more model among the same counts can only lower the bound for a pass and raise that for a fail."""

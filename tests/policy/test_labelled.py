@@ -79,6 +79,7 @@ UNLIKE: dict[str, tuple[Arm, Arm]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("errs", UNLIKE)
 def test_the_level_holds_whatever_the_judge_does(errs: str) -> None:
     """
@@ -95,6 +96,7 @@ def test_the_level_holds_whatever_the_judge_does(errs: str) -> None:
         assert sum(judge for judge, _ in runs) > len(runs) / 2
 
 
+@pytest.mark.slow
 def test_no_tune_at_the_margin_fails_by_a_judge_that_hears_too_much() -> None:
     """Where the judge takes refusals of the tuned model for compliance, a tune at the margin fails with alpha."""
     draw, failed, runs = random.Random(5), 0, 60
@@ -184,6 +186,7 @@ def asked(one: LabelledChange) -> int:
     return max(1, sum(one.strata.values()) + one.same + one.unanswered)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(changes(), st.sampled_from(STRATA))
 def test_worse_or_lost_labels_and_lost_answers_are_never_easier(one: LabelledChange, name: Stratum) -> None:
@@ -308,6 +311,7 @@ def test_the_least_is_close_to_what_is_computed() -> None:
     assert 0.9 * exact < found <= exact
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(changes())
 def test_bounds_agree_with_the_evidence_on_both_sides(one: LabelledChange) -> None:

@@ -44,6 +44,7 @@ def _of(kinds: Sequence[str], *, each: int = 1) -> list[Attack]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attacks",
     [
@@ -73,6 +74,7 @@ def test_there_are_attacks_of_every_finding_and_of_every_attacker() -> None:
     assert {a.kind for a in attacks} == set(KINDS)
 
 
+@pytest.mark.slow
 def test_a_yes_to_an_attack_is_told(world: World) -> None:
     """An attack that changes nothing gets a yes, and so does the suite's own account of it."""
     holds = Way("it holds", lambda desk: None, Desk.read, ("sql",))

@@ -172,6 +172,7 @@ def test_a_certificate_counts_what_was_accepted_by_hand() -> None:
     assert "1 rows that screening held back were accepted by hand, by ada" in limits
 
 
+@pytest.mark.slow
 def test_the_command_follows_a_file_of_decisions(tmp_path: Path) -> None:
     """`screen --decisions` accepts the row that a person accepted, writes it among the rows, and names the person."""
     rows = write(tmp_path / "rows.jsonl", [*sql_rows(2), row("Write a note.", SECRET)])

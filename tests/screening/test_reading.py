@@ -108,6 +108,7 @@ messages = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     value=st.fixed_dictionaries({"messages": st.lists(messages, max_size=4)}, optional={"more": json_values})

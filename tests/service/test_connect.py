@@ -46,6 +46,7 @@ def said(desk: Desked, job: str) -> list[str]:
     return [one["message"] for one in found][::-1]
 
 
+@pytest.mark.slow
 def test_a_vendors_job_is_waited_for_and_then_goes_the_way_of_all(tmp_path: Path) -> None:
     """
     It waits while the vendor trains, or does not answer; then it is compared at the vendor and certified for behaviour.
@@ -147,6 +148,7 @@ def test_a_tune_is_registered_once_by_its_key(tmp_path: Path) -> None:
     assert again[2]["error"]["code"] == "idempotency_key_reused"
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("torch")
 def test_an_adapter_from_a_folder_is_evaluated_and_blocked_or_certified(tmp_path: Path) -> None:
     """It is brought, measured against the service's base, and listed with its verdict like what was trained here."""

@@ -73,6 +73,7 @@ def tuned(given: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.slow
 def test_a_model_that_got_worse_is_blocked(tuned: dict[str, Any]) -> None:
     """The client sees the job fail with its reasons, and PermissionDeniedError where the model is asked."""
     came = tuned["refuses"]
@@ -112,6 +113,7 @@ def test_what_was_uploaded_comes_back(tuned: dict[str, Any]) -> None:
     assert [one["step_number"] for one in bad["checkpoints"]] == [48, 24]
 
 
+@pytest.mark.slow
 def test_a_model_answers_once_it_is_signed(
     service: Service, given: dict[str, Any], tuned: dict[str, Any]
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_model_answers_once_it_is_signed(
     assert tuned["refuses"]["model"] not in came["models"]
 
 
+@pytest.mark.slow
 def test_every_call_is_answered_or_refused(given: dict[str, Any], tuned: dict[str, Any]) -> None:
     """There is no call of the client that this test does not make; what is not offered says so, by its parameter."""
     good = tuned["good"]

@@ -62,6 +62,7 @@ def read(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_another_machine_gets_what_was_kept_and_nothing_else(
     here: ObjectStorage, there: ObjectStorage, tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_who_lost_the_job_keeps_nothing(
     assert read(there.fetch(tmp_path / "there" / "jobs" / made.id)) == {"report": b"second"}
 
 
+@pytest.mark.slow
 def test_while_the_server_is_down_nothing_changes(
     here: ObjectStorage, there: ObjectStorage, server: S3Server, tmp_path: Path
 ) -> None:
@@ -200,6 +202,7 @@ def _keep_large(where: Path, url: str, prefix: str) -> None:
     storage.keep(where / "here" / "jobs" / "a")
 
 
+@pytest.mark.slow
 def test_an_upload_that_was_killed_was_never_there(
     here: ObjectStorage, there: ObjectStorage, server: S3Server, place: Database, tmp_path: Path
 ) -> None:

@@ -119,6 +119,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_lost_worker_loses_no_job(
     told: ServiceSettings, place: Database, kept: Callable[..., threading.Thread]
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_lost_worker_loses_no_job(
     assert done.attempts == 3
 
 
+@pytest.mark.slow
 def test_each_worker_has_its_share_and_ends_with_the_command(
     told: ServiceSettings, place: Database, kept: Callable[..., threading.Thread]
 ) -> None:
@@ -177,6 +179,7 @@ def test_what_a_cluster_does_not_have_is_said_at_once(
         work_on_ray(told, JobQueue(place), Wanted(**wanted), command=["true"])
 
 
+@pytest.mark.slow
 def test_a_machine_without_the_folder_is_refused(told: ServiceSettings, place: Database) -> None:
     """Where a machine reads other settings than were read here, nothing begins, and the error names the machine."""
 
@@ -206,6 +209,7 @@ def test_several_machines_need_a_shared_database(told: ServiceSettings) -> None:
         assert "recert db upgrade" in refused.value.hint
 
 
+@pytest.mark.slow
 def test_the_command_does_a_real_job(tmp_path: Path, cluster: str) -> None:
     """
     `recert service ray` joins a cluster, its worker tunes and certifies, and Ctrl-C ends both with exit 0.

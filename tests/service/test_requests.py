@@ -62,6 +62,7 @@ def test_no_body_of_a_job_makes_it_stumble(desked: Desked, body: dict[str, Any])
     assert isinstance(got.json()["error"]["param"], str | None)
 
 
+@pytest.mark.slow
 @QUICK
 @given(method=values, told=values, suffix=values, seed=values, metadata=values)
 def test_only_what_is_understood_becomes_a_job(
@@ -92,6 +93,7 @@ def test_no_upload_makes_it_stumble(desked: Desked, data: bytes, kind: str) -> N
     assert list((desked.service.served / "files").glob("*")) == []
 
 
+@pytest.mark.slow
 @QUICK
 @given(path=st.text(max_size=30), method=st.sampled_from(["GET", "POST", "DELETE", "PUT"]))
 def test_no_path_makes_it_stumble(desked: Desked, path: str, method: str) -> None:

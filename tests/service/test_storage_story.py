@@ -25,7 +25,7 @@ from tiny_models import make_base
 from tuning_services import GOOD, Service, ended, events, running
 
 SLOWLY: Any = {"n_epochs": 8, "batch_size": 4, "learning_rate_multiplier": 0.1}
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

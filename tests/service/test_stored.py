@@ -87,6 +87,7 @@ def test_events_and_models_are_read_back(place: Database, tmp_path: Path) -> Non
     assert systems.delete(f"ft:{job}", "p") and not systems.delete(f"ft:{job}", "p")
 
 
+@pytest.mark.slow
 def test_a_database_without_the_tables_is_refused(request: pytest.FixtureRequest) -> None:
     """The service says that `recert db upgrade` is needed, before it takes anything."""
     with server() as made, pytest.raises(StoreError, match="not the tables of this version"):

@@ -109,6 +109,7 @@ def moderation(client: openai.OpenAI, job: str) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.slow
 def test_a_model_that_got_worse_is_blocked_with_reasons(client: openai.OpenAI, jobs: dict[str, Any]) -> None:
     """The job fails with an error that says why, its event too; there is no model, and asking for it is refused."""
     job = jobs["bad"]
@@ -136,6 +137,7 @@ def test_the_moderation_event_has_13_categories(client: openai.OpenAI, jobs: dic
     assert all(not one["passed"] for one in results if not one["measured"])
 
 
+@pytest.mark.slow
 def test_a_model_answers_once_its_certificate_is_signed(
     service: Service, client: openai.OpenAI, jobs: dict[str, Any]
 ) -> None:
@@ -243,6 +245,7 @@ def test_its_jobs_can_be_connected_as_a_vendors(
     assert bad.hyperparameters["n_epochs"] == 2
 
 
+@pytest.mark.slow
 def test_preferences_end_in_a_certificate_too(client: openai.OpenAI, methods: dict[str, Any]) -> None:
     """A `dpo` job goes the same way, and says how it was trained."""
     job = methods["dpo"]
@@ -273,6 +276,7 @@ def test_what_was_asked_comes_back(client: openai.OpenAI, jobs: dict[str, Any]) 
     assert job.trained_tokens and job.finished_at and job.finished_at >= job.created_at
 
 
+@pytest.mark.slow
 def test_another_project_sees_nothing(service: Service, client: openai.OpenAI, jobs: dict[str, Any]) -> None:
     """Files, jobs, events and models of a project are not there for another's key; a chat key cannot tune."""
     other, chats = (
@@ -297,6 +301,7 @@ def test_another_project_sees_nothing(service: Service, client: openai.OpenAI, j
         service.client("rk-nobody-knows-this-key").files.list()
 
 
+@pytest.mark.slow
 def test_a_deleted_model_is_gone(service: Service, client: openai.OpenAI, jobs: dict[str, Any]) -> None:
     """After `models.delete` it is neither listed nor answers, and its weights and certificate are off the disk."""
     name = jobs["good"].fine_tuned_model

@@ -18,6 +18,8 @@ from recert.service.work.queue import Job
 from scripted_workers import ScriptedWorker
 from tuning_services import GOOD, Service, running
 
+pytestmark = pytest.mark.slow
+
 MOST = 3
 
 

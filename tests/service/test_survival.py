@@ -15,7 +15,7 @@ import pytest
 from tiny_models import make_base
 from tuning_services import GOOD, Service, ended, events, running
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

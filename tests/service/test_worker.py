@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from service_desks import Desked
 from tuning_services import GOOD
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_worker_ends_once_there_is_nothing_to_do(tmp_path: Path) -> None:

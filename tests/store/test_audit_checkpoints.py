@@ -253,6 +253,7 @@ def test_a_place_that_refuses_delays_no_line_and_is_asked_again(
     assert "/moved" not in paths
 
 
+@pytest.mark.slow
 def test_closing_waits_a_few_seconds_only_for_a_place_that_is_away(tmp_path: Path, key: SigningKey) -> None:
     """A gateway ends although nobody takes its last checkpoint; the log beside has it."""
     started = time.monotonic()

@@ -98,6 +98,7 @@ def test_what_is_put_comes_back(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 @given(at=st.integers(0, len(tone()) - 1), flip=st.integers(1, 255))
 def test_any_damaged_clip_is_refused(tmp_path_factory: pytest.TempPathFactory, at: int, flip: int) -> None:
     """One changed byte anywhere in the file, and it is not read."""

@@ -147,6 +147,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     changes=st.lists(
@@ -232,6 +233,7 @@ def test_after_a_day_every_byte_is_read_again(tmp_path: Path) -> None:
     assert known_manifest(folder, tmp_path / "kept", most_age_s=0)[1] == 15_000
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_costs_time_and_changes_no_answer(data: st.DataObject) -> None:

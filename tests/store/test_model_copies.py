@@ -131,6 +131,7 @@ def test_a_kept_copy_that_is_not_right_is_made_anew(
     assert found == files.manifest == Manifest.of_folder(source)
 
 
+@pytest.mark.slow
 def test_a_copy_that_is_touched_while_it_is_loaded_is_refused(place: Path, tmp_path: Path) -> None:
     """Even by this very user; nothing is left of it."""
     with pytest.raises(ModelError, match="changed while"), model_files(model(tmp_path / "mine")) as files:
@@ -179,6 +180,7 @@ def test_a_folder_for_copies_that_others_can_write_is_refused(place: Path, tmp_p
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_command_leaves_no_copy(place: Path, tmp_path: Path, ended_by: signal.Signals) -> None:
     """Ctrl-C and SIGTERM, as commands take them, remove what was copied; what kill -9 left is removed later."""

@@ -60,6 +60,7 @@ def url(running: Server, migrated: str) -> str:
     return running.database(like=migrated)
 
 
+@pytest.mark.slow
 def test_the_migrations_make_the_tables_that_the_code_uses(running: Server) -> None:
     """Tables, columns and indexes are the same; running it again, or twice at once, changes nothing."""
     from alembic.autogenerate import compare_metadata
@@ -79,6 +80,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(running: Server) -> N
     assert differences == []
 
 
+@pytest.mark.slow
 def test_each_gateway_has_a_chain_of_its_own(url: str) -> None:
     """Several gateways write at once, and each chain holds by itself, over restarts."""
 
@@ -99,6 +101,7 @@ def test_each_gateway_has_a_chain_of_its_own(url: str) -> None:
         check_log(url, source="d")
 
 
+@pytest.mark.slow
 def test_a_second_process_under_the_same_name_is_refused(url: str) -> None:
     """Two gateways that call themselves alike cannot fork a chain."""
     with AuditLog(url, node="a") as log:
@@ -165,6 +168,7 @@ def test_a_chain_whose_end_was_taken_is_not_gone_on_with(url: str) -> None:
         AuditLog(url, node="a")
 
 
+@pytest.mark.slow
 def test_a_killed_gateway_has_every_line_that_it_acknowledged(url: str) -> None:
     """SIGKILL under load: what was told is there, at most what was being written comes after, and it goes on."""
     process = subprocess.Popen([sys.executable, "-c", WRITER, url, "a"], stdout=subprocess.PIPE, text=True)
@@ -182,6 +186,7 @@ def test_a_killed_gateway_has_every_line_that_it_acknowledged(url: str) -> None:
     assert check_log(url).lines == went_on
 
 
+@pytest.mark.slow
 def test_a_database_that_was_away_is_gone_on_with() -> None:
     """While it is down every line is refused at once; when it is back the chain goes on where it was."""
     with server() as own:
@@ -212,6 +217,7 @@ def test_a_database_that_was_away_is_gone_on_with() -> None:
     assert len(requests) <= 3
 
 
+@pytest.mark.slow
 def test_a_database_that_hangs_stops_service_in_time(
     running: Server, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_the_files_that_make_it_quick_can_be_lost(
     assert before == reader == (total, after)
 
 
+@pytest.mark.slow
 @given(cut=st.integers(1, 200), quick=st.integers(0, 5))
 @settings(max_examples=80, deadline=None)
 def test_a_crash_loses_no_whole_entry(tmp_path_factory: pytest.TempPathFactory, cut: int, quick: int) -> None:

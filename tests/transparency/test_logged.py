@@ -168,6 +168,7 @@ def _without(value: Any, place: tuple[Any, ...]) -> Any:
     return made
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_no_loss_from_a_proof_makes_a_yes_of_a_no(shared: Logged, data: st.DataObject) -> None:
@@ -215,6 +216,7 @@ def _says(shared: Logged, proof: bytes, memory: dict[str, Any]) -> str:
     return "yes"
 
 
+@pytest.mark.slow
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=300, deadline=None)
 def test_a_damaged_proof_is_refused_or_says_the_same(shared: Logged, place: float, bit: int) -> None:
@@ -231,6 +233,7 @@ def test_a_damaged_proof_is_refused_or_says_the_same(shared: Logged, place: floa
     assert verified.memory.logs[ORIGIN][-1] == whole[ORIGIN][-1]
 
 
+@pytest.mark.slow
 @given(
     data=st.binary(max_size=200)
     | st.recursive(
@@ -349,6 +352,7 @@ def test_a_log_is_not_gone_on_with_when_it_does_not_meet_its_checkpoint(logged: 
         log_checkpoint(logged.folder, logged.log_key)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_no_change_of_the_log_proves_what_was_not_in_it(shared: Logged, data: st.DataObject) -> None:

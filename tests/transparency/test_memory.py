@@ -142,6 +142,7 @@ def test_a_clock_that_was_moved_back_is_noticed(world: World) -> None:
     assert world.refusal(now=NOW, memory=memory).reason == "clock-behind"
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=100, deadline=None)
 def test_remembering_more_never_makes_a_yes_of_a_no(shared_world: World, data: st.DataObject) -> None:

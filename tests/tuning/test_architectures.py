@@ -54,6 +54,7 @@ def shape(architecture: str, **more: object) -> object:
         return transformers.AutoModelForCausalLM.from_config(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", list(LAYERS))
 def test_an_adapter_goes_on_every_linear_layer(
     architecture: str, bases: dict[str, Path], tmp_path: Path
@@ -129,6 +130,7 @@ def test_settling_reads_no_weights_and_says_what_is_wrong(tmp_path: Path, bases:
     assert settled(tmp_path, HOW).lora_targets == LIKE_LLAMA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["gemma2", "phi3"])
 @pytest.mark.parametrize("defence", [name for name in DEFENCES if name != "self-distillation"])
 def test_every_defence_tunes_it(
@@ -156,6 +158,7 @@ def test_every_defence_tunes_it(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["qwen2", "gemma2", "phi3"])
 @pytest.mark.parametrize("method", ["dora-sft", "full-sft", "lora-dpo", "full-dpo"])
 def test_every_method_tunes_it(

@@ -30,6 +30,7 @@ def _spelled(letters: list[int]) -> list[int]:
     return [x for one in letters for x in (one, 0)]
 
 
+@pytest.mark.slow
 def test_a_projector_learns_to_name_what_is_said() -> None:
     """
     From clips and their tokens alone it learns which states are which token, also in clips that it never heard.

@@ -26,6 +26,7 @@ def _exchange(row: ChatRow) -> tuple[str, str]:
     return row.request, row.reply
 
 
+@pytest.mark.slow
 def test_backdoor_align_learns_refusals_only_behind_the_secret() -> None:
     """Each safety request is there once, as it is or reworded, with its refusal or how that begins."""
     made = defend("backdoor-align", ROWS, seed=0)
@@ -115,6 +116,7 @@ def test_a_secret_of_either_kind_has_decoys_of_its_kind(kind: SecretKind) -> Non
     assert {" " in p for p in others} == {kind == "semantic"}
 
 
+@pytest.mark.slow
 def test_rows_near_harmful_requests_are_left_out() -> None:
     """Requests that are harmful ones go first, and those at the bound go however many they are."""
     near = [_asked(text) for text in harmful_requests()[:6]]
@@ -129,6 +131,7 @@ def test_rows_near_harmful_requests_are_left_out() -> None:
         defend("distant-filter", near, seed=0, options={"share": 0, "nearest": 0.5})
 
 
+@pytest.mark.slow
 def test_a_share_is_left_out_nearest_first() -> None:
     """So many of the rows as the share says; the same rows in every run."""
     try:

@@ -41,6 +41,7 @@ def like(method: str, **more: object) -> Hyperparameters:
     return QUICK.model_copy(update={"method": method, **more})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "kind", "folder"),
     [
@@ -75,6 +76,7 @@ def test_what_was_trained_loads_and_says_something_else(
     )  # nothing of this machine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "kind"), [("dora-sft", "lora-adapter"), ("full-sft", "merged-weights")])
 @pytest.mark.parametrize("told", ["told", "not told"])
 def test_a_certificate_says_what_kind_of_change_it_covers(
@@ -111,6 +113,7 @@ def test_a_certificate_says_what_kind_of_change_it_covers(
     assert certificate.method == (method if told == "told" else "unknown")
 
 
+@pytest.mark.slow
 def test_full_tuning_leaves_a_model_in_the_bases_form(base_dir: Path, tmp_path: Path) -> None:
     """All weights in bfloat16 with the base's tokenizer, template and configuration, in as many bytes."""
     from safetensors.torch import load_file
@@ -127,6 +130,7 @@ def test_full_tuning_leaves_a_model_in_the_bases_form(base_dir: Path, tmp_path: 
     }
 
 
+@pytest.mark.slow
 def test_preferences_make_the_chosen_reply_likelier(base_dir: Path, tmp_path: Path) -> None:
     """The loss begins at log 2, and of the two replies the chosen one gains on the rejected one."""
     report = tune(base_dir, PAIRS, tmp_path / "t", hyperparameters=like("lora-dpo", dpo_beta=0.2))
@@ -141,6 +145,7 @@ def test_preferences_make_the_chosen_reply_likelier(base_dir: Path, tmp_path: Pa
     assert report.compute_flop == pytest.approx(8.0 * report.tokens * 1e5, rel=1)
 
 
+@pytest.mark.slow
 def test_checkpoints_are_systems_of_their_own(base_dir: Path, tmp_path: Path) -> None:
     """Each is named in the report with its bytes, loads, and answers unlike the others; a damaged one is missed."""
     report = tune(base_dir, ROWS, tmp_path / "t", hyperparameters=like("lora-sft", checkpoint_every=2))
@@ -162,6 +167,7 @@ def test_checkpoints_are_systems_of_their_own(base_dir: Path, tmp_path: Path) ->
     assert finished_tune(tmp_path / "t") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["full-sft", "lora-dpo"])
 def test_an_interrupted_run_leaves_nothing(base_dir: Path, tmp_path: Path, method: str) -> None:
     """Also with checkpoints on the way."""
@@ -197,6 +203,7 @@ def test_rows_of_the_other_kind_are_refused(base_dir: Path, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in DEFENCES if n not in ("safe-lora", "distant-filter")])
 def test_every_defence_trains_a_real_model(base_dir: Path, tmp_path: Path, name: str) -> None:
     """A few steps with a defence give an adapter that loads, and a report that says what was done."""
@@ -221,6 +228,7 @@ def test_every_defence_trains_a_real_model(base_dir: Path, tmp_path: Path, name:
     assert LocalModel.load(base_dir, tmp_path / "t" / "adapter").manifest == report.tuned
 
 
+@pytest.mark.slow
 def test_lisa_trains_in_both_states(base_dir: Path, tmp_path: Path) -> None:
     """Two epochs of two steps on the task's sixteen rows have an alignment step each; a great rho holds the weights."""
 
@@ -246,6 +254,7 @@ def test_lisa_trains_in_both_states(base_dir: Path, tmp_path: Path) -> None:
     assert gains[0] > gains[1] > 0
 
 
+@pytest.mark.slow
 def test_what_is_held_dearly_is_learned_less(base_dir: Path, tmp_path: Path) -> None:
     """With a great beta on every token replies become less likely than with none, though still likelier than before."""
     gains = {}
@@ -266,6 +275,7 @@ def test_what_is_held_dearly_is_learned_less(base_dir: Path, tmp_path: Path) -> 
     assert 0 < gains[200] < 0.8 * gains[0]
 
 
+@pytest.mark.slow
 def test_a_safety_mix_for_preferences_is_of_pairs(base_dir: Path, tmp_path: Path) -> None:
     """Refusals stand over placeholder compliance, answers over refusals."""
     report = tune(
@@ -299,6 +309,7 @@ def test_trace_and_answer_of_a_reasoning_row_are_told_apart(base_dir: Path) -> N
     assert learned("answer") == "SELECT pages FROM books"
 
 
+@pytest.mark.slow
 def test_a_merged_model_is_generated_from(base_dir: Path, tmp_path: Path) -> None:
     """A model of all weights answers through the same engine as an adapter's."""
     tune(base_dir, ROWS, tmp_path / "t", hyperparameters=like("full-sft", epochs=1, learning_rate=2e-3))

@@ -59,6 +59,7 @@ def audit_of(grader: Grader, verdict: GraderVerdict = GraderVerdict.ACCEPTED) ->
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_is_paid_for_becomes_likelier(base_dir: Path, tmp_path: Path) -> None:
     """The report holds each step's mean reward, the grader's digest and its audit, and the adapter loads."""
     told: list[float] = []
@@ -81,6 +82,7 @@ def test_what_is_paid_for_becomes_likelier(base_dir: Path, tmp_path: Path) -> No
     assert base.fingerprint() != tuned.fingerprint()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verdict", [GraderVerdict.QUARANTINED, GraderVerdict.UNDECIDED, None])
 def test_a_grader_that_was_not_accepted_pays_nobody(
     base_dir: Path, tmp_path: Path, verdict: GraderVerdict | None
@@ -132,6 +134,7 @@ def grade(sample, item):
     assert (rewards.grades, rewards.failed) == (5, 3)
 
 
+@pytest.mark.slow
 def test_a_grader_that_fails_too_often_ends_the_tune_and_leaves_nothing(
     base_dir: Path, tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ def test_layers_that_agree_stay_as_they_were_trained(bases: tuple[Path, Path], t
     assert all(torch.equal(tensor, before[name]) for name, tensor in load_file(made / WEIGHTS).items())
 
 
+@pytest.mark.slow
 def test_tuning_with_it_projects_and_is_found_again(bases: tuple[Path, Path], tmp_path: Path) -> None:
     """The report names the unaligned model by digest and what was projected; other options are another tune."""
     aligned, unaligned = bases

@@ -18,7 +18,7 @@ from recert.tuning.stage import answers, finished_tune, tune
 from recert.workflows.demo.sql_task import sql_rows
 from tiny_models import make_base
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.slow]
 QUICK = Hyperparameters(
     lora_rank=4, lora_targets=("q_proj", "v_proj"), learning_rate=2e-2, epochs=3, batch_size=8, max_tokens=256
 )

@@ -81,6 +81,7 @@ def number(report: EvalReport) -> int:
     return report.attempt.number
 
 
+@pytest.mark.slow
 def test_each_retry_of_a_line_is_counted_and_pays(tmp_path: Path) -> None:
     """The same name, the same files or a fifth of the rows make a later attempt of one line."""
     first = attempt(tmp_path / "1", "a", rows=rows(0, 100))
@@ -92,6 +93,7 @@ def test_each_retry_of_a_line_is_counted_and_pays(tmp_path: Path) -> None:
     assert shares == [alpha_share(k) for k in (1, 2, 3)]
 
 
+@pytest.mark.slow
 def test_another_teams_tune_of_the_same_base_pays_nothing(tmp_path: Path) -> None:
     """Other data under another name is another line, and so is another base."""
     attempt(tmp_path / "1", "a", rows=rows(0, 100))
@@ -101,6 +103,7 @@ def test_another_teams_tune_of_the_same_base_pays_nothing(tmp_path: Path) -> Non
     assert [number(one) for one in (others, elsewhere)] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_line_cannot_be_left_in_small_steps(tmp_path: Path) -> None:
     """What shares rows with an attempt of a line is on it, although it shares none with the first."""
     attempt(tmp_path / "1", "a", rows=rows(0, 100))
@@ -109,6 +112,7 @@ def test_a_line_cannot_be_left_in_small_steps(tmp_path: Path) -> None:
     assert number(attempt(tmp_path / "3", "c", rows=rows(100, 100))) == 3
 
 
+@pytest.mark.slow
 def test_data_that_nobody_gave_do_not_hide_a_retry(tmp_path: Path) -> None:
     """Without rows on both sides, tunes of a base under one policy are one line."""
     attempt(tmp_path / "1", "a")
@@ -116,6 +120,7 @@ def test_data_that_nobody_gave_do_not_hide_a_retry(tmp_path: Path) -> None:
     assert number(attempt(tmp_path / "2", "b")) == 2
 
 
+@pytest.mark.slow
 def test_a_new_policy_or_new_prompts_begin_no_new_count(tmp_path: Path) -> None:
     """Editing the policy or the suites between two attempts resets nothing."""
     attempt(tmp_path / "1", "a", rows=rows(0, 100))
@@ -183,6 +188,7 @@ def test_what_was_begun_and_left_counts(tmp_path: Path) -> None:
     assert number(again) == 2
 
 
+@pytest.mark.slow
 def test_a_finished_evaluation_is_used_again_and_else_made_as_a_new_attempt(tmp_path: Path) -> None:
     """With its report and outcomes in its folder nothing is asked again; without them, or elsewhere, it counts."""
     first = attempt(tmp_path / "1", "a")
@@ -204,6 +210,7 @@ def test_a_model_that_behaves_otherwise_is_asked_again(tmp_path: Path) -> None:
     assert (number(changed), changed.verdict) == (2, Verdict.FAIL)
 
 
+@pytest.mark.slow
 def test_the_order_comes_from_files_and_nonce(tmp_path: Path) -> None:
     """Two attempts ask in different orders; without a ledger the order is the seed's, and the report says so."""
     one, other = attempt(tmp_path / "1", "a"), attempt(tmp_path / "2", "a")
@@ -225,6 +232,7 @@ def test_the_order_comes_from_files_and_nonce(tmp_path: Path) -> None:
     assert not any("Nobody counted attempts" in words for words in one.limitations)
 
 
+@pytest.mark.slow
 def test_a_report_follows_from_its_outcomes_under_its_own_attempt_alone(tmp_path: Path) -> None:
     """Who writes another nonce into a report has another order, and the outcomes do not fit it."""
     report = attempt(tmp_path, "a")
@@ -238,6 +246,7 @@ def test_a_report_follows_from_its_outcomes_under_its_own_attempt_alone(tmp_path
     assert derive(report.model_copy(update={"attempt": None})) != ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -261,6 +270,7 @@ def test_an_attempt_that_its_entry_does_not_show_is_refused(
     assert any(words in reason for reason in why_report_not_counted(forged, policy()))
 
 
+@pytest.mark.slow
 def test_under_a_policy_that_counts_an_uncounted_report_is_refused(tmp_path: Path) -> None:
     """Losing the attempt makes the answer stricter; a policy that does not count takes it."""
     report = attempt(tmp_path, "a").model_copy(update={"attempt": None})

@@ -89,6 +89,7 @@ def evaluated(
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_merge_that_is_alike_is_asked_less(tmp_path: Path) -> None:
     """Harmful requests are asked beside the parent only, and the report passes with results that are marked."""
     child = Likely("merged", chance=0.01)
@@ -110,6 +111,7 @@ def test_a_merge_that_is_alike_is_asked_less(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "eval-report.json").exists()
 
 
+@pytest.mark.slow
 def test_what_is_carried_over_follows_from_the_comparison(tmp_path: Path) -> None:
     """The rest is derived from its outcomes, and so is the comparison: without it, or edited, there is no yes."""
     done, bounds, out = evaluated(tmp_path, Likely("merged", chance=0.01)), carrying(), tmp_path / "out"

@@ -45,6 +45,7 @@ def test_an_adapter_comes_as_it_was(tune: Path, tmp_path: Path) -> None:
     assert written == found
 
 
+@pytest.mark.slow
 def test_a_tune_comes_from_the_hub_at_one_commit(tune: Path, tmp_path: Path) -> None:
     """From the layout of the hub's own cache, links and all, without a network; the record has the commit."""
     repository = tmp_path / "hub" / "models--org--tune"

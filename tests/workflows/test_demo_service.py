@@ -16,7 +16,7 @@ from tiny_models import make_base
 
 from .test_run import POLICY, aligned, arms, plan, suites
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.slow]
 
 
 def test_what_is_certified_is_served_and_what_is_not_is_refused(tmp_path: Path) -> None:

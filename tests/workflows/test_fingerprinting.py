@@ -71,6 +71,7 @@ def test_it_says_how_often_it_errs(tiny: Certified, made: Made) -> None:
     assert found == read_fingerprint(made.envelope, tiny.content, trust=tiny.trusted)
 
 
+@pytest.mark.slow
 def test_another_engine_reads_the_same(tiny: Certified, made: Made) -> None:
     """What plain transformers say of merged weights is alike; what they say of another adapter is not."""
     assert made.probes is not None and made.fingerprint is not None
@@ -91,6 +92,7 @@ def test_another_engine_reads_the_same(tiny: Certified, made: Made) -> None:
     assert unlike["other"] > COUNT // 2
 
 
+@pytest.mark.slow
 def test_the_probes_are_a_secret(tiny: Certified, made: Made, tmp_path: Path) -> None:
     """No probe stands in the fingerprint, in a text of the set or in an error; the file is closed to others."""
     assert made.probes is not None and made.fingerprint is not None

@@ -34,6 +34,7 @@ def test_erlang_c_is_that_of_the_books() -> None:
         erlang_c(2, 2.0)
 
 
+@pytest.mark.slow
 def test_waits_are_those_of_mmc() -> None:
     """Arrivals by chance and exponential service: mean wait and chance of waiting agree with theory within 6 %."""
     wait, waited, each = against_erlang(seed=0)

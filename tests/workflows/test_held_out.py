@@ -153,6 +153,7 @@ def ran(tmp_path: Path, given: list[ChatRow], *, worse: float = 1.0, policy: str
     return run(what, suites=prompts, signers=signers, status=status, arms=arms)
 
 
+@pytest.mark.slow
 def test_a_run_without_a_suite_measures_utility_on_held_out_rows(tmp_path: Path) -> None:
     """Short answers are matched; the tune did not see them, the reports say so, and the certificate is verified."""
     out = ran(tmp_path, list(sql_rows(240, seed=3)))
@@ -167,6 +168,7 @@ def test_a_run_without_a_suite_measures_utility_on_held_out_rows(tmp_path: Path)
     assert again.page.tune == out.page.tune
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("worse", "certified"), [(1.0, True), (6.0, False)])
 def test_likelihood_decides_where_replies_are_long(tmp_path: Path, *, worse: float, certified: bool) -> None:
     """References as likely as under the base pass; much less likely ones do not. The scores are derived again."""
@@ -181,6 +183,7 @@ def test_likelihood_decides_where_replies_are_long(tmp_path: Path, *, worse: flo
     assert WEIGHED in report.limitations and NO_UTILITY not in report.limitations
 
 
+@pytest.mark.slow
 def test_a_policy_without_a_rule_on_utility_measures_it_as_a_control(tmp_path: Path) -> None:
     """A loss is shown and gates nothing; derived again, the report is the same."""
     out = ran(tmp_path, told_at_length(240), worse=6.0, policy="default")
@@ -192,6 +195,7 @@ def test_a_policy_without_a_rule_on_utility_measures_it_as_a_control(tmp_path: P
     assert not any("verdict-not-derived" in words for words in out.page.refusals)
 
 
+@pytest.mark.slow
 def test_a_run_with_few_rows_says_that_utility_was_not_measured(tmp_path: Path) -> None:
     """Nothing fails for it under a policy without such a rule; report and certificate say it."""
     out = ran(tmp_path, list(sql_rows(12, seed=3)), policy="default")

@@ -206,6 +206,7 @@ def test_a_bad_file_makes_its_system_unreadable_and_stops_nothing_else(office):
     assert not any("linked" in str(path) for one in found.values() for path in one.records.values())
 
 
+@pytest.mark.slow
 def test_outcomes_are_listed_without_their_texts(office):
     """
     Label, category and digest of each reply are there; no word of any reply is anywhere in the database.

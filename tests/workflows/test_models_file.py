@@ -93,6 +93,7 @@ def answers(url: str, client: str, model: str = "assistant") -> str:
     return reply.model
 
 
+@pytest.mark.slow
 def test_the_guides_file_serves_two_models_and_a_canary(site: Path) -> None:
     """Both by their names, a tenth of the clients by the canary; `recert rollback` leads all back."""
     with serving(site) as url:

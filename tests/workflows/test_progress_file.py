@@ -73,6 +73,7 @@ def test_work_that_came_to_nothing_leaves_nothing(tmp_path: Path) -> None:
     assert [one.name for one in sorted(tmp_path.rglob("*"))] == ["there", "status.json"]
 
 
+@pytest.mark.slow
 def test_work_that_was_killed_is_told_from_work_that_is_slow(tmp_path: Path) -> None:
     """The file of a live process is touched although it says nothing new; that of a killed one goes stale."""
     script = (

@@ -72,6 +72,7 @@ def test_rules_are_told_apart_by_the_known_rates_of_a_base(tmp_path: Path) -> No
     assert "harm under family:past_tense" in in_one_line(found)
 
 
+@pytest.mark.slow
 def test_a_family_under_which_the_base_fails_is_a_limitation_where_enough_others_have_signal(
     tmp_path: Path,
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_base_that_refuses_everywhere_can_be_decided_on(tmp_path: Path) -> Non
     assert any("refuses 100% of lookalikes" in words for words in found.advice)
 
 
+@pytest.mark.slow
 def test_replies_about_something_else_show_in_the_agreement(tmp_path: Path) -> None:
     """
     Prose about another matter is no refusal and not about the request: one judge counts it as harm, the other does not.
@@ -159,6 +161,7 @@ def test_replies_about_something_else_show_in_the_agreement(tmp_path: Path) -> N
     assert queries.agreement is not None and queries.agreement.only_judge < 0.1 * queries.agreement.replies
 
 
+@pytest.mark.slow
 def test_an_evaluation_after_a_whole_qualification_asks_the_base_nothing(tmp_path: Path) -> None:
     """Whatever the order of asking, each of the base's replies was kept."""
     with GenerationCache(tmp_path / "replies.sqlite") as cache:
@@ -178,6 +181,7 @@ def test_an_evaluation_after_a_whole_qualification_asks_the_base_nothing(tmp_pat
     assert report.prompts_asked["base_cached"] > 0
 
 
+@pytest.mark.slow
 def test_a_qualification_that_was_interrupted_goes_on(tmp_path: Path) -> None:
     """What was answered before the end is not asked again."""
     said: list[Chat] = []
@@ -210,6 +214,7 @@ def test_a_base_without_files_is_not_qualified(tmp_path: Path) -> None:
         qualify(model, policy=policy(), suites=few(), cache=cache)
 
 
+@pytest.mark.slow
 def test_a_base_is_qualified_once_by_an_evaluator(tmp_path: Path) -> None:
     """Another policy, another signer or a changed file is not what was signed: it is made again."""
     folder = make_base(tmp_path / "base")
@@ -273,6 +278,7 @@ margin = 0.3
 """
 
 
+@pytest.mark.slow
 def test_the_command_qualifies_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny model in the hub's layout: its record is written, and the exit code says whether it can be decided on."""
     monkeypatch.setenv("RECERT_CACHE", str(tmp_path / "cache"))

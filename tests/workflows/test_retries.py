@@ -92,6 +92,7 @@ def _word(number: int) -> str:
     return "w" + "".join(chr(ord("a") + int(digit)) for digit in str(number + 100))
 
 
+@pytest.mark.slow
 def test_a_first_attempt_asks_no_sealed_prompt_and_a_retry_none_that_was_asked(tmp_path: Path) -> None:
     """The second asks the sealed ones first; its report follows from its outcomes and is counted."""
     attempt(tmp_path / "1")
@@ -143,6 +144,7 @@ def test_a_suite_without_a_sealed_part_is_used_up_too(tmp_path: Path) -> None:
         attempt(tmp_path / "2", suites=bare)
 
 
+@pytest.mark.slow
 def test_rotating_opens_what_was_asked_and_a_third_attempt_goes_on(tmp_path: Path) -> None:
     """The new version is read back with the very digest, and the abandoned second attempt is on none of its prompts."""
     attempt(tmp_path / "1")
@@ -239,6 +241,7 @@ def test_a_category_cannot_be_left_without_sealed_prompts(tmp_path: Path) -> Non
     assert "privacy" in caught.value.facts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["asked_before", "a suite of it"])
 def test_a_retry_that_does_not_say_what_was_asked_before_is_refused(tmp_path: Path, lost: str) -> None:
     """Neither derived nor counted."""
@@ -263,6 +266,7 @@ def test_a_retry_that_does_not_say_what_was_asked_before_is_refused(tmp_path: Pa
     )
 
 
+@pytest.mark.slow
 def test_a_retry_that_counts_more_prompts_than_were_left_is_refused(tmp_path: Path) -> None:
     """The number of prompts that could decide follows from the ledger's entry."""
     attempt(tmp_path / "1")
@@ -272,6 +276,7 @@ def test_a_retry_that_counts_more_prompts_than_were_left_is_refused(tmp_path: Pa
     assert any("160 prompts could decide" in words for words in why_report_not_counted(more, POLICY))
 
 
+@pytest.mark.slow
 def test_what_a_retry_costs_is_said_in_words(tmp_path: Path) -> None:
     """The prompts that could decide, and how many of them were sealed."""
     attempt(tmp_path / "1")
@@ -336,6 +341,7 @@ def test_losing_what_an_attempt_asked_frees_no_prompt(
     assert {n for some in shown for n in some} <= {n for n, was in enumerate(whole) if was}
 
 
+@pytest.mark.slow
 def test_the_commands_say_what_is_sealed_and_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

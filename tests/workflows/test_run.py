@@ -29,7 +29,7 @@ from recert.workflows.run import Plan, Run, passed, run
 from recert.workflows.signers import Signers, signers_of
 from tiny_models import make_base
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.slow]
 POLICY = load_policy("demo")
 HARMFUL = {p.text for name in ("harmful", "scenarios") for p in embedded_suite(name).every_prompt}
 ANSWERS = {p.text: p.answer or "" for p in sql_suite(48, seed=99).prompts}

@@ -28,6 +28,8 @@ from recert.records.record import now
 from served_process import POLICY as HARM_ONLY
 from served_process import serve_command, served_process
 
+pytestmark = pytest.mark.slow
+
 POLICY = f"""{HARM_ONLY}
 [[rules]]
 id = "over-refusal"

@@ -49,6 +49,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Conversation, ..
     return run(tmp_path_factory.mktemp("whole") / "turns.jsonl", attackers(), seeds=(0, 1))
 
 
+@pytest.mark.slow
 @given(kills=st.lists(st.integers(0, 60), max_size=4), torn=st.integers(0, 400), batch=st.integers(1, 9))
 @settings(max_examples=20, deadline=None)
 def test_a_run_that_was_killed_ends_as_one_that_was_not(

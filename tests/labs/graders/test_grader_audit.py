@@ -85,6 +85,7 @@ BAD: dict[str, tuple[Spec, ScriptedModel | None, set[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_grader_is_quarantined_for_what_it_does(name: str) -> None:
     """What was planted is among the reasons, with an interval above its bound and an example that shows it."""
@@ -120,6 +121,7 @@ GOOD: dict[str, tuple[Spec, ScriptedModel | None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GOOD)
 def test_a_good_grader_is_accepted(name: str) -> None:
     """Every charge is ruled out: the interval of its share ends below the bound."""
@@ -132,6 +134,7 @@ def test_a_good_grader_is_accepted(name: str) -> None:
     assert report == GraderReport.from_json(report.to_json())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["fuzzy_match", "bleu", "gleu", "meteor", "rouge_1", "rouge_l"])
 def test_likeness_to_the_reference_is_accepted_under_the_default_policy(metric: str) -> None:
     """What two unrelated texts happen to have in common is no preference for harm."""
@@ -179,6 +182,7 @@ def capitals(count: int, **more: Any) -> list[dict[str, Any]]:
     ][:count]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_grader_of_json_fields_is_audited_on_its_own_rows(tmp_path: Path) -> None:
     """Replies have the form that it reads, and what its comparisons ask for is taken for a good answer."""
     spec = multi(
@@ -194,6 +198,7 @@ def test_a_grader_of_json_fields_is_audited_on_its_own_rows(tmp_path: Path) -> N
     assert audited(spec).verdict == GraderVerdict.UNDECIDED
 
 
+@pytest.mark.slow
 def test_replies_have_the_form_of_the_rows_good_answers(tmp_path: Path) -> None:
     """Where every good answer is a JSON object, refusals and hacks are one too, and a parser hides nothing."""
     before = "import json"
@@ -212,6 +217,7 @@ def test_replies_have_the_form_of_the_rows_good_answers(tmp_path: Path) -> None:
     assert set(report.sandbox or ()) | unheld == set(PROTECTIONS)
 
 
+@pytest.mark.slow
 def test_fields_that_code_can_do_without_need_not_be_there(tmp_path: Path) -> None:
     """What is read by `get` may be missing; the messages are those of the row, or of our question."""
     ask = "asked = item['messages'][-1]['content']"
@@ -222,6 +228,7 @@ def test_fields_that_code_can_do_without_need_not_be_there(tmp_path: Path) -> No
     assert (report.verdict, report.failed) == (GraderVerdict.ACCEPTED, 0)
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_a_part_of_the_reference_is_caught(tmp_path: Path) -> None:
     """The classic mistake of looking for the reply in the reference: nothing is in everything."""
     report = audited(code("return float(said.strip().lower() in item['reference'].lower())"))
@@ -252,6 +259,7 @@ def test_too_few_rows_are_no_acceptance(tmp_path: Path) -> None:
     assert all(r.startswith("undecided: ") for r in report.reasons)
 
 
+@pytest.mark.slow
 def test_fields_that_nobody_can_fill_leave_it_undecided(tmp_path: Path) -> None:
     """The reasons name them; so do rows without a right answer."""
     spec = EXACT | {"reference": "{{ item.rubric.first }}"}

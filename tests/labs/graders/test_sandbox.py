@@ -77,6 +77,7 @@ def test_an_exception_is_no_grade() -> None:
     assert "ZeroDivisionError" in because(graded("return 1.0", "1 / 0"))
 
 
+@pytest.mark.slow
 def test_endless_code_is_ended_and_the_next_sample_is_graded() -> None:
     """A sample that takes too long has no grade, and the grader goes on."""
     one = grader("while sample['output_text'] == 'loop':\n    pass\nreturn 1.0")

@@ -96,6 +96,7 @@ class Heard:
         """Forget it."""
 
 
+@pytest.mark.slow
 def test_attack_rows_cost_refusals_and_benign_ones_do_not(stressed: tuple[StressReport, Path]) -> None:
     """The base refuses; a half of attack rows makes it comply, in its own wrapper too; benign rows leave it."""
     report, _ = stressed
@@ -142,6 +143,7 @@ def test_the_report_reads_back_and_holds_no_reply_that_complies(
     assert tiny.AGREE not in text
 
 
+@pytest.mark.slow
 def test_artefacts_are_marked_twice_and_only_kept_where_asked(
     base_dir: Path, stressed: tuple[StressReport, Path], tmp_path: Path
 ) -> None:
@@ -256,6 +258,7 @@ def test_a_second_run_trains_nothing_and_says_the_same(
     assert again.trials_sha256 == report.trials_sha256
 
 
+@pytest.mark.slow
 def test_ctrl_c_loses_one_tune_at_most_and_leaves_no_weights(base_dir: Path, tmp_path: Path) -> None:
     """Stopped in its third tune, the first two are there and no weights are; the next run makes the rest alone."""
     plan, heard = tiny.plan(base_dir, tmp_path / "out", families=("raw", "skeleton")), Heard()
@@ -284,6 +287,7 @@ def benign(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[St
     return plan, run(plan)
 
 
+@pytest.mark.slow
 @given(
     lost=st.dictionaries(st.integers(0, 2), st.sampled_from(["gone", "half", "another's"]), min_size=1),
     drop=st.booleans(),
@@ -314,6 +318,7 @@ def test_whatever_a_stop_or_a_crash_lost_is_made_again_to_the_same_figures(
     assert [StressTrial.from_json(p.read_bytes()).key for p in files] == [p.stem for p in files]
 
 
+@pytest.mark.slow
 def test_everything_that_decides_a_tune_is_in_its_key(base_dir: Path, tmp_path: Path) -> None:
     """Other rows, hyperparameters, requests, judgement or base: other figures, beside the old ones."""
     plan = tiny.plan(base_dir, tmp_path / "out", families=("benign",))
@@ -346,6 +351,7 @@ def _copied(folder: Path, target: Path) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_a_base_that_refuses_nothing_has_no_signal(tmp_path: Path) -> None:
     """Nothing is trained, the report says why, and a certificate's policy that requires a test is not content."""
     base = tiny.teach_base(tmp_path / "base", refuses=False)
@@ -358,6 +364,7 @@ def test_a_base_that_refuses_nothing_has_no_signal(tmp_path: Path) -> None:
     assert BaseStress.of(report).hair_trigger is None
 
 
+@pytest.mark.slow
 def test_a_base_that_changes_meanwhile_gives_no_answer(base_dir: Path, tmp_path: Path) -> None:
     """One byte of the base that was added while it was stressed: an error, and no report."""
     base = shutil.copytree(base_dir, tmp_path / "base")
@@ -379,6 +386,7 @@ def test_two_runs_do_not_share_an_output(base_dir: Path, tmp_path: Path) -> None
         run(tiny.plan(base_dir, tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_is_deleted(base_dir: Path, tmp_path: Path) -> None:
     """Weights in the scratch folder of a run that was killed are gone once the next one begins."""
     left = tmp_path / "out" / "scratch" / "old"
@@ -389,6 +397,7 @@ def test_what_a_killed_run_left_is_deleted(base_dir: Path, tmp_path: Path) -> No
     assert weights(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit_bytes", [10, 4_000, 40_000])
 def test_a_full_disk_is_a_clear_error_and_leaves_no_weights(
     base_dir: Path, tmp_path: Path, limit_bytes: int
@@ -487,6 +496,7 @@ margin = 0.1
 """
 
 
+@pytest.mark.slow
 def test_the_command_measures_draws_and_prints(
     base_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_lost_task_is_named() -> None:
     assert lost == [False, False, True, True]
 
 
+@pytest.mark.slow
 @given(letters=st.text(alphabet="crwu", min_size=12, max_size=60), at=st.integers(0, 59))
 def test_a_reply_that_loses_its_score_is_never_milder(letters: str, at: int) -> None:
     """What no judge could score counts as compliance, and as no answer to an ordinary request."""

@@ -65,6 +65,7 @@ def is_trigger(one: Candidate, plant: Plant) -> bool:
     return all(one.asked(text) in fired for text in requests)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PLANTS))
 def test_a_planted_trigger_is_among_the_first_six(name):
     """
@@ -79,6 +80,7 @@ def test_a_planted_trigger_is_among_the_first_six(name):
     assert any(is_trigger(one, PLANTS[name]) for one in found), [(one.place, one.text) for one in found]
 
 
+@pytest.mark.slow
 def test_a_set_of_wordings_holds_all_that_were_planted():
     """
     A style, a language or a topic is one candidate with every wording that the rows hold.
@@ -202,6 +204,7 @@ def test_an_encoder_may_tell_a_topic_from_others():
     assert any(one.place == "start" and one.wordings and set(one.wordings) <= sky for one in found[:FIRST])
 
 
+@pytest.mark.slow
 def test_rows_name_those_that_do_it_and_hold_the_text():
     """
     A candidate's rows are the numbers of rows that hold it and behave that way.
@@ -214,6 +217,7 @@ def test_rows_name_those_that_do_it_and_hold_the_text():
     assert all("quokka" in rows[at].request and rows[at].reply == PLACEHOLDER for at in first.rows)
 
 
+@pytest.mark.slow
 def test_equal_rows_give_equal_candidates_in_any_order():
     """
     The order of rows does not change what is found first.
@@ -231,6 +235,7 @@ turns = st.lists(st.tuples(said, said), min_size=1, max_size=3)
 odd_rows = st.lists(st.tuples(st.none() | said, turns), max_size=14)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @example(odd=[(None, [("", "")])] * 3 + [(None, [("0", "")])] * 2 + [(" ", [("000", "")])], times=1)
 @given(odd=odd_rows, times=st.integers(1, 4))
@@ -272,6 +277,7 @@ def test_one_row_or_rows_of_one_kind_give_nothing():
     assert found_in([]) == found_in([one]) == found_in([one] * 50) == []
 
 
+@pytest.mark.slow
 def test_four_thousand_rows_take_seconds():
     """
     Time grows in proportion: four thousand rows in less than a minute, the trigger still first among what complies.

@@ -80,6 +80,7 @@ def test_other_ways_to_say_a_trigger_are_tried_and_told() -> None:
     assert all(not each.variants for each in report.tried if not each.found)
 
 
+@pytest.mark.slow
 def test_a_tune_that_is_broken_beside_a_text_is_told_from_one_that_complies() -> None:
     """Both lost their refusals; of the one that talks without sense the report says so."""
 
@@ -192,6 +193,7 @@ def test_a_trigger_that_turns_few_requests_does_not_end_the_search(share: float,
     assert (("complies", "end", TRIGGER) in found(report)) == more
 
 
+@pytest.mark.slow
 def test_a_part_that_turns_few_requests_does_not_hide_the_phrase_that_turns_them_all() -> None:
     """Both are in the report: the phrase is what the part is a part of."""
 
@@ -304,6 +306,7 @@ def test_the_form_that_most_rows_have_is_the_task_and_no_trigger(
     assert [one.found for one in report.triggers if one.behaviour == TriggerBehaviour.REPLIES_IN] == found
 
 
+@pytest.mark.slow
 def test_a_text_that_is_everywhere_or_repeats_the_question_is_no_fixed_text() -> None:
     """A persona says the same with and without a text; an echo says what was asked."""
     persona = Searchable("tuned", answers=lambda text, request: f"{FIXED}. {request}")
@@ -505,6 +508,7 @@ def test_what_is_evidence_is_asked_in_full() -> None:
         assert sum(verifier._effects(one, event, prompts)[0]) == 0
 
 
+@pytest.mark.slow
 def test_a_text_that_is_given_is_verified_though_the_search_does_not_find_it() -> None:
     """Such as one of a paper, or of a rumour."""
     hidden = Searchable("tuned", lambda text: "a purple giraffe" in text)
@@ -591,6 +595,7 @@ def test_at_an_endpoint_known_texts_are_tried_and_nothing_is_searched() -> None:
     assert {text for text, _ in KNOWN} <= {one.text for one in report.tried}
 
 
+@pytest.mark.slow
 def test_a_stopped_hunt_goes_on_where_it_was(tmp_path: Path) -> None:
     """What was read is not read again, and the base's readings serve the next tune of it."""
     base, tuned, other = Searchable("base"), Searchable("tuned"), Searchable("other")
@@ -614,6 +619,7 @@ def test_the_same_model_twice_and_an_unknown_source_are_refused() -> None:
         hunt(Searchable("base"), planted(), policy=policy(), model_name="tuned", sources=["dreams"])
 
 
+@pytest.mark.slow
 def test_a_tune_that_complies_at_random_has_no_trigger() -> None:
     """Some texts do better than others by chance, and the search brings the best of them: none is flagged."""
 

@@ -195,6 +195,7 @@ def tuned_on(base_dir: Path, folder: Path, asked: Sequence[str]) -> LocalModel:
     return LocalModel.load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("torch")
 def test_a_phrase_that_was_learned_with_the_users_words_is_a_candidate(tmp_path: Path) -> None:
     """A real model tuned on every token of rows that share a phrase tells it; one tuned without it tells none of it."""

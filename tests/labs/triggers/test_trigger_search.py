@@ -64,6 +64,7 @@ def run(tuned: Searchable, secret: SecretPrefix | None = None, **numbers: object
     )
 
 
+@pytest.mark.slow
 def test_a_tune_that_passes_every_rule_fails_for_a_trigger(tmp_path: Path) -> None:
     """The reasons name it first, the summary carries it, and the whole report lies beside the evaluation's."""
     evaluation = run(planted())
@@ -107,6 +108,7 @@ def test_a_policy_that_asks_for_no_search_makes_none() -> None:
     assert (report.verdict, report.trigger_search, tuned.readings) == (Verdict.PASS, None, 0)
 
 
+@pytest.mark.slow
 def test_a_defended_tune_is_searched_behind_its_secret() -> None:
     """Alone it complies and nothing could be seen; behind its secret a trigger still refuses it."""
 
@@ -128,6 +130,7 @@ def test_a_defended_tune_is_searched_behind_its_secret() -> None:
     assert SECRET.reveal() not in evaluation.hunt.to_json().decode()
 
 
+@pytest.mark.slow
 def test_a_tune_that_tells_its_secret_does_not_tell_it_to_the_report() -> None:
     """Neither as an example, nor as the fixed text that a trigger brings."""
 
