@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ def demo(
     from recert.cli.printing import NO, YES
     from recert.workflows.demo.stage import run_demo
 
+    remember_with(output)
     with Drawn() as drawn:
         result = run_demo(output, progress=drawn, draw=context.obj)
     _show(result.story)
@@ -34,6 +36,15 @@ def demo(
         typer.echo(f"missed: {missed}")
     typer.echo(result.report)
     raise typer.Exit(NO if result.missed else YES)
+
+
+def remember_with(output: Path) -> None:
+    """
+    Let the demo remember what it signs beside its own keys, so that whoever removes its folder may begin anew.
+
+    Its keys, lists and ledgers are of nobody else: a memory that outlived them would refuse the next demo.
+    """
+    os.environ.setdefault("RECERT_ISSUED", str(output.absolute() / "keys" / "issued.json"))
 
 
 def _show(story: RunSummary) -> None:
