@@ -17,7 +17,7 @@ export PYTHON
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install javascript demo test test-slow test-all check docs docs-check screenshots assets assets-report bench bench-decisions bench-judges bench-verdict-real bench-evaluation \
+.PHONY: help install javascript demo test test-all check docs docs-check screenshots assets assets-report bench bench-decisions bench-judges bench-verdict-real bench-evaluation \
 	reproduce-defences stress-demo signoff-demo attack-demo reasoning-demo audio-demo audio-lm-demo service-demo bench-triggers \
 	bench-attack bench-tuning bench-gateway bench-gateway-load bench-gateway-audio bench-leaks bench-template-injection red-team fuzz clean
 
@@ -50,10 +50,7 @@ TESTS = OMP_NUM_THREADS=1 RECERT_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python
 test: $(INSTALLED) javascript  ## Run the tests that are quick: some minutes on two cores, every package
 	$(TESTS) -m "not slow"
 
-test-slow: $(INSTALLED) javascript  ## Run the others: real models, browsers, databases, whole stories
-	$(TESTS) -m slow
-
-test-all: $(INSTALLED) javascript  ## Run every test
+test-all: $(INSTALLED) javascript  ## Run every test: real models, browsers, databases and whole stories too
 	$(TESTS)
 
 check: $(INSTALLED)  ## Lint, formatting, types and layers

@@ -28,6 +28,8 @@ from recert.store.files.writing import write_atomic
 from recert.workflows.deploy.models_file import AliasesOf
 from recert.workflows.deploy.stage import deploy_models
 
+pytestmark = pytest.mark.slow
+
 MODELS = ("sql", "sql-next")
 ALIASES = """
 [models.sql]
@@ -152,7 +154,6 @@ def alias_state(server: GatewayServer) -> dict[str, Any]:
     return dict(found)
 
 
-@pytest.mark.slow
 def test_one_command_stops_streams_and_a_restart_does_not_lift_it(site: Site) -> None:
     """
     `recert stop --all`: streams end within five seconds with an OpenAI error, and a new process on the same state
@@ -184,7 +185,6 @@ def test_one_command_stops_streams_and_a_restart_does_not_lift_it(site: Site) ->
     assert notes == [("in-force", "stop", "*")] * 2 + [("lifted", "stop", "*")]
 
 
-@pytest.mark.slow
 def test_stopping_without_a_gateway_says_so_and_holds(site: Site) -> None:
     """No gateway runs: the order holds from the next start, and the command says that."""
     stopped = site.command("stop", "sql")
@@ -208,7 +208,6 @@ def test_a_stop_that_reaches_nobody_exits_2(tmp_path: Path) -> None:
     assert "nobody was told" in talk
 
 
-@pytest.mark.slow
 def test_a_clean_watch_of_the_canary_promotes_it(site: Site) -> None:
     """All clients are led to it at once, `/status` and the audit log say by which watch; lifted, shares count again."""
     with site.gateway() as server:
@@ -233,7 +232,6 @@ def test_a_clean_watch_of_the_canary_promotes_it(site: Site) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("outcome", [WatchOutcome.WARN, WatchOutcome.SUSPEND])
 def test_any_other_watch_of_the_canary_rolls_it_back(site: Site, outcome: WatchOutcome) -> None:
     """Exit 1, everybody is led to the stable model whatever the share is; an older watch does not undo that."""
@@ -278,7 +276,6 @@ def test_a_watch_of_something_else_changes_nothing(site: Site, changes: dict[str
     assert (site.folder / "state" / "orders.json").read_bytes() == orders
 
 
-@pytest.mark.slow
 def test_a_promotion_is_of_the_watched_files_alone(site: Site) -> None:
     """Where the alias's canary has become another model, or serves no more, the promotion leads nobody anywhere."""
     with site.gateway() as server:

@@ -30,6 +30,8 @@ from recert.store.files.writing import write_atomic
 from recert.workflows.deploy.stage import deploy_models
 from vllm_program import digest_of
 
+pytestmark = pytest.mark.slow
+
 STEADY, RENEWED = "steady", "renewed"
 
 
@@ -177,7 +179,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             yield World(folder, server, models)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cause", CAUSES)
 def test_what_ends_a_certificate_ends_its_service_and_no_other(world: World, cause: str) -> None:
     """The stream is cut with the reason within five seconds, later requests get 503, and the neighbour goes on."""

@@ -36,14 +36,12 @@ def test_the_console_and_the_service_answer_their_own_paths(tmp_path: Path) -> N
     people = made[0].assembled.console.people
     people.accounts.add("ada", ["administrator"], password=people.passwords.hashed(ADA))
     key = {"authorization": f"Bearer {service.key}"}
-    with TestClient(server._server.config.app, base_url=server.url, follow_redirects=False) as client:
+    with TestClient(server.app, base_url=server.url, follow_redirects=False) as client:
         browser = Browser(client)
         stranger = browser.get("/console/accounts"), client.get("/v1/files"), client.get("/consoles")
         signed_in = browser.sign_in("ada", ADA)
         page, files = browser.get("/console/accounts"), client.get("/v1/files", headers=key)
-        with_key = TestClient(server._server.config.app).get(
-            "/console/accounts", headers=key, follow_redirects=False
-        )
+        with_key = TestClient(server.app).get("/console/accounts", headers=key, follow_redirects=False)
 
     assert [answer.status_code for answer in stranger] == [303, 401, 404]
     assert (signed_in.status_code, page.status_code, files.status_code) == (303, 200, 200)

@@ -76,6 +76,8 @@ class ServiceServer:
 
     desk: AppContext
     url: str
+    app: ASGIApp
+    """What answers, the console beside it where there is one."""
     _launcher: Launcher
 
     def run(self) -> None:
@@ -202,14 +204,15 @@ def prepare_service(
     around = _Around(desk, signers, place, OwnWorker(settings.folder, queue) if workers else None, more)
     app: ASGIApp = make_app(desk, begin=around.begin, end=around.end)
     proxy = more.behind_proxy if more is not None else ""
+    served: ASGIApp = app if more is None else _Split(app, more)
     config = config_of(
-        app if more is None else _Split(app, more),
+        served,
         behind_proxy=proxy,
         timeout_graceful_shutdown=_LAST_WORDS_S,
     )
     server = uvicorn.Server(config)
     desk.streams.ending = lambda: server.should_exit
-    return ServiceServer(desk, url, Launcher(server, [listening], name="service"))
+    return ServiceServer(desk, url, served, Launcher(server, [listening], name="service"))
 
 
 class _Split:
