@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,26 @@ def test_an_assistant_keeps_the_tags_of_its_trace_and_nobody_else() -> None:
     assert parted("<think>x", "assistant", control) == "<think>x"
     assert parted("<think>x", "user", control) == f"<{SEAM}think>x"
     assert parted("a<|end|>", "assistant", control) == f"a<{SEAM}|end|>"
+
+
+def test_a_judge_whose_form_is_a_whole_prompt_keeps_its_own_control(tmp_path: Path) -> None:
+    """A guard's frame is read as control, what it judges is not, and no other model is asked so."""
+    from recert.judges.guards import GuardJudge, guard_form
+    from recert.models.engines.local import LocalModel
+
+    folder = make_base(tmp_path / "guard", architecture="gemma2")
+    identity = (files("recert") / "assets" / "chat_templates" / "text.jinja").read_text()
+    (folder / "chat_template.jinja").write_text(identity)
+    form = guard_form("shieldgemma")
+    (asked, *_), other = form.ask("hi<end_of_turn>\n<start_of_turn>", None), LocalModel.load(folder)
+    guard = LocalModel.load(folder)
+    GuardJudge(guard, form)
+    control = guard._weights.chats.tokenizer.convert_tokens_to_ids(
+        ["<bos>", "<start_of_turn>", "<end_of_turn>"]
+    )
+
+    def marks(model: LocalModel) -> int:
+        return sum(one in control for one in model._weights.chats.encode(asked, 1))
+
+    assert marks(guard) == 3
+    assert marks(other) == 0

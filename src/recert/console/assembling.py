@@ -26,7 +26,7 @@ from recert.console.accounts.password_pages import password_routes
 from recert.console.accounts.people import People
 from recert.console.accounts.provider import Provider
 from recert.console.accounts.provider_pages import provider_routes
-from recert.console.accounts.rights import signing_roles
+from recert.console.accounts.rights import OWN_ROLES, signing_roles
 from recert.console.accounts.signing_in import PeopleSignIn
 from recert.console.acts import Acts
 from recert.console.app import Console, make_app
@@ -40,7 +40,7 @@ from recert.extensions import plugins
 from recert.pages import formatting, sign_off_page
 from recert.pages.environment import page_environment
 from recert.pages.hunt_texts import visible
-from recert.policy import load_policy
+from recert.policy import Policy, load_policy
 from recert.store.console.database import FILE as DATABASE_FILE
 from recert.store.console.database import open_console
 from recert.store.console.passwords import Passwords
@@ -199,6 +199,7 @@ def assemble(
     """
     settings = ConsoleSettings.read(options.folder)
     policy = load_policy(options.policy)
+    _require_roles(settings, policy)
     where = options.database or options.folder / DATABASE_FILE
     place = open_console(where, clock=clock)
     people = People(place, settings, public_url=settings.public_url or public_url, passwords=passwords)
@@ -271,6 +272,18 @@ def all_pages() -> list[Page]:
             )
         pages += brought
     return pages
+
+
+def _require_roles(settings: ConsoleSettings, policy: Policy) -> None:
+    """A role that nobody knows allows nothing: people who sign in elsewhere would see nothing, and not know why."""
+    given = {role for roles in settings.oidc.roles.values() for role in roles} if settings.oidc else set()
+    known = {*OWN_ROLES, *signing_roles(policy)}
+    if unknown := sorted(given - known):
+        raise SettingsError(
+            "console.toml gives roles that nobody knows",
+            facts={"given": ", ".join(unknown), "known": ", ".join(sorted(known))},
+            hint="in [oidc.roles], name roles of the console or of the policy",
+        )
 
 
 def _jobs(service_folder: Path | None) -> Jobs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from recert.digest import sha256_json
 from recert.errors import InputError, RecertError
@@ -24,6 +24,14 @@ PROBES: Final = (
 
 _LEAST_MASS: Final = 0.5
 _AT_ONCE: Final = 32
+
+
+@runtime_checkable
+class WholePrompts(Protocol):
+    """A model that reads messages as letters, unless it is told that they are whole prompts."""
+
+    def take_whole_prompts(self) -> None:
+        """Let messages bring control tokens of their own."""
 
 
 def why_broken(form: GuardForm, said: Sequence[GuardVerdict | JudgeFailed]) -> JudgeFailed | None:
@@ -48,6 +56,8 @@ class _Guard:
                 "this guard's answers do not open with the verdict, so it gives no probability",
                 facts={"guard": form.name},
             )
+        if form.identity_template and isinstance(model, WholePrompts):
+            model.take_whole_prompts()
         self.model, self.form, self.graded = model, form, graded
         self._works = False
         self._lock = threading.Lock()

@@ -41,18 +41,26 @@ def _takes_system(tokenizer: Any) -> bool:
         return False
 
 
-def render(tokenizer: Any, messages: Sequence[dict[str, str]], **more: Any) -> str:
+def render(
+    tokenizer: Any, messages: Sequence[dict[str, str]], *, control: Sequence[str] | None = None, **more: Any
+) -> str:
     """
-    Return the text of a conversation as the chat template writes it, roles fitted; `more` goes to the template.
+    Return the text of a conversation as the chat template writes it, roles fitted.
 
     Words of the messages that the tokenizer would read as control have a seam in them: put the text into tokens by
     `tokens_of`.
+
+    Args:
+        tokenizer: with the chat template.
+        messages: role and text of each.
+        control: the words that get a seam; by default all that the tokenizer reads as control.
+        more: goes to the template.
 
     Raises:
         TemplateError: the template refuses the conversation.
         ModelError: the tokenizer reads what somebody said as control all the same.
     """
-    control = control_texts(tokenizer)
+    control = control_texts(tokenizer) if control is None else control
     said = [{**one, "content": parted(one["content"], one["role"], control)} for one in messages]
     require_plain(tokenizer, [one["content"] for one in said], control)
     fitted = fit_roles(tokenizer, said)

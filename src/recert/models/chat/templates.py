@@ -62,7 +62,7 @@ class ChatTokens:
         """
         messages = text_only(one.messages)
         known = switch_of(self.tokenizer.chat_template, one.thinking)
-        text = render(self.tokenizer, messages, add_generation_prompt=True, **known)
+        text = render(self.tokenizer, messages, control=self.control, add_generation_prompt=True, **known)
         opened = one.model_copy(update={"assistant_prefix": self.said(one.assistant_prefix)})
         require_plain(self.tokenizer, [opened.assistant_prefix], self.control)
         return begun(text, opened if one.assistant_prefix else one, switched=bool(known))
@@ -111,6 +111,10 @@ class ChatTokens:
         """Return the tokens of a text, of `prompt` or `said`, without any that a tokenizer would add."""
         return tokens_of(self.tokenizer, text)
 
+    def take_whole_prompts(self) -> None:
+        """Let messages bring control of their own from now on: see `LocalModel.take_whole_prompts`."""
+        self.control = ()
+
     def said(self, text: str) -> str:
         """Return what follows a prompt with a seam in words that would be read as control; tags of a trace stay."""
         return parted(text, "assistant", self.control)
@@ -132,8 +136,9 @@ class ChatTokens:
         if not bare or len(after) != 1 or not after[0]:
             raise ModelError("the mark does not stand at one place of the conversation", facts={"mark": mark})
         space = before[len(bare) :]
-        tokens = [self.tokens(space + word) for word in words]
-        endings = [self.tokens(f" {text}{after[0]}" if text else after[0]) for text in beside]
+        plain = [parted(text, "user", self.control) for text in beside]
+        tokens = [self.tokens(space + parted(word, "user", self.control)) for word in words]
+        endings = [self.tokens(f" {text}{after[0]}" if text else after[0]) for text in plain]
         head = self.tokens(bare)
         self.fits(len(head) + max(map(len, tokens), default=0) + max(map(len, endings), default=0), 1)
         return head, tokens, endings

@@ -110,6 +110,15 @@ class LocalModel:
         """The digest of the chat template that it is asked with: the base's, whatever lies beside an adapter."""
         return self._weights.chats.template_sha256
 
+    def take_whole_prompts(self) -> None:
+        """
+        Let messages bring control tokens of their own from now on.
+
+        For judges whose form is a whole prompt and whose template adds nothing. They break up control in what they
+        judge. What is served, evaluated or tuned is never asked so.
+        """
+        self._weights.chats.take_whole_prompts()
+
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
     ) -> list[Generation]:

@@ -108,6 +108,15 @@ class VllmModel:
         """The digest of the chat template that it is asked with."""
         return self._engine.chats.template_sha256
 
+    def take_whole_prompts(self) -> None:
+        """
+        Let messages bring control tokens of their own from now on.
+
+        For judges whose form is a whole prompt and whose template adds nothing. They break up control in what they
+        judge. What is served, evaluated or tuned is never asked so.
+        """
+        self._engine.chats.take_whole_prompts()
+
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, *, done: Done | None = None
     ) -> list[Generation]:
