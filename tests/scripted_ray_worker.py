@@ -14,8 +14,8 @@ from pathlib import Path
 
 from recert.service.settings import ServiceSettings
 from recert.service.storage.tables import open_database
-from recert.service.work.events import Events
-from recert.service.work.queue import JobQueue
+from recert.service.workers.events import Events
+from recert.service.workers.queue import JobQueue
 
 folder, name = Path(sys.argv[1]), sys.argv[sys.argv.index("--name") + 1]
 place = open_database(ServiceSettings.read(folder).store)

@@ -8,8 +8,8 @@ from recert.service.settings import ServiceSettings
 from recert.service.storage.systems import Systems
 from recert.service.storage.tables import open_database
 from recert.service.storage.uploads import Files
-from recert.service.work.events import Events
-from recert.service.work.queue import Job, JobQueue
+from recert.service.workers.events import Events
+from recert.service.workers.queue import Job, JobQueue
 from tuning_services import Service
 
 

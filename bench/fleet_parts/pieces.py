@@ -28,8 +28,8 @@ from recert.records.reports.evaluation import EvalReport
 from recert.records.signed.certificate import StatusEntry
 from recert.records.signed.transparency import LogEntry
 from recert.service.storage.tables import Database, open_database
-from recert.service.work.claim import LEASE_MS
-from recert.service.work.queue import JobQueue
+from recert.service.workers.claim import LEASE_MS
+from recert.service.workers.queue import JobQueue
 from recert.store.cache import CachedReply, GenerationCache, MadeBy
 from recert.store.database import upgrade
 from recert.store.tables import SERVICE_JOBS

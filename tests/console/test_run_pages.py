@@ -27,8 +27,8 @@ from recert.console.visiting import Visitor
 from recert.records.live.progress import EvidencePoint, RuleProgress, StageProgress
 from recert.service.settings import ServiceSettings
 from recert.service.storage.tables import open_database
-from recert.service.work.events import Events
-from recert.service.work.queue import JobQueue
+from recert.service.workers.events import Events
+from recert.service.workers.queue import JobQueue
 from recert.store.systems.systems_index import SystemsIndex
 from recert.workflows.index.stage import Indexer
 from recert.workflows.progress_file import FILE, read_progress

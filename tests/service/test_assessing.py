@@ -9,7 +9,7 @@ import pytest
 from builders import make_policy
 from recert.policy import load_policy
 from recert.records.data.hazards import CategoryCheck
-from recert.service.work.assessing import blocking, enforcement
+from recert.service.workers.assessing import blocking, enforcement
 
 FAILED: dict[str, Any] = {
     "category": "violence", "n": 20, "failures": 3, "threshold": 0.1, "measured": True, "passed": False,

@@ -10,9 +10,9 @@ import pytest
 from recert.certification import approve, load_key, read_unverified
 from recert.cli.loading import load_suites
 from recert.records.reports.evaluation import EvalReport
-from recert.service.work.connecting import connect
-from recert.service.work.jobs import work_on
-from recert.service.work.resources import Work
+from recert.service.workers.connecting import connect
+from recert.service.workers.jobs import work_on
+from recert.service.workers.resources import Work
 from recert.store.tables import SERVICE_JOBS as JOBS
 from service_desks import Desked
 from vendors import MODEL, Vendor

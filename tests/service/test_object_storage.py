@@ -14,8 +14,8 @@ from recert.errors import SettingsError
 from recert.service.storage.choosing import LocalFolder, ObjectDamaged, Storage, StorageUnreachable
 from recert.service.storage.object_storage import Bucket, ObjectStorage, open_storage
 from recert.service.storage.tables import Database, open_database
-from recert.service.work.claim import Lost
-from recert.service.work.queue import JobQueue
+from recert.service.workers.claim import Lost
+from recert.service.workers.queue import JobQueue
 from recert.store.tables import SERVICE_OBJECTS as OBJECTS
 from s3_server import S3Server, s3_server
 from service_desks import settings_of

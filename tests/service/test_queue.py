@@ -12,8 +12,8 @@ import pytest
 from postgres import server
 from recert.errors import InputError
 from recert.service.storage.tables import Database, open_database, read_page
-from recert.service.work.claim import Claim, Lost, alone_in
-from recert.service.work.queue import JobQueue, Repeated, TooMany
+from recert.service.workers.claim import Claim, Lost, alone_in
+from recert.service.workers.queue import JobQueue, Repeated, TooMany
 from recert.store.database import upgrade
 from recert.store.tables import SERVICE_JOBS
 

@@ -20,9 +20,9 @@ from postgres import server
 from recert.errors import InputError
 from recert.service.settings import ServiceSettings
 from recert.service.storage.tables import Database, open_database
-from recert.service.work.events import Event, Events
-from recert.service.work.on_ray import Wanted, require_shared, work_on_ray
-from recert.service.work.queue import Job, JobQueue
+from recert.service.workers.events import Event, Events
+from recert.service.workers.on_ray import Wanted, require_shared, work_on_ray
+from recert.service.workers.queue import Job, JobQueue
 from recert.store.database import upgrade
 from recert.store.sql import open_engine
 from recert.store.tables import REPLIES

@@ -14,7 +14,7 @@ from recert.service.settings import ServiceSettings
 from recert.service.storage.systems import BLOCKED, CERTIFIED, UNASSESSED, Systems
 from recert.service.storage.tables import Database, open_database
 from recert.service.storage.uploads import TRAINING, Files, QuotaExceeded
-from recert.service.work.events import Events
+from recert.service.workers.events import Events
 from recert.store.database import upgrade
 from service_desks import settings_of
 from tuning_services import GOOD, Service

@@ -14,7 +14,7 @@ import openai
 import pytest
 from openai.types.fine_tuning import FineTuningJobEvent
 
-from recert.service.work.queue import Job
+from recert.service.workers.queue import Job
 from scripted_workers import ScriptedWorker
 from tuning_services import GOOD, Service, running
 

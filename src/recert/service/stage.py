@@ -36,9 +36,9 @@ from recert.service.signing import ServiceSigners, load_signers, require_defence
 from recert.service.storage.systems import Systems
 from recert.service.storage.tables import Database, now_s, open_database
 from recert.service.storage.uploads import Files
-from recert.service.work.events import Events
-from recert.service.work.queue import JobQueue
-from recert.service.work.workers import OwnWorker
+from recert.service.workers.events import Events
+from recert.service.workers.own_worker import OwnWorker
+from recert.service.workers.queue import JobQueue
 
 log = logging.getLogger("recert.service")
 

@@ -214,7 +214,7 @@ def worker(
     from recert.cli.loading import load_base, load_suites
     from recert.gateway.serving.telemetry import log_to_stderr
     from recert.service.settings import ServiceSettings
-    from recert.service.work.worker import run_worker
+    from recert.service.workers.worker import run_worker
 
     log_to_stderr()
     settings: ServiceSettings
@@ -270,8 +270,8 @@ def on_ray(
     from recert.gateway.serving.telemetry import log_to_stderr
     from recert.service.settings import ServiceSettings
     from recert.service.storage.tables import open_database
-    from recert.service.work.on_ray import Wanted, work_on_ray
-    from recert.service.work.queue import JobQueue
+    from recert.service.workers.on_ray import Wanted, work_on_ray
+    from recert.service.workers.queue import JobQueue
 
     log_to_stderr()
     settings: ServiceSettings = ServiceSettings.read(folder.absolute())

@@ -10,8 +10,8 @@ from typing import Final
 from recert.console.evaluations.runs import FolderRun, folders_with_progress, run_in
 from recert.service.settings import ServiceSettings
 from recert.service.storage.tables import Database, open_database, read_page
-from recert.service.work.events import Event, Events
-from recert.service.work.queue import ENDED, Job, JobQueue, job_of
+from recert.service.workers.events import Event, Events
+from recert.service.workers.queue import ENDED, Job, JobQueue, job_of
 from recert.store.tables import SERVICE_JOBS
 
 MOST_JOBS: Final = 50

@@ -25,8 +25,8 @@ from recert.service.gateway_pool import GatewayPool
 from recert.service.settings import ServiceSettings
 from recert.service.storage.systems import Systems
 from recert.service.storage.uploads import Files
-from recert.service.work.events import Events
-from recert.service.work.queue import JobQueue
+from recert.service.workers.events import Events
+from recert.service.workers.queue import JobQueue
 
 log = logging.getLogger("recert.service")
 

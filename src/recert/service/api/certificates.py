@@ -23,7 +23,7 @@ from recert.service.api.app_context import AppContext, Call, reply
 from recert.service.api.models import found_system
 from recert.service.api.requests import missing
 from recert.service.storage.systems import CERTIFIED, System
-from recert.service.work.assessing import CERTIFICATE_FILE
+from recert.service.workers.assessing import CERTIFICATE_FILE
 from recert.store.files.writing import read_bytes, write_atomic
 
 _EVIDENCE: Final = (REPORT_FILE, OUTCOMES_FILE, "evaluate.link.json")

@@ -10,7 +10,7 @@ from recert.gateway.protocol.errors import BadRequest
 from recert.service.api.app_context import AppContext, Call, reply
 from recert.service.api.requests import ConnectRequest, invalid, read_json, read_repeat_key, too_many
 from recert.service.storage.objects import job_object
-from recert.service.work.queue import Repeated, TooMany
+from recert.service.workers.queue import Repeated, TooMany
 
 
 def create(desk: AppContext, call: Call) -> Response:

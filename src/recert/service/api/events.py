@@ -20,8 +20,8 @@ from recert.service.api.app_context import AppContext, admitted, answered, endpo
 from recert.service.api.requests import missing, only_known, read_after, read_flag, read_id
 from recert.service.storage.objects import event_object
 from recert.service.storage.tables import now_s
-from recert.service.work.events import Event
-from recert.service.work.queue import ENDED, Job
+from recert.service.workers.events import Event
+from recert.service.workers.queue import ENDED, Job
 
 log = logging.getLogger("recert.service")
 

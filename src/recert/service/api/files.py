@@ -20,7 +20,7 @@ from recert.service.api.requests import conflict, missing, read_after, read_limi
 from recert.service.storage.choosing import ObjectDamaged
 from recert.service.storage.objects import file_object, list_object
 from recert.service.storage.uploads import RESULTS, TRAINING, QuotaExceeded, StoredFile
-from recert.service.work.queue import Repeated
+from recert.service.workers.queue import Repeated
 
 log = logging.getLogger("recert.service")
 

@@ -24,8 +24,8 @@ from recert.service.api.requests import (
 )
 from recert.service.storage.objects import checkpoint_object, event_object, job_object, list_object
 from recert.service.storage.uploads import TRAINING
-from recert.service.work.queue import Job, Repeated, TooMany
-from recert.service.work.screening import CHATS, PREFERENCES, PROMPTS
+from recert.service.workers.queue import Job, Repeated, TooMany
+from recert.service.workers.screening import CHATS, PREFERENCES, PROMPTS
 
 _USUAL: Final = 20
 _USUAL_CHECKPOINTS: Final = 10

@@ -8,7 +8,7 @@ from recert.service.api.app_context import AppContext, Call, reply
 from recert.service.api.requests import conflict, missing, read_id
 from recert.service.storage.objects import list_object, model_object
 from recert.service.storage.systems import BLOCKED, System
-from recert.service.work.queue import OPEN
+from recert.service.workers.queue import OPEN
 
 
 def list_models(desk: AppContext, call: Call) -> Response:

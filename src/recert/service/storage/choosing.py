@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from recert.errors import RecordError, StoreError
-from recert.service.work.queue import Job
+from recert.service.workers.queue import Job
 
 
 class StorageUnreachable(StoreError):

@@ -29,8 +29,8 @@ from recert.errors import MissingExtraError, SettingsError, StoreError
 from recert.service.settings import ServiceSettings
 from recert.service.storage.choosing import LocalFolder, ObjectDamaged, Storage, StorageUnreachable, remove
 from recert.service.storage.tables import Database, now_s
-from recert.service.work.claim import Lost
-from recert.service.work.queue import WAITING, Job
+from recert.service.workers.claim import Lost
+from recert.service.workers.queue import WAITING, Job
 from recert.store.sql import failing
 from recert.store.tables import SERVICE_JOBS as JOBS
 from recert.store.tables import SERVICE_OBJECTS as OBJECTS

@@ -9,8 +9,8 @@ from typing import Any, Final
 from recert.service.api.requests import JobRequest
 from recert.service.storage.systems import System
 from recert.service.storage.uploads import StoredFile
-from recert.service.work.events import Event
-from recert.service.work.queue import ENDED, Job
+from recert.service.workers.events import Event
+from recert.service.workers.queue import ENDED, Job
 
 _SHOWN: Final = ("kind", "rows", "accepted", "quarantined", "malformed", "report", "switch_phrases")
 

@@ -16,7 +16,7 @@ from recert.errors import StoreError
 from recert.service.settings import ServiceSettings
 from recert.service.storage.object_storage import open_storage
 from recert.service.storage.tables import Database, new_id, now_s, one_at_a_time, packed, read_page
-from recert.service.work.queue import Repeated
+from recert.service.workers.queue import Repeated
 from recert.store.files.writing import publish_folder
 from recert.store.sql import failing
 from recert.store.tables import SERVICE_FILES as FILES

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from recert.errors import StoreError
-from recert.service.work.queue import Job, JobQueue
+from recert.service.workers.queue import Job, JobQueue
 
 LEASE_MS: Final = 30_000
 """How long a claim holds that nobody keeps alive: after a power cut, or where a whole machine is gone."""

@@ -21,8 +21,8 @@ from recert.records.reports.tuning import USUAL_LEARNING_RATES, Hyperparameters,
 from recert.screening.stage import ACCEPTED_FILE
 from recert.service.api.requests import JobRequest
 from recert.service.storage.uploads import StoredFile
-from recert.service.work.claim import Claim
-from recert.service.work.resources import Work
+from recert.service.workers.claim import Claim
+from recert.service.workers.resources import Work
 from recert.store.files.writing import read_bytes, write_atomic
 from recert.tuning.adapter_layers import settled
 from recert.tuning.defences import USUAL, defend

@@ -12,7 +12,7 @@ from typing import Final
 
 from recert.errors import RecertError
 from recert.gateway.engines.child import ChildProcess
-from recert.service.work.queue import JobQueue
+from recert.service.workers.queue import JobQueue
 
 log = logging.getLogger("recert.service")
 

@@ -24,7 +24,7 @@ from recert.models.remote.hosted_jobs import HostedJobs
 from recert.policy import moderation_checks
 from recert.records.signed.hosted_job import JOB_FILE, HostedJob
 from recert.service.api.requests import ConnectRequest
-from recert.service.work.assessing import (
+from recert.service.workers.assessing import (
     CERTIFICATE_FILE,
     Assessed,
     Candidate,
@@ -33,9 +33,9 @@ from recert.service.work.assessing import (
     checks_data,
     signed_for,
 )
-from recert.service.work.claim import Claim, Lost
-from recert.service.work.jobs import assess_one, end_job, fail_job, model_name, taken_up, wait_for_space
-from recert.service.work.resources import Work
+from recert.service.workers.claim import Claim, Lost
+from recert.service.workers.jobs import assess_one, end_job, fail_job, model_name, taken_up, wait_for_space
+from recert.service.workers.resources import Work
 from recert.store.cache import GenerationCache
 from recert.store.files.writing import write_atomic
 from recert.workflows.attempts.counted import evaluate_counted

@@ -13,8 +13,8 @@ from recert.service.signing import ServiceSigners, load_signers, require_text_al
 from recert.service.storage.systems import Systems
 from recert.service.storage.tables import Database, open_database
 from recert.service.storage.uploads import Files
-from recert.service.work.events import Events
-from recert.service.work.queue import JobQueue
+from recert.service.workers.events import Events
+from recert.service.workers.queue import JobQueue
 
 
 @dataclass(frozen=True)

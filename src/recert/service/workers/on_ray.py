@@ -25,7 +25,7 @@ from recert.errors import InputError, RecertError
 from recert.gateway.engines.child import end_child
 from recert.models.engines.ray_workers import open_ray, require_enough
 from recert.service.settings import FILE, ServiceSettings
-from recert.service.work.queue import JobQueue
+from recert.service.workers.queue import JobQueue
 from recert.store.files.writing import read_bytes
 from recert.store.places import is_url
 

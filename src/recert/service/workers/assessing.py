@@ -24,8 +24,8 @@ from recert.records.reports.evaluation import EvalReport
 from recert.records.reports.screening import ScreenReport
 from recert.records.reports.tuning import TuneReport
 from recert.records.signed.certificate import Step
-from recert.service.work.claim import Claim
-from recert.service.work.resources import Work
+from recert.service.workers.claim import Claim
+from recert.service.workers.resources import Work
 from recert.store.cache import GenerationCache
 from recert.store.files.writing import read_bytes, write_atomic
 from recert.workflows.attempts.counted import evaluate_counted

@@ -14,12 +14,12 @@ from typing import Final
 from recert.errors import RecertError, StoreError
 from recert.records.data.suite import Suite
 from recert.service.settings import ServiceSettings
-from recert.service.work.claim import LEASE_MS
-from recert.service.work.connecting import connect
-from recert.service.work.jobs import attempt, work_on
-from recert.service.work.queue import ENDED, Job
-from recert.service.work.resources import Work
-from recert.service.work.screening import screen_next
+from recert.service.workers.claim import LEASE_MS
+from recert.service.workers.connecting import connect
+from recert.service.workers.jobs import attempt, work_on
+from recert.service.workers.queue import ENDED, Job
+from recert.service.workers.resources import Work
+from recert.service.workers.screening import screen_next
 
 log = logging.getLogger("recert.service")
 

@@ -24,12 +24,20 @@ from recert.service.api.requests import JobRequest
 from recert.service.storage.choosing import ObjectDamaged, StorageUnreachable
 from recert.service.storage.systems import BLOCKED, CERTIFIED, UNASSESSED
 from recert.service.storage.uploads import StoredFile
-from recert.service.work.assessing import CERTIFICATE_FILE, Assessed, Candidate, assess, report_path
-from recert.service.work.claim import Claim, Lost, alone_in
-from recert.service.work.queue import Job
-from recert.service.work.resources import Work
-from recert.service.work.screening import read_accepted, screen_file
-from recert.service.work.tuning import METRICS_FILE, Rows, audited, losses, open_grader, require_rows, tuned
+from recert.service.workers.assessing import CERTIFICATE_FILE, Assessed, Candidate, assess, report_path
+from recert.service.workers.claim import Claim, Lost, alone_in
+from recert.service.workers.queue import Job
+from recert.service.workers.resources import Work
+from recert.service.workers.screening import read_accepted, screen_file
+from recert.service.workers.tuning import (
+    METRICS_FILE,
+    Rows,
+    audited,
+    losses,
+    open_grader,
+    require_rows,
+    tuned,
+)
 from recert.store.files.writing import read_bytes
 from recert.tuning.stage import REPORT_NAME, tuned_folder
 

@@ -17,8 +17,8 @@ from recert.records.record import parse_json
 from recert.records.reports.screening import ScreenReport
 from recert.screening.stage import ACCEPTED_FILE, REPORT_FILE, Screened, screen, screen_prompts
 from recert.service.storage.uploads import Files, StoredFile
-from recert.service.work.claim import alone_in
-from recert.service.work.resources import Work
+from recert.service.workers.claim import alone_in
+from recert.service.workers.resources import Work
 from recert.store.files.writing import read_bytes
 
 log = logging.getLogger("recert.service")
