@@ -140,6 +140,10 @@ def test_a_console_refuses_networks_without_https(tmp_path: Path) -> None:
             "issuer",
         ),
         ('[oidc]\nissuer = "https://login.example.org"\nclient_id = "x"', "roles"),
+        (
+            '[oidc]\nissuer = "https://login.example.org"\nclient_id = "x"\n[oidc.roles]\na = ["aprover"]',
+            "oidc.roles",
+        ),
         ('public_url = "http://console.example.org"', "public_url"),
         ("local_accounts = false", ""),
         ("[[[", ""),

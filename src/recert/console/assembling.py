@@ -281,7 +281,7 @@ def _require_roles(settings: ConsoleSettings, policy: Policy) -> None:
     if unknown := sorted(given - known):
         raise SettingsError(
             "console.toml gives roles that nobody knows",
-            facts={"given": ", ".join(unknown), "known": ", ".join(sorted(known))},
+            facts={"at": "oidc.roles", "given": ", ".join(unknown), "known": ", ".join(sorted(known))},
             hint="in [oidc.roles], name roles of the console or of the policy",
         )
 
