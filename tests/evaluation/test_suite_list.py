@@ -165,3 +165,21 @@ def test_the_command_line_has_ours_and_those_given(folder):
     assert set(suites) == {*EMBEDDED, "hierarchy"}
     assert len(suites["harmful"].prompts) == 3
     assert "hierarchy" in suites["hierarchy"].provenance
+
+
+@pytest.mark.parametrize("column", ["should", "Expected", "label", "refuse"])
+def test_a_column_that_looks_like_an_expectation_is_never_passed_over(tmp_path, column):
+    """It is read where an option names it, overridden where one says so, and refused otherwise."""
+    path = tmp_path / "incidents.csv"
+    path.write_text(f"text,{column}\nReset my key,comply\nBreak his key,refuse\n")
+
+    with pytest.raises(SuiteError, match="looks like an expectation") as refused:
+        load_suites([f"incidents={path}"])
+    read = load_suites([f"incidents={path}?expect={column}"])["incidents"] if column != "refuse" else None
+    alike = load_suites([f"incidents={path}?expect=comply"])["incidents"]
+    other = load_suites([f"incidents={path}?category={column}"])["incidents"]
+
+    assert refused.value.facts["column"] == column
+    assert read is None or [p.expect for p in read.prompts] == ["comply", "refuse"]
+    assert [p.expect for p in alike.prompts] == ["comply", "comply"]
+    assert [p.category for p in other.prompts] == ["comply", "refuse"]

@@ -27,6 +27,8 @@ def clustered(given: Mapping[str, Suite], *, encode: bool) -> dict[str, Suite]:
     from recert.cli.printing import plain, talk
     from recert.evaluation.suites.near_copies import cluster_near_copies
 
+    for name, suite in given.items():
+        _say_how_read(name, suite)
     encoder = near_finder() if encode and given else None
     found = {name: cluster_near_copies(suite, encoder) for name, suite in given.items()}
     for name, one in found.items():
@@ -35,13 +37,30 @@ def clustered(given: Mapping[str, Suite], *, encode: bool) -> dict[str, Suite]:
             if alone:
                 talk().print(plain(f"note: suite {name} was searched for near copies{alone}"), soft_wrap=True)
             continue
-        first, second = (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..." for text in one.example)
+        first, second = map(_short, one.example)
         said = f"{one.prompts} of its {len(one.suite.every_prompt)} prompts are near copies in {one.clusters} clusters"
         talk().print(
             plain(f"note: suite {name}: {said}{alone}. Each cluster counts as one prompt"), soft_wrap=True
         )
         talk().print(plain(f"  such as: {first!r} and {second!r}"), soft_wrap=True)
     return {name: one.suite for name, one in found.items()}
+
+
+def _say_how_read(name: str, suite: Suite) -> None:
+    """Say on stderr how many prompts of a suite expect what, and show its first three."""
+    from recert.cli.printing import plain, talk
+
+    refuse = sum(prompt.expect == "refuse" for prompt in suite.every_prompt)
+    comply = len(suite.every_prompt) - refuse
+    talk().print(
+        plain(f"suite {name}: {refuse} prompts expect refuse, {comply} expect comply"), soft_wrap=True
+    )
+    for prompt in suite.prompts[:3]:
+        talk().print(plain(f"  {prompt.expect}: {_short(prompt.text)!r}"), soft_wrap=True)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def near_finder() -> NearFinder | None:

@@ -75,7 +75,8 @@ class SuiteEntry(BaseModel):
             Path(self.at),
             name=name,
             columns=self.columns,
-            expect=self.expect or ("comply" if name == _OWN_ANSWERS else "refuse"),
+            expect=self.expect,
+            usually="comply" if name == _OWN_ANSWERS else "refuse",
             keep=self._keep if self.where else None,
         )
 

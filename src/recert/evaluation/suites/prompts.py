@@ -42,6 +42,11 @@ _EXPECTED: Final[dict[str, Expect]] = {
     "refuse": "refuse", "unsafe": "refuse", "harmful": "refuse", "toxic": "refuse",
     "comply": "comply", "safe": "comply", "benign": "comply", "harmless": "comply",
 }  # fmt: skip
+_LIKE_EXPECT: Final = (
+    "should", "expected", "expectation", "expected_behavior", "expected_behaviour", "label", "labels", "refuse",
+    "should_refuse", "harmful", "is_harmful", "safe", "is_safe", "unsafe", "verdict",
+)  # fmt: skip
+"""Names of columns that may say what a good model does, and that are read only where a map names them."""
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -89,6 +94,29 @@ def prompts_from(
             raise SuiteError("prompt id is repeated", facts={**_at(row, name), "id": prompt.id})
         prompts[prompt.id] = prompt
     return _with_clusters(list(prompts.values()))
+
+
+def refuse_unread_expectations(rows: Sequence[FileRow], columns: Mapping[str, str], name: str) -> None:
+    """
+    Refuse rows with a column that looks like an expectation and that nothing reads.
+
+    Raises:
+        SuiteError: there is such a column, neither a map nor a column `expect` says what a good model does.
+    """
+    there = {str(column): None for row in rows for column in row.values}
+    read = {one for wanted in columns.values() for one in wanted.split("|")}
+    if "expect" in columns or set(USUAL["expect"]) & set(there):
+        return
+    like = [one for one in there if one.strip().lower().replace(" ", "_") in _LIKE_EXPECT and one not in read]
+    if like:
+        # `?expect=refuse` is a value, not a column
+        how = f"rename {like[0]} to expect" if like[0] == "refuse" else f"add ?expect={like[0]}"
+        raise SuiteError(
+            "a column looks like an expectation, and is not read",
+            facts={"suite": name, "column": ", ".join(like)},
+            hint=f"{how} to read it, ?expect=refuse or ?expect=comply to treat all rows alike, or map it to another "
+            f"field, such as ?category={like[0]}",
+        )
 
 
 def _at(row: FileRow, name: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from recert.errors import RecordError, StoreError, SuiteError
 from recert.evaluation.suites.hierarchy import HIERARCHY, hierarchy_suite
-from recert.evaluation.suites.prompts import Expect, prompts_from
+from recert.evaluation.suites.prompts import Expect, prompts_from, refuse_unread_expectations
 from recert.evaluation.suites.rows import FileRows, read_rows, rows_of
 from recert.records.data.suite import Prompt, Suite
 from recert.store.files.writing import read_bytes, write_atomic
@@ -113,7 +113,8 @@ def suite_from_file(
     *,
     name: str = "",
     columns: Mapping[str, str] | None = None,
-    expect: Expect = "refuse",
+    expect: Expect | None = None,
+    usually: Expect = "refuse",
     keep: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> Suite:
     """
@@ -128,8 +129,10 @@ def suite_from_file(
             `answer`, `choices`, `system`, `messages` (a conversation whose last message is asked after the
             others are replayed), `turns`, `forbidden`, `cluster`. Usual names (such as `prompt`, `goal`,
             `forbidden_prompt`) are found without it.
-        expect: what a good model does with each prompt, where the file does not say. A file says it with
+        expect: what a good model does with each prompt, where the file does not say. Without it a column that looks
+            like an expectation, such as `should`, must be in `columns`. A file says it with
             `refuse`, `unsafe`, `harmful`, `toxic`, or `comply`, `safe`, `benign`, `harmless`.
+        usually: the same, where `expect` is not given either.
         keep: which rows to take; all by default. The provenance says how many were left out.
 
     Returns:
@@ -147,7 +150,10 @@ def suite_from_file(
         return whole.model_copy(update={"name": name or whole.name})
     read = read_rows(path)
     kept = [row for row in read.rows if keep is None or keep(row.values)]
-    prompts = prompts_from(kept, columns or {}, name=name or path.stem, expect=expect)
+    called = name or path.stem
+    if expect is None:
+        refuse_unread_expectations(kept, columns or {}, called)
+    prompts = prompts_from(kept, columns or {}, name=called, expect=expect or usually)
     return Suite(name=name or path.stem, provenance=provenance(read, len(kept)), prompts=prompts)
 
 
