@@ -270,6 +270,24 @@ def verified_by_command(world: Any) -> str:
     return done.stdout + done.stderr
 
 
+def test_a_no_is_json_too_and_a_hosted_model_needs_no_base(world):
+    """`verify --json` prints why, and nobody is asked for the base of a model that has no files."""
+    folder = world.base_dir.parent
+    (folder / "certificate.json").write_bytes(resigned(world, binds="behaviour"))
+    (folder / "status.json").write_bytes(world.status)
+    options = ["--base", "not-installed", "--model", world.tuned_dir, "--trust", folder / "keys", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "recert", "verify", folder / "certificate.json", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["valid"], said["reason"]) == (False, "binds-behaviour")
+
+
 @pytest.mark.slow
 def test_what_the_gateway_lets_pass_is_said_in_the_certificate(world):
     """

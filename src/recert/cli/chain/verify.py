@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,6 +90,8 @@ def verify(
     """
     Verify a certificate offline, down to every byte.
 
+    With `--json` a no is an object too: `valid`, `reason`, `message`, `facts` and `hint`.
+
     Exit 0: it holds, 1: it does not, 2: no answer.
     """
     from recert.certification import Presented, TrustStore, Verifier
@@ -97,7 +100,7 @@ def verify(
     from recert.cli.certifying.signing import load_certified_base, say_unsafe
     from recert.cli.certifying.signoff import draw_exceptions
     from recert.cli.hashing import hashing_bar
-    from recert.cli.loading import load_base, load_status
+    from recert.cli.loading import load_status
     from recert.cli.printing import data, sheet
     from recert.policy.expected import expected_policy
 
@@ -120,9 +123,10 @@ def verify(
     )
     if explain:
         raise typer.Exit(_explained(verifier, presented, as_json=as_json))
-    with hashing_bar() as progress:
+    with _told_as_json(as_json=as_json), hashing_bar() as progress:
+        base_dir = _base_folder(base, presented)
         verified = verifier.verify(
-            presented, base_dir=load_base(base), tuned_dir=model, reading=Reading(known, progress)
+            presented, base_dir=base_dir, tuned_dir=model, reading=Reading(known, progress)
         )
     draw_exceptions(verified.certificate.exceptions or ())
     say_unsafe(verifier.trust)
@@ -134,6 +138,39 @@ def verify(
     typer.echo(
         f"valid {verified.certificate.serial} until {verified.certificate.expires_at:%Y-%m-%dT%H:%M:%SZ}"
     )
+
+
+@contextmanager
+def _told_as_json(*, as_json: bool) -> Iterator[None]:
+    """Print a no as JSON too, where JSON was asked for; the error goes on and decides the exit code."""
+    from recert.errors import VerificationError
+
+    try:
+        yield
+    except VerificationError as exc:
+        if as_json:
+            no = {
+                "valid": False,
+                "reason": exc.reason,
+                "message": exc.message,
+                "facts": exc.facts,
+                "hint": exc.hint,
+            }
+            typer.echo(json.dumps(no, indent=2))
+        raise
+
+
+def _base_folder(base: str, presented: Presented) -> Path:
+    """Return the base's folder. A certificate of a hosted model is refused before any folder is read: none is made."""
+    from recert.certification import read_unverified
+    from recert.cli.loading import load_base
+    from recert.errors import RecertError
+
+    try:
+        binds = read_unverified(presented.envelope).binds
+    except RecertError:
+        binds = "bytes"  # the verifier says what is wrong with it
+    return load_base(base) if binds == "bytes" else Path(base)
 
 
 def _explained(verifier: Verifier, presented: Presented, *, as_json: bool) -> int:
