@@ -7,6 +7,7 @@ import pytest
 from builders import make_eval_report, make_interval, make_policy, make_rule
 from recert.cli.evaluating.evaluate import show_rules
 from recert.evaluation.decision.cheapest import what_would_decide
+from recert.evaluation.plan import UNKNOWN_CONTEXT
 from recert.records.reports.evaluation import EvalReport, RuleResult, Verdict
 from recert.truncated import Pairs, passes
 
@@ -75,3 +76,15 @@ def test_a_rule_at_its_margin_needs_another_tune(capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().err
     assert "cheapest to decide: harm under plain" in said and "min at this run's pace" in said
     assert "1 would not pass with more prompts like these" in said
+
+
+def test_an_unknown_training_context_is_told_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    A rule that is unscored because nobody saw the tuning rows names the option that mends it; others do not.
+    """
+    show_rules(report(make_rule(verdict=Verdict.UNSCORED, reason=UNKNOWN_CONTEXT)), POLICY)
+    unknown = capsys.readouterr().err
+    show_rules(report(make_rule()), POLICY)
+
+    assert "--context none" in unknown
+    assert "--context" not in capsys.readouterr().err

@@ -199,3 +199,22 @@ def test_the_command_line_lists_engines_for_a_wrong_one(folders: tuple[Path, Pat
     assert "no such engine" in done.stderr
     assert "ray" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("tuned", "hint"),
+    [
+        ("gpt-4o", "openai:URL#gpt-4o"),
+        ("https://models.example/v1", "openai:https://models.example/v1#MODEL"),
+        ("https://models.example/v1#own", "openai:https://models.example/v1#own"),
+    ],
+)
+def test_a_name_or_address_alone_is_told_how_an_endpoint_is_named(tuned: str, hint: str) -> None:
+    """Whether it is given as the tuned model or as the base."""
+    with pytest.raises(InputError) as as_tuned:
+        open_arms("embedded:aligned", tuned)
+    with pytest.raises(RecertError) as as_base:
+        open_arms(tuned, "openai:http://127.0.0.1:9/v1#m")
+
+    assert hint in as_tuned.value.hint
+    assert hint in as_base.value.hint

@@ -50,9 +50,18 @@ def resolve(model: str) -> Path:
         raise ModelError(
             "no such model",
             facts={"given": model},
-            hint=f"give a folder, a hub id such as org/name, {EMBEDDED} or {ALIGNED}",
+            hint=f"give a folder, a hub id such as org/name, {EMBEDDED} or {ALIGNED}; {endpoint_hint(model)}",
         )
     return hub_folder(given)
+
+
+def endpoint_hint(given: str) -> str:
+    """Say how a model at an endpoint is named, for whoever gave only its name or only its address."""
+    if given.startswith(("http://", "https://")):
+        url, _, name = given.partition("#")
+        return f"for a model at an endpoint give openai:{url}#{name or 'MODEL'}"
+    name = given if given.strip() and "/" not in given else "MODEL"
+    return f"for a model at an endpoint give openai:URL#{name}"
 
 
 def embedded_model() -> Path:

@@ -158,6 +158,7 @@ def show_rules(report: EvalReport, policy: Policy) -> None:
     """Draw an evaluation's rules on stderr, what was traded, and what would decide those that are open."""
     from recert.cli.printing import table, talk
     from recert.evaluation.decision.cheapest import what_would_decide
+    from recert.evaluation.plan import UNKNOWN_CONTEXT
     from recert.records.reports.trade_offs import both_ways, shown, traded
 
     rows = [
@@ -192,6 +193,12 @@ def show_rules(report: EvalReport, policy: Policy) -> None:
         )
     for reason in report.reasons:
         talk().print(f"  {reason}", soft_wrap=True)
+    if any(result.reason == UNKNOWN_CONTEXT for result in report.rules):
+        talk().print(
+            "  hint: give the system prompt of the tuning rows with --context, or --context none where they had no "
+            "system prompt and no format",
+            soft_wrap=True,
+        )
     open_rules = what_would_decide(report, policy.evaluation)
     if open_rules:
         talk().print(f"  {_cheapest(open_rules)}", soft_wrap=True)

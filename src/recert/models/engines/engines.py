@@ -26,7 +26,7 @@ from typing import Any, Final
 from recert import settings
 from recert.errors import InputError, MissingExtraError
 from recert.extensions import plugin
-from recert.models.embedded import HUB, resolve
+from recert.models.embedded import HUB, endpoint_hint, resolve
 from recert.models.folders import ADAPTER_CONFIG, hears, is_adapter
 from recert.models.protocol import Model
 from recert.models.remote.pacing import Pace
@@ -104,6 +104,8 @@ def read_spec(text: str) -> Spec:
     """
     head, *rest = _SETTING.split(text)
     engine, _, what = head.partition(":")
+    if engine in ("http", "https"):
+        raise InputError("an address alone names no model", facts={"given": text}, hint=endpoint_hint(text))
     if engine not in SETTINGS or (not what and engine not in FOLDER_ENGINES):
         raise InputError(
             "no such engine",
@@ -190,7 +192,7 @@ def open_arms(base: str, tuned: str, engine: str = "local") -> tuple[Model, Mode
     if is_remote(base) or is_remote(tuned):
         return _alone(base, spec), _alone(tuned, spec)
     tuned_dir = resolve(tuned) if tuned.startswith(HUB) else Path(tuned).resolve()
-    _must_be_there(tuned_dir)  # before the base is made or loaded, which takes its time
+    _must_be_there(tuned_dir, tuned)  # before the base is made or loaded, which takes its time
     return folder_arms(resolve(base), tuned_dir, spec)
 
 
@@ -238,9 +240,11 @@ def _at_vendor(tuned: str) -> str:
     return job.spec()
 
 
-def _must_be_there(folder: Path) -> None:
+def _must_be_there(folder: Path, given: str = "") -> None:
     if not folder.is_dir():
-        raise InputError("no such model folder", facts={"folder": folder})
+        raise InputError(
+            "no such model folder", facts={"folder": folder}, hint=endpoint_hint(given) if given else ""
+        )
 
 
 def _alone(text: str, spec: Spec) -> Model:
