@@ -70,14 +70,25 @@ def _run() -> int:
     except RecertError as exc:
         return _tell(exc, NO_ANSWER, reason=getattr(exc, "reason", ""))
     except ModuleNotFoundError as exc:
-        if not (exc.name or "").startswith(_REMOVABLE):
-            raise
-        missing = ".".join((exc.name or "").split(".")[:2])
-        hint = f"install Recert with {missing}, or do without this"
-        return _tell(RecertError(f"this needs {missing}, which is not installed", hint=hint), NO_ANSWER)
+        return _tell(_missing(exc), NO_ANSWER)
     except KeyboardInterrupt:
         return _tell(RecertError("interrupted"), NO_ANSWER)
     return 0
+
+
+def _missing(exc: ModuleNotFoundError) -> RecertError:
+    """What to say of a missing part of Recert, or of what an extra brings; any other is a defect, and raised again."""
+    from recert.cli.installing import extra_of
+
+    if (exc.name or "").startswith(_REMOVABLE):
+        missing = ".".join((exc.name or "").split(".")[:2])
+        hint = f"install Recert with {missing}, or do without this"
+        return RecertError(f"this needs {missing}, which is not installed", hint=hint)
+    module = (exc.name or "").partition(".")[0]
+    extra = extra_of(module)
+    if not extra:
+        raise exc
+    return RecertError(f"{module} is not installed", hint=f"run `pip install 'recert[{extra}]'`")
 
 
 class _Pages:
@@ -131,9 +142,10 @@ _draw = _Pages()
 
 def _tell(error: RecertError, code: int, *, reason: str = "") -> int:
     """Print an error as style asks: message, facts, hint; and the reason code where there is one."""
+    from recert.cli.installing import install_hint
     from recert.cli.printing import plain
 
-    message, *facts = str(error).splitlines()
+    message, *facts = install_hint(str(error)).splitlines()
     said = [f"error: {message}{f' ({reason})' if reason else ''}", *(f"  {fact}" for fact in facts)]
     sys.stderr.write(plain("\n".join(said)) + "\n")
     return code

@@ -275,8 +275,10 @@ def _base(spec: Spec, folder: Path, adapter: Path | None, copying: Copying = "on
     """
     given = dict(spec.settings)
     if spec.engine == "vllm":
-        from recert.models.engines.vllm_engine import VllmModel
-
+        try:
+            from recert.models.engines.vllm_engine import VllmModel
+        except ImportError as exc:  # without vLLM there may be no torch either
+            raise MissingExtraError("vLLM is not installed", hint="run `pip install 'recert[vllm]'`") from exc
         return VllmModel.load(folder, lora_rank=_rank(adapter), copying=copying, **given)
     if spec.engine == "ray":
         from recert.models.engines.ray_engine import RayModel
