@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recert.errors import GatewayError, RecertError
+from recert.errors import GatewayError, InputError, RecertError
 from recert.gateway.access.kill_switch import KillSwitch, give, make_order, read_orders
 from recert.gateway.serving.state import StateFolder, is_in_use
 from recert.records.live.orders import OrderNote, StandingOrders
 from recert.records.record import now
 from recert.records.signed.transparency import SeenStatus, VerifierMemory
+from recert.workflows.deploy.ordering import stop_model
 
 STOP = StandingOrders(orders=(make_order("stop", "sql", "it said something"),))
 
@@ -237,3 +238,24 @@ def test_what_was_seen_is_remembered_over_a_restart(state: Path) -> None:
     assert seen == [[7], [2], []]
     assert latest is not None and now() - latest < timedelta(minutes=1)
     assert caught.value.reason == "state-damaged"
+
+
+def test_a_model_that_is_not_served_cannot_be_stopped(tmp_path: Path) -> None:
+    """A typing mistake names what is served, and leaves no order; a known name, or no knowledge, gives the order."""
+    state = StateFolder(tmp_path / "state")
+    state.note_names(["toy", "assistant"])
+    book = KillSwitch(state.folder)
+    book.start()
+    try:
+        with pytest.raises(InputError, match="nothing was stopped") as refused:
+            stop_model(state.folder, "toyy", "it said something")
+        left = read_orders(state.folder).orders
+        obeyed = stop_model(state.folder, "assistant", "it said something")
+    finally:
+        book.stop()
+        state.close()
+
+    assert refused.value.facts["served"] == "assistant, toy"
+    assert left == ()
+    assert obeyed is True
+    assert stop_model(state.folder, "later", "no gateway runs") is None

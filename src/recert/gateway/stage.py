@@ -246,8 +246,10 @@ def prepare_models(
         launched.end()
         transcribers.end()
         raise
-    if book:
-        book.start(aliases.look)
+    if book and state:
+        names = [*(offer.name for offer in ready), *no]
+        state.note_names([*names, *aliases.names()])
+        book.start(aliases.look, lambda: state.note_names([*names, *aliases.names()]))
     return server
 
 

@@ -31,7 +31,7 @@ def stop(
     """
     Stop serving a model, or all, within seconds, running streams included; until `recert resume`.
 
-    Exit 0: it is served no more, 2: that is not sure.
+    Exit 0: it is served no more, 2: that is not sure, or the gateway that runs serves no such model.
     """
     from recert.workflows.deploy.ordering import stop_model
 

@@ -7,7 +7,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from recert.digest import canonical_json, sha256_bytes
-from recert.errors import GatewayError, RecordError
+from recert.errors import GatewayError, RecordError, StoreError
 from recert.gateway.service import CLOCK_TOLERANCE_S
 from recert.records.live.orders import StandingOrders
 from recert.records.record import now, parse_json
@@ -25,6 +25,7 @@ from recert.store.files.writing import read_bytes, write_atomic
 
 ORDERS: Final = "orders.json"
 TAKEN_UP: Final = "taken-up.json"
+_SERVED: Final = "served.json"
 _LOCK: Final = "gateway.lock"
 _SEEN: Final = "seen.json"
 _COPIES: Final = "copies"
@@ -98,6 +99,9 @@ class StateFolder:
             raise
         self._written_at = now()
         self._writing = threading.Lock()
+        self._names: tuple[str, ...] = ()
+        with contextlib.suppress(OSError):
+            (folder / _SERVED).unlink(missing_ok=True)  # of an earlier run
         remove(self.copies)  # of a gateway that was killed
 
     @property
@@ -135,6 +139,18 @@ class StateFolder:
             self._seen = {"latest": latest, "memories": memories}
             write_atomic(self.folder / _SEEN, orjson.dumps(self._seen), mode=0o600)
             self._written_at = at
+
+    def note_names(self, names: Iterable[str]) -> None:
+        """Write down what can be stopped by name, models and aliases, where that changed; never raises."""
+        found = tuple(sorted(set(names)))
+        if found == self._names:
+            return
+        try:
+            write_atomic(self.folder / _SERVED, orjson.dumps(found), mode=0o600)
+            self._names = found
+        except (StoreError, OSError):
+            with contextlib.suppress(OSError):
+                (self.folder / _SERVED).unlink(missing_ok=True)  # unknown is better than out of date
 
     def close(self) -> None:
         """Let go of the folder, and remove copies that are left."""
@@ -188,6 +204,15 @@ class ModelMemory:
         after = change(self.read())
         self._state.remember(self._model, after)
         return after
+
+
+def served_names(folder: Path) -> tuple[str, ...]:
+    """Return the models and aliases of the gateway that runs on a state folder; empty where that is not known."""
+    try:
+        names = parse_json(read_bytes(folder / _SERVED)) if is_in_use(folder) else []
+    except (StoreError, RecordError):
+        return ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def is_in_use(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 from recert.errors import InputError, RecordError, StoreError
 from recert.gateway.access.kill_switch import give, make_order, read_orders
+from recert.gateway.serving.state import served_names
 from recert.records.live.orders import EVERY_MODEL, Order, StandingOrders
 from recert.workflows.deploy.promotion import with_order
 
@@ -30,8 +31,16 @@ def stop_model(state: Path, name: str, reason: str, *, by: str = "") -> bool | N
         As `change_orders`.
 
     Raises:
-        As `change_orders`.
+        InputError: the gateway that runs has no such model or alias.
+        GatewayError, RecordError, StoreError: as `change_orders`.
     """
+    served = served_names(state)
+    if name != EVERY_MODEL and served and name not in served:
+        raise InputError(
+            "no such model or alias is served: nothing was stopped",
+            facts={"given": name, "served": ", ".join(served)},
+            hint="give one of these names; --all stops every model",
+        )
     about = {"by": by} if by else {}
 
     def change(orders: list[Order]) -> list[Order]:
