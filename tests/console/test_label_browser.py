@@ -113,13 +113,16 @@ def test_keys_can_be_switched_off_and_buttons_reached_without_a_mouse(
     page.keyboard.press("1")
     page.wait_for_timeout(300)
     still = page.get_by_role("heading", level=1).inner_text()
+    page.get_by_text("label at once").wait_for()
     for _ in range(40):
         page.keyboard.press("Tab")
-        if "Complied" in page.evaluate("document.activeElement.textContent.trim()")[:12]:
+        reached = page.evaluate("document.activeElement.textContent.trim()")[:12]
+        if "Complied" in reached:
             break
     seen = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     press(page, "Enter", "Reply 2 of 120")
 
+    assert "Complied" in reached
     assert still == "Reply 1 of 120"
     assert seen == "solid"
     assert said(folder, "lea") == {0: "complied"}
