@@ -21,6 +21,7 @@ from recert.errors import VerificationError
 from recert.gateway.access.keys import ApiKeys
 from recert.gateway.access.keys_file import KeysFile
 from recert.gateway.guardrail.requests import ROUTE, is_guardrail, path_for
+from recert.gateway.input.normalise import squeeze
 from recert.gateway.serving.edge_config import EdgeConfig
 from recert.gateway.serving.server import GatewayServer
 from recert.judges.protocol import Score
@@ -144,8 +145,8 @@ def test_what_litellm_lets_out_of_a_stream_never_holds_a_phrase(
         held = 0 if piece is None else said["stream_holdback_chars"][1]
         out = came[: max(len(out), len(came) - held)]
 
-    assert PHRASE not in out
-    assert out == came or PHRASE in came
+    assert squeeze(PHRASE) not in squeeze(out)
+    assert out == came or squeeze(PHRASE) in squeeze(came)
     assert len(said.get("stream_holdback_chars", [0, 0])) == 2
 
 

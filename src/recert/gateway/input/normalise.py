@@ -3,7 +3,8 @@ Text as a reader sees it: folded character by character, so that a stream folds 
 
 `fold_char` maps each character by itself (compatibility form, marks and invisible characters dropped,
 look-alikes merged, case folded). So folding a text is joining the folds of its characters, wherever a
-stream happens to be split.
+stream happens to be split. Which characters look alike is told by their names, by Unicode's table of
+confusables (UTS #39), and by a small table of ours for what that table leaves out.
 """
 
 from __future__ import annotations
@@ -11,29 +12,30 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.resources import files
 from typing import Final
 
 _LOOK_ALIKES: Final = {
-    # Cyrillic
-    **dict(zip("аеорсухіѕјкмтвнԁԛԝһӏьгпи", "aeopcyxisjkmtbhdqwhlbrnu", strict=True)),
-    # Greek
-    **dict(zip("αερονικτυχβγημωςσζδ", "aeponiktuxbynuwcszd", strict=True)),
-    # Armenian
-    **dict(zip("օոսհցզք", "onuhgqp", strict=True)),
-    # Latin letters that have no decomposition
-    **dict(zip("ɑɡıɩøđłħŧɐəɔʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢǀ", "agiiodlhtaeobcdefghijklmnoprstuvwyzl", strict=True)),
-}
-_SPELT_OUT: Final = {
-    # ranges of 26 letters that have no compatibility form: (first code point) -> a..z
-    start + offset: chr(ord("a") + offset)
-    for start in (0x1F150, 0x1F170, 0x1F1E6)
-    for offset in range(26)
-}
-_BLANK: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+    # what people write in place of Latin letters, and the table of Unicode leaves out or gives another twin
+    **dict(zip("аеорсухкмтвнгбдзилпьћђѓєѕёйцф", "aeopcyxkmtbhrbdzulnbhhreseuuo", strict=True)),
+    **dict(zip("αβγδεζηθικλμνξοπρσςτυφχψω", "abydeznoiklmvxonpsstuoxyw", strict=True)),
+    **dict(zip("օոսհցզքաեւվոտրյ", "onuhgqpwtlyonrj", strict=True)),
+    **dict(zip("ⲁⲃⲉⲏⲓⲕⲙⲛⲧⲩⲭⲱⲍⲟⲣⲥⲅⲇⲗ", "abehikmntyxwzopcrdl", strict=True)),
+    **dict(zip("ıəɪ†‡ƨɛ", "ieittse", strict=True)),
+}  # fmt: skip
+_LATIN: Final = re.compile(
+    r"(?:(?:NEGATIVE |CROSSED NEGATIVE )?(?:CIRCLED|SQUARED|PARENTHESIZED|OUTLINED) )?(?:MODIFIER LETTER |COMBINING )?"
+    r"LATIN (?:SMALL |CAPITAL )?(?:LETTER )?(?:SMALL |CAPITAL )*"
+    r"(?:(?:TURNED|REVERSED|SIDEWAYS|DOTLESS|SCRIPT|OPEN|BARRED|INSULAR|LONG|BLACKLETTER|STRETCHED|TAILLESS) )*"
+    r"(?P<letter>[A-Z])(?: WITH .*| ROTUNDA)?"
+    r"|REGIONAL INDICATOR SYMBOL LETTER (?P<symbol>[A-Z])"
+)
+_BLANK: Final = frozenset("\u115f\u1160\u3164\uffa0\u17b4\u17b5\ufffc\U0001d159")
 """Letters and symbols that show nothing."""
 _UNSEEN: Final = frozenset({"Mn", "Me", "Cf", "Cc", "Cs", "Co", "Cn"})
 _DASHES: Final = frozenset("-_")
@@ -46,17 +48,40 @@ def fold_char(char: str) -> str:
         return " "
     if char in _BLANK:
         return ""
-    spelt = _SPELT_OUT.get(ord(char))
-    if spelt:
-        return spelt
+    if not char.isascii() and (twin := _look_alike(char)):
+        return twin
     out = []
     for part in unicodedata.normalize("NFKD", char):
         if part.isspace() or part in _DASHES or unicodedata.category(part) == "Pd":
             out.append(" ")
         elif unicodedata.category(part) not in _UNSEEN and part not in _BLANK:
-            for folded in part.casefold():
-                out.append(_LOOK_ALIKES.get(folded, folded))
+            out += [
+                folded if folded.isascii() else _look_alike(folded) or folded for folded in part.casefold()
+            ]
     return "".join(out)
+
+
+def _look_alike(char: str) -> str:
+    """Return the Latin letter or digit, in lower case, that a character of another kind looks like; or nothing."""
+    named = _LATIN.fullmatch(unicodedata.name(char, ""))
+    if named:
+        return (named["letter"] or named["symbol"]).lower()
+    return _LOOK_ALIKES.get(char) or _twins().get(char, "")
+
+
+@cache
+def _twins() -> dict[str, str]:
+    """By character: the Latin letter, or else the digit, that Unicode's table calls confusable with it."""
+    table = files("confusable_homoglyphs").joinpath("confusables.json").read_text(encoding="utf-8")
+    found = {}
+    for char, others in json.loads(table).items():
+        if len(char) == 1 and not char.isascii():
+            names = [one["c"].strip("\u200e") for one in others]
+            twins = [name for name in names if name.isascii() and name.isalnum()]
+            if twins:
+                first = min(twins, key=lambda name: (not name.isalpha(), len(name)))
+                found[char] = "l" if first == "I" else first.lower()
+    return found
 
 
 def fold(text: str) -> str:
@@ -105,12 +130,35 @@ def squeeze(text: str) -> str:
 _ASCII_SQUEEZED: Final = _ascii(squeeze_char)
 
 
+_WIDE: Final = str.maketrans({"m": "rn", "w": "vv"})
+
+
 @lru_cache(maxsize=4096)
-def visible_char(char: str) -> str:
-    """Return one character as a decoder would take it: its compatibility form, or nothing where it cannot be seen."""
-    if not fold_char(char):
-        return ""
-    return char if char.isascii() else unicodedata.normalize("NFKC", char)[:1]
+def bare_char(char: str) -> str:
+    """Return the letters and digits of a character's leet fold; `m` as `rn` and `w` as `vv`, which look alike."""
+    return "".join(c for c in fold_leet_char(char) if c.isalnum()).translate(_WIDE)
+
+
+def bare(text: str) -> str:
+    """Return the letters and digits of a text's leet fold: separators, and what stands for a letter, make no odds."""
+    return _each(text, _ASCII_BARE, bare_char)
+
+
+_ASCII_BARE: Final = _ascii(bare_char)
+
+
+@lru_cache(maxsize=4096)
+def letters_char(char: str) -> str:
+    """Return the Latin letters of a character's fold."""
+    return "".join(c for c in fold_char(char) if "a" <= c <= "z")
+
+
+def letters(text: str) -> str:
+    """Return the Latin letters of a text's fold."""
+    return _each(text, _ASCII_LETTERS, letters_char)
+
+
+_ASCII_LETTERS: Final = _ascii(letters_char)
 
 
 def rot13(text: str) -> str:

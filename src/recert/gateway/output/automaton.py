@@ -96,6 +96,13 @@ class Automaton:
             state = rows[state][char]
         return self.hits[state]
 
+    def begun(self, text: str) -> bool:
+        """Say whether a text ends with the beginning of a phrase."""
+        state, rows = 0, self.rows
+        for char in text:
+            state = rows[state][char]
+        return self.depths[state] > 0
+
     def find(self, state: int, char: str) -> int:
         """Return the state after one more character."""
         return state if self.hits[state] else self._step(state, char)

@@ -2,7 +2,7 @@
 What may leave a stream: everything before the first violation, and nothing that could still begin one.
 
 Text is judged as it looks (`normalise`), character by character, so the answer is the same however the text is split.
-Several readings are followed at once: see `readings` and `encodings`.
+Several readings are followed at once: see `readings`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Hashable
 from copy import deepcopy
 from typing import Final, Protocol
 
-from recert.gateway.input.decoders import Piece, Reading, plain_piece
 from recert.gateway.output.patterns import Patterns, scan
-from recert.gateway.output.secret_reading import SecretReading
+from recert.gateway.output.readings import Piece, Reading, plain_piece
 from recert.gateway.steps import Standing, Step
 
 _LONG: Final = 24
@@ -65,7 +64,7 @@ class WholeText:
         """Return the whole text, if nothing is in it that may not leave."""
         text = "".join(self._pieces)
         self._pieces.clear()
-        self.violation = scan(self._patterns, self._before + text) if self._patterns else ""
+        self.violation = scan(self._patterns, self._before + text)
         return "" if self.violation else text
 
 
@@ -79,7 +78,7 @@ class HoldBack:
 
     def __init__(self, patterns: Patterns) -> None:
         self._readings = patterns.readings()
-        self._secrets = patterns.secret_readings()
+        self._walked = patterns.walked_readings() if patterns else []
         self._steps = patterns.steps
         self._place = 0
         """Of the next character."""
@@ -98,7 +97,7 @@ class HoldBack:
         """Take the next piece of text; return what may leave now."""
         if self.violation or not piece:
             return ""
-        if not self._readings and not self._secrets:
+        if not self._walked:
             return piece
         for part in _WORD.findall(piece) if len(piece) > _LONG else (piece,):
             if not self._step(part):
@@ -128,18 +127,21 @@ class HoldBack:
         """Return a filter that has read what this one has, and goes on by itself."""
         return deepcopy(self)
 
-    def _all(self) -> list[Reading | SecretReading]:
-        return [*self._readings, *self._secrets]
+    def _all(self) -> list[Reading]:
+        return [*self._readings, *self._walked]
 
     def _step(self, text: str) -> bool:
         """Take a piece as it was taken before from where this is; return whether it was."""
         step = self._steps.find(self._at, text) if self._at is not None else None
         if step is None:
             return False
-        for reading in self._secrets:
+        taken = []
+        for reading in self._walked:
             state = reading.ahead(step.piece)
             if state is None:
                 return False
+            taken.append(state)
+        for reading, state in zip(self._walked, taken, strict=True):
             reading.go(state, step.piece, self._place)
         self._place += len(text)
         self._at, self._ahead = step.at, step
@@ -154,19 +156,14 @@ class HoldBack:
         self._at = None
         if not self.violation:
             found = self._number()
-            if before is not None and found is not None and piece is not None:
+            if before is not None and piece is not None:
                 held = self._place - min([self._place, *(reading.hold for reading in self._readings)])
                 self._steps.keep(before, text, Step(*found, held, piece))
 
-    def _number(self) -> tuple[int, Standing] | None:
-        """Tell where the readings of phrases are, if that can be told shortly."""
-        found: list[Hashable] = []
-        for reading in reversed(self._readings):
-            standing = reading.standing(self._place)
-            if standing is None:
-                return None
-            found.append(standing)
-        numbered = self._steps.number(tuple(reversed(found)))
+    def _number(self) -> tuple[int, Standing]:
+        """Tell where the readings of phrases are."""
+        found: list[Hashable] = [reading.standing(self._place) for reading in self._readings]
+        numbered = self._steps.number(tuple(found))
         self._at = numbered[0]
         return numbered
 
@@ -181,8 +178,6 @@ class HoldBack:
         """Take a piece at once, where nothing in it needs a closer look; return whether it was taken."""
         taken = []
         for reading in self._all():
-            if reading.asleep and not piece.escapes:
-                continue
             state = reading.ahead(piece)
             if state is None:
                 return False
@@ -209,8 +204,8 @@ class HoldBack:
             hold = self._place - self._ahead.held
         else:
             hold = min([reading.hold for reading in self._readings], default=self._place)
-        for secret in self._secrets:
-            hold = min(hold, secret.hold)
+        for walked in self._walked:
+            hold = min(hold, walked.hold)
         if hold >= self._place and not self.violation:
             self._left, self.waiting = self._place, ""
             return text

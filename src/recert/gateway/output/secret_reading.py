@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from recert.gateway.input.decoders import Piece
 from recert.gateway.input.normalise import squeeze_char
 from recert.gateway.output.automaton import Automaton
+from recert.gateway.output.readings import Piece
 
 
 class SecretReading:
@@ -32,7 +32,6 @@ class SecretReading:
         """Where the last letters and digits are: (place, offsets from there), of text that was taken at once."""
         self._count = 0
         self.hold = 0
-        self.asleep = False
 
     def push(self, char: str, place: int) -> str:
         """See `Reading`."""
