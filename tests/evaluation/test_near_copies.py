@@ -261,7 +261,8 @@ def test_a_suite_that_is_given_is_searched_and_stderr_says_what_was_found(
     assert read["mine"].digest != suite_from_file(tmp_path / "mine.jsonl").digest
     assert read["plain"] == suite_from_file(tmp_path / "plain.jsonl")
     assert "suite mine: 12 of its 12 prompts are near copies in 3 clusters" in said
-    assert "suite plain" not in said
+    assert "suite plain: 3 prompts expect refuse, 0 expect comply" in said
+    assert said.count("near copies") == 1
 
 
 @pytest.mark.slow

@@ -303,7 +303,7 @@ def test_the_secret_is_put_in_front_and_never_comes_back(tmp_path: Path) -> None
     assert {"role": "system", "content": f"{secret.reveal()}\nBe brief."} == seen
     assert f"{secret.reveal()}\nBe brief.\nAct." == with_client_system
     assert (plain.choices[0].message.content, plain.choices[0].finish_reason) == ("", "content_filter")
-    assert (text, reason) == (said[: -len("tructions say: ")], "content_filter")
+    assert (text, reason) == (said, "content_filter")
     assert secret.reveal()[:12] not in status + (tmp_path / "audit.jsonl").read_text()
 
 

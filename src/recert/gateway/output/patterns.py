@@ -212,6 +212,5 @@ def scan(patterns: Patterns, text: str) -> str:
     """Return why a whole text may not pass, or an empty text: `HoldBack` finds something where this does."""
     if not patterns:
         return ""
-    if carries_too_much(text):
-        return INVISIBLE
-    return patterns.look(text) or patterns.word_reading().read(text)
+    found = patterns.look(text) or patterns.word_reading().read(text)
+    return found or (INVISIBLE if carries_too_much(text) else "")
